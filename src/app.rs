@@ -18,15 +18,15 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     dashboard,
-    domain::{credential::Kind, hold::Reason, phone, time::Timestamp},
+    domain::{credential::CredentialKind, hold::HoldReason, phone, time::Timestamp},
     engine::{
         Engine,
-        ingest::inbox::{Handover, Inbox, Intake},
+        ingest::inbox::{CallbackHandover, CallbackInbox, InboxWriter},
         intake,
         runtime::{
             clock::OF_PROCESS,
             heartbeat, hold,
-            keyring::{Environment, Keys, REVISION, token_scope},
+            keyring::{EnvironmentCredentials, KeyringCache, REVISION, token_scope},
             lineage::{self, Lineage},
             vault::{self, KeyCheck, Vault},
         },
@@ -34,14 +34,14 @@ use crate::{
     error::ErrorChain,
     http::{
         self,
-        limits::{Limiter, Limits, files},
+        limits::{HttpLimits, RequestLimiter, files},
     },
     providers::{HttpClient, Registry, http_client},
-    shutdown::Stop,
-    state::{AppState, Clock, Ingest, random_bytes},
+    shutdown::ShutdownTokens,
+    state::{AppState, Clock, IngestMode, random_bytes},
     store::{
         self, Store, callback, connect, credential, migrate, sender,
-        sqlite_file::{self, Before, Condition, Use},
+        sqlite_file::{self, FileCondition, FilesBefore, SqliteFileUsage},
         state_mark::StateMark,
     },
     telemetry, workers,
@@ -49,23 +49,23 @@ use crate::{
 
 /// Options of a process.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ProcessOptions {
     pub clock: Clock,
     /// Apply missing migrations at the start.
     pub migrate: bool,
-    pub ingest: Ingest,
+    pub ingest: IngestMode,
     /// Store callbacks without processing them: for `bench`.
     pub no_apply: bool,
     /// Tests run the workers' turns themselves.
     pub no_workers: bool,
-    pub sending: Sending,
+    pub sending: StartupHoldMode,
     /// The providers that senders may be of.
     pub providers: Registry,
 }
 
 /// Whether a start changes the hold of all sending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sending {
+pub enum StartupHoldMode {
     /// As stored in the database.
     #[default]
     AsBefore,
@@ -76,15 +76,15 @@ pub enum Sending {
 /// A server, ready to run.
 pub struct App {
     pub state: web::Data<AppState>,
-    pub handover: Arc<Handover>,
+    pub handover: Arc<CallbackHandover>,
     listener: TcpListener,
-    intake: Intake,
-    requests: intake::Queue,
-    options: Options,
+    intake: InboxWriter,
+    requests: intake::DirectRequestQueue,
+    options: ProcessOptions,
     http_workers: usize,
-    shares: files::Shares,
-    limiter: web::Data<Limiter>,
-    pages: dashboard::Settings,
+    shares: files::FileDescriptorBudget,
+    limiter: web::Data<RequestLimiter>,
+    pages: dashboard::DashboardSettings,
     /// For requests other than sending.
     http: HttpClient,
 }
@@ -92,9 +92,9 @@ pub struct App {
 /// Opens the database with these settings, whatever its schema.
 pub async fn open_database(
     config: &Config,
-    purpose: connect::Purpose,
+    purpose: connect::ConnectPurpose,
 ) -> Result<Store, connect::OpenError> {
-    let access = connect::Access {
+    let access = connect::DatabaseAccess {
         connections: config.database.connections,
         pooled: config.database.pooled,
         timeout: config.database.timeout,
@@ -132,7 +132,7 @@ async fn open_store(
     config: &Config,
     migrate_now: bool,
     now: Timestamp,
-) -> anyhow::Result<(Store, Condition)> {
+) -> anyhow::Result<(Store, FileCondition)> {
     let database_url = config.database_url();
     let is_in_data_dir = connect::sqlite_file(&database_url)
         .is_some_and(|file| file.starts_with(&config.server.data_dir));
@@ -140,11 +140,11 @@ async fn open_store(
         tracing::warn!(event = "data_dir.permissions", %error, "others may read HERALD_DATA_DIR, or it cannot be made");
     }
     let path = sqlite_file::path_of(&database_url);
-    let before = path.as_deref().map(Before::look);
-    let store = open_database(config, connect::Purpose::Serve).await?;
+    let before = path.as_deref().map(FilesBefore::look);
+    let store = open_database(config, connect::ConnectPurpose::Serve).await?;
     let condition = match (&path, before) {
         (Some(path), Some(before)) => sqlite_file::check(&store, path, before).await?,
-        _ => Condition::Sound,
+        _ => FileCondition::Sound,
     };
     if migrate_now {
         migrate::up(&store)
@@ -158,17 +158,18 @@ async fn open_store(
             "the database's schema is older than this program: run `herald migrate up`, or start with --migrate"
         );
     }
-    sqlite_file::put_use(&store, Use::Running, now).await?;
+    sqlite_file::put_use(&store, SqliteFileUsage::Running, now).await?;
     Ok((store, condition))
 }
 
 /// Raises the limit of open files, divides it between connections, outgoing calls and the database,
 /// and creates the limiter of requests.
-fn limiter(config: &Config) -> (files::Shares, web::Data<Limiter>) {
+fn limiter(config: &Config) -> (files::FileDescriptorBudget, web::Data<RequestLimiter>) {
     let reserved = config.engine.sending.slots
         + usize::try_from(config.database.connections).unwrap_or(usize::MAX);
-    let shares = files::Shares::new(files::raise_limit(), reserved, config.http.connections);
-    let limiter = Limiter::new(Limits {
+    let shares =
+        files::FileDescriptorBudget::new(files::raise_limit(), reserved, config.http.connections);
+    let limiter = RequestLimiter::new(HttpLimits {
         proxies: config.http.trusted_proxies.clone(),
         connections: shares.kept,
         per_address: config.http.connections_per_address,
@@ -187,7 +188,7 @@ impl App {
         config: &Config,
         secret_key: &SecretString,
         listener: TcpListener,
-        options: Options,
+        options: ProcessOptions,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         let tracker = TaskTracker::new();
@@ -227,7 +228,7 @@ impl App {
         config: &Config,
         secret_key: &SecretString,
         listener: TcpListener,
-        options: Options,
+        options: ProcessOptions,
     ) -> anyhow::Result<Self> {
         let (shares, limiter) = limiter(config);
         let began = options.clock.now();
@@ -237,7 +238,7 @@ impl App {
         }
         let now = options.clock.now();
         let vault = self::vault(config, secret_key, &store, true, now).await?;
-        let pages = dashboard::Settings {
+        let pages = dashboard::DashboardSettings {
             cookie_key: Key::from(&vault.derive("cookies")),
             secure: config
                 .server
@@ -260,12 +261,12 @@ impl App {
             .with_lineage(lineage);
         let engine = Arc::new(engine);
         // Before anything is sent.
-        let by = hold::By {
+        let by = hold::HoldActor {
             actor: "herald",
             now,
         };
-        if condition == Condition::Copy {
-            hold::begin(&engine, by, Reason::Copied, None).await?;
+        if condition == FileCondition::Copy {
+            hold::begin(&engine, by, HoldReason::Copied, None).await?;
         }
         lineage::begin(&engine, now).await?;
         // After the hold of a copy: if a start fails before this or is killed, the next one still
@@ -274,13 +275,13 @@ impl App {
             sqlite_file::put_identity(&engine.store, &path, now).await?;
         }
         heartbeat::forget_dead(&engine, now).await?;
-        if options.sending == Sending::OnHold {
-            hold::begin(&engine, by, Reason::Asked, Some("serve --hold")).await?;
+        if options.sending == StartupHoldMode::OnHold {
+            hold::begin(&engine, by, HoldReason::Asked, Some("serve --hold")).await?;
         }
         let ring = engine.refresh_keyring().await?;
         let (door, requests) = intake::open();
         let backlog = Arc::clone(&engine.backlog);
-        let (inbox, intake) = Inbox::new(config.inbox.bytes, config.inbox.wait, backlog);
+        let (inbox, intake) = CallbackInbox::new(config.inbox.bytes, config.inbox.wait, backlog);
         let state = web::Data::new(AppState {
             engine,
             inbox: Arc::new(inbox),
@@ -300,7 +301,7 @@ impl App {
         }
         Ok(Self {
             state,
-            handover: Arc::new(Handover::default()),
+            handover: Arc::new(CallbackHandover::default()),
             listener,
             intake,
             requests,
@@ -315,7 +316,7 @@ impl App {
 
     /// Runs until stopped: first the server stops, then the workers, then waiting items are
     /// finished.
-    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+    pub async fn run(self, stop: ShutdownTokens) -> anyhow::Result<()> {
         let Self {
             state,
             handover,
@@ -335,7 +336,7 @@ impl App {
         let (store, end_clock) = (engine.store.clone(), clock.clone());
         let tracker = TaskTracker::new();
         let memory = (!options.no_apply).then(|| Arc::clone(&handover));
-        let threads = Threads {
+        let threads = WorkerThreads {
             tracker: tracker.clone(),
             runtime: tokio::runtime::Handle::current(),
             stop: stop.soft.clone(),
@@ -398,7 +399,7 @@ impl App {
         let address = listener.local_addr()?;
         let handlers_state = state.clone();
         shares.announce();
-        let listening = http::server::Listening {
+        let listening = http::server::ListenerSettings {
             workers: http_workers,
             open_at_once: shares.open_at_once,
             stopping_seconds: 5,
@@ -439,7 +440,8 @@ impl App {
         }
         if in_order {
             // The next start need not read the whole file.
-            let noted = sqlite_file::put_use(&store, Use::Stopped, end_clock.now()).await;
+            let noted =
+                sqlite_file::put_use(&store, SqliteFileUsage::Stopped, end_clock.now()).await;
             if let Err(error) = noted {
                 tracing::warn!(event = "database.left_open", %error, "the clean shutdown could not be recorded: the next start checks the whole database");
             }
@@ -451,7 +453,7 @@ impl App {
 
 /// Threads for the workers. Each drives one future on the main runtime's I/O and timers, so that
 /// CPU-bound work (JSON) delays no other worker.
-struct Threads {
+struct WorkerThreads {
     tracker: TaskTracker,
     runtime: tokio::runtime::Handle,
     stop: CancellationToken,
@@ -460,12 +462,12 @@ struct Threads {
 
 /// A worker that panics ends the process in order: a server that accepts messages and sends nothing
 /// looks healthy, and is not.
-struct Watched {
+struct WatchedWorker {
     stop: CancellationToken,
     panicked: Arc<AtomicBool>,
 }
 
-impl Drop for Watched {
+impl Drop for WatchedWorker {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.panicked.store(true, Ordering::Release);
@@ -474,7 +476,7 @@ impl Drop for Watched {
     }
 }
 
-impl Threads {
+impl WorkerThreads {
     fn start<F: Future<Output = ()>>(
         &self,
         name: &str,
@@ -482,7 +484,7 @@ impl Threads {
     ) -> anyhow::Result<()> {
         let runtime = self.runtime.clone();
         let token = self.tracker.token();
-        let watched = Watched {
+        let watched = WatchedWorker {
             stop: self.stop.clone(),
             panicked: Arc::clone(&self.panicked),
         };
@@ -499,7 +501,7 @@ impl Threads {
     }
 }
 
-async fn stop_server(handle: ServerHandle, stop: &Stop) {
+async fn stop_server(handle: ServerHandle, stop: &ShutdownTokens) {
     stop.soft.cancelled().await;
     handle.stop(true).await;
 }
@@ -549,10 +551,14 @@ async fn vault(
 }
 
 /// The keys, and the credentials from the environment.
-fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::Result<Keys> {
+fn keys(
+    config: &Config,
+    vault: Option<Vault>,
+    providers: Registry,
+) -> anyhow::Result<KeyringCache> {
     let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
     let own = &config.whatsapp;
-    let environment = Environment {
+    let environment = EnvironmentCredentials {
         kind: providers.default_kind().to_owned(),
         endpoint_id: own.phone_number_id.clone(),
         access_token: own.access_token.clone(),
@@ -565,7 +571,7 @@ fn keys(config: &Config, vault: Option<Vault>, providers: Registry) -> anyhow::R
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .into(),
     };
-    Ok(Keys::new(vault, environment, providers, Some(http)))
+    Ok(KeyringCache::new(vault, environment, providers, Some(http)))
 }
 
 /// The sender that the environment's credentials belong to, created if there is none. It becomes
@@ -584,7 +590,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
     let sends = match &default {
         Some(default) if default.endpoint_id.as_deref() != Some(number) => {
             let scope = token_scope(default.id);
-            let own = credential::active_of(reader, &scope, Kind::AccessToken).await?;
+            let own = credential::active_of(reader, &scope, CredentialKind::AccessToken).await?;
             !own.is_empty()
         }
         Some(_) => true,
@@ -602,7 +608,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
             let row = sender::ensure(tx, kind, number, account_id, now).await?;
             if takes_over && !row.is_default {
                 sender::make_default(tx, row.id, now).await?;
-                let entry = store::audit::New {
+                let entry = store::audit::NewAuditEntry {
                     actor: "herald",
                     action: "sender.default",
                     subject: &row.name,
@@ -630,7 +636,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
 
 /// The store for a command beside a server.
 pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
-    let store = open_database(config, connect::Purpose::Command).await?;
+    let store = open_database(config, connect::ConnectPurpose::Command).await?;
     if !migrate::is_current(&store)
         .await
         .context("the database's schema cannot be read")?
@@ -659,11 +665,11 @@ pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Eng
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, AtomicBool, CancellationToken, Ordering, TaskTracker, Threads};
+    use super::{Arc, AtomicBool, CancellationToken, Ordering, TaskTracker, WorkerThreads};
 
     #[tokio::test]
     async fn a_worker_that_panics_takes_the_process_with_it() {
-        let threads = Threads {
+        let threads = WorkerThreads {
             tracker: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             stop: CancellationToken::new(),

@@ -11,14 +11,14 @@ pub const GRACE: Duration = Duration::from_secs(20);
 
 /// The two stages.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub struct ShutdownTokens {
     /// No new work.
     pub soft: CancellationToken,
     /// Drop everything.
     pub hard: CancellationToken,
 }
 
-impl Stop {
+impl ShutdownTokens {
     /// Follows the process's signals: the first is soft, the second hard.
     pub async fn follow_signals(self) {
         let (Ok(mut terminate), Ok(mut interrupt)) = (

@@ -15,9 +15,9 @@ use crate::{
     domain::time::Timestamp,
     engine::{
         Engine,
-        ingest::inbox::Inbox,
-        intake::Door,
-        runtime::clock::{OF_PROCESS, Reference},
+        ingest::inbox::CallbackInbox,
+        intake::DirectRequestSubmitter,
+        runtime::clock::{OF_PROCESS, ReferenceClock},
     },
 };
 
@@ -28,7 +28,7 @@ pub enum Clock {
     #[default]
     System,
     /// Like `System`, with a reference of its own instead of the process's.
-    Following(Arc<Reference>),
+    Following(Arc<ReferenceClock>),
     /// Stands still until it is set: tests walk through a day in a millisecond.
     Fixed(Arc<AtomicI64>),
 }
@@ -43,7 +43,7 @@ impl Clock {
     }
 
     /// The reference that follows the database's clock, if there is one.
-    pub fn reference(&self) -> Option<&Reference> {
+    pub fn reference(&self) -> Option<&ReferenceClock> {
         match self {
             Self::System => Some(&OF_PROCESS),
             Self::Following(reference) => Some(reference),
@@ -73,7 +73,7 @@ pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Erro
 /// How a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Proxy {
+pub enum ProxyTrust {
     /// No sign of a proxy.
     None,
     Trusted,
@@ -84,16 +84,16 @@ pub enum Proxy {
 
 /// The client of a request: in the extensions of each.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct ClientAddress {
     /// The client's address: the peer's, or the one that a trusted proxy reports. All limits by
     /// address use this one.
     pub address: Option<IpAddr>,
-    pub proxy: Proxy,
+    pub proxy: ProxyTrust,
     proven: Arc<AtomicBool>,
 }
 
-impl Caller {
-    pub fn new(address: Option<IpAddr>, proxy: Proxy) -> Self {
+impl ClientAddress {
+    pub fn new(address: Option<IpAddr>, proxy: ProxyTrust) -> Self {
         Self {
             address,
             proxy,
@@ -115,9 +115,9 @@ impl Caller {
 #[derive(Debug)]
 pub struct AppState {
     pub engine: Arc<Engine>,
-    pub inbox: Arc<Inbox>,
+    pub inbox: Arc<CallbackInbox>,
     /// Where direct requests are submitted.
-    pub door: Door,
+    pub door: DirectRequestSubmitter,
     pub clock: Clock,
     pub started_at: Timestamp,
     pub metrics: PrometheusHandle,
@@ -126,13 +126,13 @@ pub struct AppState {
     /// The durability settings of the database, read back at the start.
     pub durability: Vec<(String, String)>,
     /// What happens to callbacks after their signature was verified.
-    pub ingest: Ingest,
+    pub ingest: IngestMode,
 }
 
-/// How callbacks are stored. Only [`Ingest::Durable`] is for real use; the others exist so that
+/// How callbacks are stored. Only [`IngestMode::Durable`] is for real use; the others exist so that
 /// `bench` can measure the cost of durability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ingest {
+pub enum IngestMode {
     /// One transaction for callbacks that arrive together.
     #[default]
     Durable,

@@ -22,9 +22,9 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Standard error. The formatter passes each line as a whole; characters in values that it does not
 /// escape (line ends, bidirectional controls) are escaped here.
-struct Lines;
+struct StderrLineWriter;
 
-impl Write for Lines {
+impl Write for StderrLineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let (text, end) = text
@@ -59,7 +59,9 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
 pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
     let filter = parse(filter).map_err(|error| format!("HERALD_LOG: {error}"))?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(|| Lines).with_target(false);
+    let lines = fmt::layer()
+        .with_writer(|| StderrLineWriter)
+        .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
         registry.with(lines.json().flatten_event(true)).try_init()

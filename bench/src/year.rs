@@ -10,9 +10,9 @@ use std::{
 use clap::Args;
 use herald::{
     app,
-    config::{Config, Strictness},
+    config::{Config, SecretStrictness},
     domain::time::Timestamp,
-    engine::runtime::retention::Cleaner,
+    engine::runtime::retention::RetentionCleaner,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;
@@ -54,7 +54,7 @@ impl Year {
         let fresh = Fresh::make(&self.common, "year").await?;
         let values: HashMap<String, String> =
             [("DATABASE_URL".to_owned(), fresh.url.clone())].into();
-        let config = Config::read(&values, Strictness::Production)
+        let config = Config::read(&values, SecretStrictness::Production)
             .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
         let connection = fresh.connect().await?;
@@ -66,7 +66,7 @@ impl Year {
         let mut deleted = 0_u64;
         let (mut writes, mut over_25_ms, mut over_50_ms) = (0_u64, 0_u64, 0_u64);
         let mut longest_ms: BTreeMap<&str, u128> = BTreeMap::new();
-        let mut cleaner = Cleaner::default();
+        let mut cleaner = RetentionCleaner::default();
         for day in 0..self.days {
             self.write_day(&connection, day).await?;
             sync(&fresh.directory)?;

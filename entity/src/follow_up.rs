@@ -20,7 +20,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub occurrence: String,
     pub unless_mask: i64,
-    pub state: State,
+    pub state: FollowUpState,
     pub due_at: Option<i64>,
     pub settled_at: Option<i64>,
     #[sea_orm(column_type = "Text")]
@@ -37,7 +37,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Where a follow-up stands, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
-pub enum State {
+pub enum FollowUpState {
     #[sea_orm(string_value = "pending")]
     Pending,
     #[sea_orm(string_value = "fired")]

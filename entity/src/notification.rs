@@ -51,13 +51,13 @@ pub struct Model {
     pub labels: String,
     pub priority: i64,
     pub generation: i64,
-    pub status: Status,
+    pub status: StoredNotificationStatus,
     #[sea_orm(column_type = "Text")]
     pub open_status: Option<String>,
     /// Computed by the database: `failed` or `not_sent`, once it is.
     #[sea_orm(column_type = "Text")]
     pub ended: Option<String>,
-    pub engine_state: EngineState,
+    pub engine_state: StoredEngineState,
     #[sea_orm(column_type = "Text")]
     pub reason: Option<String>,
     #[sea_orm(column_type = "Text")]
@@ -99,7 +99,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// What is known of a notification, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
-pub enum Status {
+pub enum StoredNotificationStatus {
     #[sea_orm(string_value = "queued")]
     Queued,
     #[sea_orm(string_value = "held")]
@@ -135,7 +135,7 @@ pub enum Status {
 /// What the engine has to do with a notification, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
-pub enum EngineState {
+pub enum StoredEngineState {
     #[sea_orm(string_value = "queued")]
     Queued,
     #[sea_orm(string_value = "held")]

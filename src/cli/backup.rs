@@ -17,7 +17,7 @@ use crate::{state::Clock, store::backup};
 /// Example: `herald backup /backups/herald-$(date +%F).tar`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Backup {
+pub(super) struct BackupCommand {
     /// The file to write. Its folder needs room for twice the database.
     file: PathBuf,
     /// Overwrite an existing file.
@@ -28,7 +28,7 @@ pub(super) struct Backup {
     json: bool,
 }
 
-impl Backup {
+impl BackupCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let now = Clock::System.now();

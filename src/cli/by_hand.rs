@@ -7,11 +7,13 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app,
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::AccessBounds, time::Timestamp},
     engine::{
         Engine,
-        admin::operator_actions::{self, Action, Batch, BatchError, Done},
-        insight::notification_filter::{Labels, Match},
+        admin::operator_actions::{
+            self, BatchError, BulkActionReport, OperatorAction, OperatorActionOutcome,
+        },
+        insight::notification_filter::{LabelFilter, NotificationCriteria},
     },
     state::Clock,
     store::hold,
@@ -21,9 +23,9 @@ use crate::{
 /// Examples: `herald retry 01a1fd51-1932-7b47-8061-a8647eec1a86` ·
 /// `herald retry --status failed --label class_id=7 --label test=maths --dry-run`
 #[derive(Debug, Args)]
-pub(super) struct Retry {
+pub(super) struct RetryCommand {
     #[command(flatten)]
-    which: Which,
+    which: NotificationSelectArgs,
     /// Also messages that were or may have been delivered: recipients may get a second copy.
     #[arg(long)]
     even_if_delivered: bool,
@@ -32,22 +34,22 @@ pub(super) struct Retry {
 /// Cancels waiting notifications for good. Example: `herald cancel --status queued,retrying
 /// --template spring_offer`
 #[derive(Debug, Args)]
-pub(super) struct Cancel {
+pub(super) struct CancelCommand {
     #[command(flatten)]
-    which: Which,
+    which: NotificationSelectArgs,
 }
 
 /// Ends the back-off of notifications, or their scheduled wait. The pace still applies. Example:
 /// `herald send-now --status retrying --since 2026-01-01T00:00:00Z`
 #[derive(Debug, Args)]
-pub(super) struct SendNow {
+pub(super) struct SendNowCommand {
     #[command(flatten)]
-    which: Which,
+    which: NotificationSelectArgs,
 }
 
 /// Selects notifications: one by its id, or all that match.
 #[derive(Debug, Args)]
-struct Which {
+struct NotificationSelectArgs {
     /// The notification's id.
     #[arg(conflicts_with_all = ["status", "type", "template", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
     id: Option<Uuid>,
@@ -82,42 +84,45 @@ struct Which {
     dry_run: bool,
 }
 
-impl Retry {
+impl RetryCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let action = Action::Retry {
+        let action = OperatorAction::Retry {
             even_if_delivered: self.even_if_delivered,
         };
         self.which.run(action).await
     }
 }
 
-impl Cancel {
+impl CancelCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.which.run(Action::Cancel).await
+        self.which.run(OperatorAction::Cancel).await
     }
 }
 
-impl SendNow {
+impl SendNowCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.which.run(Action::SendNow).await
+        self.which.run(OperatorAction::SendNow).await
     }
 }
 
 /// What was done, and what would be done, in words.
-const fn words(action: Action) -> (&'static str, &'static str) {
+const fn words(action: OperatorAction) -> (&'static str, &'static str) {
     match action {
-        Action::Retry { .. } => ("queued again", "would be queued again"),
-        Action::Cancel => ("cancelled", "would be cancelled"),
-        Action::Discard => ("discarded", "would be discarded"),
-        Action::SendNow => ("due now", "would be due now"),
+        OperatorAction::Retry { .. } => ("queued again", "would be queued again"),
+        OperatorAction::Cancel => ("cancelled", "would be cancelled"),
+        OperatorAction::Discard => ("discarded", "would be discarded"),
+        OperatorAction::SendNow => ("due now", "would be due now"),
     }
 }
 
-impl Which {
-    async fn run(self, action: Action) -> anyhow::Result<()> {
+impl NotificationSelectArgs {
+    async fn run(self, action: OperatorAction) -> anyhow::Result<()> {
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
-        let sends = matches!(action, Action::Retry { .. } | Action::SendNow);
+        let sends = matches!(
+            action,
+            OperatorAction::Retry { .. } | OperatorAction::SendNow
+        );
         if sends && hold::get(engine.store.reader()).await?.is_some() {
             say(
                 "Sending is on hold: nothing is sent before `herald hold release` (`herald hold show` lists what waits).",
@@ -126,11 +131,11 @@ impl Which {
         if let Some(id) = self.id {
             return one(&engine, id, action).await;
         }
-        let filter = Match {
+        let filter = NotificationCriteria {
             status: self.status,
             r#type: self.r#type,
             template: self.template,
-            label: Labels(self.label),
+            label: LabelFilter(self.label),
             reference: self.reference,
             recipient: self.recipient,
             since: self.since,
@@ -144,18 +149,31 @@ impl Which {
     }
 }
 
-async fn one(engine: &Engine, id: Uuid, action: Action) -> anyhow::Result<()> {
-    match operator_actions::one(engine, &Bounds::All, id, action, None, Clock::System.now()).await?
+async fn one(engine: &Engine, id: Uuid, action: OperatorAction) -> anyhow::Result<()> {
+    match operator_actions::one(
+        engine,
+        &AccessBounds::All,
+        id,
+        action,
+        None,
+        Clock::System.now(),
+    )
+    .await?
     {
-        Done::Yes => say(format!("1 {}.", words(action).0)),
-        Done::No(reason) => bail!("nothing changed: {reason}"),
-        Done::NotFound => bail!("there is no notification {id}"),
-        Done::KeyReused => bail!("this key was used before"),
+        OperatorActionOutcome::Yes => say(format!("1 {}.", words(action).0)),
+        OperatorActionOutcome::No(reason) => bail!("nothing changed: {reason}"),
+        OperatorActionOutcome::NotFound => bail!("there is no notification {id}"),
+        OperatorActionOutcome::KeyReused => bail!("this key was used before"),
     }
     Ok(())
 }
 
-async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> anyhow::Result<()> {
+async fn many(
+    engine: &Engine,
+    filter: NotificationCriteria,
+    action: OperatorAction,
+    dry_run: bool,
+) -> anyhow::Result<()> {
     let mut filter = filter.read("--").map_err(|wrong| {
         let rules: Vec<String> = wrong
             .into_iter()
@@ -169,11 +187,11 @@ async fn many(engine: &Engine, filter: Match, action: Action, dry_run: bool) -> 
     filter.until = Some(until.plus_micros(1));
     let (done, would) = words(action);
     let word = if dry_run { would } else { done };
-    let mut total = Batch::default();
+    let mut total = BulkActionReport::default();
     loop {
         let batch = operator_actions::chunk(
             engine,
-            &Bounds::All,
+            &AccessBounds::All,
             &filter,
             action,
             dry_run,

@@ -15,13 +15,13 @@ use crate::{
 
 /// The inbox of callbacks and its dead letters.
 #[derive(Debug, Args)]
-pub(super) struct Callbacks {
+pub(super) struct CallbacksCommand {
     #[command(subcommand)]
-    action: Action,
+    action: CallbacksAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum CallbacksAction {
     /// Lists the newest callbacks, or the open dead letters.
     List {
         /// Dead letters instead: items that could not be applied.
@@ -89,12 +89,12 @@ async fn show(store: &Store, id: Uuid) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Callbacks {
+impl CallbacksCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         match self.action {
-            Action::List {
+            CallbacksAction::List {
                 dead: true,
                 limit,
                 json,
@@ -118,7 +118,7 @@ impl Callbacks {
                     }
                 }
             }
-            Action::List {
+            CallbacksAction::List {
                 dead: false,
                 limit,
                 json,
@@ -147,8 +147,8 @@ impl Callbacks {
                     say(format!("{waiting} callbacks wait to be processed."));
                 }
             }
-            Action::Show { id } => show(&store, id).await?,
-            Action::Replay {
+            CallbacksAction::Show { id } => show(&store, id).await?,
+            CallbacksAction::Replay {
                 mut ids,
                 all_dead,
                 since,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{complain, say, settings};
 use crate::{
     app,
-    domain::catalogue::{Action, Plan, Step},
-    engine::catalogue::{self, ApplyError, ByHand, Mistakes, Parsed},
+    domain::catalogue::{CataloguePlan, PlanAction, PlanStep},
+    engine::catalogue::{self, ApplyError, ByHand, CatalogueMistakes, ParsedCatalogue},
     state::Clock,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct PlanCommand {
 /// Example: `herald apply deploy/catalogues/demo.toml`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Apply {
+pub(super) struct ApplyCommand {
     /// Catalogue files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -73,13 +73,13 @@ impl PlanCommand {
             }
         }
         if plans.iter().any(|plan| !plan.steps.is_empty()) {
-            return Err(super::Ended(CHANGES).into());
+            return Err(super::ExitCodeError(CHANGES).into());
         }
         Ok(())
     }
 }
 
-impl Apply {
+impl ApplyCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
@@ -100,7 +100,11 @@ impl Apply {
                 continue;
             }
             say(format!("{file}: {}", summary(plan)));
-            for step in plan.steps.iter().filter(|it| it.action == Action::Remove) {
+            for step in plan
+                .steps
+                .iter()
+                .filter(|it| it.action == PlanAction::Remove)
+            {
                 say(format!("  removed {}", step.id));
             }
         }
@@ -109,7 +113,10 @@ impl Apply {
 }
 
 /// Reads all files; the mistakes of all of them are reported.
-fn read(files: &[PathBuf], values: &catalogue::Values) -> anyhow::Result<Vec<Parsed>> {
+fn read(
+    files: &[PathBuf],
+    values: &catalogue::PlaceholderValues,
+) -> anyhow::Result<Vec<ParsedCatalogue>> {
     let mut all = Vec::with_capacity(files.len());
     let mut wrong = Vec::with_capacity(files.len());
     for file in files {
@@ -118,7 +125,7 @@ fn read(files: &[PathBuf], values: &catalogue::Values) -> anyhow::Result<Vec<Par
         match catalogue::parse(&text, values) {
             Ok(parsed) => {
                 all.push(parsed);
-                wrong.push(Mistakes(Vec::new()));
+                wrong.push(CatalogueMistakes(Vec::new()));
             }
             Err(mistakes) => wrong.push(mistakes),
         }
@@ -130,7 +137,7 @@ fn read(files: &[PathBuf], values: &catalogue::Values) -> anyhow::Result<Vec<Par
     }
 }
 
-fn refuse<T>(files: &[PathBuf], wrong: &[Mistakes]) -> anyhow::Result<T> {
+fn refuse<T>(files: &[PathBuf], wrong: &[CatalogueMistakes]) -> anyhow::Result<T> {
     for (file, mistakes) in files.iter().zip(wrong) {
         for mistake in &mistakes.0 {
             complain(&mistake.with_file(&file.display().to_string()));
@@ -139,7 +146,10 @@ fn refuse<T>(files: &[PathBuf], wrong: &[Mistakes]) -> anyhow::Result<T> {
     bail!("nothing was applied");
 }
 
-fn told(files: &[PathBuf], result: Result<Vec<Plan>, ApplyError>) -> anyhow::Result<Vec<Plan>> {
+fn told(
+    files: &[PathBuf],
+    result: Result<Vec<CataloguePlan>, ApplyError>,
+) -> anyhow::Result<Vec<CataloguePlan>> {
     match result {
         Ok(plans) => Ok(plans),
         Err(ApplyError::Store(error)) => Err(error.into()),
@@ -155,12 +165,12 @@ fn told(files: &[PathBuf], result: Result<Vec<Plan>, ApplyError>) -> anyhow::Res
     }
 }
 
-fn by_hand(step: &Step) -> String {
+fn by_hand(step: &PlanStep) -> String {
     let what = match &step.action {
-        Action::Add => "was removed by hand".to_owned(),
-        Action::Remove => "was changed by hand, and would be removed".to_owned(),
-        Action::Adopt => "was created by hand".to_owned(),
-        Action::Change(differences) => {
+        PlanAction::Add => "was removed by hand".to_owned(),
+        PlanAction::Remove => "was changed by hand, and would be removed".to_owned(),
+        PlanAction::Adopt => "was created by hand".to_owned(),
+        PlanAction::Change(differences) => {
             let fields: Vec<&str> = differences.iter().map(|it| it.field.as_str()).collect();
             format!("was changed by hand: {}", fields.join(", "))
         }
@@ -168,8 +178,8 @@ fn by_hand(step: &Step) -> String {
     format!("{}: {what}", step.id)
 }
 
-fn summary(plan: &Plan) -> String {
-    let count = |wanted: fn(&Action) -> bool| {
+fn summary(plan: &CataloguePlan) -> String {
+    let count = |wanted: fn(&PlanAction) -> bool| {
         plan.steps
             .iter()
             .filter(|step| wanted(&step.action))
@@ -177,14 +187,14 @@ fn summary(plan: &Plan) -> String {
     };
     format!(
         "{} added, {} changed, {} removed, {} unchanged",
-        count(|action| matches!(action, Action::Add)),
-        count(|action| matches!(action, Action::Change(_) | Action::Adopt)),
-        count(|action| matches!(action, Action::Remove)),
+        count(|action| matches!(action, PlanAction::Add)),
+        count(|action| matches!(action, PlanAction::Change(_) | PlanAction::Adopt)),
+        count(|action| matches!(action, PlanAction::Remove)),
         plan.unchanged
     )
 }
 
-fn show(file: &str, plan: &Plan) {
+fn show(file: &str, plan: &CataloguePlan) {
     say(format!("{file}: {}", summary(plan)));
     for step in &plan.steps {
         let hand = if step.by_hand {
@@ -193,12 +203,12 @@ fn show(file: &str, plan: &Plan) {
             ""
         };
         let sign = match step.action {
-            Action::Add => '+',
-            Action::Change(_) | Action::Adopt => '~',
-            Action::Remove => '-',
+            PlanAction::Add => '+',
+            PlanAction::Change(_) | PlanAction::Adopt => '~',
+            PlanAction::Remove => '-',
         };
         say(format!("  {sign} {}{hand}", step.id));
-        if let Action::Change(differences) = &step.action {
+        if let PlanAction::Change(differences) = &step.action {
             for it in differences {
                 say(format!("      {}: {}", it.field, value(&it.before)));
                 say(format!(
@@ -219,15 +229,15 @@ fn value(value: &Value) -> String {
     }
 }
 
-fn as_json(plan: &Plan) -> Vec<Value> {
+fn as_json(plan: &CataloguePlan) -> Vec<Value> {
     plan.steps
         .iter()
         .map(|step| {
             let (action, differences) = match &step.action {
-                Action::Add => ("add", None),
-                Action::Adopt => ("adopt", None),
-                Action::Remove => ("remove", None),
-                Action::Change(differences) => ("change", Some(differences)),
+                PlanAction::Add => ("add", None),
+                PlanAction::Adopt => ("adopt", None),
+                PlanAction::Remove => ("remove", None),
+                PlanAction::Change(differences) => ("change", Some(differences)),
             };
             let fields = differences.into_iter().flatten();
             json!({

@@ -5,14 +5,14 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Ended, say, values_beside_dev};
+use super::{ExitCodeError, say, values_beside_dev};
 use crate::{
     app,
     config::{Config, setting},
     domain::credential,
     engine::{
         Engine,
-        insight::check::{self, Area, Asked, Row, Verdict},
+        insight::check::{self, CheckArea, CheckInputs, CheckResult, FindingSeverity},
         runtime::clock::OF_PROCESS,
     },
     state::{Clock, random_bytes},
@@ -29,7 +29,7 @@ use crate::{
                   4 something at Meta fails · 5 warnings only, with --strict\n\n\
                   Examples:\n  herald check\n  herald check --strict --json   (for a pipeline)"
 )]
-pub(super) struct Check {
+pub(super) struct CheckCommand {
     /// Treat warnings as failures.
     #[arg(long)]
     strict: bool,
@@ -50,7 +50,7 @@ const NEEDED: [(&str, &str); 8] = [
     ("HERALD_PUBLIC_URL", "this check, links"),
 ];
 
-impl Check {
+impl CheckCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (values, strictness) = values_beside_dev()?;
         let config = values.config(strictness)?;
@@ -73,7 +73,7 @@ impl Check {
         }
         match exit_code(&rows, self.strict) {
             0 => Ok(()),
-            code => Err(Ended(code).into()),
+            code => Err(ExitCodeError(code).into()),
         }
     }
 }
@@ -90,10 +90,10 @@ fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> Stri
     }
 }
 
-async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
+async fn look(config: &Config) -> anyhow::Result<Vec<CheckResult>> {
     // Checked before it is opened, which closes our own files to others.
     let files = connect::sqlite_file(&config.database_url()).map(check::files);
-    let opened = app::open_database(config, connect::Purpose::Command).await;
+    let opened = app::open_database(config, connect::ConnectPurpose::Command).await;
     let store = match opened {
         Ok(store) => store,
         Err(error) => return Ok(vec![check::database(&error.to_string())]),
@@ -110,7 +110,7 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Row>> {
         Ok(engine) => engine,
         Err(error) => {
             rows.push(
-                Row::new(Area::Ours, "secret_key", Verdict::Failed, error.to_string())
+                CheckResult::new(CheckArea::Ours, "secret_key", FindingSeverity::Failed, error.to_string())
                     .helps("Set the key that this database was made with, or it and the new one as HERALD_SECRET_KEY_PREVIOUS and HERALD_SECRET_KEY."),
             );
             return Ok(rows);
@@ -125,9 +125,9 @@ pub(super) async fn look_with(
     config: &Config,
     engine: &Engine,
     sender: Option<Uuid>,
-) -> anyhow::Result<Vec<Row>> {
+) -> anyhow::Result<Vec<CheckResult>> {
     let random: [u8; 16] = random_bytes().context("the system gives no random bytes")?;
-    let asked = Asked {
+    let asked = CheckInputs {
         public_url: config.server.public_url.clone(),
         nonce: hex::encode(random),
         timeout: config.calls.timeout,
@@ -138,39 +138,46 @@ pub(super) async fn look_with(
 }
 
 /// The exit code, by the side that can fix the problem.
-fn exit_code(rows: &[Row], strict: bool) -> u8 {
-    let fails = |area: Area| {
+fn exit_code(rows: &[CheckResult], strict: bool) -> u8 {
+    let fails = |area: CheckArea| {
         rows.iter()
-            .any(|row| row.area == area && row.verdict == Verdict::Failed)
+            .any(|row| row.area == area && row.verdict == FindingSeverity::Failed)
     };
-    if fails(Area::Ours) {
+    if fails(CheckArea::Ours) {
         3
-    } else if fails(Area::Provider) {
+    } else if fails(CheckArea::Provider) {
         4
-    } else if strict && rows.iter().any(|row| row.verdict == Verdict::Warning) {
+    } else if strict
+        && rows
+            .iter()
+            .any(|row| row.verdict == FindingSeverity::Warning)
+    {
         5
     } else {
         0
     }
 }
 
-fn print(settings: &[(&str, String, &str)], rows: &[Row]) {
+fn print(settings: &[(&str, String, &str)], rows: &[CheckResult]) {
     say("Settings");
     for (name, value, needed) in settings {
         say(format!("  {name:<30} {value:<28} for {needed}"));
     }
-    for (area, title) in [(Area::Ours, "Here"), (Area::Provider, "At the provider")] {
-        let of_area: Vec<&Row> = rows.iter().filter(|row| row.area == area).collect();
+    for (area, title) in [
+        (CheckArea::Ours, "Here"),
+        (CheckArea::Provider, "At the provider"),
+    ] {
+        let of_area: Vec<&CheckResult> = rows.iter().filter(|row| row.area == area).collect();
         if of_area.is_empty() {
             continue;
         }
         say(format!("\n{title}"));
         for row in of_area {
             let mark = match row.verdict {
-                Verdict::Ok => "ok     ",
-                Verdict::Skipped => "-      ",
-                Verdict::Warning => "WARNING",
-                Verdict::Failed => "FAILED ",
+                FindingSeverity::Ok => "ok     ",
+                FindingSeverity::Skipped => "-      ",
+                FindingSeverity::Warning => "WARNING",
+                FindingSeverity::Failed => "FAILED ",
             };
             let about = row
                 .about
@@ -182,8 +189,11 @@ fn print(settings: &[(&str, String, &str)], rows: &[Row]) {
             }
         }
     }
-    let count = |verdict: Verdict| rows.iter().filter(|row| row.verdict == verdict).count();
-    let (failed, warnings) = (count(Verdict::Failed), count(Verdict::Warning));
+    let count = |verdict: FindingSeverity| rows.iter().filter(|row| row.verdict == verdict).count();
+    let (failed, warnings) = (
+        count(FindingSeverity::Failed),
+        count(FindingSeverity::Warning),
+    );
     say(match (failed, warnings) {
         (0, 0) => "\nVALID: all is well.".to_owned(),
         (0, 1) => "\nVALID, with 1 warning.".to_owned(),

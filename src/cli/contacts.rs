@@ -13,30 +13,30 @@ use super::{
 use crate::{
     app, config,
     domain::{
-        access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours,
+        access::AccessBounds, edit::ValueEdit, preference::Preference, quiet::QuietHours,
         recipient::RecipientSpec, time::Timestamp, window,
     },
-    engine::people::{self, By, ContactChanges, identity as engine_identity},
+    engine::people::{self, ContactChanges, PeopleActor, identity as engine_identity},
     state::Clock,
     store::{
         Store,
-        alias::{self, Alias},
+        alias::{self, ContactAlias},
         conversation, people as rows, sender, suppression, wish,
     },
 };
 
 /// Contacts: who receives messages, their identity and preferences.
 #[derive(Debug, Args)]
-pub(super) struct Contacts {
+pub(super) struct ContactsCommand {
     #[command(subcommand)]
-    action: Action,
+    action: ContactsAction,
 }
 
 /// Help for the argument that names a contact.
 const WHO: &str = "A number in E.164, a user id of WhatsApp, contact:NAME or the id of a contact.";
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum ContactsAction {
     /// Lists contacts. Example: `herald contacts list --begins Ash`
     List {
         /// Prefix of the name, handle or number.
@@ -60,7 +60,7 @@ enum Action {
     },
     /// Adds a contact, or changes the one of this number.
     /// Example: `herald contacts set +12025550101 --name Asha --language hi`
-    Set(Set),
+    Set(ContactSetArgs),
     /// Turns a kind of message on or off. Example: `herald contacts prefer +12025550101 --kind shop.orders off`
     Prefer {
         #[arg(help = WHO)]
@@ -125,7 +125,7 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct Set {
+struct ContactSetArgs {
     /// A number in E.164, or a user id of WhatsApp.
     address: String,
     #[arg(long)]
@@ -143,19 +143,19 @@ struct Set {
     quiet_hours: Option<String>,
 }
 
-fn edit(value: Option<String>) -> Edit<String> {
-    value.map_or(Edit::Keep, |value| Edit::To(Some(value)))
+fn edit(value: Option<String>) -> ValueEdit<String> {
+    value.map_or(ValueEdit::Keep, |value| ValueEdit::To(Some(value)))
 }
 
-fn hours(text: Option<&str>) -> anyhow::Result<Edit<QuietHours>> {
+fn hours(text: Option<&str>) -> anyhow::Result<ValueEdit<QuietHours>> {
     Ok(match text {
-        None => Edit::Keep,
-        Some("none") => Edit::To(None),
+        None => ValueEdit::Keep,
+        Some("none") => ValueEdit::To(None),
         Some(text) => {
             let Some((from, until)) = text.split_once('-') else {
                 bail!("quiet hours are written 21:00-07:00");
             };
-            Edit::To(Some(QuietHours::parse(from.trim(), until.trim())?))
+            ValueEdit::To(Some(QuietHours::parse(from.trim(), until.trim())?))
         }
     })
 }
@@ -163,19 +163,23 @@ fn hours(text: Option<&str>) -> anyhow::Result<Edit<QuietHours>> {
 /// The contact that these words name.
 async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     let reader = store.reader();
-    let of_alias = async |alias: Alias| alias::owner(reader, &alias).await;
+    let of_alias = async |alias: ContactAlias| alias::owner(reader, &alias).await;
     if let Ok(id) = Uuid::parse_str(text) {
         let id = rows::current(reader, id).await?;
-        let there = rows::details(reader, &Bounds::All, id).await?;
+        let there = rows::details(reader, &AccessBounds::All, id).await?;
         return there
             .map(|_| id)
             .ok_or_else(|| anyhow!("there is no contact {id}"));
     }
     match RecipientSpec::parse(text)? {
-        RecipientSpec::Phone(phone) => of_alias(Alias::of_phone(&phone)).await?.ok_or_else(|| {
-            anyhow!("no contact has this number: `herald contacts set {text}` creates one")
-        }),
-        RecipientSpec::UserId(user_id) => of_alias(Alias::of_user_id(&user_id))
+        RecipientSpec::Phone(phone) => {
+            of_alias(ContactAlias::of_phone(&phone))
+                .await?
+                .ok_or_else(|| {
+                    anyhow!("no contact has this number: `herald contacts set {text}` creates one")
+                })
+        }
+        RecipientSpec::UserId(user_id) => of_alias(ContactAlias::of_user_id(&user_id))
             .await?
             .ok_or_else(|| anyhow!("no contact has this name")),
         RecipientSpec::Contact(handle) => rows::contact_by_handle(reader, &handle)
@@ -186,24 +190,24 @@ async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
     }
 }
 
-impl Contacts {
+impl ContactsCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let actor = format!("cli:{}", config::operator()?);
-        let by = By {
+        let by = PeopleActor {
             actor: &actor,
             now: Clock::System.now(),
-            bounds: &Bounds::All,
+            bounds: &AccessBounds::All,
         };
         match self.action {
-            Action::List {
+            ContactsAction::List {
                 begins,
                 limit,
                 show,
             } => {
                 for person in
-                    rows::page(&store, &Bounds::All, begins.as_deref(), None, limit).await?
+                    rows::page(&store, &AccessBounds::All, begins.as_deref(), None, limit).await?
                 {
                     say(format!(
                         "{}  {:<20} {:<6} {}",
@@ -215,8 +219,8 @@ impl Contacts {
                 }
                 Ok(())
             }
-            Action::Show { who, show } => self::show(&store, &who, show, by.now).await,
-            Action::Set(set) => {
+            ContactsAction::Show { who, show } => self::show(&store, &who, show, by.now).await,
+            ContactsAction::Set(set) => {
                 let changes = ContactChanges {
                     quiet_hours: hours(set.quiet_hours.as_deref())?,
                     name: edit(set.name),
@@ -231,7 +235,7 @@ impl Contacts {
                 say(id.to_string());
                 Ok(())
             }
-            Action::Prefer {
+            ContactsAction::Prefer {
                 who,
                 kind,
                 channel,
@@ -253,11 +257,13 @@ impl Contacts {
                 }
                 preferences(&store, contact).await
             }
-            Action::Identity { who, show } => {
+            ContactsAction::Identity { who, show } => {
                 identity::show(&store, known(&store, &who).await?, show).await
             }
-            Action::Conflicts { limit, show } => identity::conflicts(&store, limit, show).await,
-            Action::Merge {
+            ContactsAction::Conflicts { limit, show } => {
+                identity::conflicts(&store, limit, show).await
+            }
+            ContactsAction::Merge {
                 who,
                 other,
                 overwrite,
@@ -270,7 +276,7 @@ impl Contacts {
                 say(format!("They are one contact: {stays}"));
                 Ok(())
             }
-            Action::Split { who, alias, other } => {
+            ContactsAction::Split { who, alias, other } => {
                 let contact = known(&store, &who).await?;
                 let other = match &other {
                     Some(other) => Some(known(&store, other).await?),
@@ -279,7 +285,7 @@ impl Contacts {
                 let aliases = alias
                     .iter()
                     .map(|text| identity::alias(text))
-                    .collect::<anyhow::Result<Vec<Alias>>>()?;
+                    .collect::<anyhow::Result<Vec<ContactAlias>>>()?;
                 let engine = app::command_engine(&config, store).await?;
                 let done = match other {
                     Some(other) => engine_identity::part(&engine, by, contact, other)
@@ -293,7 +299,7 @@ impl Contacts {
                 ));
                 Ok(())
             }
-            Action::Delete { who } => {
+            ContactsAction::Delete { who } => {
                 let contact = known(&store, &who).await?;
                 let engine = app::command_engine(&config, store).await?;
                 let deleted = people::delete_contact(&engine, by, contact)
@@ -311,7 +317,7 @@ impl Contacts {
 }
 
 async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
-    let all = wish::preferences(store, &Bounds::All, contact).await?;
+    let all = wish::preferences(store, &AccessBounds::All, contact).await?;
     if all.is_empty() {
         say("wants every kind, on every channel");
     }
@@ -333,7 +339,7 @@ async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
 
 async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::Result<()> {
     let contact = known(store, who).await?;
-    let Some(details) = rows::details(store.reader(), &Bounds::All, contact).await? else {
+    let Some(details) = rows::details(store.reader(), &AccessBounds::All, contact).await? else {
         bail!("there is no contact {contact}");
     };
     let line = |name: &str, value: &str| say(format!("{name:<16} {value}"));
@@ -355,7 +361,7 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
     for user in users {
         line("staff", &format!("user:{user}"));
     }
-    for row in alias::of_contact(store.reader(), &Bounds::All, contact).await? {
+    for row in alias::of_contact(store.reader(), &AccessBounds::All, contact).await? {
         let value = masked(Some(&row.value), show).unwrap_or_default();
         let old = if row.superseded_at.is_some() {
             " (until lately)"
@@ -365,7 +371,7 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
         line(&row.kind.replace('_', " "), &format!("{value}{old}"));
     }
     let senders = sender::all(store).await?;
-    for row in conversation::of_contact(store, &Bounds::All, contact).await? {
+    for row in conversation::of_contact(store, &AccessBounds::All, contact).await? {
         let Some(until) = row.window_until.map(Timestamp::from_micros) else {
             continue;
         };

@@ -19,24 +19,24 @@ use super::{
     say, scenario, users,
 };
 use crate::{
-    app::{App, Options},
-    config::{self, Config, ConfigError, Strictness},
+    app::{App, ProcessOptions},
+    config::{self, Config, ConfigError, SecretStrictness},
     domain::{
-        access::{Bounds, Product, Scopes},
-        login::Role,
+        access::{AccessBounds, ApiKeyScopes, ProductAccess},
+        login::DashboardRole,
         phone::Phone,
     },
     engine::{
         InputError,
-        catalogue::{self, ApplyError, ByHand, Mistakes, Values},
-        people::{self, By, Whom},
+        catalogue::{self, ApplyError, ByHand, CatalogueMistakes, PlaceholderValues},
+        people::{self, PeopleActor, StaffContactSpec},
         runtime::{
             access,
             logins::{self, LoginError},
         },
     },
     sandbox::{self, SandboxConfig},
-    shutdown::Stop,
+    shutdown::ShutdownTokens,
     state::{Clock, random_bytes},
     store::{Store, files, people as rows},
     telemetry,
@@ -52,7 +52,7 @@ const WABA_ID: &str = "102290129340398";
 ///
 /// Needs no settings and no Meta account. Its data stay in HERALD_DATA_DIR.
 #[derive(Debug, Args)]
-pub(super) struct Dev {
+pub(super) struct DevCommand {
     /// Play a scripted story on a fresh directory, print what the database says
     /// at each step, and exit with 0 only if every step was true.
     #[arg(long)]
@@ -67,7 +67,7 @@ pub(super) struct Dev {
 }
 
 /// Addresses and secrets of a running `dev`.
-pub(super) struct Running {
+pub(super) struct DevInstance {
     pub(super) base: String,
     pub(super) sandbox: String,
     pub(super) api_key: SecretString,
@@ -76,9 +76,13 @@ pub(super) struct Running {
     pub(super) entry: SecretString,
 }
 
-impl Dev {
+impl DevCommand {
     /// Loads the requested catalogues, and removes others that an earlier run may have loaded.
-    async fn load_catalogues(&self, store: &Store, values: &Values) -> anyhow::Result<()> {
+    async fn load_catalogues(
+        &self,
+        store: &Store,
+        values: &PlaceholderValues,
+    ) -> anyhow::Result<()> {
         let (wanted, others): (Vec<_>, Vec<_>) = CATALOGUES
             .into_iter()
             .partition(|(name, _)| is_meant(&self.catalogue, name));
@@ -112,7 +116,7 @@ impl Dev {
         result
     }
 
-    async fn start(self, mut values: config::Values) -> anyhow::Result<()> {
+    async fn start(self, mut values: config::SettingValues) -> anyhow::Result<()> {
         let sandbox_address = if self.scenario {
             SocketAddr::from(([127, 0, 0, 1], 0))
         } else {
@@ -137,7 +141,7 @@ impl Dev {
         for (name, value) in kept_settings {
             values.insert(name.to_owned(), value.to_owned());
         }
-        let config = values.config(Strictness::Development)?;
+        let config = values.config(SecretStrictness::Development)?;
         telemetry::init_logs(&config.log.filter, config.log.json)
             .map_err(|mistake| ConfigError(vec![mistake]))?;
         let secret_key = match &config.secrets.key {
@@ -160,9 +164,9 @@ impl Dev {
             &config,
             &secret_key,
             listener,
-            Options {
+            ProcessOptions {
                 migrate: true,
-                ..Options::default()
+                ..ProcessOptions::default()
             },
         )
         .await?;
@@ -173,7 +177,7 @@ impl Dev {
         let entry = dev_link(&store).await?;
         let quick = self.scenario;
         let delay = |slow: u64, fast: u64| Duration::from_millis(if quick { fast } else { slow });
-        let stop = Stop::default();
+        let stop = ShutdownTokens::default();
         let tracker = TaskTracker::new();
         let sandbox = SandboxConfig {
             phone_number_id: PHONE_NUMBER_ID.to_owned(),
@@ -193,7 +197,7 @@ impl Dev {
             sandbox_listener,
             stop.soft.clone(),
         )));
-        let running = Running {
+        let running = DevInstance {
             base,
             sandbox: sandbox_url,
             api_key,
@@ -224,7 +228,7 @@ impl Dev {
 
 /// An example event, as JSON.
 async fn example(store: &Store) -> anyhow::Result<String> {
-    let kinds = crate::store::catalogue::event_types(store, &Bounds::All).await?;
+    let kinds = crate::store::catalogue::event_types(store, &AccessBounds::All).await?;
     let found = kinds.into_iter().find_map(|kind| {
         let data: serde_json::Value = serde_json::from_str(kind.example.as_deref()?).ok()?;
         (!kind.sensitive).then_some((kind.name, data))
@@ -244,10 +248,10 @@ async fn report(run: impl Future<Output = anyhow::Result<()>>) {
     }
 }
 
-fn greet(running: &Running, config: &Config, verify_token: &str, example: &str) {
+fn greet(running: &DevInstance, config: &Config, verify_token: &str, example: &str) {
     let key = running.api_key.expose_secret();
     let entry = running.entry.expose_secret();
-    let Running {
+    let DevInstance {
         base,
         sandbox,
         app_secret,
@@ -326,15 +330,15 @@ async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString
         .is_none()
     {
         let now = Clock::System.now();
-        let product = Product {
+        let product = ProductAccess {
             name: "herald dev".to_owned(),
-            ..Product::default()
+            ..ProductAccess::default()
         };
         store
             .write(async |tx| {
-                let new = crate::store::access::New {
-                    role: access::Role::Admin,
-                    scopes: Scopes::of(access::Role::Admin),
+                let new = crate::store::access::NewApiKey {
+                    role: access::ApiKeyRole::Admin,
+                    scopes: ApiKeyScopes::of(access::ApiKeyRole::Admin),
                     product: &product,
                     prefix: &access::prefix_of(&text),
                     digest: digest.clone(),
@@ -351,7 +355,7 @@ async fn dev_key(directory: &Path, store: &Store) -> anyhow::Result<SecretString
 async fn dev_link(store: &Store) -> anyhow::Result<SecretString> {
     const NAME: &str = "dev";
     let now = Clock::System.now();
-    match logins::add(store, "herald dev", NAME, Role::Admin, now).await {
+    match logins::add(store, "herald dev", NAME, DashboardRole::Admin, now).await {
         Ok(_) | Err(LoginError::Taken) => {}
         Err(error) => return Err(users::refused(error)),
     }
@@ -369,8 +373,8 @@ fn scratch_directory() -> anyhow::Result<PathBuf> {
 }
 
 /// Applies a built-in catalogue; changes made by hand stay.
-async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> {
-    let told = |mistakes: Mistakes| {
+async fn load(store: &Store, text: &str, values: &PlaceholderValues) -> anyhow::Result<()> {
+    let told = |mistakes: CatalogueMistakes| {
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the catalogue: {}", all.join("; "))
     };
@@ -382,7 +386,7 @@ async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> 
             Ok(())
         }
         Err(ApplyError::Store(error)) => Err(error.into()),
-        Err(ApplyError::Mistakes(wrong)) => Err(told(Mistakes(
+        Err(ApplyError::Mistakes(wrong)) => Err(told(CatalogueMistakes(
             wrong.into_iter().flat_map(|it| it.0).collect(),
         ))),
     }
@@ -390,17 +394,17 @@ async fn load(store: &Store, text: &str, values: &Values) -> anyhow::Result<()> 
 
 /// Adds a staff member to every empty group, so that notifications of groups can be seen.
 async fn staff(store: &Store) -> anyhow::Result<()> {
-    let by = By {
+    let by = PeopleActor {
         actor: "herald dev",
         now: Clock::System.now(),
-        bounds: &Bounds::All,
+        bounds: &AccessBounds::All,
     };
     let phone = Phone::parse("+12025550191")?;
-    for group in rows::groups(store, &Bounds::All).await? {
+    for group in rows::groups(store, &AccessBounds::All).await? {
         if group.members > 0 {
             continue;
         }
-        let whom = Whom::Phone(phone.clone());
+        let whom = StaffContactSpec::Phone(phone.clone());
         let done = match people::connect(store, by, "dev-staff", &whom).await {
             Ok(_) => people::add_member(store, by, &group.name, "dev-staff").await,
             refused => refused,

@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::config::Values;
+use crate::config::SettingValues;
 
 const NAME: &str = "dev.env";
 
@@ -57,7 +57,7 @@ impl Drop for DevFile {
 
 /// Fills in missing settings from a running `dev` with this data directory. Returns whether there
 /// is one.
-pub(super) fn fill(values: &mut Values) -> bool {
+pub(super) fn fill(values: &mut SettingValues) -> bool {
     let directory = values
         .get("HERALD_DATA_DIR")
         .map_or_else(|| "./data".to_owned(), Clone::clone);

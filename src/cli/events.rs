@@ -8,21 +8,21 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app, config,
-    domain::{access::Bounds, time::Timestamp},
-    engine::intake::{self, Replayed, RouteResult},
+    domain::{access::AccessBounds, time::Timestamp},
+    engine::intake::{self, ReplayReport, RouteResult},
     state::Clock,
     store::event,
 };
 
 /// Events that products have posted, and the results of their routes.
 #[derive(Debug, Args)]
-pub(super) struct Events {
+pub(super) struct EventsCommand {
     #[command(subcommand)]
-    action: Action,
+    action: EventsAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum EventsAction {
     /// Lists events, newest first. Example: `herald events list --errors`
     List {
         /// Only of this type.
@@ -78,12 +78,12 @@ fn line(result: &RouteResult) -> String {
     )
 }
 
-impl Events {
+impl EventsCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         match self.action {
-            Action::List {
+            EventsAction::List {
                 kind,
                 errors,
                 unrouted,
@@ -92,9 +92,9 @@ impl Events {
             } => {
                 let found = event::newest(
                     &store,
-                    &Bounds::All,
+                    &AccessBounds::All,
                     kind.as_deref(),
-                    event::Only { errors, unrouted },
+                    event::EventListFilter { errors, unrouted },
                     limit,
                 )
                 .await?;
@@ -131,8 +131,8 @@ impl Events {
                     }
                 }
             }
-            Action::Show { id, show } => {
-                let Some(row) = event::shown(&store, &Bounds::All, id).await? else {
+            EventsAction::Show { id, show } => {
+                let Some(row) = event::shown(&store, &AccessBounds::All, id).await? else {
                     bail!("there is no event {id}");
                 };
                 say(format!(
@@ -145,7 +145,7 @@ impl Events {
                 for result in results(&row) {
                     say(line(&result));
                 }
-                for id in event::notifications(&store, &Bounds::All, row.id, 100).await? {
+                for id in event::notifications(&store, &AccessBounds::All, row.id, 100).await? {
                     say(format!("  notification {id}"));
                 }
                 if show {
@@ -156,14 +156,15 @@ impl Events {
                     });
                 }
             }
-            Action::Replay { id } => {
+            EventsAction::Replay { id } => {
                 let engine = app::command_engine(&config, store).await?;
                 let actor = format!("cli:{}", config::operator()?);
-                match intake::replay(&engine, &Bounds::All, id, &actor, Clock::System.now()).await?
+                match intake::replay(&engine, &AccessBounds::All, id, &actor, Clock::System.now())
+                    .await?
                 {
-                    Replayed::NotFound => bail!("there is no event {id}"),
-                    Replayed::No(why) => bail!("{why}"),
-                    Replayed::Yes(results) => {
+                    ReplayReport::NotFound => bail!("there is no event {id}"),
+                    ReplayReport::No(why) => bail!("{why}"),
+                    ReplayReport::Yes(results) => {
                         for result in results {
                             say(line(&result));
                         }

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::{say, settings};
 use crate::{
     app,
-    domain::access::Bounds,
-    engine::insight::story::{self, Story},
+    domain::access::AccessBounds,
+    engine::insight::story::{self, NotificationStory},
     state::Clock,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 #[command(
     after_help = "Examples:\n  herald explain 01990f2e-0000-7000-8000-000000000000\n  herald explain 01990f2e-0000-7000-8000-000000000000 --json --show"
 )]
-pub struct Explain {
+pub struct ExplainCommand {
     /// The notification's id.
     notification: Uuid,
     /// Show numbers in full.
@@ -28,12 +28,13 @@ pub struct Explain {
     json: bool,
 }
 
-impl Explain {
+impl ExplainCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let id = self.notification;
-        let Some(mut told) = story::of(&store, &Bounds::All, id, Clock::System.now()).await? else {
+        let Some(mut told) = story::of(&store, &AccessBounds::All, id, Clock::System.now()).await?
+        else {
             anyhow::bail!("there is no notification {id}");
         };
         if !self.show {
@@ -49,7 +50,7 @@ impl Explain {
 }
 
 /// The story for people.
-fn readable(story: &Story) -> String {
+fn readable(story: &NotificationStory) -> String {
     let mut lines = vec![
         format!("{}  {}", story.id, story.status),
         story.standing.clone(),

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     app, config,
-    domain::access::Bounds,
+    domain::access::AccessBounds,
     engine::{
         catalogue,
-        people::{self, By},
+        people::{self, PeopleActor},
     },
     state::Clock,
     store::people as rows,
@@ -23,13 +23,13 @@ use crate::{
 
 /// Groups of staff members that get messages together.
 #[derive(Debug, Args)]
-pub(super) struct Groups {
+pub(super) struct GroupsCommand {
     #[command(subcommand)]
-    action: Action,
+    action: GroupsAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum GroupsAction {
     /// Lists groups with their members.
     List {
         /// As JSON.
@@ -58,20 +58,20 @@ enum Action {
     },
 }
 
-impl Groups {
+impl GroupsCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let actor = format!("cli:{}", config::operator()?);
-        let by = By {
+        let by = PeopleActor {
             actor: &actor,
             now: Clock::System.now(),
-            bounds: &Bounds::All,
+            bounds: &AccessBounds::All,
         };
         match self.action {
-            Action::List { json } => {
+            GroupsAction::List { json } => {
                 let mut all = Vec::new();
-                for group in rows::groups(&store, &Bounds::All).await? {
+                for group in rows::groups(&store, &AccessBounds::All).await? {
                     let members = everybody(&store, Some(&group.name)).await?;
                     let members: Vec<String> = members.into_iter().map(|it| it.name).collect();
                     all.push((group, members));
@@ -95,7 +95,7 @@ impl Groups {
                     }
                 }
             }
-            Action::Ensure {
+            GroupsAction::Ensure {
                 names,
                 description,
                 from,
@@ -138,7 +138,7 @@ impl Groups {
                     say(format!("{what:<8} {name} ({members})"));
                 }
             }
-            Action::Add { group, users } => {
+            GroupsAction::Add { group, users } => {
                 for user in users {
                     let new = people::add_member(&store, by, &group, &user)
                         .await
@@ -147,7 +147,7 @@ impl Groups {
                     say(format!("{user} {what} {group}"));
                 }
             }
-            Action::Delete { names } => {
+            GroupsAction::Delete { names } => {
                 for name in names {
                     people::delete_group(&store, by, &name)
                         .await
@@ -155,7 +155,7 @@ impl Groups {
                     say(format!("{name} is deleted; its members stay."));
                 }
             }
-            Action::Remove { group, users } => {
+            GroupsAction::Remove { group, users } => {
                 for user in users {
                     let was = people::remove_member(&store, by, &group, &user)
                         .await

@@ -8,11 +8,11 @@ use super::{say, settings};
 use crate::{
     app,
     config::operator,
-    domain::{hold::Reason, phone, rule::parse_duration_seconds},
+    domain::{hold::HoldReason, phone, rule::parse_duration_seconds},
     engine::{
         Engine,
-        admin::release::{self, Released, Standing},
-        runtime::hold::{self, By},
+        admin::release::{self, HoldBacklog, HoldReleaseReport},
+        runtime::hold::{self, HoldActor},
     },
     state::Clock,
 };
@@ -24,11 +24,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct HoldCommand {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<HoldAction>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum HoldAction {
     /// Shows whether sending is on hold, the reason, and what a release would send.
     Show {
         /// Most messages listed, those that have waited longest first.
@@ -64,17 +64,17 @@ impl HoldCommand {
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
         let actor = format!("cli:{}", operator()?);
-        let by = By {
+        let by = HoldActor {
             actor: &actor,
             now: Clock::System.now(),
         };
-        let action = self.action.unwrap_or(Action::Show {
+        let action = self.action.unwrap_or(HoldAction::Show {
             limit: 20,
             show: false,
             json: false,
         });
         match action {
-            Action::Show { limit, show, json } => {
+            HoldAction::Show { limit, show, json } => {
                 let standing = release::standing(&engine, limit, by.now).await?;
                 if json {
                     say(document(&standing).to_string());
@@ -83,17 +83,17 @@ impl HoldCommand {
                 }
                 Ok(())
             }
-            Action::Start { reason } => {
+            HoldAction::Start { reason } => {
                 let reason = reason.trim();
                 ensure!(!reason.is_empty(), "--reason: a reason is needed");
-                if hold::begin(&engine, by, Reason::Asked, Some(reason)).await? {
+                if hold::begin(&engine, by, HoldReason::Asked, Some(reason)).await? {
                     say("Sending is on hold. Callbacks and requests are accepted.");
                 } else {
                     say("Sending was on hold already: herald hold show has the reason.");
                 }
                 Ok(())
             }
-            Action::Release {
+            HoldAction::Release {
                 cancel_older_than,
                 dry_run,
             } => release(&engine, by, cancel_older_than.as_deref(), dry_run).await,
@@ -103,7 +103,7 @@ impl HoldCommand {
 
 async fn release(
     engine: &Engine,
-    by: By<'_>,
+    by: HoldActor<'_>,
     older_than: Option<&str>,
     dry_run: bool,
 ) -> anyhow::Result<()> {
@@ -114,7 +114,7 @@ async fn release(
                 .context("--cancel-older-than: a number and s, m, h or d, such as 2h")
         })
         .transpose()?;
-    let Released {
+    let HoldReleaseReport {
         was_held,
         messages,
         follow_ups,
@@ -139,7 +139,7 @@ async fn release(
     Ok(())
 }
 
-fn print(standing: &Standing, show: bool) {
+fn print(standing: &HoldBacklog, show: bool) {
     match &standing.hold {
         Some(hold) => say(format!("{} Since {}.", hold.summary(), hold.since)),
         None => say("Sending is not on hold."),
@@ -180,7 +180,7 @@ fn print(standing: &Standing, show: bool) {
     }
 }
 
-fn document(standing: &Standing) -> serde_json::Value {
+fn document(standing: &HoldBacklog) -> serde_json::Value {
     let waiting: Vec<_> = standing
         .waiting
         .iter()

@@ -9,13 +9,13 @@ use super::{say, settings};
 use crate::{
     app, config,
     domain::{
-        access::{Role, Scope, Scopes},
+        access::{ApiKeyRole, ApiKeyScope, ApiKeyScopes},
         field_error::FieldError,
         time::Timestamp,
     },
     engine::{
         InputError,
-        runtime::access::{self, NO_BOUNDS, Wanted},
+        runtime::access::{self, ApiKeySpec, NO_BOUNDS},
     },
     state::{Clock, random_bytes},
     store::{self, access as rows, sender},
@@ -23,16 +23,16 @@ use crate::{
 
 /// API keys. A key is shown once; only its digest is stored.
 #[derive(Debug, Args)]
-pub(super) struct Keys {
+pub(super) struct KeysCommand {
     #[command(subcommand)]
-    action: Action,
+    action: KeysAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum KeysAction {
     /// Creates a key and prints it. Example: `herald keys create solar-crm --source solar-crm
     /// --catalogue solar-crm`
-    Create(Create),
+    Create(CreateKeyArgs),
     /// Lists keys by prefix, with their bounds, expiry and last use.
     List,
     /// Revokes a key. Example: `herald keys revoke herald_Ab3dEf9h`
@@ -43,7 +43,7 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct Create {
+struct CreateKeyArgs {
     /// The product that will use it: all keys of a product see the same.
     product: String,
     /// An admin key: senders and their credentials, staff, keys, audit. Needs --all.
@@ -63,14 +63,15 @@ struct Create {
     catalogue: Option<String>,
     /// A scope, such as `events:write`. May be repeated; all scopes of its role, if absent.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = read_scope)]
-    scopes: Vec<Scope>,
+    scopes: Vec<ApiKeyScope>,
     /// Expiry: a time (RFC 3339), or a number of days such as `90d`.
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
 }
 
-fn read_scope(text: &str) -> Result<Scope, String> {
-    Scope::parse(text).ok_or_else(|| format!("one of {}", Scopes::of(Role::Admin)))
+fn read_scope(text: &str) -> Result<ApiKeyScope, String> {
+    ApiKeyScope::parse(text)
+        .ok_or_else(|| format!("one of {}", ApiKeyScopes::of(ApiKeyRole::Admin)))
 }
 
 /// A time, or so many days from now.
@@ -84,20 +85,20 @@ fn read_expiry(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-impl Create {
-    fn wanted(self, now: Timestamp) -> anyhow::Result<Wanted> {
+impl CreateKeyArgs {
+    fn wanted(self, now: Timestamp) -> anyhow::Result<ApiKeySpec> {
         let expires_at = match &self.expires {
             None => None,
             Some(text) => Some(read_expiry(text, now).with_context(
                 || "--expires: an instant such as 2027-01-01T00:00:00Z, or days such as 90d",
             )?),
         };
-        Ok(Wanted {
+        Ok(ApiKeySpec {
             product: self.product,
             role: if self.admin {
-                Role::Admin
+                ApiKeyRole::Admin
             } else {
-                Role::Product
+                ApiKeyRole::Product
             },
             scopes: (!self.scopes.is_empty()).then_some(self.scopes),
             all: self.all,
@@ -123,14 +124,14 @@ fn option(pointer: &str) -> &'static str {
     }
 }
 
-impl Keys {
+impl KeysCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
         let actor = format!("cli:{}", config::operator()?);
         match self.action {
-            Action::Create(create) => {
+            KeysAction::Create(create) => {
                 let wanted = create.wanted(now)?;
                 let random = random_bytes().context("the system gives no random bytes")?;
                 match access::create_key(&store, &actor, &wanted, &random, now).await {
@@ -142,13 +143,13 @@ impl Keys {
                     Err(InputError::Store(error)) => return Err(error.into()),
                 }
             }
-            Action::List => {
+            KeysAction::List => {
                 let senders = sender::all(&store).await?;
                 for key in rows::keys(store.reader()).await? {
                     say(line(&key, &senders, now));
                 }
             }
-            Action::Revoke { prefix } => {
+            KeysAction::Revoke { prefix } => {
                 let prefix = prefix.trim_end_matches('…');
                 let key = store::access::key_of_prefix(store.reader(), prefix).await?;
                 let key = key.context("there is no active key with this prefix")?;
@@ -195,8 +196,8 @@ fn line(key: &api_key::Model, senders: &[senders::Model], now: Timestamp) -> Str
             words.extend(product.catalogue.iter().map(|it| format!("catalogue={it}")));
         }
     }
-    let (role, scopes) = (Role::of(&key.role), rows::scopes(key));
-    let scopes = if scopes == Scopes::of(role) {
+    let (role, scopes) = (ApiKeyRole::of(&key.role), rows::scopes(key));
+    let scopes = if scopes == ApiKeyScopes::of(role) {
         "all scopes of its role".to_owned()
     } else {
         scopes.to_string()

@@ -10,26 +10,26 @@ use crate::{
 
 /// Applies migrations of the database's schema, or shows their state.
 #[derive(Debug, Args)]
-pub(super) struct Migrate {
+pub(super) struct MigrateCommand {
     #[command(subcommand)]
-    action: Action,
+    action: MigrateAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum MigrateAction {
     /// Applies missing migrations. Several processes may do so at once.
     Up,
     /// Lists every migration. Exits with 1 if one is missing.
     Status,
 }
 
-impl Migrate {
+impl MigrateCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
-        let store = app::open_database(&config, connect::Purpose::Command).await?;
+        let store = app::open_database(&config, connect::ConnectPurpose::Command).await?;
         let before = migrate::status(&store).await?;
         match self.action {
-            Action::Up => {
+            MigrateAction::Up => {
                 migrate::up(&store).await?;
                 let after = migrate::status(&store).await?;
                 for (before, after) in before.iter().zip(&after) {
@@ -46,7 +46,7 @@ impl Migrate {
                 );
                 say("The schema is current.");
             }
-            Action::Status => {
+            MigrateAction::Status => {
                 for step in &before {
                     say(format!(
                         "{:<8} {}",

@@ -33,13 +33,13 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     app::CommitsMissing,
-    config::{self, Config, ConfigError, Strictness},
+    config::{self, Config, ConfigError, SecretStrictness},
     domain::text::for_terminal,
     store::{
         StoreError,
         backup::BackupError,
         connect::OpenError,
-        sqlite_file::{CheckError, Damaged},
+        sqlite_file::{CheckError, DamagedFile},
     },
     telemetry,
 };
@@ -59,30 +59,30 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
-    Dev(dev::Dev),
-    Migrate(migrate::Migrate),
-    Backup(backup::Backup),
-    Restore(restore::Restore),
+    Serve(serve::ServeCommand),
+    Dev(dev::DevCommand),
+    Migrate(migrate::MigrateCommand),
+    Backup(backup::BackupCommand),
+    Restore(restore::RestoreCommand),
     Hold(hold::HoldCommand),
     Plan(catalogue::PlanCommand),
-    Apply(catalogue::Apply),
-    Keys(keys::Keys),
-    Callbacks(callbacks::Callbacks),
-    Check(check::Check),
-    Events(events::Events),
-    Explain(explain::Explain),
-    Retry(by_hand::Retry),
-    Cancel(by_hand::Cancel),
+    Apply(catalogue::ApplyCommand),
+    Keys(keys::KeysCommand),
+    Callbacks(callbacks::CallbacksCommand),
+    Check(check::CheckCommand),
+    Events(events::EventsCommand),
+    Explain(explain::ExplainCommand),
+    Retry(by_hand::RetryCommand),
+    Cancel(by_hand::CancelCommand),
     #[command(name = "send-now")]
-    SendNow(by_hand::SendNow),
-    Senders(senders::Senders),
-    Stats(stats::Stats),
-    Users(users::Users),
-    Groups(groups::Groups),
-    Templates(templates::Templates),
-    Contacts(contacts::Contacts),
-    Send(send::Send),
+    SendNow(by_hand::SendNowCommand),
+    Senders(senders::SendersCommand),
+    Stats(stats::StatsCommand),
+    Users(users::UsersCommand),
+    Groups(groups::GroupsCommand),
+    Templates(templates::TemplatesCommand),
+    Contacts(contacts::ContactsCommand),
+    Send(send::SendCommand),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -116,7 +116,7 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The error has been printed already.
-            if let Some(Ended(code)) = error.downcast_ref() {
+            if let Some(ExitCodeError(code)) = error.downcast_ref() {
                 return ExitCode::from(*code);
             }
             complain(&format!("herald: {}", chain(&error)));
@@ -134,7 +134,7 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
 const DAMAGED: u8 = 6;
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let damaged = error.is::<Damaged>()
+    let damaged = error.is::<DamagedFile>()
         || matches!(error.downcast_ref(), Some(CheckError::Damaged(_)))
         || matches!(error.downcast_ref(), Some(OpenError::Damaged(_)))
         || error.downcast_ref().is_some_and(BackupError::is_damage);
@@ -163,7 +163,7 @@ fn finds_damage(error: &anyhow::Error) -> bool {
 /// Exit code of a command that has printed its findings already.
 #[derive(Debug, thiserror::Error)]
 #[error("ended with {0}")]
-struct Ended(u8);
+struct ExitCodeError(u8);
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
@@ -213,15 +213,15 @@ fn settings() -> anyhow::Result<Config> {
 
 /// The settings of a server, with logging started: only its own.
 fn own_settings() -> anyhow::Result<Config> {
-    with_logs(config::from_environment()?.config(Strictness::Production)?)
+    with_logs(config::from_environment()?.config(SecretStrictness::Production)?)
 }
 
-fn values_beside_dev() -> anyhow::Result<(config::Values, Strictness)> {
+fn values_beside_dev() -> anyhow::Result<(config::SettingValues, SecretStrictness)> {
     let mut values = config::from_environment()?;
     let strictness = if dev_file::fill(&mut values) {
-        Strictness::Development
+        SecretStrictness::Development
     } else {
-        Strictness::Production
+        SecretStrictness::Production
     };
     Ok((values, strictness))
 }

@@ -4,14 +4,14 @@ use anyhow::anyhow;
 
 use super::say;
 use crate::{
-    domain::{access::Bounds, field_error::FieldError, phone},
+    domain::{access::AccessBounds, field_error::FieldError, phone},
     engine::{
         InputError,
-        people::{self, By, Whom},
+        people::{self, PeopleActor, StaffContactSpec},
     },
     store::{
         Store, people as rows,
-        people::{Link, StaffQuery},
+        people::{StaffMemberDetails, StaffQuery},
     },
 };
 
@@ -50,8 +50,11 @@ fn words(wrong: Vec<FieldError>) -> anyhow::Error {
 const PAGE: u64 = 500;
 
 /// Every staff member, or every member of a group, by name.
-pub(super) async fn everybody(store: &Store, group: Option<&str>) -> anyhow::Result<Vec<Link>> {
-    let mut all: Vec<Link> = Vec::new();
+pub(super) async fn everybody(
+    store: &Store,
+    group: Option<&str>,
+) -> anyhow::Result<Vec<StaffMemberDetails>> {
+    let mut all: Vec<StaffMemberDetails> = Vec::new();
     loop {
         let after = all.last().map(|it| it.name.clone());
         let wanted = StaffQuery {
@@ -59,7 +62,7 @@ pub(super) async fn everybody(store: &Store, group: Option<&str>) -> anyhow::Res
             beginning: None,
             after: after.as_deref(),
         };
-        let page = rows::staff_page(store, &Bounds::All, wanted, PAGE).await?;
+        let page = rows::staff_page(store, &AccessBounds::All, wanted, PAGE).await?;
         if page.is_empty() {
             return Ok(all);
         }
@@ -118,11 +121,11 @@ pub(super) fn masked(number: Option<&str>, show: bool) -> Option<String> {
 /// Links a staff member to a contact.
 pub(super) async fn connect(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     user: &str,
     whom: &str,
 ) -> anyhow::Result<()> {
-    let whom = Whom::parse(whom).map_err(|rule| anyhow!(rule))?;
+    let whom = StaffContactSpec::parse(whom).map_err(|rule| anyhow!(rule))?;
     let made = people::connect(store, by, user, &whom)
         .await
         .map_err(refused)?;
@@ -135,7 +138,11 @@ pub(super) async fn connect(
 }
 
 /// Removes the link of a staff member.
-pub(super) async fn disconnect(store: &Store, by: By<'_>, user: &str) -> anyhow::Result<()> {
+pub(super) async fn disconnect(
+    store: &Store,
+    by: PeopleActor<'_>,
+    user: &str,
+) -> anyhow::Result<()> {
     people::disconnect(store, by, user).await.map_err(refused)?;
     say(format!(
         "{user} is not linked to a contact: messages for this user are skipped."
@@ -144,7 +151,11 @@ pub(super) async fn disconnect(store: &Store, by: By<'_>, user: &str) -> anyhow:
 }
 
 /// Creates staff members without contacts.
-pub(super) async fn ensure(store: &Store, by: By<'_>, users: &[String]) -> anyhow::Result<()> {
+pub(super) async fn ensure(
+    store: &Store,
+    by: PeopleActor<'_>,
+    users: &[String],
+) -> anyhow::Result<()> {
     for user in users {
         let made = people::ensure_user(store, by, user)
             .await
@@ -156,7 +167,11 @@ pub(super) async fn ensure(store: &Store, by: By<'_>, users: &[String]) -> anyho
 }
 
 /// Deletes staff members, also from all groups.
-pub(super) async fn delete(store: &Store, by: By<'_>, users: &[String]) -> anyhow::Result<()> {
+pub(super) async fn delete(
+    store: &Store,
+    by: PeopleActor<'_>,
+    users: &[String],
+) -> anyhow::Result<()> {
     for user in users {
         people::delete_user(store, by, user)
             .await

@@ -16,7 +16,7 @@ use crate::{config::Config, engine::runtime::vault::Vault, state::Clock, store::
 /// Example: `herald restore /backups/herald-2026-11-28.tar --replace`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Restore {
+pub(super) struct RestoreCommand {
     /// The backup file.
     file: PathBuf,
     /// Replace an existing database. It is kept: as FILE.before-restore-TIME, or in PostgreSQL as
@@ -28,7 +28,7 @@ pub(super) struct Restore {
     verify: bool,
 }
 
-impl Restore {
+impl RestoreCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         if self.verify {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::say;
 use crate::{
     sandbox::{self, BEHAVIOURS, SandboxConfig},
-    shutdown::Stop,
+    shutdown::ShutdownTokens,
     telemetry,
 };
 
@@ -90,7 +90,7 @@ impl SandboxCommand {
             chaos: self.chaos.then_some(self.seed),
         };
         say(format!("The sandbox listens on http://{}", self.listen));
-        let stop = Stop::default();
+        let stop = ShutdownTokens::default();
         let signals = stop.clone().follow_signals();
         let run = sandbox::run(config, listener, stop.soft.clone());
         tokio::pin!(signals, run);

@@ -8,25 +8,28 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Ended, check, say, settings};
+use super::{ExitCodeError, check, say, settings};
 use crate::{
     app,
     domain::{
-        access::Bounds,
-        content::{Content, Text},
+        access::AccessBounds,
+        content::{FreeContent, TextContent},
         phone,
         priority::Priority,
         recipient::RecipientSpec,
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
     },
     engine::{
         Engine,
         insight::{
-            check::{Row, Verdict},
+            check::{CheckResult, FindingSeverity},
             story,
         },
-        intake::{self, AskError, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
-        runtime::heartbeat::{self, Pulse},
+        intake::{
+            self, ClientDirectRequest, DirectRequest, DirectRequestError, DirectRequestRefusal,
+            MessageMode, RequestContent, TemplateUse,
+        },
+        runtime::heartbeat::{self, WorkerState},
     },
     state::Clock,
     store::{Store, people, sender},
@@ -41,7 +44,7 @@ use crate::{
                   Examples:\n  herald send user:tariro --template order_confirmation --param customer_name=Asha --param order_number=A-17\n  \
                   herald send +12025550101 --text 'Are you there?' --yes"
 )]
-pub(super) struct Send {
+pub(super) struct SendCommand {
     /// A number in E.164, user:NAME or contact:NAME.
     to: String,
     /// The name of a template.
@@ -95,7 +98,7 @@ const OF_SENDING: [&str; 9] = [
     "account_restricted",
 ];
 
-impl Send {
+impl SendCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
@@ -118,7 +121,7 @@ impl Send {
         let worker = heartbeat::pulses(&engine, Clock::System.now())
             .await?
             .into_iter()
-            .any(|(worker, pulse)| worker == "work" && pulse == Pulse::Alive);
+            .any(|(worker, pulse)| worker == "work" && pulse == WorkerState::Alive);
         if !worker {
             say("No server runs: the message waits in the queue until herald serve does.");
         }
@@ -128,7 +131,7 @@ impl Send {
         };
         if !self.yes && !asked(&format!("Send {what} to {whom}? [y/N] "))? {
             say("Nothing was sent.");
-            return Err(Ended(1).into());
+            return Err(ExitCodeError(1).into());
         }
         let id = self.ask(&engine).await?;
         say(format!("Queued as {id}."));
@@ -136,10 +139,10 @@ impl Send {
     }
 
     /// Prints failed checks, and stops unless forced to continue.
-    fn judge(&self, rows: &[Row]) -> anyhow::Result<()> {
-        let fails: Vec<&Row> = rows
+    fn judge(&self, rows: &[CheckResult]) -> anyhow::Result<()> {
+        let fails: Vec<&CheckResult> = rows
             .iter()
-            .filter(|row| row.verdict == Verdict::Failed && OF_SENDING.contains(&row.name))
+            .filter(|row| row.verdict == FindingSeverity::Failed && OF_SENDING.contains(&row.name))
             .collect();
         for row in &fails {
             say(format!("FAILED  {}\n        -> {}", row.found, row.remedy));
@@ -161,7 +164,7 @@ impl Send {
         let reader = store.reader();
         let person = match &recipient {
             RecipientSpec::User(name) => {
-                let staff = people::user(reader, &Bounds::All, name)
+                let staff = people::user(reader, &AccessBounds::All, name)
                     .await?
                     .with_context(|| format!("there is no user {name}"))?;
                 Some(staff.person.with_context(|| {
@@ -212,16 +215,16 @@ impl Send {
                     .collect::<Map<_, _>>(),
             }),
             (None, text) => RequestContent::Free {
-                content: Content::Text(Text {
+                content: FreeContent::Text(TextContent {
                     body: text.clone().unwrap_or_default(),
                     preview_url: false,
                 }),
                 fallback: None,
             },
         };
-        let request = Request {
+        let request = DirectRequest {
             message_kind: None,
-            mode: Mode::Template,
+            mode: MessageMode::Template,
             to: vec![self.to.clone()],
             about: None,
             sender: self.sender.clone(),
@@ -234,9 +237,9 @@ impl Send {
             send_at: None,
             reply_to: None,
         };
-        let asked = Asked {
+        let asked = ClientDirectRequest {
             client: "cli".to_owned(),
-            bounds: Bounds::All,
+            bounds: AccessBounds::All,
             key: None,
             fingerprint: Vec::new(),
             request,
@@ -248,7 +251,7 @@ impl Send {
                 .first()
                 .copied()
                 .context("no notification was created"),
-            Some(Err(AskError::Refused(Refusal::Fields(wrong)))) => {
+            Some(Err(DirectRequestError::Refused(DirectRequestRefusal::Fields(wrong)))) => {
                 let wrong: Vec<String> = wrong
                     .iter()
                     .map(|wrong| {
@@ -266,7 +269,7 @@ impl Send {
         let until = Instant::now() + Duration::from_secs(self.follow_seconds);
         let mut told = 0;
         loop {
-            let found = story::of(store, &Bounds::All, id, Clock::System.now())
+            let found = story::of(store, &AccessBounds::All, id, Clock::System.now())
                 .await?
                 .context("the notification has been deleted")?;
             for line in found.lines.iter().skip(told) {
@@ -274,19 +277,21 @@ impl Send {
                 say(format!("{at}  {}", line.text));
             }
             told = found.lines.len();
-            let status = Status::parse(found.status);
-            let over = matches!(status, Some(Status::Read | Status::Played))
-                || matches!(found.group, Group::Failed | Group::NotSent);
+            let status = NotificationStatus::parse(found.status);
+            let over = matches!(
+                status,
+                Some(NotificationStatus::Read | NotificationStatus::Played)
+            ) || matches!(found.group, StatusGroup::Failed | StatusGroup::NotSent);
             if over || Instant::now() >= until {
                 say(&found.standing);
                 if let Some(trouble) = &found.failure {
                     say(format!("-> {}", trouble.remedy));
                 }
                 say(format!("More: herald explain {id}"));
-                return if found.group == Group::Sent {
+                return if found.group == StatusGroup::Sent {
                     Ok(())
                 } else {
-                    Err(Ended(1).into())
+                    Err(ExitCodeError(1).into())
                 };
             }
             tokio::time::sleep(LOOK).await;

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::own_settings;
 use crate::{
-    app::{App, Options, Sending},
-    shutdown::Stop,
-    state::Ingest,
+    app::{App, ProcessOptions, StartupHoldMode},
+    shutdown::ShutdownTokens,
+    state::IngestMode,
 };
 
 /// Runs the server and its workers until it is stopped.
@@ -17,7 +17,7 @@ use crate::{
 /// Example: `HERALD_SECRET_KEY=… DATABASE_URL=postgres://… herald serve --migrate`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Serve {
+pub(super) struct ServeCommand {
     /// Apply missing migrations first. Several processes may do so at once.
     #[arg(long)]
     migrate: bool,
@@ -33,7 +33,7 @@ pub(super) struct Serve {
     ingest: Option<String>,
 }
 
-impl Serve {
+impl ServeCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = own_settings()?;
         let secret_key = config.require_secret_key()?;
@@ -44,22 +44,22 @@ impl Serve {
             )
         })?;
         let ingest = match self.ingest.as_deref() {
-            Some("per-request") => Ingest::PerRequest,
-            Some("bare") => Ingest::Bare,
-            _ => Ingest::Durable,
+            Some("per-request") => IngestMode::PerRequest,
+            Some("bare") => IngestMode::Bare,
+            _ => IngestMode::Durable,
         };
-        let options = Options {
+        let options = ProcessOptions {
             migrate: self.migrate,
             no_apply: self.no_apply,
             sending: if self.hold {
-                Sending::OnHold
+                StartupHoldMode::OnHold
             } else {
-                Sending::AsBefore
+                StartupHoldMode::AsBefore
             },
             ingest,
-            ..Options::default()
+            ..ProcessOptions::default()
         };
-        let stop = Stop::default();
+        let stop = ShutdownTokens::default();
         let signals = stop.clone().follow_signals();
         let served = async {
             let built =

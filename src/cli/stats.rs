@@ -7,10 +7,10 @@ use clap::Args;
 use super::{say, settings};
 use crate::{
     app,
-    domain::{access::Bounds, phone},
+    domain::{access::AccessBounds, phone},
     engine::{
         InputError,
-        insight::statistics::{self, Asked, Latency, Statistics},
+        insight::statistics::{self, LatencyPercentiles, Statistics, StatisticsQuery},
     },
     state::Clock,
 };
@@ -21,7 +21,7 @@ use crate::{
     after_help = "Examples:\n  herald stats\n  herald stats --hours 720 --step day --zone Asia/Kolkata\n  \
     herald stats --by event_type --sender support\n  herald stats --json | jq .failures\n\nRates are of the notifications created in this time."
 )]
-pub struct Stats {
+pub struct StatsCommand {
     /// Created in this many hours.
     #[arg(long)]
     hours: Option<i64>,
@@ -63,12 +63,12 @@ pub struct Stats {
     json: bool,
 }
 
-impl Stats {
+impl StatsCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
-        let asked = Asked {
+        let asked = StatisticsQuery {
             hours: self.hours,
             since: self.since,
             until: self.until,
@@ -81,22 +81,21 @@ impl Stats {
             zone: Some(self.zone),
             failed: Some(self.failed),
         };
-        let question =
-            asked
-                .read(&store, &Bounds::All, now)
-                .await
-                .map_err(|error| match error {
-                    InputError::Invalid(wrong) => {
-                        let wrong: Vec<String> = wrong
-                            .iter()
-                            .map(|field| {
-                                format!("--{}: {}", field.pointer.replace('_', "-"), field.rule)
-                            })
-                            .collect();
-                        anyhow::anyhow!("{}", wrong.join("\n  "))
-                    }
-                    InputError::Store(error) => error.into(),
-                })?;
+        let question = asked
+            .read(&store, &AccessBounds::All, now)
+            .await
+            .map_err(|error| match error {
+                InputError::Invalid(wrong) => {
+                    let wrong: Vec<String> = wrong
+                        .iter()
+                        .map(|field| {
+                            format!("--{}: {}", field.pointer.replace('_', "-"), field.rule)
+                        })
+                        .collect();
+                    anyhow::anyhow!("{}", wrong.join("\n  "))
+                }
+                InputError::Store(error) => error.into(),
+            })?;
         let mut answer = statistics::answer(&store, &question, now).await?;
         if !self.show {
             for failed in &mut answer.failed_newest {
@@ -141,7 +140,7 @@ fn readable(answer: &Statistics, by: &str) -> String {
         ("sent to delivered", answer.latency.sent_to_delivered),
         ("delivered to read", answer.latency.delivered_to_read),
     ] {
-        if let Some(Latency {
+        if let Some(LatencyPercentiles {
             count,
             p50_ms,
             p90_ms,

@@ -12,10 +12,10 @@ use super::{people, say, settings};
 use crate::{
     app,
     config::{self, Config},
-    domain::{access::Bounds, login::Role, time::Timestamp},
+    domain::{access::AccessBounds, login::DashboardRole, time::Timestamp},
     engine::{
-        people::By,
-        runtime::logins::{self, Change, LoginError},
+        people::PeopleActor,
+        runtime::logins::{self, DashboardUserChange, LoginError},
     },
     state::{Clock, random_bytes},
     store::{Store, login},
@@ -23,24 +23,24 @@ use crate::{
 
 /// Dashboard users, and staff members that get messages.
 #[derive(Debug, Args)]
-pub(super) struct Users {
+pub(super) struct UsersCommand {
     #[command(subcommand)]
-    action: Action,
+    action: UsersAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum UsersAction {
     /// Adds an admin, and prints a link that signs in once. Example: `herald users add-admin ada`
     #[command(name = "add-admin")]
-    AddAdmin(New),
+    AddAdmin(DashboardUserArgs),
     /// Adds a dashboard user. Example: `herald users add grace --role operator`
     Add {
         #[command(flatten)]
-        new: New,
+        new: DashboardUserArgs,
         /// viewer: reads, and sees numbers masked. operator: retries, cancels, replays, holds.
         /// admin: changes credentials as well.
         #[arg(long, value_parser = role)]
-        role: Role,
+        role: DashboardRole,
     },
     /// Lists dashboard users.
     List,
@@ -57,7 +57,7 @@ enum Action {
     Role {
         name: String,
         #[arg(value_parser = role)]
-        role: Role,
+        role: DashboardRole,
     },
     /// Disables a dashboard user, and ends its sessions.
     Off { name: String },
@@ -97,15 +97,15 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct New {
+struct DashboardUserArgs {
     name: String,
     /// A file with the password; `-` is standard input. Without it, a link is printed.
     #[arg(long)]
     password_file: Option<String>,
 }
 
-fn role(text: &str) -> Result<Role, String> {
-    Role::parse(text).ok_or_else(|| "viewer, operator or admin".to_owned())
+fn role(text: &str) -> Result<DashboardRole, String> {
+    DashboardRole::parse(text).ok_or_else(|| "viewer, operator or admin".to_owned())
 }
 
 fn read_password(file: &str) -> anyhow::Result<SecretString> {
@@ -144,23 +144,25 @@ async fn print_link(config: &Config, store: &Store, actor: &str, name: &str) -> 
     Ok(())
 }
 
-impl Users {
+impl UsersCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
         let actor = format!("cli:{}", config::operator()?);
-        let by = By {
+        let by = PeopleActor {
             actor: &actor,
             now,
-            bounds: &Bounds::All,
+            bounds: &AccessBounds::All,
         };
         let change = match self.action {
-            Action::AddAdmin(new) => return add(&config, &store, &actor, new, Role::Admin).await,
-            Action::Add { new, role } => return add(&config, &store, &actor, new, role).await,
-            Action::List => return list(&store).await,
-            Action::Link { name } => return print_link(&config, &store, &actor, &name).await,
-            Action::Password { name, file } => {
+            UsersAction::AddAdmin(new) => {
+                return add(&config, &store, &actor, new, DashboardRole::Admin).await;
+            }
+            UsersAction::Add { new, role } => return add(&config, &store, &actor, new, role).await,
+            UsersAction::List => return list(&store).await,
+            UsersAction::Link { name } => return print_link(&config, &store, &actor, &name).await,
+            UsersAction::Password { name, file } => {
                 let password = read_password(&file)?;
                 logins::set_password(&store, &actor, &name, password, now)
                     .await
@@ -168,14 +170,16 @@ impl Users {
                 say("Set. All sessions of this user have ended.");
                 return Ok(());
             }
-            Action::Role { name, role } => (name, Change::Role(role)),
-            Action::Off { name } => (name, Change::Off),
-            Action::On { name } => (name, Change::On),
-            Action::Links { show, json } => return people::links(&store, show, json).await,
-            Action::Connect { name, to } => return people::connect(&store, by, &name, &to).await,
-            Action::Disconnect { name } => return people::disconnect(&store, by, &name).await,
-            Action::Ensure { names } => return people::ensure(&store, by, &names).await,
-            Action::Delete { names } => return people::delete(&store, by, &names).await,
+            UsersAction::Role { name, role } => (name, DashboardUserChange::Role(role)),
+            UsersAction::Off { name } => (name, DashboardUserChange::Off),
+            UsersAction::On { name } => (name, DashboardUserChange::On),
+            UsersAction::Links { show, json } => return people::links(&store, show, json).await,
+            UsersAction::Connect { name, to } => {
+                return people::connect(&store, by, &name, &to).await;
+            }
+            UsersAction::Disconnect { name } => return people::disconnect(&store, by, &name).await,
+            UsersAction::Ensure { names } => return people::ensure(&store, by, &names).await,
+            UsersAction::Delete { names } => return people::delete(&store, by, &names).await,
         };
         let (name, change) = change;
         logins::change(&store, &actor, &name, change, now)
@@ -190,8 +194,8 @@ async fn add(
     config: &Config,
     store: &Store,
     actor: &str,
-    new: New,
-    role: Role,
+    new: DashboardUserArgs,
+    role: DashboardRole,
 ) -> anyhow::Result<()> {
     let now = Clock::System.now();
     // Read first: a missing file must not leave a user without a password.

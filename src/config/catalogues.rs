@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::settings::{Reader, Section, Setting};
+use crate::domain::settings::{SettingDeclaration, SettingsReader, SettingsSection};
 
 /// Settings that a catalogue may use as `${NAME:-default}`; none is secret.
 #[derive(Clone, Debug)]
-pub struct Catalogues {
+pub struct CatalogueSettings {
     /// By name; without a value when they are not set.
     pub values: BTreeMap<&'static str, Option<String>>,
 }
 
-const FOR_CATALOGUES: [Setting; 3] = [
+const FOR_CATALOGUES: [SettingDeclaration; 3] = [
     for_catalogues(
         "ADMIN_NOTIFICATION_FALLBACK_TEMPLATE_NAME",
         Some("admin_notification_alert"),
@@ -33,8 +33,8 @@ const fn for_catalogues(
     name: &'static str,
     default: Option<&'static str>,
     meaning: &'static str,
-) -> Setting {
-    Setting {
+) -> SettingDeclaration {
+    SettingDeclaration {
         name,
         alias: None,
         default,
@@ -43,8 +43,8 @@ const fn for_catalogues(
     }
 }
 
-impl Section for Catalogues {
-    fn read(reader: &mut Reader<'_>) -> Self {
+impl SettingsSection for CatalogueSettings {
+    fn read(reader: &mut SettingsReader<'_>) -> Self {
         let values = FOR_CATALOGUES.map(|setting| (setting.name, reader.optional_text(setting)));
         Self {
             values: BTreeMap::from(values),

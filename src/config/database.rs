@@ -9,7 +9,7 @@ use crate::domain::settings::section;
 section! {
     /// Where the database is, and how it is used.
     #[derive(Clone, Debug)]
-    pub struct Database {
+    pub struct DatabaseSettings {
         /// postgres://… or sqlite:PATH. Several PostgreSQL servers of one database:
         /// postgres://one:5432,two:5432/herald?target_session_attrs=read-write. Default: a SQLite
         /// file in HERALD_DATA_DIR.

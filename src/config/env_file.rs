@@ -13,7 +13,7 @@
 
 /// A line with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct EnvFileLine {
     /// From 1.
     pub number: usize,
     pub name: String,
@@ -22,13 +22,13 @@ pub struct Line {
 
 /// An invalid line: its number, from 1, and the reason, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct EnvFileError {
     pub number: usize,
     pub rule: &'static str,
 }
 
 /// Reads every line.
-pub fn parse(text: &str) -> Vec<Result<Line, Mistake>> {
+pub fn parse(text: &str) -> Vec<Result<EnvFileLine, EnvFileError>> {
     text.trim_start_matches('\u{feff}')
         .lines()
         .enumerate()
@@ -39,12 +39,12 @@ pub fn parse(text: &str) -> Vec<Result<Line, Mistake>> {
                 return None;
             }
             let parsed = match assignment(line) {
-                Ok((name, value)) => Ok(Line {
+                Ok((name, value)) => Ok(EnvFileLine {
                     number,
                     name,
                     value,
                 }),
-                Err(rule) => Err(Mistake { number, rule }),
+                Err(rule) => Err(EnvFileError { number, rule }),
             };
             Some(parsed)
         })

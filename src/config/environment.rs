@@ -5,20 +5,22 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use super::{Config, ConfigError, Setting, Strictness, env_file, setting, settings};
+use super::{
+    Config, ConfigError, SecretStrictness, SettingDeclaration, env_file, setting, settings,
+};
 
 /// The file with settings that the environment does not set.
 const FILE: &str = ".env";
 
 /// Settings by name, and the lines of those that came from a file.
 #[derive(Clone, Debug, Default)]
-pub struct Values {
+pub struct SettingValues {
     values: HashMap<String, String>,
     /// Lines of [`FILE`], from 1.
     lines: HashMap<String, usize>,
 }
 
-impl Deref for Values {
+impl Deref for SettingValues {
     type Target = HashMap<String, String>;
 
     fn deref(&self) -> &Self::Target {
@@ -26,15 +28,15 @@ impl Deref for Values {
     }
 }
 
-impl DerefMut for Values {
+impl DerefMut for SettingValues {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.values
     }
 }
 
-impl Values {
+impl SettingValues {
     /// Parses the settings; a mistake in a setting from the file names its line.
-    pub fn config(&self, strictness: Strictness) -> Result<Config, ConfigError> {
+    pub fn config(&self, strictness: SecretStrictness) -> Result<Config, ConfigError> {
         Config::read(&self.values, strictness).map_err(|error| {
             let located = error.0.into_iter().map(|mistake| self.located(mistake));
             ConfigError(located.collect())
@@ -45,7 +47,7 @@ impl Values {
         let name = mistake.split(':').next().unwrap_or_default();
         let line = setting(name)
             .into_iter()
-            .flat_map(Setting::names)
+            .flat_map(SettingDeclaration::names)
             .find_map(|name| self.lines.get(name));
         match line.copied() {
             Some(line) => format!("{mistake} ({FILE}, line {line})"),
@@ -56,7 +58,7 @@ impl Values {
 
 /// The environment, with `.env` filling in what is not set, and `NAME_FILE` read
 /// for secrets. The environment wins over `.env`.
-pub fn from_environment() -> Result<Values, ConfigError> {
+pub fn from_environment() -> Result<SettingValues, ConfigError> {
     let mut mistakes = Vec::new();
     let text = match std::fs::read_to_string(FILE) {
         Ok(text) => text,
@@ -70,7 +72,7 @@ pub fn from_environment() -> Result<Values, ConfigError> {
             String::new()
         }
     };
-    let mut values = Values::default();
+    let mut values = SettingValues::default();
     for line in env_file::parse(&text) {
         match line {
             Ok(line) => {

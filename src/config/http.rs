@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::domain::{address::Proxies, settings::section};
+use crate::domain::{address::TrustedProxies, settings::section};
 
 section! {
     /// How HTTP is answered, and what clients may take.
     #[derive(Clone, Debug)]
-    pub struct Http {
+    pub struct HttpSettings {
         /// Threads that answer HTTP.
         #[setting("HERALD_HTTP_WORKERS" = "2", number(1, 64))]
         pub workers: usize,
@@ -15,10 +15,10 @@ section! {
         /// 10.0.0.0/8: their X-Forwarded-For (or Forwarded) gives the client's address. Behind a
         /// proxy that is not listed, all clients share one rate limit.
         #[setting("HERALD_TRUSTED_PROXIES", parsed(
-            Proxies::parse,
+            TrustedProxies::parse,
             "addresses or networks, such as 127.0.0.1, 10.0.0.0/8"
         ))]
-        pub trusted_proxies: Proxies,
+        pub trusted_proxies: TrustedProxies,
         /// Most open HTTP connections; fewer if the limit of open files does not allow them besides
         /// outgoing calls and the database. When all are in use, the oldest that waits for its
         /// client is closed, unknown clients' first.

@@ -5,7 +5,7 @@ use crate::domain::settings::section;
 section! {
     /// What is logged, and how.
     #[derive(Clone, Debug)]
-    pub struct Log {
+    pub struct LogSettings {
         /// Log filter, such as `info` or `herald=debug`.
         #[setting("HERALD_LOG" = "info", text)]
         pub filter: String,

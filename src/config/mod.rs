@@ -19,18 +19,18 @@ mod log;
 mod secrets;
 mod server;
 
-pub use calls::Calls;
-pub use catalogues::Catalogues;
-pub use database::Database;
-pub use environment::{Values, from_environment, operator};
-pub use http::Http;
-pub use inbox::Inbox;
-pub use log::Log;
-pub use secrets::Secrets;
-pub use server::Server;
+pub use calls::CallSettings;
+pub use catalogues::CatalogueSettings;
+pub use database::DatabaseSettings;
+pub use environment::{SettingValues, from_environment, operator};
+pub use http::HttpSettings;
+pub use inbox::InboxSettings;
+pub use log::LogSettings;
+pub use secrets::SecretSettings;
+pub use server::ServerSettings;
 
-use crate::domain::settings::{Reader, Section, Settings, WhatsApp, section};
-pub use crate::domain::settings::{Setting, Strictness};
+use crate::domain::settings::{EngineSettings, SettingsReader, SettingsSection, WhatsApp, section};
+pub use crate::domain::settings::{SecretStrictness, SettingDeclaration};
 
 /// All mistakes in the settings.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,41 +61,41 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Config {
         /// Where this server is.
-        pub server: Server,
+        pub server: ServerSettings,
         /// Where the database is.
-        pub database: Database,
+        pub database: DatabaseSettings,
         /// What this installation is known by.
-        pub secrets: Secrets,
+        pub secrets: SecretSettings,
         /// The account of the environment.
         pub whatsapp: WhatsApp,
         /// How long a call may take.
-        pub calls: Calls,
+        pub calls: CallSettings,
         /// What the engine decides by.
-        pub engine: Settings,
+        pub engine: EngineSettings,
         /// Callbacks on their way into the database.
-        pub inbox: Inbox,
+        pub inbox: InboxSettings,
         /// How HTTP is answered.
-        pub http: Http,
+        pub http: HttpSettings,
         /// What is logged.
-        pub log: Log,
+        pub log: LogSettings,
         /// What catalogues may use.
-        pub catalogues: Catalogues,
+        pub catalogues: CatalogueSettings,
     }
 }
 
 /// All settings, in the order of the documentation: those that are read are those that there are.
-pub fn settings() -> &'static [Setting] {
-    static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+pub fn settings() -> &'static [SettingDeclaration] {
+    static SETTINGS: LazyLock<Vec<SettingDeclaration>> = LazyLock::new(|| {
         let values = HashMap::new();
-        let mut reader = Reader::new(&values, Strictness::Production);
-        let _defaults: Config = Section::read(&mut reader);
+        let mut reader = SettingsReader::new(&values, SecretStrictness::Production);
+        let _defaults: Config = SettingsSection::read(&mut reader);
         reader.settings
     });
     &SETTINGS
 }
 
 /// The setting of a name.
-pub fn setting(name: &str) -> Option<&'static Setting> {
+pub fn setting(name: &str) -> Option<&'static SettingDeclaration> {
     settings().iter().find(|setting| setting.name == name)
 }
 
@@ -103,10 +103,10 @@ impl Config {
     /// Parses the settings from `values`.
     pub fn read(
         values: &HashMap<String, String>,
-        strictness: Strictness,
+        strictness: SecretStrictness,
     ) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(values, strictness);
-        let config: Self = Section::read(&mut reader);
+        let mut reader = SettingsReader::new(values, strictness);
+        let config: Self = SettingsSection::read(&mut reader);
         config.check(&mut reader);
         if reader.mistakes.is_empty() {
             Ok(config)
@@ -116,7 +116,7 @@ impl Config {
     }
 
     /// What one setting alone does not show.
-    fn check(&self, reader: &mut Reader<'_>) {
+    fn check(&self, reader: &mut SettingsReader<'_>) {
         let database_url = self.database_url();
         let database_url = database_url.expose_secret();
         if !["postgres://", "postgresql://", "sqlite:"]
@@ -177,14 +177,14 @@ mod tests {
 
     use secrecy::ExposeSecret;
 
-    use super::{Config, Setting, Strictness, settings};
+    use super::{Config, SecretStrictness, SettingDeclaration, settings};
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, super::ConfigError> {
         let values: HashMap<String, String> = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Config::read(&values, Strictness::Production)
+        Config::read(&values, SecretStrictness::Production)
     }
 
     #[test]
@@ -255,7 +255,10 @@ mod tests {
 
     #[test]
     fn every_setting_stands_once() {
-        let mut names: Vec<_> = settings().iter().flat_map(Setting::names).collect();
+        let mut names: Vec<_> = settings()
+            .iter()
+            .flat_map(SettingDeclaration::names)
+            .collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -7,7 +7,7 @@ use crate::domain::settings::section;
 section! {
     /// What this installation is known by.
     #[derive(Clone, Debug)]
-    pub struct Secrets {
+    pub struct SecretSettings {
         /// 32 random bytes as 64 hex digits: encrypts secrets at rest. Needed by `serve`.
         #[setting("HERALD_SECRET_KEY", key)]
         pub key: Option<SecretString>,

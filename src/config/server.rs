@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::domain::settings::{Reader, Setting, section};
+use crate::domain::settings::{SettingDeclaration, SettingsReader, section};
 
 section! {
     /// Where this server is, and where it keeps its files.
     #[derive(Clone, Debug)]
-    pub struct Server {
+    pub struct ServerSettings {
         /// Address and port to listen on.
         #[setting("HERALD_LISTEN" = "127.0.0.1:8080", address)]
         pub listen: SocketAddr,
@@ -22,8 +22,8 @@ section! {
     }
 }
 
-impl Reader<'_> {
-    fn address(&mut self, setting: Setting) -> SocketAddr {
+impl SettingsReader<'_> {
+    fn address(&mut self, setting: SettingDeclaration) -> SocketAddr {
         let address = self.text(setting).parse();
         address.unwrap_or_else(|_| {
             let rule = "an address and a port, such as 127.0.0.1:8080";
@@ -33,7 +33,7 @@ impl Reader<'_> {
     }
 
     /// Paths are appended to it, so that it has no slash at the end.
-    fn address_of_pages(&mut self, setting: Setting) -> Option<String> {
+    fn address_of_pages(&mut self, setting: SettingDeclaration) -> Option<String> {
         let url = self.optional_url(setting)?;
         Some(url.trim_end_matches('/').to_owned())
     }

@@ -9,40 +9,40 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::{
-    fault::Fault,
+    fault::PageError,
     session::{LOGIN, TOKEN},
 };
 use crate::{
-    domain::{field_error::FieldError, login::Role, phone},
-    engine::intake::idempotency::Key,
-    state::{AppState, Caller},
+    domain::{field_error::FieldError, login::DashboardRole, phone},
+    engine::intake::idempotency::IdempotencyKey,
+    state::{AppState, ClientAddress},
     store::login,
 };
 
 /// A signed-in dashboard user.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct SignedInUser {
     pub name: String,
-    pub role: Role,
+    pub role: DashboardRole,
     /// The CSRF token of this session's forms.
     pub token: String,
 }
 
-impl Person {
+impl SignedInUser {
     /// # Errors
     ///
-    /// [`Fault::Forbidden`] if the role is not sufficient.
-    pub fn needs(&self, role: Role) -> Result<(), Fault> {
+    /// [`PageError::Forbidden`] if the role is not sufficient.
+    pub fn needs(&self, role: DashboardRole) -> Result<(), PageError> {
         if self.role >= role {
             Ok(())
         } else {
-            Err(Fault::Forbidden(role.name()))
+            Err(PageError::Forbidden(role.name()))
         }
     }
 
     /// Whether numbers and texts are shown to this user.
     pub fn sees_people(&self) -> bool {
-        self.role >= Role::Operator
+        self.role >= DashboardRole::Operator
     }
 
     /// A person's name or number, masked unless this user may see it.
@@ -60,7 +60,7 @@ impl Person {
     }
 }
 
-async fn who(request: HttpRequest) -> Result<Person, Fault> {
+async fn who(request: HttpRequest) -> Result<SignedInUser, PageError> {
     let session = request.get_session();
     let next = request
         .uri()
@@ -73,28 +73,28 @@ async fn who(request: HttpRequest) -> Result<Person, Fault> {
         session.get::<String>(TOKEN)?,
         state,
     ) else {
-        return Err(Fault::LogIn(next));
+        return Err(PageError::LogIn(next));
     };
     // Read for each request: a role that is taken away is gone at once.
     let found = login::find(state.engine.store.reader(), id).await?;
     match found.filter(|login| login.off_at.is_none()) {
         Some(login) => {
-            if let Some(caller) = request.extensions().get::<Caller>() {
+            if let Some(caller) = request.extensions().get::<ClientAddress>() {
                 caller.prove();
             }
-            Ok(Person {
-                role: Role::parse(&login.role).unwrap_or(Role::Viewer),
+            Ok(SignedInUser {
+                role: DashboardRole::parse(&login.role).unwrap_or(DashboardRole::Viewer),
                 name: login.name,
                 token,
             })
         }
-        None => Err(Fault::LogIn(next)),
+        None => Err(PageError::LogIn(next)),
     }
 }
 
-impl FromRequest for Person {
-    type Error = Fault;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Fault>>>>;
+impl FromRequest for SignedInUser {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         Box::pin(who(request.clone()))
@@ -103,12 +103,12 @@ impl FromRequest for Person {
 
 /// A form sent by a signed-in user from a page of this session.
 #[derive(Debug)]
-pub struct Form {
-    pub person: Person,
+pub struct DashboardForm {
+    pub person: SignedInUser,
     fields: HashMap<String, String>,
 }
 
-impl Form {
+impl DashboardForm {
     /// A trimmed field; `None` if it is empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields
@@ -124,9 +124,9 @@ impl Form {
 
     /// An idempotency key for this form: if it is sent twice from one display of its page, it takes
     /// effect once, as a double click must not send a message twice. `what` identifies the action.
-    pub fn once(&self, what: &str) -> Option<Key> {
+    pub fn once(&self, what: &str) -> Option<IdempotencyKey> {
         let once = self.text("once")?;
-        Some(Key {
+        Some(IdempotencyKey {
             client: self.person.actor(),
             key: format!("{once}/{what}"),
             fingerprint: Sha256::digest(what.as_bytes()).to_vec(),
@@ -166,9 +166,9 @@ pub fn told(wrong: &[FieldError]) -> Vec<String> {
         .collect()
 }
 
-impl FromRequest for Form {
-    type Error = Fault;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Fault>>>>;
+impl FromRequest for DashboardForm {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let fields = web::Form::<HashMap<String, String>>::from_request(request, payload);
@@ -176,15 +176,15 @@ impl FromRequest for Form {
         Box::pin(async move {
             let person = match who(request.clone()).await {
                 // The form is lost: back to the page it was sent from.
-                Err(Fault::LogIn(_)) => return Err(Fault::LogIn("/dashboard".to_owned())),
+                Err(PageError::LogIn(_)) => return Err(PageError::LogIn("/dashboard".to_owned())),
                 person => person?,
             };
-            let fields = self::fields(fields.await.map_err(|_unreadable| Fault::Form)?);
+            let fields = self::fields(fields.await.map_err(|_unreadable| PageError::Form)?);
             let given = fields.get(TOKEN).map(String::as_bytes).unwrap_or_default();
             if bool::from(given.ct_eq(person.token.as_bytes())) {
                 Ok(Self { person, fields })
             } else {
-                Err(Fault::Old)
+                Err(PageError::Old)
             }
         })
     }

@@ -3,15 +3,15 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use rust_embed::RustEmbed;
 
-use super::fault::Fault;
+use super::fault::PageError;
 
 #[derive(RustEmbed)]
 #[folder = "src/dashboard/assets"]
-struct Assets;
+struct StaticAssets;
 
 /// `GET /dashboard/assets/{name}`
-pub async fn get(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Fault> {
-    let file = Assets::get(&name).ok_or(Fault::NotFound)?;
+pub async fn get(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+    let file = StaticAssets::get(&name).ok_or(PageError::NotFound)?;
     let kind = match name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",

@@ -6,24 +6,24 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    act::Person,
-    fault::Fault,
-    moment::Moment,
-    shell::{Shell, shown},
+    act::SignedInUser,
+    fault::PageError,
+    moment::DisplayTime,
+    shell::{PageLayout, shown},
 };
-use crate::{domain::login::Role, state::AppState, store::audit};
+use crate::{domain::login::DashboardRole, state::AppState, store::audit};
 
 /// Rows of a page.
 const SHOWN: usize = 100;
 
 #[derive(Debug, Deserialize)]
-pub struct Search {
+pub struct AuditLogSearch {
     subject: Option<String>,
     before: Option<Uuid>,
 }
 
-struct Row {
-    at: Moment,
+struct AuditLogRow {
+    at: DisplayTime,
     actor: String,
     action: String,
     subject: String,
@@ -32,10 +32,10 @@ struct Row {
 
 #[derive(Template)]
 #[template(path = "audit.html")]
-struct Page {
-    shell: Shell,
+struct AuditLogPage {
+    shell: PageLayout,
     subject: String,
-    rows: Vec<Row>,
+    rows: Vec<AuditLogRow>,
     next: Option<Uuid>,
 }
 
@@ -58,13 +58,13 @@ fn words(detail: &str) -> String {
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
-    person.needs(Role::Admin)?;
-    let shell = Shell::new(&request, &state, &person, "Audit", "/dashboard/audit")?;
+    search: web::Query<AuditLogSearch>,
+) -> Result<HttpResponse, PageError> {
+    person.needs(DashboardRole::Admin)?;
+    let shell = PageLayout::new(&request, &state, &person, "Audit", "/dashboard/audit")?;
     let subject = search
         .subject
         .clone()
@@ -76,11 +76,11 @@ pub async fn page(
     let mut found = audit::newest(&state.engine.store, wanted, search.before, limit).await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
-    let page = Page {
+    let page = AuditLogPage {
         next: found.last().filter(|_| more).map(|row| row.id),
         rows: found
             .into_iter()
-            .map(|row| Row {
+            .map(|row| AuditLogRow {
                 at: shell.zone.micros(row.created_at),
                 actor: row.actor,
                 action: row.action,

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person},
-    fault::Fault,
-    moment::Moment,
-    shell::{Shell, answered, shown},
+    act::{DashboardForm, SignedInUser},
+    fault::PageError,
+    moment::DisplayTime,
+    shell::{PageLayout, answered, shown},
 };
 use crate::{
-    domain::login::Role,
+    domain::login::DashboardRole,
     engine::{admin::operator_actions, ingest},
     state::AppState,
     store::{audit, callback, dead_letter},
@@ -25,7 +25,7 @@ const SHOWN: u64 = 50;
 const REPLAYED: u64 = 200;
 
 #[derive(Debug, Deserialize)]
-pub struct Search {
+pub struct CallbacksSearch {
     /// A wamid, a number in E.164, or the id of a notification or a callback.
     q: Option<String>,
     before: Option<Uuid>,
@@ -33,41 +33,41 @@ pub struct Search {
 
 #[derive(Template)]
 #[template(path = "callbacks.html")]
-struct Page {
-    shell: Shell,
+struct CallbacksPage {
+    shell: PageLayout,
     q: String,
     found: bool,
-    rows: Vec<Row>,
+    rows: Vec<CallbacksRow>,
     next: Option<Uuid>,
-    dead: Vec<Dead>,
+    dead: Vec<DeadLettersRow>,
     dead_count: i64,
     waiting: i64,
 }
 
-struct Row {
+struct CallbacksRow {
     id: Uuid,
-    at: Moment,
+    at: DisplayTime,
     size: i64,
     processed: bool,
     items: i64,
     dead: i64,
 }
 
-struct Dead {
+struct DeadLettersRow {
     callback: Uuid,
-    at: Moment,
+    at: DisplayTime,
     pointer: String,
     reason: String,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
+    search: web::Query<CallbacksSearch>,
+) -> Result<HttpResponse, PageError> {
     let search = search.into_inner();
-    let shell = Shell::new(
+    let shell = PageLayout::new(
         &request,
         &state,
         &person,
@@ -91,13 +91,13 @@ pub async fn page(
     let more = listed.len() > usize::try_from(SHOWN).unwrap_or(50);
     listed.truncate(usize::try_from(SHOWN).unwrap_or(50));
     let waiting = callback::waiting(store.reader()).await?.callbacks;
-    let page = Page {
+    let page = CallbacksPage {
         found: !q.is_empty(),
         q,
         next: listed.last().filter(|_| more).map(|listed| listed.id),
         rows: listed
             .into_iter()
-            .map(|listed| Row {
+            .map(|listed| CallbacksRow {
                 id: listed.id,
                 at: shell.zone.moment(listed.received_at),
                 size: listed.size_bytes,
@@ -109,7 +109,7 @@ pub async fn page(
         dead: dead_letter::open(store, None, SHOWN)
             .await?
             .into_iter()
-            .map(|letter| Dead {
+            .map(|letter| DeadLettersRow {
                 callback: letter.callback_id,
                 at: shell.zone.micros(letter.created_at),
                 pointer: letter.pointer,
@@ -125,11 +125,11 @@ pub async fn page(
 
 /// Replays dead letters: of one callback, or of all.
 pub async fn replay(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    form.person.needs(Role::Operator)?;
+) -> Result<HttpResponse, PageError> {
+    form.person.needs(DashboardRole::Operator)?;
     let (engine, now) = (&state.engine, state.clock.now());
     let mut ids: Vec<Uuid> = match form.text("callback") {
         Some("all") => dead_letter::open(&engine.store, None, REPLAYED)
@@ -137,8 +137,8 @@ pub async fn replay(
             .into_iter()
             .map(|letter| letter.callback_id)
             .collect(),
-        Some(id) => vec![id.parse().map_err(|_unreadable| Fault::Form)?],
-        None => return Err(Fault::Form),
+        Some(id) => vec![id.parse().map_err(|_unreadable| PageError::Form)?],
+        None => return Err(PageError::Form),
     };
     ids.sort_unstable();
     ids.dedup();
@@ -173,34 +173,34 @@ pub async fn replay(
 
 #[derive(Template)]
 #[template(path = "callback.html")]
-struct OnePage {
-    shell: Shell,
-    row: Row,
-    dead: Vec<Dead>,
+struct CallbackDetailPage {
+    shell: PageLayout,
+    row: CallbacksRow,
+    dead: Vec<DeadLettersRow>,
     body: Option<String>,
 }
 
 /// One callback. Its body, which contains numbers and texts, is for admins only, and each view is
 /// audited.
 pub async fn one(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
-    person.needs(Role::Operator)?;
+) -> Result<HttpResponse, PageError> {
+    person.needs(DashboardRole::Operator)?;
     let store = &state.engine.store;
     let Some(listed) = callback::one(store, *id).await? else {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     };
-    let shell = Shell::new(
+    let shell = PageLayout::new(
         &request,
         &state,
         &person,
         "Callback",
         "/dashboard/callbacks",
     )?;
-    let body = if person.role >= Role::Admin {
+    let body = if person.role >= DashboardRole::Admin {
         callback::body(store.reader(), *id).await?
     } else {
         None
@@ -210,7 +210,7 @@ pub async fn one(
         let now = state.clock.now();
         store
             .write(async |tx| {
-                let entry = audit::New {
+                let entry = audit::NewAuditEntry {
                     actor: &actor,
                     action: "callback.read",
                     subject: &subject,
@@ -220,8 +220,8 @@ pub async fn one(
             })
             .await?;
     }
-    let page = OnePage {
-        row: Row {
+    let page = CallbackDetailPage {
+        row: CallbacksRow {
             id: listed.id,
             at: shell.zone.moment(listed.received_at),
             size: listed.size_bytes,
@@ -232,7 +232,7 @@ pub async fn one(
         dead: dead_letter::open(store, Some(*id), 1_000)
             .await?
             .into_iter()
-            .map(|letter| Dead {
+            .map(|letter| DeadLettersRow {
                 callback: letter.callback_id,
                 at: shell.zone.micros(letter.created_at),
                 pointer: letter.pointer,

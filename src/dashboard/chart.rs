@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// The values of one position in a chart.
-pub struct Place {
+pub struct ChartPoint {
     /// The time, for people.
     pub label: String,
     /// A class of the style sheet, a name for people, and a count.
@@ -32,8 +32,8 @@ pub fn round_up(most: i64) -> i64 {
 }
 
 /// Stacked bars, one for each position.
-pub fn bars(places: &[Place]) -> String {
-    let sum = |place: &Place| place.parts.iter().map(|(_, _, count)| count).sum::<i64>();
+pub fn bars(places: &[ChartPoint]) -> String {
+    let sum = |place: &ChartPoint| place.parts.iter().map(|(_, _, count)| count).sum::<i64>();
     let top = round_up(places.iter().map(sum).max().unwrap_or(0));
     let mut svg = open(places.len());
     for (at, place) in places.iter().enumerate() {
@@ -111,7 +111,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, bars, lines, round_up};
+    use super::{ChartPoint, bars, lines, round_up};
 
     #[test]
     fn a_bound_reads_well() {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn bars_stand_on_each_other_and_say_what_they_are() {
-        let svg = bars(&[Place {
+        let svg = bars(&[ChartPoint {
             label: "<b>".to_owned(),
             parts: vec![
                 ("good", "sent", 6),

@@ -10,7 +10,7 @@ use crate::{error::ErrorChain, store::StoreError};
 
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum PageError {
     /// Not signed in: first the login, then back to this path.
     #[error("not signed in")]
     LogIn(String),
@@ -33,13 +33,13 @@ pub enum Fault {
     Session(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<actix_session::SessionInsertError> for Fault {
+impl From<actix_session::SessionInsertError> for PageError {
     fn from(error: actix_session::SessionInsertError) -> Self {
         Self::Session(error.to_string().into())
     }
 }
 
-impl From<actix_session::SessionGetError> for Fault {
+impl From<actix_session::SessionGetError> for PageError {
     fn from(error: actix_session::SessionGetError) -> Self {
         Self::Session(error.to_string().into())
     }
@@ -47,13 +47,13 @@ impl From<actix_session::SessionGetError> for Fault {
 
 #[derive(Template)]
 #[template(path = "fault.html")]
-struct Page {
+struct ErrorPage {
     title: &'static str,
     text: String,
 }
 
-impl Fault {
-    fn page(&self) -> Page {
+impl PageError {
+    fn page(&self) -> ErrorPage {
         let (title, text) = match self {
             Self::LogIn(_) => ("Please sign in", String::new()),
             Self::Forbidden(needed) => (
@@ -82,11 +82,11 @@ impl Fault {
                 "The log has the details.".to_owned(),
             ),
         };
-        Page { title, text }
+        ErrorPage { title, text }
     }
 }
 
-impl ResponseError for Fault {
+impl ResponseError for PageError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::LogIn(_) => StatusCode::SEE_OTHER,

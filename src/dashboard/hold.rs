@@ -4,20 +4,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use super::{
-    act::{Form, Person},
-    fault::Fault,
-    moment::Moment,
-    shell::{Shell, answered, shown},
+    act::{DashboardForm, SignedInUser},
+    fault::PageError,
+    moment::DisplayTime,
+    shell::{PageLayout, answered, shown},
 };
 use crate::{
     domain::{
-        hold::{Hold, Reason},
-        login::Role,
+        hold::{HoldReason, SendingHold},
+        login::DashboardRole,
         rule::parse_duration_seconds,
     },
     engine::{
         admin::release,
-        runtime::hold::{self, By},
+        runtime::hold::{self, HoldActor},
     },
     state::AppState,
 };
@@ -31,16 +31,16 @@ const LISTED: i64 = 50;
 /// A reason is at most this long, in characters.
 const LONGEST_REASON: usize = 200;
 
-struct Kind {
+struct HoldCountRow {
     category: String,
     template: String,
     age: &'static str,
     count: i64,
 }
 
-struct Message {
+struct HoldMessageRow {
     id: String,
-    at: Moment,
+    at: DisplayTime,
     recipient: String,
     category: String,
     template: String,
@@ -48,30 +48,30 @@ struct Message {
 
 #[derive(Template)]
 #[template(path = "hold.html")]
-struct Page {
-    shell: Shell,
+struct HoldPage {
+    shell: PageLayout,
     on_hold: bool,
     why: String,
-    since: Option<Moment>,
-    kinds: Vec<Kind>,
-    messages: Vec<Message>,
+    since: Option<DisplayTime>,
+    kinds: Vec<HoldCountRow>,
+    messages: Vec<HoldMessageRow>,
     follow_ups: i64,
     events: i64,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Sending on hold", "/dashboard")?;
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(&request, &state, &person, "Sending on hold", "/dashboard")?;
     let standing = release::standing(&state.engine, LISTED, state.clock.now()).await?;
-    let page = Page {
+    let page = HoldPage {
         on_hold: standing.hold.is_some(),
         why: standing
             .hold
             .as_ref()
-            .map_or_else(String::new, Hold::summary),
+            .map_or_else(String::new, SendingHold::summary),
         since: standing
             .hold
             .as_ref()
@@ -79,7 +79,7 @@ pub async fn page(
         kinds: standing
             .waiting
             .into_iter()
-            .map(|waiting| Kind {
+            .map(|waiting| HoldCountRow {
                 category: waiting.category,
                 template: waiting.template,
                 age: waiting.age.sentence(),
@@ -89,7 +89,7 @@ pub async fn page(
         messages: standing
             .messages
             .into_iter()
-            .map(|message| Message {
+            .map(|message| HoldMessageRow {
                 id: message.id.to_string(),
                 at: shell.zone.moment(message.created_at),
                 recipient: person.sees(message.recipient),
@@ -105,14 +105,14 @@ pub async fn page(
 }
 
 pub async fn act(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    form.person.needs(Role::Admin)?;
+) -> Result<HttpResponse, PageError> {
+    form.person.needs(DashboardRole::Admin)?;
     let engine = &state.engine;
     let actor = form.person.actor();
-    let by = By {
+    let by = HoldActor {
         actor: &actor,
         now: state.clock.now(),
     };
@@ -125,7 +125,7 @@ pub async fn act(
             else {
                 return refuse("Enter a reason of up to 200 characters: others will read it.");
             };
-            hold::begin(engine, by, Reason::Asked, Some(reason)).await?;
+            hold::begin(engine, by, HoldReason::Asked, Some(reason)).await?;
             answered(&request, ADDRESS, Ok("Sending is on hold.".to_owned()))
         }
         action @ ("release" | "preview") => {
@@ -151,6 +151,6 @@ pub async fn act(
             };
             answered(&request, ADDRESS, Ok(said))
         }
-        _ => Err(Fault::Form),
+        _ => Err(PageError::Form),
     }
 }

@@ -6,7 +6,7 @@ use actix_web::{Responder, web};
 use actix_web_lab::sse;
 use futures_util::stream;
 
-use super::act::Person;
+use super::act::SignedInUser;
 use crate::state::AppState;
 
 /// A proxy closes a connection that is silent for a minute.
@@ -16,7 +16,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// `GET /dashboard/live`: an event for each change, without its content.
-pub async fn stream(_person: Person, state: web::Data<AppState>) -> impl Responder {
+pub async fn stream(_person: SignedInUser, state: web::Data<AppState>) -> impl Responder {
     let changes = state.engine.live.listen();
     let until = tokio::time::Instant::now() + LONGEST;
     let events = stream::unfold(changes, move |mut changes| async move {

@@ -13,14 +13,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    act::{Form, fields},
-    fault::Fault,
+    act::{DashboardForm, fields},
+    fault::PageError,
     session::{LOGIN, TOKEN},
     shell::{on_to, shown},
 };
 use crate::{
-    engine::runtime::logins::{self, Entry, LoginError, Try},
-    state::{AppState, Caller, random_bytes},
+    engine::runtime::logins::{self, LoginError, SignInAttempt, SignInOutcome},
+    state::{AppState, ClientAddress, random_bytes},
 };
 
 #[derive(Template)]
@@ -40,7 +40,7 @@ struct LinkPage {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Next {
+pub struct LoginQuery {
     next: Option<String>,
 }
 
@@ -53,7 +53,7 @@ fn safe(next: Option<&str>) -> &str {
     .unwrap_or("/dashboard")
 }
 
-pub async fn page(query: web::Query<Next>) -> Result<HttpResponse, Fault> {
+pub async fn page(query: web::Query<LoginQuery>) -> Result<HttpResponse, PageError> {
     shown(&LoginPage {
         next: safe(query.next.as_deref()).to_owned(),
         name: String::new(),
@@ -62,8 +62,8 @@ pub async fn page(query: web::Query<Next>) -> Result<HttpResponse, Fault> {
 }
 
 /// Starts a session of this user, with a new session key.
-fn begin(session: &Session, login: &entity::login::Model) -> Result<(), Fault> {
-    let token: [u8; 32] = random_bytes().map_err(|error| Fault::Session(error.into()))?;
+fn begin(session: &Session, login: &entity::login::Model) -> Result<(), PageError> {
+    let token: [u8; 32] = random_bytes().map_err(|error| PageError::Session(error.into()))?;
     session.clear();
     session.renew();
     session.insert(LOGIN, login.id)?;
@@ -71,7 +71,7 @@ fn begin(session: &Session, login: &entity::login::Model) -> Result<(), Fault> {
     Ok(())
 }
 
-fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, Fault> {
+fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, PageError> {
     let mut response = shown(page)?;
     *response.status_mut() = status;
     Ok(response)
@@ -85,28 +85,28 @@ pub async fn enter(
     session: Session,
     state: web::Data<AppState>,
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
-) -> Result<HttpResponse, Fault> {
-    let mut fields = fields(form.map_err(|_unreadable| Fault::Form)?);
+) -> Result<HttpResponse, PageError> {
+    let mut fields = fields(form.map_err(|_unreadable| PageError::Form)?);
     let name = fields.remove("name").unwrap_or_default();
     let name = name.trim().to_owned();
     let password = SecretString::from(fields.remove("password").unwrap_or_default());
     let next = safe(fields.get("next").map(String::as_str)).to_owned();
-    let attempt = Try {
+    let attempt = SignInAttempt {
         name: &name,
         password: &password,
         address: request
             .extensions()
-            .get::<Caller>()
+            .get::<ClientAddress>()
             .and_then(|caller| caller.address),
     };
     let engine = &state.engine;
     let entry = logins::enter(&engine.store, &engine.passwords, attempt, state.clock.now()).await?;
     let (status, wait, wrong) = match entry {
-        Entry::In(login) => {
+        SignInOutcome::In(login) => {
             begin(&session, &login)?;
             return Ok(on_to(&next));
         }
-        Entry::Wrong => {
+        SignInOutcome::Wrong => {
             metrics::counter!("herald_logins_failed_total").increment(1);
             (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -114,14 +114,14 @@ pub async fn enter(
                 "The name or the password is wrong.".to_owned(),
             )
         }
-        Entry::Wait(seconds) => (
+        SignInOutcome::Wait(seconds) => (
             StatusCode::TOO_MANY_REQUESTS,
             Some(seconds),
             format!(
                 "Too many failed attempts: wait {seconds} seconds. If you have forgotten the password, an admin can create a link for you: herald users link."
             ),
         ),
-        Entry::Busy => (
+        SignInOutcome::Busy => (
             StatusCode::SERVICE_UNAVAILABLE,
             Some(BUSY_SECONDS),
             "Too many people are signing in: try again in a few seconds.".to_owned(),
@@ -142,7 +142,7 @@ pub async fn enter(
     Ok(response)
 }
 
-pub async fn leave(session: Session, _form: Form) -> HttpResponse {
+pub async fn leave(session: Session, _form: DashboardForm) -> HttpResponse {
     session.purge();
     on_to("/dashboard/login")
 }
@@ -150,7 +150,7 @@ pub async fn leave(session: Session, _form: Form) -> HttpResponse {
 pub async fn link_page(
     state: web::Data<AppState>,
     token: web::Path<String>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let found = logins::of_link(&state.engine.store, &token, state.clock.now()).await?;
     let page = LinkPage {
         wrong: found.is_none().then(|| LoginError::Link.to_string()),
@@ -171,8 +171,8 @@ pub async fn enter_by_link(
     state: web::Data<AppState>,
     token: web::Path<String>,
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
-) -> Result<HttpResponse, Fault> {
-    let mut fields = fields(form.map_err(|_unreadable| Fault::Form)?);
+) -> Result<HttpResponse, PageError> {
+    let mut fields = fields(form.map_err(|_unreadable| PageError::Form)?);
     let password = fields
         .remove("password")
         .filter(|password| !password.is_empty())

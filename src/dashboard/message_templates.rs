@@ -7,17 +7,17 @@ use askama::Template;
 use serde_json::Value;
 
 use super::{
-    act::Person,
-    fault::Fault,
-    moment::Moment,
-    shell::{Shell, shown},
+    act::SignedInUser,
+    fault::PageError,
+    moment::DisplayTime,
+    shell::{PageLayout, shown},
 };
 use crate::{
     domain::{
-        markup::{self, Span},
+        markup::{self, MarkupSpan},
         template::{
-            layout::{Above, Layout, PROVIDED},
-            parameter::Declared,
+            layout::{Layout, PROVIDED, PreviewHeader},
+            parameter::DeclaredParameter,
         },
     },
     engine::runtime::template_layout::layout,
@@ -25,7 +25,7 @@ use crate::{
     store::{
         catalogue::{
             self,
-            uses::{Use, uses},
+            uses::{CatalogueNameUses, uses},
         },
         template_sync,
     },
@@ -35,7 +35,7 @@ use crate::{
 const HERE: &str = "/dashboard/templates";
 
 /// The status of a template in an account.
-struct Decided {
+struct TemplateDecision {
     account: String,
     status: String,
     class: &'static str,
@@ -43,7 +43,7 @@ struct Decided {
     category: String,
     quality: String,
     id: String,
-    at: Option<Moment>,
+    at: Option<DisplayTime>,
 }
 
 /// The style class of a status of Meta's (Meta, "Template status").
@@ -56,9 +56,9 @@ fn class(status: &str) -> &'static str {
     }
 }
 
-fn decided(row: &entity::template_sync::Model, shell: &Shell) -> Decided {
+fn decided(row: &entity::template_sync::Model, shell: &PageLayout) -> TemplateDecision {
     let word = |value: &Option<String>| value.as_deref().unwrap_or("").to_lowercase();
-    Decided {
+    TemplateDecision {
         account: row.account_id.clone(),
         status: match row.status.as_deref() {
             None => "unknown".to_owned(),
@@ -74,35 +74,35 @@ fn decided(row: &entity::template_sync::Model, shell: &Shell) -> Decided {
 }
 
 /// A template in the list, in one language.
-struct Row {
+struct MessageTemplatesRow {
     name: String,
     language: String,
     category: String,
     catalogue: String,
-    decided: Vec<Decided>,
+    decided: Vec<TemplateDecision>,
 }
 
 /// A template that is in an account but in no catalogue.
-struct Elsewhere {
+struct ForeignTemplateRow {
     name: String,
     language: String,
-    decided: Decided,
+    decided: TemplateDecision,
 }
 
 #[derive(Template)]
 #[template(path = "message_templates.html")]
-struct Page {
-    shell: Shell,
-    rows: Vec<Row>,
-    elsewhere: Vec<Elsewhere>,
+struct MessageTemplatesPage {
+    shell: PageLayout,
+    rows: Vec<MessageTemplatesRow>,
+    elsewhere: Vec<ForeignTemplateRow>,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Templates", HERE)?;
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(&request, &state, &person, "Templates", HERE)?;
     let said = template_sync::all(&state.engine.store).await?;
     let ours = catalogue::templates(&state.engine.store).await?;
     let elsewhere = said
@@ -112,7 +112,7 @@ pub async fn page(
                 |row: &entity::template::Model| row.name == it.name && row.language == it.language;
             !ours.iter().any(is_it)
         })
-        .map(|it| Elsewhere {
+        .map(|it| ForeignTemplateRow {
             name: it.name.clone(),
             language: it.language.clone(),
             decided: decided(it, &shell),
@@ -120,7 +120,7 @@ pub async fn page(
         .collect();
     let rows = ours
         .into_iter()
-        .map(|row| Row {
+        .map(|row| MessageTemplatesRow {
             decided: said
                 .iter()
                 .filter(|it| it.name == row.name && it.language == row.language)
@@ -132,7 +132,7 @@ pub async fn page(
             catalogue: row.catalogue.unwrap_or_default(),
         })
         .collect();
-    shown(&Page {
+    shown(&MessageTemplatesPage {
         shell,
         rows,
         elsewhere,
@@ -140,23 +140,23 @@ pub async fn page(
 }
 
 /// A message bubble in WhatsApp's style.
-struct Bubble {
-    header: Option<Above>,
-    body: Vec<Span>,
+struct MessageBubble {
+    header: Option<PreviewHeader>,
+    body: Vec<MarkupSpan>,
     footer: Option<String>,
     buttons: Vec<String>,
     problem: Option<String>,
 }
 
 /// A parameter, and its value in the preview.
-struct Parameter {
+struct TemplateParameterRow {
     name: String,
     /// Its declaration, in words.
     about: String,
     value: String,
 }
 
-fn about(declared: &Declared) -> String {
+fn about(declared: &DeclaredParameter) -> String {
     let mut about = format!("{:?}", declared.kind).to_lowercase();
     if declared.sensitive {
         about.push_str(", secret");
@@ -168,26 +168,26 @@ fn about(declared: &Declared) -> String {
 }
 
 /// One translation.
-struct Translation {
+struct TranslationView {
     language: String,
     /// The language tag for browsers (BCP 47).
     tag: String,
     category: String,
     version: i64,
     catalogue: String,
-    bubble: Result<Bubble, String>,
+    bubble: Result<MessageBubble, String>,
     source: String,
-    decided: Vec<Decided>,
+    decided: Vec<TemplateDecision>,
 }
 
 #[derive(Template)]
 #[template(path = "message_template.html")]
-struct OnePage {
-    shell: Shell,
+struct MessageTemplateDetailPage {
+    shell: PageLayout,
     name: String,
-    parameters: Vec<Parameter>,
-    translations: Vec<Translation>,
-    users: Vec<Use>,
+    parameters: Vec<TemplateParameterRow>,
+    translations: Vec<TranslationView>,
+    users: Vec<CatalogueNameUses>,
 }
 
 /// The values of the preview: the examples, replaced by typed ones.
@@ -204,9 +204,9 @@ fn values(layout: &Layout, typed: &HashMap<String, String>) -> Value {
     context
 }
 
-fn bubble(layout: &Layout, typed: &HashMap<String, String>) -> Bubble {
+fn bubble(layout: &Layout, typed: &HashMap<String, String>) -> MessageBubble {
     let preview = layout.preview(&values(layout, typed));
-    Bubble {
+    MessageBubble {
         header: preview.header,
         body: markup::spans(&preview.body),
         footer: preview.footer,
@@ -216,23 +216,23 @@ fn bubble(layout: &Layout, typed: &HashMap<String, String>) -> Bubble {
 }
 
 pub async fn one(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
     name: web::Path<String>,
     typed: web::Query<HashMap<String, String>>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let store = &state.engine.store;
     if name.contains('\0') {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     }
     let found = catalogue::translations(store.reader(), &name).await?;
     if found.is_empty() {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     }
-    let shell = Shell::new(&request, &state, &person, name.clone(), HERE)?;
+    let shell = PageLayout::new(&request, &state, &person, name.clone(), HERE)?;
     let said = template_sync::all(store).await?;
-    let mut parameters: Vec<Parameter> = Vec::new();
+    let mut parameters: Vec<TemplateParameterRow> = Vec::new();
     let mut translations = Vec::with_capacity(found.len());
     for row in found {
         let layout = layout(&row);
@@ -244,13 +244,13 @@ pub async fn one(
             let declared = layout.as_ref().ok().and_then(|it| it.declared(&name));
             let example = declared.map(|it| it.example.clone());
             let value = typed.get(&format!("p.{name}")).cloned().or(example);
-            parameters.push(Parameter {
+            parameters.push(TemplateParameterRow {
                 about: declared.map(about).unwrap_or_default(),
                 value: value.unwrap_or_default(),
                 name,
             });
         }
-        translations.push(Translation {
+        translations.push(TranslationView {
             bubble: layout.map(|layout| bubble(&layout, &typed)),
             decided: said
                 .iter()
@@ -267,7 +267,7 @@ pub async fn one(
     }
     let mut users = uses(store.reader()).await?;
     users.retain(|it| it.sends(&name));
-    shown(&OnePage {
+    shown(&MessageTemplateDetailPage {
         users,
         name: name.into_inner(),
         shell,

@@ -34,14 +34,14 @@ use crate::{domain::login::SESSION_SECONDS, state::AppState};
 
 /// Settings of sessions and cookies.
 #[derive(Clone)]
-pub struct Settings {
+pub struct DashboardSettings {
     /// Key that seals cookies.
     pub cookie_key: Key,
     /// Cookies travel over TLS only.
     pub secure: bool,
 }
 
-impl std::fmt::Debug for Settings {
+impl std::fmt::Debug for DashboardSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Settings")
@@ -54,9 +54,9 @@ impl std::fmt::Debug for Settings {
 pub fn configure(
     config: &mut web::ServiceConfig,
     state: &web::Data<AppState>,
-    settings: &Settings,
+    settings: &DashboardSettings,
 ) {
-    let kept = session::Kept::new(state.clone());
+    let kept = session::DashboardSessionStore::new(state.clone());
     let sessions = SessionMiddleware::builder(kept, settings.cookie_key.clone())
         .cookie_name("herald_session".to_owned())
         .cookie_path("/dashboard".to_owned())
@@ -71,10 +71,12 @@ pub fn configure(
         .service(
             web::scope("/dashboard")
                 .app_data(
-                    web::QueryConfig::default().error_handler(|_, _| fault::Fault::NotFound.into()),
+                    web::QueryConfig::default()
+                        .error_handler(|_, _| fault::PageError::NotFound.into()),
                 )
                 .app_data(
-                    web::PathConfig::default().error_handler(|_, _| fault::Fault::NotFound.into()),
+                    web::PathConfig::default()
+                        .error_handler(|_, _| fault::PageError::NotFound.into()),
                 )
                 .wrap(sessions)
                 .wrap(from_fn(guard::only_from_here))
@@ -117,6 +119,6 @@ async fn home() -> web::Redirect {
     web::Redirect::to("/dashboard").using_status_code(StatusCode::SEE_OTHER)
 }
 
-async fn nothing_here(_person: act::Person) -> Result<HttpResponse, fault::Fault> {
-    Err(fault::Fault::NotFound)
+async fn nothing_here(_person: act::SignedInUser) -> Result<HttpResponse, fault::PageError> {
+    Err(fault::PageError::NotFound)
 }

@@ -11,7 +11,7 @@ const COOKIE: &str = "herald_zone";
 
 /// A time for people, and for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct DisplayTime {
     /// RFC 3339, in UTC.
     pub exact: String,
     /// In the viewer's zone, to the second.
@@ -20,12 +20,12 @@ pub struct Moment {
 
 /// The time zone of a page.
 #[derive(Clone, Copy, Debug)]
-pub struct Zone {
+pub struct ViewerTimeZone {
     zone: Tz,
     now: Timestamp,
 }
 
-impl Zone {
+impl ViewerTimeZone {
     /// The zone from the cookie; UTC without one.
     pub fn of(request: &HttpRequest, now: Timestamp) -> Self {
         let named = request
@@ -47,7 +47,7 @@ impl Zone {
     }
 
     /// Formats a time, without the date if it is today.
-    pub fn moment(&self, at: Timestamp) -> Moment {
+    pub fn moment(&self, at: Timestamp) -> DisplayTime {
         let exact = at.to_string();
         let text = match (self.local(at), self.local(self.now)) {
             (Some(at), Some(now)) if at.date_naive() == now.date_naive() => {
@@ -56,17 +56,17 @@ impl Zone {
             (Some(at), _) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
             (None, _) => exact.clone(),
         };
-        Moment { exact, text }
+        DisplayTime { exact, text }
     }
 
-    pub fn micros(&self, at: i64) -> Moment {
+    pub fn micros(&self, at: i64) -> DisplayTime {
         self.moment(Timestamp::from_micros(at))
     }
 
     /// Formats a time given in RFC 3339.
-    pub fn written(&self, at: &str) -> Moment {
+    pub fn written(&self, at: &str) -> DisplayTime {
         Timestamp::parse_rfc3339(at).map_or_else(
-            || Moment {
+            || DisplayTime {
                 exact: at.to_owned(),
                 text: at.to_owned(),
             },
@@ -97,13 +97,13 @@ pub fn span(seconds: i64) -> String {
 mod tests {
     use chrono_tz::Tz;
 
-    use super::{Zone, span};
+    use super::{ViewerTimeZone, span};
     use crate::domain::time::Timestamp;
 
     #[test]
     fn an_instant_is_told_in_the_viewer_s_zone_and_today_without_its_date() {
         let now = Timestamp::parse_rfc3339("2026-11-22T18:00:00Z").unwrap();
-        let zone = Zone {
+        let zone = ViewerTimeZone {
             zone: Tz::Asia__Kolkata,
             now,
         };

@@ -5,17 +5,19 @@ use askama::Template;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person},
-    fault::Fault,
-    moment::Moment,
+    act::{DashboardForm, SignedInUser},
+    fault::PageError,
+    moment::DisplayTime,
     notifications::class,
-    shell::{Shell, answered, shown},
+    shell::{PageLayout, answered, shown},
 };
 use crate::{
-    domain::{access::Bounds, login::Role, status::Status, story::ManualAction},
+    domain::{
+        access::AccessBounds, login::DashboardRole, status::NotificationStatus, story::ManualAction,
+    },
     engine::{
-        admin::operator_actions::{self, Action, Done},
-        insight::story::{self, Story},
+        admin::operator_actions::{self, OperatorAction, OperatorActionOutcome},
+        insight::story::{self, NotificationStory},
     },
     state::AppState,
     store::notification,
@@ -23,30 +25,30 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "notification.html")]
-struct Page {
-    shell: Shell,
-    story: Story,
+struct NotificationDetailPage {
+    shell: PageLayout,
+    story: NotificationStory,
     class: &'static str,
     /// The text as the recipient reads it.
     bubble: Option<String>,
-    lines: Vec<(Moment, Option<Moment>, String, Option<Uuid>)>,
-    calls: Vec<Call>,
-    created: Moment,
-    expires: Option<Moment>,
-    buttons: Vec<Button>,
+    lines: Vec<(DisplayTime, Option<DisplayTime>, String, Option<Uuid>)>,
+    calls: Vec<NotificationCallRow>,
+    created: DisplayTime,
+    expires: Option<DisplayTime>,
+    buttons: Vec<ManualActionButton>,
 }
 
 /// A button for something that can be done.
-struct Button {
+struct ManualActionButton {
     action: &'static str,
     label: &'static str,
     /// It says that a second copy is welcome.
     even_if_delivered: bool,
 }
 
-impl Button {
+impl ManualActionButton {
     fn of(possible: ManualAction) -> Self {
-        let action = Action::from(possible);
+        let action = OperatorAction::from(possible);
         Self {
             action: action.name(),
             label: label(action),
@@ -56,40 +58,40 @@ impl Button {
 }
 
 /// What a button for this says.
-pub(super) const fn label(action: Action) -> &'static str {
+pub(super) const fn label(action: OperatorAction) -> &'static str {
     match action {
-        Action::Retry { .. } => "Send again",
-        Action::Cancel | Action::Discard => "Cancel",
-        Action::SendNow => "Send now",
+        OperatorAction::Retry { .. } => "Send again",
+        OperatorAction::Cancel | OperatorAction::Discard => "Cancel",
+        OperatorAction::SendNow => "Send now",
     }
 }
 
-struct Call {
+struct NotificationCallRow {
     number: i64,
-    at: Moment,
+    at: DisplayTime,
     text: String,
     request: Option<String>,
     answer: Option<String>,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let id = *id;
     let engine = &state.engine;
     let (Some(mut story), Some(row)) = (
-        story::of(&engine.store, &Bounds::All, id, state.clock.now()).await?,
-        notification::find(&engine.store, &Bounds::All, id).await?,
+        story::of(&engine.store, &AccessBounds::All, id, state.clock.now()).await?,
+        notification::find(&engine.store, &AccessBounds::All, id).await?,
     ) else {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     };
     if !person.sees_people() {
         story.mask();
     }
-    let shell = Shell::new(
+    let shell = PageLayout::new(
         &request,
         &state,
         &person,
@@ -97,8 +99,8 @@ pub async fn page(
         "/dashboard/notifications",
     )?;
     let zone = shell.zone;
-    let status = Status::parse(story.status);
-    let page = Page {
+    let status = NotificationStatus::parse(story.status);
+    let page = NotificationDetailPage {
         class: status.map_or("rest", class),
         bubble: row.body.filter(|_| person.sees_people()),
         lines: story
@@ -116,7 +118,7 @@ pub async fn page(
         calls: story
             .attempts
             .iter()
-            .map(|attempt| Call {
+            .map(|attempt| NotificationCallRow {
                 number: attempt.number,
                 at: zone.written(&attempt.at),
                 text: attempt.text.clone(),
@@ -132,7 +134,7 @@ pub async fn page(
         buttons: story
             .can_do
             .iter()
-            .map(|it| Button::of(it.action))
+            .map(|it| ManualActionButton::of(it.action))
             .collect(),
         story,
         shell,
@@ -148,37 +150,42 @@ fn pretty(text: &str) -> String {
 }
 
 pub async fn act(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
-    form.person.needs(Role::Operator)?;
+) -> Result<HttpResponse, PageError> {
+    form.person.needs(DashboardRole::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
     let named = form.text("action");
-    let Some(action) = named.and_then(|name| Action::parse(name, even_if_delivered)) else {
-        return Err(Fault::Form);
+    let Some(action) = named.and_then(|name| OperatorAction::parse(name, even_if_delivered)) else {
+        return Err(PageError::Form);
     };
     let done = match action {
-        Action::Retry { .. } => "Queued again.",
-        Action::Cancel | Action::Discard => "Cancelled.",
-        Action::SendNow => "Due now.",
+        OperatorAction::Retry { .. } => "Queued again.",
+        OperatorAction::Cancel | OperatorAction::Discard => "Cancelled.",
+        OperatorAction::SendNow => "Due now.",
     };
     let now = state.clock.now();
     let once = form.once(&format!("{}/{id}", action.name()));
-    let said =
-        match operator_actions::one(&state.engine, &Bounds::All, *id, action, once.as_ref(), now)
-            .await?
-        {
-            Done::Yes => {
-                let actor = form.person.actor();
-                operator_actions::note(&state.engine, &actor, action, &id.to_string(), 1, now)
-                    .await?;
-                Ok(done.to_owned())
-            }
-            Done::No(reason) => Err(vec![reason.to_owned()]),
-            Done::NotFound => return Err(Fault::NotFound),
-            Done::KeyReused => return Err(Fault::Form),
-        };
+    let said = match operator_actions::one(
+        &state.engine,
+        &AccessBounds::All,
+        *id,
+        action,
+        once.as_ref(),
+        now,
+    )
+    .await?
+    {
+        OperatorActionOutcome::Yes => {
+            let actor = form.person.actor();
+            operator_actions::note(&state.engine, &actor, action, &id.to_string(), 1, now).await?;
+            Ok(done.to_owned())
+        }
+        OperatorActionOutcome::No(reason) => Err(vec![reason.to_owned()]),
+        OperatorActionOutcome::NotFound => return Err(PageError::NotFound),
+        OperatorActionOutcome::KeyReused => return Err(PageError::Form),
+    };
     answered(&request, &format!("/dashboard/notifications/{id}"), said)
 }

@@ -6,14 +6,14 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person, told},
-    fault::Fault,
-    moment::Moment,
-    shell::{Shell, answered, shown},
+    act::{DashboardForm, SignedInUser, told},
+    fault::PageError,
+    moment::DisplayTime,
+    shell::{PageLayout, answered, shown},
 };
 use crate::{
-    domain::{credential::Kind, login::Role, time::Timestamp},
-    engine::admin::senders::{self, By, NewCredential, SenderError},
+    domain::{credential::CredentialKind, login::DashboardRole, time::Timestamp},
+    engine::admin::senders::{self, NewCredential, SenderAdminActor, SenderError},
     state::{AppState, random_bytes},
     store::sender,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// A reason is at most this long, in characters.
 const LONGEST_REASON: usize = 200;
 
-struct Row {
+struct SendersRow {
     id: Uuid,
     name: String,
     is_default: bool,
@@ -32,13 +32,13 @@ struct Row {
     account: String,
     app: String,
     api_version: String,
-    updated: Moment,
+    updated: DisplayTime,
 }
 
-fn row(state: &AppState, shell: &Shell, row: &entity::sender::Model) -> Row {
+fn row(state: &AppState, shell: &PageLayout, row: &entity::sender::Model) -> SendersRow {
     let (standing, reason) = senders::standing(&state.engine, row);
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "—".to_owned());
-    Row {
+    SendersRow {
         id: row.id,
         name: row.name.clone(),
         is_default: row.is_default,
@@ -55,65 +55,65 @@ fn row(state: &AppState, shell: &Shell, row: &entity::sender::Model) -> Row {
 
 #[derive(Template)]
 #[template(path = "senders.html")]
-struct Page {
-    shell: Shell,
-    rows: Vec<Row>,
+struct SendersPage {
+    shell: PageLayout,
+    rows: Vec<SendersRow>,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Senders", "/dashboard/senders")?;
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(&request, &state, &person, "Senders", "/dashboard/senders")?;
     let all = sender::all(&state.engine.store).await?;
     let rows = all
         .iter()
         .map(|sender| row(&state, &shell, sender))
         .collect();
-    shown(&Page { shell, rows })
+    shown(&SendersPage { shell, rows })
 }
 
-struct Credential {
+struct CredentialListRow {
     id: Option<Uuid>,
     kind: &'static str,
     masked: String,
     active: bool,
-    since: Option<Moment>,
-    until: Option<Moment>,
+    since: Option<DisplayTime>,
+    until: Option<DisplayTime>,
     by: String,
 }
 
 #[derive(Template)]
 #[template(path = "sender.html")]
-struct OnePage {
-    shell: Shell,
-    row: Row,
-    credentials: Vec<Credential>,
+struct SenderDetailPage {
+    shell: PageLayout,
+    row: SendersRow,
+    credentials: Vec<CredentialListRow>,
 }
 
 pub async fn one(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let id = *id;
     let Some(found) = sender::find(state.engine.store.reader(), id).await? else {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     };
-    let shell = Shell::new(
+    let shell = PageLayout::new(
         &request,
         &state,
         &person,
         found.name.clone(),
         "/dashboard/senders",
     )?;
-    let credentials = if person.role >= Role::Admin {
+    let credentials = if person.role >= DashboardRole::Admin {
         senders::shown(&state.engine, &found)
             .await?
             .into_iter()
-            .map(|it| Credential {
+            .map(|it| CredentialListRow {
                 id: it.id,
                 kind: words(it.kind),
                 masked: it
@@ -128,7 +128,7 @@ pub async fn one(
     } else {
         Vec::new()
     };
-    let page = OnePage {
+    let page = SenderDetailPage {
         row: row(&state, &shell, &found),
         credentials,
         shell,
@@ -136,24 +136,24 @@ pub async fn one(
     shown(&page)
 }
 
-const fn words(kind: Kind) -> &'static str {
+const fn words(kind: CredentialKind) -> &'static str {
     match kind {
-        Kind::AccessToken => "access token",
-        Kind::AppSecret => "app secret",
-        Kind::VerifyToken => "verify token",
+        CredentialKind::AccessToken => "access token",
+        CredentialKind::AppSecret => "app secret",
+        CredentialKind::VerifyToken => "verify token",
     }
 }
 
 pub async fn act(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let (engine, id) = (&state.engine, *id);
     let address = format!("/dashboard/senders/{id}");
     let actor = form.person.actor();
-    let by = By {
+    let by = SenderAdminActor {
         actor: &actor,
         now: state.clock.now(),
         key: None,
@@ -161,12 +161,12 @@ pub async fn act(
     let credential = || {
         form.text("credential")
             .and_then(|id| id.parse().ok())
-            .ok_or(Fault::Form)
+            .ok_or(PageError::Form)
     };
     let action = form.text("action").unwrap_or_default();
     let needed = match action {
-        "hold" | "release" => Role::Operator,
-        _ => Role::Admin,
+        "hold" | "release" => DashboardRole::Operator,
+        _ => DashboardRole::Admin,
     };
     form.person.needs(needed)?;
     let (result, done) = match action {
@@ -190,9 +190,10 @@ pub async fn act(
             "Default sender changed.",
         ),
         "add" => {
-            let (Some(kind), Some(value)) =
-                (form.text("kind").and_then(Kind::parse), form.text("value"))
-            else {
+            let (Some(kind), Some(value)) = (
+                form.text("kind").and_then(CredentialKind::parse),
+                form.text("value"),
+            ) else {
                 let why = vec!["Choose its kind, and paste it.".to_owned()];
                 return answered(&request, &address, Err(why));
             };
@@ -209,7 +210,7 @@ pub async fn act(
                 value: SecretString::from(value.to_owned()),
                 expires_at,
             };
-            let nonce = random_bytes().map_err(|error| Fault::Session(error.into()))?;
+            let nonce = random_bytes().map_err(|error| PageError::Session(error.into()))?;
             let added = senders::add_credential(engine, by, id, &new, nonce).await;
             (
                 added.map(|_id| ()),
@@ -228,7 +229,7 @@ pub async fn act(
             senders::remove(engine, by, id, credential()?).await,
             "Credential deleted.",
         ),
-        _ => return Err(Fault::Form),
+        _ => return Err(PageError::Form),
     };
     let said = match result {
         Ok(()) => Ok(done.to_owned()),
@@ -244,10 +245,10 @@ fn day_or_instant(text: &str) -> Option<Timestamp> {
 }
 
 /// Why nothing was changed, for the page that the form is on.
-fn why(error: SenderError) -> Result<Vec<String>, Fault> {
+fn why(error: SenderError) -> Result<Vec<String>, PageError> {
     Ok(match error {
         SenderError::Fields(wrong) => told(&wrong),
-        SenderError::NotFound => return Err(Fault::NotFound),
+        SenderError::NotFound => return Err(PageError::NotFound),
         SenderError::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
         SenderError::KeyReplaced => vec![
             "The secret key was replaced and this process has the old one: start it with the new one."

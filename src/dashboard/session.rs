@@ -19,11 +19,11 @@ pub const TOKEN: &str = "token";
 
 /// The session store of actix-session. Only the digest of a session key is stored: reading the
 /// database does not give access.
-pub struct Kept {
+pub struct DashboardSessionStore {
     state: web::Data<AppState>,
 }
 
-impl Kept {
+impl DashboardSessionStore {
     pub const fn new(state: web::Data<AppState>) -> Self {
         Self { state }
     }
@@ -42,7 +42,7 @@ fn login_of(state: &HashMap<String, String>) -> Option<Uuid> {
     serde_json::from_str(state.get(LOGIN)?).ok()
 }
 
-impl SessionStore for Kept {
+impl SessionStore for DashboardSessionStore {
     async fn load(&self, key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
         let found = session::load(&self.state.engine.store, &digest(key), self.now())
             .await

@@ -6,14 +6,14 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    act::{Person, told},
-    fault::Fault,
-    moment::Zone,
+    act::{SignedInUser, told},
+    fault::PageError,
+    moment::ViewerTimeZone,
 };
-use crate::{domain::login::Role, engine::InputError, state::AppState};
+use crate::{domain::login::DashboardRole, engine::InputError, state::AppState};
 
 /// The frame around a page.
-pub struct Shell {
+pub struct PageLayout {
     pub title: String,
     /// The section of the menu that this page belongs to.
     pub at: &'static str,
@@ -22,7 +22,7 @@ pub struct Shell {
     pub token: String,
     /// Identifies this display of the page: a form sent twice from it takes effect once.
     pub once: String,
-    pub zone: Zone,
+    pub zone: ViewerTimeZone,
     /// The result of the form that led here.
     pub done: Option<String>,
     /// Why the form was refused.
@@ -43,19 +43,19 @@ pub const MENU: [(&str, &str); 8] = [
     ("/dashboard/audit", "Audit"),
 ];
 
-impl Shell {
+impl PageLayout {
     pub fn new(
         request: &HttpRequest,
         state: &AppState,
-        person: &Person,
+        person: &SignedInUser,
         title: impl Into<String>,
         at: &'static str,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, PageError> {
         let (done, refused) = match said(request)? {
-            Some(Said {
+            Some(FlashMessage {
                 result: Ok(done), ..
             }) => (Some(done), Vec::new()),
-            Some(Said {
+            Some(FlashMessage {
                 result: Err(why), ..
             }) => (None, why),
             None => (None, Vec::new()),
@@ -67,11 +67,11 @@ impl Shell {
             role: person.role.name(),
             token: person.token.clone(),
             once: uuid::Uuid::new_v4().simple().to_string(),
-            zone: Zone::of(request, state.clock.now()),
+            zone: ViewerTimeZone::of(request, state.clock.now()),
             done,
             refused,
-            may_operate: person.role >= Role::Operator,
-            may_manage: person.role >= Role::Admin,
+            may_operate: person.role >= DashboardRole::Operator,
+            may_manage: person.role >= DashboardRole::Admin,
         })
     }
 
@@ -83,7 +83,7 @@ impl Shell {
 }
 
 /// Renders a page as a response.
-pub fn shown(page: &impl Template) -> Result<HttpResponse, Fault> {
+pub fn shown(page: &impl Template) -> Result<HttpResponse, PageError> {
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .body(page.render()?))
@@ -91,7 +91,7 @@ pub fn shown(page: &impl Template) -> Result<HttpResponse, Fault> {
 
 /// The result of a form, until the next page shows it.
 #[derive(Debug, Deserialize, Serialize)]
-struct Said {
+struct FlashMessage {
     path: String,
     result: Result<String, Vec<String>>,
 }
@@ -100,13 +100,13 @@ struct Said {
 const SAID: &str = "said";
 
 /// Takes the result that this page has to show, once.
-fn said(request: &HttpRequest) -> Result<Option<Said>, Fault> {
+fn said(request: &HttpRequest) -> Result<Option<FlashMessage>, PageError> {
     // A page that refreshes itself leaves it to the page that the user was led to.
     if request.headers().contains_key("X-Herald-Refresh") {
         return Ok(None);
     }
     let session = request.get_session();
-    let said = session.get::<Said>(SAID)?;
+    let said = session.get::<FlashMessage>(SAID)?;
     let said = said.filter(|said| said.path == request.path());
     if said.is_some() {
         session.remove(SAID);
@@ -120,9 +120,11 @@ pub fn answered(
     request: &HttpRequest,
     address: &str,
     result: Result<String, Vec<String>>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let path = address.split('?').next().unwrap_or(address).to_owned();
-    request.get_session().insert(SAID, Said { path, result })?;
+    request
+        .get_session()
+        .insert(SAID, FlashMessage { path, result })?;
     Ok(on_to(address))
 }
 
@@ -131,7 +133,7 @@ pub fn answered_change(
     request: &HttpRequest,
     address: &str,
     result: Result<&str, InputError>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let said = match result {
         Ok(done) => Ok(done.to_owned()),
         Err(InputError::Invalid(wrong)) => Err(told(&wrong)),

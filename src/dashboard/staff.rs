@@ -6,15 +6,15 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person},
-    fault::Fault,
-    shell::{Shell, answered, answered_change, shown},
+    act::{DashboardForm, SignedInUser},
+    fault::PageError,
+    shell::{PageLayout, answered, answered_change, shown},
 };
 use crate::{
-    domain::{access::Bounds, login::Role},
-    engine::people::{self, By, Whom},
+    domain::{access::AccessBounds, login::DashboardRole},
+    engine::people::{self, PeopleActor, StaffContactSpec},
     state::AppState,
-    store::people::{self as rows, Link, StaffQuery},
+    store::people::{self as rows, StaffMemberDetails, StaffQuery},
 };
 
 /// Rows of a page.
@@ -24,23 +24,23 @@ const SHOWN: usize = 50;
 const HERE: &str = "/dashboard/staff";
 
 #[derive(Debug, Deserialize)]
-pub struct Search {
+pub struct StaffSearch {
     text: Option<String>,
     after: Option<String>,
 }
 
 /// A staff member in a list.
-struct Row {
+struct StaffListRow {
     name: String,
     contact: Option<Uuid>,
     number: String,
     groups: Vec<String>,
 }
 
-fn row(person: &Person, link: Link) -> Row {
+fn row(person: &SignedInUser, link: StaffMemberDetails) -> StaffListRow {
     let contact = link.person.as_ref().map(|it| it.contact_id);
     let number = link.person.and_then(|it| it.phone.or(it.user_id));
-    Row {
+    StaffListRow {
         name: link.name,
         contact,
         number: number.map_or_else(String::new, |it| person.sees(it)),
@@ -51,18 +51,19 @@ fn row(person: &Person, link: Link) -> Row {
 /// A page of staff members, and the cursor of the next one.
 async fn page_of(
     state: &AppState,
-    person: &Person,
+    person: &SignedInUser,
     group: Option<&str>,
     text: Option<&str>,
     after: Option<&str>,
-) -> Result<(Vec<Row>, Option<String>), Fault> {
+) -> Result<(Vec<StaffListRow>, Option<String>), PageError> {
     let wanted = StaffQuery {
         group,
         beginning: text,
         after,
     };
     let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
-    let mut found = rows::staff_page(&state.engine.store, &Bounds::All, wanted, limit).await?;
+    let mut found =
+        rows::staff_page(&state.engine.store, &AccessBounds::All, wanted, limit).await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
     let next = found.last().filter(|_| more).map(|it| it.name.clone());
@@ -72,26 +73,26 @@ async fn page_of(
 
 #[derive(Template)]
 #[template(path = "staff.html")]
-struct Page {
-    shell: Shell,
+struct StaffPage {
+    shell: PageLayout,
     text: String,
-    groups: Vec<rows::Group>,
-    rows: Vec<Row>,
+    groups: Vec<rows::StaffGroupSummary>,
+    rows: Vec<StaffListRow>,
     next: Option<String>,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Staff", HERE)?;
+    search: web::Query<StaffSearch>,
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(&request, &state, &person, "Staff", HERE)?;
     let clean = |text: &Option<String>| text.as_deref().unwrap_or("").trim().replace('\0', "");
     let (text, after) = (clean(&search.text), clean(&search.after));
     let (rows, next) = page_of(&state, &person, None, Some(&text), Some(&after)).await?;
-    let page = Page {
-        groups: rows::groups(&state.engine.store, &Bounds::All).await?,
+    let page = StaffPage {
+        groups: rows::groups(&state.engine.store, &AccessBounds::All).await?,
         text,
         rows,
         next,
@@ -103,23 +104,23 @@ pub async fn page(
 #[derive(Template)]
 #[template(path = "group.html")]
 struct GroupPage {
-    shell: Shell,
-    group: rows::Group,
-    rows: Vec<Row>,
+    shell: PageLayout,
+    group: rows::StaffGroupSummary,
+    rows: Vec<StaffListRow>,
     next: Option<String>,
 }
 
 pub async fn group(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
     name: web::Path<String>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
-    let Some(group) = rows::group_of(&state.engine.store, &Bounds::All, &name).await? else {
-        return Err(Fault::NotFound);
+    search: web::Query<StaffSearch>,
+) -> Result<HttpResponse, PageError> {
+    let Some(group) = rows::group_of(&state.engine.store, &AccessBounds::All, &name).await? else {
+        return Err(PageError::NotFound);
     };
-    let shell = Shell::new(&request, &state, &person, group.name.clone(), HERE)?;
+    let shell = PageLayout::new(&request, &state, &person, group.name.clone(), HERE)?;
     let after = search.after.as_deref();
     let (rows, next) = page_of(&state, &person, Some(&group.name), None, after).await?;
     shown(&GroupPage {
@@ -139,24 +140,24 @@ fn address_of(group: &str) -> String {
 /// Only an admin may change staff: another number would send messages for a staff member to another
 /// person.
 pub async fn act(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    form.person.needs(Role::Admin)?;
+) -> Result<HttpResponse, PageError> {
+    form.person.needs(DashboardRole::Admin)?;
     let store = &state.engine.store;
     let actor = form.person.actor();
-    let by = By {
+    let by = PeopleActor {
         actor: &actor,
         now: state.clock.now(),
-        bounds: &Bounds::All,
+        bounds: &AccessBounds::All,
     };
     let text = |name: &str| form.text(name).unwrap_or_default();
     let (user, group) = (text("user"), text("group"));
     let of_group = address_of(group);
     let (address, result) = match text("action") {
         "connect" => {
-            let whom = match Whom::parse(text("contact")) {
+            let whom = match StaffContactSpec::parse(text("contact")) {
                 Ok(whom) => whom,
                 Err(why) => return answered(&request, HERE, Err(vec![format!("contact: {why}")])),
             };
@@ -221,7 +222,7 @@ pub async fn act(
             let done = people::remove_member(store, by, group, user).await;
             (of_group.as_str(), done.map(|_was| "Member removed."))
         }
-        _ => return Err(Fault::Form),
+        _ => return Err(PageError::Form),
     };
     answered_change(&request, address, result)
 }

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 /// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ApiKeyRole {
     /// Posts events and notifications, and reads their results.
     Product,
     /// Administers this installation: senders and their credentials, staff, keys.
     Admin,
 }
 
-impl Role {
+impl ApiKeyRole {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Product => "product",
@@ -33,7 +33,7 @@ impl Role {
 
 /// One permission of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum ApiKeyScope {
     EventsRead,
     EventsWrite,
     NotificationsRead,
@@ -59,7 +59,7 @@ pub enum Scope {
     HoldWrite,
 }
 
-impl Scope {
+impl ApiKeyScope {
     pub const ALL: [Self; 23] = [
         Self::EventsRead,
         Self::EventsWrite,
@@ -142,26 +142,29 @@ impl Scope {
 
 /// The permissions of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u32);
+pub struct ApiKeyScopes(u32);
 
-impl Scopes {
+impl ApiKeyScopes {
     /// All scopes that a key of this role may have.
-    pub fn of(role: Role) -> Self {
-        Scope::ALL
+    pub fn of(role: ApiKeyRole) -> Self {
+        ApiKeyScope::ALL
             .into_iter()
-            .filter(|scope| role == Role::Admin || !scope.is_of_admins())
+            .filter(|scope| role == ApiKeyRole::Admin || !scope.is_of_admins())
             .collect()
     }
 
     /// Parses the scopes of a key's row; an unknown scope of a later version is not granted.
-    pub fn stored(words: Option<&str>, role: Role) -> Self {
+    pub fn stored(words: Option<&str>, role: ApiKeyRole) -> Self {
         match words {
             None => Self::of(role),
-            Some(words) => words.split_whitespace().filter_map(Scope::parse).collect(),
+            Some(words) => words
+                .split_whitespace()
+                .filter_map(ApiKeyScope::parse)
+                .collect(),
         }
     }
 
-    pub const fn has(self, scope: Scope) -> bool {
+    pub const fn has(self, scope: ApiKeyScope) -> bool {
         self.0 & scope.bit() != 0
     }
 
@@ -174,36 +177,38 @@ impl Scopes {
         self.0 == 0
     }
 
-    pub fn iter(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
+    pub fn iter(self) -> impl Iterator<Item = ApiKeyScope> {
+        ApiKeyScope::ALL
+            .into_iter()
+            .filter(move |scope| self.has(*scope))
     }
 }
 
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+impl FromIterator<ApiKeyScope> for ApiKeyScopes {
+    fn from_iter<I: IntoIterator<Item = ApiKeyScope>>(scopes: I) -> Self {
         Self(scopes.into_iter().fold(0, |all, it| all | it.bit()))
     }
 }
 
-impl fmt::Display for Scopes {
+impl fmt::Display for ApiKeyScopes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.iter().map(Scope::name).collect();
+        let names: Vec<&str> = self.iter().map(ApiKeyScope::name).collect();
         formatter.write_str(&names.join(" "))
     }
 }
 
 /// The rows that a caller may see and change. Every query that answers a caller takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bounds {
+pub enum AccessBounds {
     /// All rows: for operators, workers, and keys created without bounds.
     All,
     /// The rows of one product, within the key's other bounds.
-    Product(Arc<Product>),
+    Product(Arc<ProductAccess>),
 }
 
 /// A product and the bounds of one of its keys. An absent bound does not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Product {
+pub struct ProductAccess {
     /// Shared by all its keys: the product's rows belong to all of them.
     pub name: String,
     /// It posts only events of this source, or of one that begins with it.
@@ -214,9 +219,9 @@ pub struct Product {
     pub catalogue: Option<String>,
 }
 
-impl Bounds {
+impl AccessBounds {
     /// The bounds of a key; none if all are absent.
-    pub fn of(product: Product) -> Self {
+    pub fn of(product: ProductAccess) -> Self {
         let has_none =
             product.source.is_none() && product.senders.is_empty() && product.catalogue.is_none();
         if has_none {
@@ -230,14 +235,14 @@ impl Bounds {
     pub fn of_product(name: Option<&str>) -> Self {
         match name {
             None => Self::All,
-            Some(name) => Self::Product(Arc::new(Product {
+            Some(name) => Self::Product(Arc::new(ProductAccess {
                 name: name.to_owned(),
-                ..Product::default()
+                ..ProductAccess::default()
             })),
         }
     }
 
-    pub fn product(&self) -> Option<&Product> {
+    pub fn product(&self) -> Option<&ProductAccess> {
         match self {
             Self::All => None,
             Self::Product(product) => Some(product),
@@ -293,32 +298,37 @@ pub fn overlap(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bounds, Product, Role, Scope, Scopes, is_within, overlap};
+    use super::{
+        AccessBounds, ApiKeyRole, ApiKeyScope, ApiKeyScopes, ProductAccess, is_within, overlap,
+    };
 
     #[test]
     fn a_scope_is_read_as_it_is_written_and_roles_differ_by_what_administers() {
-        for scope in Scope::ALL {
-            assert_eq!(Scope::parse(scope.name()), Some(scope));
-            assert!(Scopes::of(Role::Admin).has(scope));
+        for scope in ApiKeyScope::ALL {
+            assert_eq!(ApiKeyScope::parse(scope.name()), Some(scope));
+            assert!(ApiKeyScopes::of(ApiKeyRole::Admin).has(scope));
             assert_eq!(
-                Scopes::of(Role::Product).has(scope),
+                ApiKeyScopes::of(ApiKeyRole::Product).has(scope),
                 !scope.is_of_admins(),
                 "{}",
                 scope.name()
             );
         }
-        assert_eq!(Scope::parse("events"), None);
-        let few: Scopes = [Scope::EventsWrite, Scope::EventsRead]
+        assert_eq!(ApiKeyScope::parse("events"), None);
+        let few: ApiKeyScopes = [ApiKeyScope::EventsWrite, ApiKeyScope::EventsRead]
             .into_iter()
             .collect();
         assert_eq!(few.to_string(), "events:read events:write");
         let text = few.to_string() + " of:later";
-        assert_eq!(Scopes::stored(Some(&text), Role::Product), few);
+        assert_eq!(ApiKeyScopes::stored(Some(&text), ApiKeyRole::Product), few);
         assert_eq!(
-            Scopes::stored(None, Role::Product),
-            Scopes::of(Role::Product)
+            ApiKeyScopes::stored(None, ApiKeyRole::Product),
+            ApiKeyScopes::of(ApiKeyRole::Product)
         );
-        assert!(Scopes::of(Role::Product).covers(few) && !few.covers(Scopes::of(Role::Product)));
+        assert!(
+            ApiKeyScopes::of(ApiKeyRole::Product).covers(few)
+                && !few.covers(ApiKeyScopes::of(ApiKeyRole::Product))
+        );
     }
 
     #[test]
@@ -341,19 +351,19 @@ mod tests {
 
     #[test]
     fn a_key_without_any_bound_has_none() {
-        let named = || Product {
+        let named = || ProductAccess {
             name: "shop".to_owned(),
-            ..Product::default()
+            ..ProductAccess::default()
         };
-        assert_eq!(Bounds::of(named()), Bounds::All);
-        let bound = Bounds::of(Product {
+        assert_eq!(AccessBounds::of(named()), AccessBounds::All);
+        let bound = AccessBounds::of(ProductAccess {
             source: Some("shop".to_owned()),
             ..named()
         });
         assert_eq!(bound.owner(), Some("shop"));
         assert!(bound.has_source("shop/1") && !bound.has_source("crm"));
-        assert!(Bounds::All.has_source("crm") && Bounds::All.has_catalogue(None));
-        let own = Bounds::of(Product {
+        assert!(AccessBounds::All.has_source("crm") && AccessBounds::All.has_catalogue(None));
+        let own = AccessBounds::of(ProductAccess {
             catalogue: Some("shop".to_owned()),
             ..named()
         });

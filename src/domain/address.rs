@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 /// Proxies whose `X-Forwarded-For` or `Forwarded` header is trusted (`HERALD_TRUSTED_PROXIES`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies(Vec<IpNet>);
+pub struct TrustedProxies(Vec<IpNet>);
 
-impl Proxies {
+impl TrustedProxies {
     /// Parses addresses and CIDR networks, separated by commas. `None` if one is neither.
     pub fn parse(text: &str) -> Option<Self> {
         text.split(',')
@@ -100,7 +100,7 @@ pub fn is_private(address: IpAddr) -> bool {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{Proxies, forwarded_for, is_private, network};
+    use super::{TrustedProxies, forwarded_for, is_private, network};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_nearest_hop_that_is_no_trusted_proxy() {
-        let proxies = Proxies::parse("127.0.0.1, 10.0.0.0/8, 2001:db8:1::/48").unwrap();
+        let proxies = TrustedProxies::parse("127.0.0.1, 10.0.0.0/8, 2001:db8:1::/48").unwrap();
         for (peer, header, client) in [
             // The header of a peer that is not trusted proves nothing.
             ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
@@ -148,9 +148,13 @@ mod tests {
     #[test]
     fn proxies_are_addresses_and_networks_and_nothing_else() {
         assert!(
-            Proxies::parse("nginx.example").is_none() && Proxies::parse("10.0.0.0/33").is_none()
+            TrustedProxies::parse("nginx.example").is_none()
+                && TrustedProxies::parse("10.0.0.0/33").is_none()
         );
-        assert_eq!(Proxies::parse(" , "), Some(Proxies::default()));
+        assert_eq!(
+            TrustedProxies::parse(" , "),
+            Some(TrustedProxies::default())
+        );
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl AlarmKind {
 /// A measured value with its thresholds. An alarm is raised at one threshold and cleared at a lower
 /// one, so that a value that wavers between them raises it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measure {
+pub struct AlarmMeasure {
     pub value: i64,
     /// Raised when the value is this or more.
     pub raise_at: i64,
@@ -68,13 +68,13 @@ pub struct Measure {
 
 /// Change of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum AlarmTransition {
     Raise,
     Clear,
     Stay,
 }
 
-impl Measure {
+impl AlarmMeasure {
     /// A condition that is true or false.
     pub const fn flag(is: bool) -> Self {
         Self {
@@ -85,13 +85,13 @@ impl Measure {
     }
 
     /// The change of an alarm in this state.
-    pub const fn turn(self, raised: bool) -> Turn {
+    pub const fn turn(self, raised: bool) -> AlarmTransition {
         if !raised && self.value >= self.raise_at {
-            Turn::Raise
+            AlarmTransition::Raise
         } else if raised && self.value <= self.clear_at {
-            Turn::Clear
+            AlarmTransition::Clear
         } else {
-            Turn::Stay
+            AlarmTransition::Stay
         }
     }
 
@@ -99,7 +99,8 @@ impl Measure {
     pub const fn is_wrong(self, raised: bool) -> bool {
         matches!(
             (raised, self.turn(raised)),
-            (false, Turn::Raise) | (true, Turn::Stay | Turn::Raise)
+            (false, AlarmTransition::Raise)
+                | (true, AlarmTransition::Stay | AlarmTransition::Raise)
         )
     }
 }
@@ -116,9 +117,9 @@ pub fn percent(part: i64, of: i64, least: i64) -> i64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Measure, Turn, percent};
+    use super::{AlarmMeasure, AlarmTransition, percent};
 
-    const RATE: Measure = Measure {
+    const RATE: AlarmMeasure = AlarmMeasure {
         value: 0,
         raise_at: 10,
         clear_at: 5,
@@ -129,17 +130,21 @@ mod tests {
         let mut raised = false;
         let mut turns = Vec::new();
         for value in [4, 9, 10, 7, 12, 6, 9, 5, 9, 10] {
-            let turn = Measure { value, ..RATE }.turn(raised);
+            let turn = AlarmMeasure { value, ..RATE }.turn(raised);
             match turn {
-                Turn::Raise => raised = true,
-                Turn::Clear => raised = false,
-                Turn::Stay => continue,
+                AlarmTransition::Raise => raised = true,
+                AlarmTransition::Clear => raised = false,
+                AlarmTransition::Stay => continue,
             }
             turns.push((value, turn));
         }
         assert_eq!(
             turns,
-            [(10, Turn::Raise), (5, Turn::Clear), (10, Turn::Raise)]
+            [
+                (10, AlarmTransition::Raise),
+                (5, AlarmTransition::Clear),
+                (10, AlarmTransition::Raise)
+            ]
         );
     }
 
@@ -154,14 +159,14 @@ mod tests {
         #[test]
         fn raised_and_cleared_alternate(values in prop::collection::vec(0_i64..20, 0..60)) {
             let mut raised = false;
-            let mut last = Turn::Clear;
+            let mut last = AlarmTransition::Clear;
             for value in values {
-                let measure = Measure { value, ..RATE };
+                let measure = AlarmMeasure { value, ..RATE };
                 let turn = measure.turn(raised);
-                if turn != Turn::Stay {
+                if turn != AlarmTransition::Stay {
                     prop_assert_ne!(turn, last);
                     last = turn;
-                    raised = turn == Turn::Raise;
+                    raised = turn == AlarmTransition::Raise;
                 }
                 prop_assert_eq!(measure.is_wrong(raised), raised);
             }

@@ -36,12 +36,12 @@ pub fn answer_delay(lag_micros: i64, most: Duration) -> Duration {
 
 /// The oldest waiting callback, and since when it has been the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Oldest {
+pub struct OldestCallback {
     pub at: Timestamp,
     pub since: Timestamp,
 }
 
-impl Oldest {
+impl OldestCallback {
     /// The state after one more measurement.
     pub fn next(known: Option<Self>, seen: Option<Timestamp>, now: Timestamp) -> Option<Self> {
         let at = seen?;
@@ -61,7 +61,7 @@ impl Oldest {
 
 /// Timers that are due by this moment may fire. A receipt may be among the waiting callbacks, so a
 /// timer that became due after the oldest of them waits, as long as processing continues.
-pub fn timers_until(oldest: Option<Oldest>, now: Timestamp) -> Timestamp {
+pub fn timers_until(oldest: Option<OldestCallback>, now: Timestamp) -> Timestamp {
     match oldest {
         Some(oldest) if !oldest.is_stuck(now) => oldest.at.min(now),
         _ => now,
@@ -95,12 +95,12 @@ mod tests {
         let mut oldest = None;
         // An hour of backlog that moves: what became due after its oldest waits.
         for second in 0..3600 {
-            oldest = Oldest::next(oldest, Some(at(second - 600)), at(second));
+            oldest = OldestCallback::next(oldest, Some(at(second - 600)), at(second));
             assert_eq!(timers_until(oldest, at(second)), at(second - 600));
         }
         // The oldest stays: after two minutes nothing waits for it.
         for second in 3600..3720 {
-            oldest = Oldest::next(oldest, Some(at(3599 - 600)), at(second));
+            oldest = OldestCallback::next(oldest, Some(at(3599 - 600)), at(second));
             let expected = if second < 3599 + 120 {
                 at(2999)
             } else {
@@ -109,15 +109,15 @@ mod tests {
             assert_eq!(timers_until(oldest, at(second)), expected, "{second}");
         }
         // It is got past after all.
-        oldest = Oldest::next(oldest, Some(at(3700)), at(3721));
+        oldest = OldestCallback::next(oldest, Some(at(3700)), at(3721));
         assert_eq!(timers_until(oldest, at(3721)), at(3700));
-        oldest = Oldest::next(oldest, None, at(3722));
+        oldest = OldestCallback::next(oldest, None, at(3722));
         assert_eq!(timers_until(oldest, at(3722)), at(3722));
     }
 
     #[test]
     fn a_clock_that_goes_back_makes_no_lag_and_holds_no_timer_up() {
-        let ahead = Oldest::next(None, Some(at(3600)), at(3600));
+        let ahead = OldestCallback::next(None, Some(at(3600)), at(3600));
         assert_eq!(timers_until(ahead, at(0)), at(0));
         assert_eq!(lag_micros(Some(at(10)), at(0)), 0);
         assert_eq!(lag_micros(None, at(0)), 0);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// Kinds of row, in the order in which they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum CatalogueRowKind {
     Contact,
     User,
     Group,
@@ -18,7 +18,7 @@ pub enum Kind {
     Rule,
 }
 
-impl Kind {
+impl CatalogueRowKind {
     pub const ALL: [Self; 8] = [
         Self::Contact,
         Self::User,
@@ -51,13 +51,13 @@ impl Kind {
 
 /// A row by kind and name. The name of a template is followed by a space and its language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id {
-    pub kind: Kind,
+pub struct CatalogueRowId {
+    pub kind: CatalogueRowKind,
     pub name: String,
 }
 
-impl Id {
-    pub fn new(kind: Kind, name: impl Into<String>) -> Self {
+impl CatalogueRowId {
+    pub fn new(kind: CatalogueRowKind, name: impl Into<String>) -> Self {
         let name = name.into();
         Self { kind, name }
     }
@@ -65,7 +65,7 @@ impl Id {
     /// The name of a template without its language; otherwise the whole name.
     pub fn template(&self) -> &str {
         match self.kind {
-            Kind::Template => self.name.split(' ').next().unwrap_or_default(),
+            CatalogueRowKind::Template => self.name.split(' ').next().unwrap_or_default(),
             _ => &self.name,
         }
     }
@@ -73,37 +73,37 @@ impl Id {
 
 /// The rows that share an owner with this one: a template with all its translations.
 pub fn of_one_owner<'a, T>(
-    rows: &'a BTreeMap<Id, T>,
-    id: &Id,
-) -> impl Iterator<Item = (&'a Id, &'a T)> {
+    rows: &'a BTreeMap<CatalogueRowId, T>,
+    id: &CatalogueRowId,
+) -> impl Iterator<Item = (&'a CatalogueRowId, &'a T)> {
     let (kind, name) = (id.kind, id.template().to_owned());
     // A name comes before those that begin with it.
-    rows.range(Id::new(kind, name.clone())..)
+    rows.range(CatalogueRowId::new(kind, name.clone())..)
         .take_while(move |(it, _)| it.kind == kind && it.template() == name)
 }
 
-impl std::fmt::Display for Id {
+impl std::fmt::Display for CatalogueRowId {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} {}", self.kind.name(), self.name)
     }
 }
 
 /// The fields of a row. A field that a catalogue leaves out is not under its control.
-pub type Fields = Map<String, Value>;
+pub type CatalogueFields = Map<String, Value>;
 
 /// An existing row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Present {
+pub struct PresentRow {
     /// The catalogue that owns it.
     pub owner: Option<String>,
-    pub fields: Fields,
+    pub fields: CatalogueFields,
 }
 
 /// The change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PlanAction {
     Add,
-    Change(Vec<Difference>),
+    Change(Vec<FieldDifference>),
     /// It is as wanted, and had no owner.
     Adopt,
     Remove,
@@ -111,7 +111,7 @@ pub enum Action {
 
 /// A field that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct FieldDifference {
     pub field: String,
     pub before: Value,
     pub after: Value,
@@ -119,25 +119,25 @@ pub struct Difference {
 
 /// A row to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    pub id: Id,
-    pub action: Action,
+pub struct PlanStep {
+    pub id: CatalogueRowId,
+    pub action: PlanAction,
     /// It was changed by hand since it was applied: that change would be lost.
     pub by_hand: bool,
 }
 
 /// The changes that applying would make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    pub steps: Vec<Step>,
+pub struct CataloguePlan {
+    pub steps: Vec<PlanStep>,
     /// Rows of these names that belong to another catalogue.
-    pub foreign: Vec<(Id, String)>,
+    pub foreign: Vec<(CatalogueRowId, String)>,
     pub unchanged: usize,
 }
 
-impl Plan {
+impl CataloguePlan {
     /// Steps that would undo changes made by hand.
-    pub fn conflicts(&self) -> impl Iterator<Item = &Step> {
+    pub fn conflicts(&self) -> impl Iterator<Item = &PlanStep> {
         self.steps.iter().filter(|step| step.by_hand)
     }
 }
@@ -145,11 +145,11 @@ impl Plan {
 /// Plans one catalogue: `applied` is what it wanted last time, row by row.
 pub fn plan(
     catalogue: &str,
-    wanted: &BTreeMap<Id, Fields>,
-    present: &BTreeMap<Id, Present>,
-    applied: &BTreeMap<Id, Fields>,
-) -> Plan {
-    let mut plan = Plan::default();
+    wanted: &BTreeMap<CatalogueRowId, CatalogueFields>,
+    present: &BTreeMap<CatalogueRowId, PresentRow>,
+    applied: &BTreeMap<CatalogueRowId, CatalogueFields>,
+) -> CataloguePlan {
+    let mut plan = CataloguePlan::default();
     for (id, fields) in wanted {
         let before = applied.get(id);
         if let Some(owner) = other_owner(catalogue, id, present) {
@@ -158,7 +158,7 @@ pub fn plan(
         }
         let (action, by_hand) = match present.get(id) {
             // The row that it once made was removed by hand.
-            None => (Action::Add, before.is_some()),
+            None => (PlanAction::Add, before.is_some()),
             Some(there) => {
                 let differences = differences(fields, &there.fields);
                 if differences.is_empty() {
@@ -166,14 +166,14 @@ pub fn plan(
                         plan.unchanged += 1;
                         continue;
                     }
-                    (Action::Adopt, false)
+                    (PlanAction::Adopt, false)
                 } else {
                     let by_hand = is_by_hand(id, there, before, &differences);
-                    (Action::Change(differences), by_hand)
+                    (PlanAction::Change(differences), by_hand)
                 }
             }
         };
-        plan.steps.push(Step {
+        plan.steps.push(PlanStep {
             id: id.clone(),
             action,
             by_hand,
@@ -182,9 +182,9 @@ pub fn plan(
     // Rows that depend on others are removed before them.
     for (id, there) in present.iter().rev() {
         if there.owner.as_deref() == Some(catalogue) && !wanted.contains_key(id) {
-            plan.steps.push(Step {
+            plan.steps.push(PlanStep {
                 id: id.clone(),
-                action: Action::Remove,
+                action: PlanAction::Remove,
                 by_hand: applied
                     .get(id)
                     .is_some_and(|before| !differences(before, &there.fields).is_empty()),
@@ -197,10 +197,10 @@ pub fn plan(
 /// The other catalogue that owns a row; for a template, any of its translations.
 fn other_owner<'a>(
     catalogue: &str,
-    id: &Id,
-    present: &'a BTreeMap<Id, Present>,
+    id: &CatalogueRowId,
+    present: &'a BTreeMap<CatalogueRowId, PresentRow>,
 ) -> Option<&'a str> {
-    let foreign = |there: &'a Present| {
+    let foreign = |there: &'a PresentRow| {
         let owner = there.owner.as_deref();
         owner.filter(|owner| *owner != catalogue)
     };
@@ -210,10 +210,10 @@ fn other_owner<'a>(
 /// Whether a field that the catalogue now sets for the first time was set by hand: links and group
 /// memberships.
 fn is_by_hand(
-    id: &Id,
-    there: &Present,
-    before: Option<&Fields>,
-    differences_now: &[Difference],
+    id: &CatalogueRowId,
+    there: &PresentRow,
+    before: Option<&CatalogueFields>,
+    differences_now: &[FieldDifference],
 ) -> bool {
     let Some(before) = before else {
         return there.owner.is_none();
@@ -223,19 +223,22 @@ fn is_by_hand(
         Value::Array(items) => !items.is_empty(),
         _ => true,
     };
-    let was_unsaid = |it: &Difference| !before.contains_key(&it.field) && is_set(&it.before);
-    let is_of_people = matches!(id.kind, Kind::Contact | Kind::User | Kind::Group);
+    let was_unsaid = |it: &FieldDifference| !before.contains_key(&it.field) && is_set(&it.before);
+    let is_of_people = matches!(
+        id.kind,
+        CatalogueRowKind::Contact | CatalogueRowKind::User | CatalogueRowKind::Group
+    );
     !differences(before, &there.fields).is_empty()
         || (is_of_people && differences_now.iter().any(was_unsaid))
 }
 
 /// The fields of `wanted` that differ in `there`.
-fn differences(wanted: &Fields, there: &Fields) -> Vec<Difference> {
+fn differences(wanted: &CatalogueFields, there: &CatalogueFields) -> Vec<FieldDifference> {
     wanted
         .iter()
         .filter_map(|(field, after)| {
             let before = there.get(field).unwrap_or(&Value::Null);
-            (before != after).then(|| Difference {
+            (before != after).then(|| FieldDifference {
                 field: field.clone(),
                 before: before.clone(),
                 after: after.clone(),
@@ -251,23 +254,23 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::{Action, Fields, Id, Kind, Present, plan};
+    use super::{CatalogueFields, CatalogueRowId, CatalogueRowKind, PlanAction, PresentRow, plan};
 
-    fn fields(value: i64) -> Fields {
+    fn fields(value: i64) -> CatalogueFields {
         json!({ "value": value }).as_object().unwrap().clone()
     }
 
-    fn id(name: usize) -> Id {
-        Id::new(Kind::Route, format!("r{name}"))
+    fn id(name: usize) -> CatalogueRowId {
+        CatalogueRowId::new(CatalogueRowKind::Route, format!("r{name}"))
     }
 
-    type Wanted = BTreeMap<Id, Fields>;
+    type Wanted = BTreeMap<CatalogueRowId, CatalogueFields>;
 
     /// Applies a plan that is not in conflict, as the store would.
     fn apply(
         owner: &str,
         wanted: &Wanted,
-        present: &mut BTreeMap<Id, Present>,
+        present: &mut BTreeMap<CatalogueRowId, PresentRow>,
         applied: &mut BTreeMap<String, Wanted>,
     ) -> Result<(), usize> {
         let before = applied.entry(owner.to_owned()).or_default();
@@ -278,9 +281,9 @@ mod tests {
         }
         for step in made.steps {
             match step.action {
-                Action::Remove => drop(present.remove(&step.id)),
-                Action::Add | Action::Change(_) | Action::Adopt => {
-                    let there = Present {
+                PlanAction::Remove => drop(present.remove(&step.id)),
+                PlanAction::Add | PlanAction::Change(_) | PlanAction::Adopt => {
+                    let there = PresentRow {
                         owner: Some(owner.to_owned()),
                         fields: wanted[&step.id].clone(),
                     };
@@ -308,7 +311,7 @@ mod tests {
                 if who == 3 {
                     // A change by hand, whichever catalogue owns the row.
                     for (name, value) in rows {
-                        let there = present.entry(id(name)).or_insert_with(|| Present {
+                        let there = present.entry(id(name)).or_insert_with(|| PresentRow {
                             owner: None, fields: fields(0),
                         });
                         there.fields = fields(value);
@@ -344,13 +347,13 @@ mod tests {
         let there = |value| {
             BTreeMap::from([(
                 id(1),
-                Present {
+                PresentRow {
                     owner: Some("a".to_owned()),
                     fields: fields(value),
                 },
             )])
         };
-        let changes = |present: &BTreeMap<Id, Present>| {
+        let changes = |present: &BTreeMap<CatalogueRowId, PresentRow>| {
             plan("a", &wanted, present, &applied).steps[0].by_hand
         };
         assert!(!changes(&there(1)));

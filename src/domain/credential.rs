@@ -1,10 +1,10 @@
 //! Rules for credentials: kinds, masking, and when one should be replaced.
 
-use super::{settings::Ageing, time::Timestamp};
+use super::{settings::AgeingSettings, time::Timestamp};
 
 /// The purpose of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum CredentialKind {
     /// Authorizes calls of a sender.
     AccessToken,
     /// Signs the callbacks of an app (Meta, "Webhooks: validate payloads").
@@ -13,7 +13,7 @@ pub enum Kind {
     VerifyToken,
 }
 
-impl Kind {
+impl CredentialKind {
     pub const ALL: [Self; 3] = [Self::AccessToken, Self::AppSecret, Self::VerifyToken];
 
     pub const fn name(self) -> &'static str {
@@ -75,7 +75,7 @@ pub fn masked(secret: &str) -> String {
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-impl Ageing {
+impl AgeingSettings {
     /// Whether a credential created then is old now.
     pub const fn is_old(self, created_at: Timestamp, now: Timestamp) -> bool {
         now.micros_since(created_at) >= self.old_after_days * DAY_SECONDS * 1_000_000
@@ -91,7 +91,7 @@ impl Ageing {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ageing, Kind, Timestamp, broken, masked};
+    use super::{AgeingSettings, CredentialKind, Timestamp, broken, masked};
 
     #[test]
     fn a_short_secret_shows_nothing_of_itself() {
@@ -110,15 +110,15 @@ mod tests {
 
     #[test]
     fn every_kind_is_found_by_its_name() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::parse(kind.name()), Some(kind));
+        for kind in CredentialKind::ALL {
+            assert_eq!(CredentialKind::parse(kind.name()), Some(kind));
         }
-        assert_eq!(Kind::parse("password"), None);
+        assert_eq!(CredentialKind::parse("password"), None);
     }
 
     #[test]
     fn old_and_expiring_begin_at_their_days() {
-        let ageing = Ageing {
+        let ageing = AgeingSettings {
             old_after_days: 90,
             warn_before_days: 7,
         };

@@ -7,7 +7,7 @@ use super::time::Timestamp;
 /// One thing that a provider can report about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Fact {
+pub enum DeliveryFact {
     Accepted,
     Sent,
     Delivered,
@@ -16,7 +16,7 @@ pub enum Fact {
     Failed,
 }
 
-impl Fact {
+impl DeliveryFact {
     pub const ALL: [Self; 6] = [
         Self::Accepted,
         Self::Sent,
@@ -63,7 +63,7 @@ impl Fact {
 
 /// When a fact happened by the provider's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct FactTime {
     pub at: Timestamp,
     /// It was not reported, but a later fact implies it.
     pub implied: bool,
@@ -74,38 +74,38 @@ pub struct Known {
 /// Adding is commutative, associative and idempotent: a reported fact outranks an implied one, and
 /// among equals the earlier time wins. The order in which callbacks arrive therefore never matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    known: [Option<Known>; 6],
+pub struct DeliveryFacts {
+    known: [Option<FactTime>; 6],
 }
 
-impl Facts {
+impl DeliveryFacts {
     /// Adds a reported fact with everything it implies. Returns whether anything changed.
-    pub fn add(&mut self, fact: Fact, at: Timestamp) -> bool {
+    pub fn add(&mut self, fact: DeliveryFact, at: Timestamp) -> bool {
         let before = *self;
-        self.merge(fact, Known { at, implied: false });
+        self.merge(fact, FactTime { at, implied: false });
         for earlier in fact.implies() {
-            self.merge(*earlier, Known { at, implied: true });
+            self.merge(*earlier, FactTime { at, implied: true });
         }
         *self != before
     }
 
     /// Adds a refusal that was the answer itself: nothing was accepted.
     pub fn add_refusal(&mut self, at: Timestamp) {
-        self.merge(Fact::Failed, Known { at, implied: false });
+        self.merge(DeliveryFact::Failed, FactTime { at, implied: false });
     }
 
     /// Restores a stored fact.
-    pub fn restore(&mut self, fact: Fact, known: Option<Known>) {
+    pub fn restore(&mut self, fact: DeliveryFact, known: Option<FactTime>) {
         if let Some(slot) = self.known.get_mut(fact.index()) {
             *slot = known;
         }
     }
 
-    fn merge(&mut self, fact: Fact, new: Known) {
+    fn merge(&mut self, fact: DeliveryFact, new: FactTime) {
         if let Some(slot) = self.known.get_mut(fact.index()) {
             *slot = Some(match *slot {
                 None => new,
-                Some(old) if old.implied == new.implied => Known {
+                Some(old) if old.implied == new.implied => FactTime {
                     at: old.at.min(new.at),
                     implied: old.implied,
                 },
@@ -115,35 +115,35 @@ impl Facts {
         }
     }
 
-    pub fn get(&self, fact: Fact) -> Option<Known> {
+    pub fn get(&self, fact: DeliveryFact) -> Option<FactTime> {
         self.known.get(fact.index()).copied().flatten()
     }
 
-    pub fn has(&self, fact: Fact) -> bool {
+    pub fn has(&self, fact: DeliveryFact) -> bool {
         self.get(fact).is_some()
     }
 
     /// Whether anything has been reported beyond acceptance.
     pub fn has_been_told(&self) -> bool {
-        Fact::ALL
+        DeliveryFact::ALL
             .into_iter()
-            .any(|fact| fact != Fact::Accepted && self.has(fact))
+            .any(|fact| fact != DeliveryFact::Accepted && self.has(fact))
     }
 
     pub fn is_empty(&self) -> bool {
         self.known.iter().all(Option::is_none)
     }
 
-    /// The facts that are only implied, as a stored bit mask (bit = position in [`Fact::ALL`]).
+    /// The facts that are only implied, as a stored bit mask (bit = position in [`DeliveryFact::ALL`]).
     pub fn implied_mask(&self) -> i64 {
-        Fact::ALL
+        DeliveryFact::ALL
             .into_iter()
             .filter(|fact| self.get(*fact).is_some_and(|known| known.implied))
             .fold(0, |mask, fact| mask | (1 << fact.index()))
     }
 
     /// Whether a stored mask marks `fact` as implied.
-    pub fn is_implied_in(mask: i64, fact: Fact) -> bool {
+    pub fn is_implied_in(mask: i64, fact: DeliveryFact) -> bool {
         mask & (1 << fact.index()) != 0
     }
 }
@@ -152,12 +152,12 @@ impl Facts {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Fact, Facts};
+    use super::{DeliveryFact, DeliveryFacts};
     use crate::domain::time::Timestamp;
 
-    fn any_fact() -> impl Strategy<Value = (Fact, Timestamp)> {
+    fn any_fact() -> impl Strategy<Value = (DeliveryFact, Timestamp)> {
         (0_usize..6, 0_i64..5)
-            .prop_map(|(index, at)| (Fact::ALL[index], Timestamp::from_micros(at)))
+            .prop_map(|(index, at)| (DeliveryFact::ALL[index], Timestamp::from_micros(at)))
     }
 
     proptest! {
@@ -166,11 +166,11 @@ mod tests {
             told in prop::collection::vec(any_fact(), 0..8),
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
         ) {
-            let mut straight = Facts::default();
+            let mut straight = DeliveryFacts::default();
             for (fact, at) in &told {
                 straight.add(*fact, *at);
             }
-            let mut shuffled = Facts::default();
+            let mut shuffled = DeliveryFacts::default();
             if !told.is_empty() {
                 for index in order {
                     let (fact, at) = told[index.index(told.len())];
@@ -186,14 +186,14 @@ mod tests {
 
     #[test]
     fn a_read_implies_everything_before_it() {
-        let mut facts = Facts::default();
-        facts.add(Fact::Read, Timestamp::from_micros(9));
-        assert!(facts.get(Fact::Delivered).unwrap().implied);
-        assert!(!facts.get(Fact::Read).unwrap().implied);
-        assert!(!facts.has(Fact::Played));
-        facts.add(Fact::Delivered, Timestamp::from_micros(11));
+        let mut facts = DeliveryFacts::default();
+        facts.add(DeliveryFact::Read, Timestamp::from_micros(9));
+        assert!(facts.get(DeliveryFact::Delivered).unwrap().implied);
+        assert!(!facts.get(DeliveryFact::Read).unwrap().implied);
+        assert!(!facts.has(DeliveryFact::Played));
+        facts.add(DeliveryFact::Delivered, Timestamp::from_micros(11));
         assert_eq!(
-            facts.get(Fact::Delivered).unwrap().at,
+            facts.get(DeliveryFact::Delivered).unwrap().at,
             Timestamp::from_micros(11)
         );
     }

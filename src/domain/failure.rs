@@ -13,7 +13,7 @@ pub enum FailureClass {
     PaceNumber,
     /// Too fast for this recipient: their messages wait, the others do not.
     PacePair,
-    /// Passes after a known time: see [`Failure::wait_seconds`].
+    /// Passes after a known time: see [`DeliveryFailure::wait_seconds`].
     WaitUntil,
     /// The provider does not deliver marketing to this recipient for now.
     MarketingLimit,
@@ -112,7 +112,7 @@ impl FailureClass {
 
 /// One failure: the provider's complete error, its meaning, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct DeliveryFailure {
     pub class: FailureClass,
     /// The provider's code; absent when the failure is ours.
     pub code: Option<i64>,
@@ -130,7 +130,7 @@ pub struct Failure {
     pub provider_errors: serde_json::Value,
 }
 
-impl Failure {
+impl DeliveryFailure {
     /// A failure of our own, named by `title`.
     pub fn ours(title: &str, meaning: &str, remedy: &str) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::content::Broken;
+use super::content::ContentViolation;
 
 /// A field of a request and the rule it violates. Never the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,8 +12,8 @@ pub struct FieldError {
     pub rule: String,
 }
 
-impl From<Broken> for FieldError {
-    fn from(broken: Broken) -> Self {
+impl From<ContentViolation> for FieldError {
+    fn from(broken: ContentViolation) -> Self {
         Self {
             pointer: broken.pointer,
             rule: broken.rule,

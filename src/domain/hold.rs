@@ -10,7 +10,7 @@ use super::time::Timestamp;
 /// Why sending is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum HoldReason {
     /// An operator requested it: `serve --hold`, `herald hold start`, the API or the dashboard.
     Asked,
     /// `herald restore` created this database from a backup.
@@ -32,7 +32,7 @@ pub enum Reason {
     MarkUnreadable,
 }
 
-impl Reason {
+impl HoldReason {
     /// Its word in the API and the database.
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,15 +70,15 @@ impl Reason {
 
 /// The hold of all sending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    pub reason: Reason,
+pub struct SendingHold {
+    pub reason: HoldReason,
     pub since: Timestamp,
     /// The operator's text, or the figures that led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-impl Hold {
+impl SendingHold {
     /// Why messages wait, for people.
     pub fn sentence(&self) -> String {
         let reason = self.reason.sentence();
@@ -98,22 +98,22 @@ impl Hold {
     }
 
     /// What may be sent during the hold.
-    pub const fn passing(&self) -> Passing {
-        Passing { since: self.since }
+    pub const fn passing(&self) -> HoldExemption {
+        HoldExemption { since: self.since }
     }
 }
 
 /// What may be sent during a hold: one-time passwords requested since it began. They cannot have
 /// been sent before, and users need them to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passing {
+pub struct HoldExemption {
     pub since: Timestamp,
 }
 
 /// Age class of waiting messages, since they were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Age {
+pub enum WaitingAgeClass {
     UnderTenMinutes,
     UnderAnHour,
     UnderSixHours,
@@ -121,7 +121,7 @@ pub enum Age {
     Older,
 }
 
-impl Age {
+impl WaitingAgeClass {
     pub const ALL: [Self; 5] = [
         Self::UnderTenMinutes,
         Self::UnderAnHour,
@@ -177,34 +177,34 @@ impl Age {
 
 #[cfg(test)]
 mod tests {
-    use super::{Age, Hold, Reason};
+    use super::{HoldReason, SendingHold, WaitingAgeClass};
     use crate::domain::time::Timestamp;
 
     #[test]
     fn a_hold_is_stored_by_words_and_read_again() {
-        let hold = Hold {
-            reason: Reason::NewerMark,
+        let hold = SendingHold {
+            reason: HoldReason::NewerMark,
             since: Timestamp::from_micros(7),
             detail: None,
         };
         let text = serde_json::to_string(&hold).unwrap();
         assert_eq!(text, r#"{"reason":"newer_mark","since":7}"#);
-        assert_eq!(serde_json::from_str::<Hold>(&text).unwrap(), hold);
+        assert_eq!(serde_json::from_str::<SendingHold>(&text).unwrap(), hold);
     }
 
     #[test]
     fn ages_follow_each_other_without_a_gap() {
         let minute = 60 * 1_000_000;
         for (micros, age) in [
-            (-1, Age::UnderTenMinutes),
-            (10 * minute - 1, Age::UnderTenMinutes),
-            (10 * minute, Age::UnderAnHour),
-            (60 * minute, Age::UnderSixHours),
-            (6 * 60 * minute, Age::UnderADay),
-            (24 * 60 * minute, Age::Older),
-            (i64::MAX, Age::Older),
+            (-1, WaitingAgeClass::UnderTenMinutes),
+            (10 * minute - 1, WaitingAgeClass::UnderTenMinutes),
+            (10 * minute, WaitingAgeClass::UnderAnHour),
+            (60 * minute, WaitingAgeClass::UnderSixHours),
+            (6 * 60 * minute, WaitingAgeClass::UnderADay),
+            (24 * 60 * minute, WaitingAgeClass::Older),
+            (i64::MAX, WaitingAgeClass::Older),
         ] {
-            assert_eq!(Age::of_micros(micros), age, "{micros}");
+            assert_eq!(WaitingAgeClass::of_micros(micros), age, "{micros}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! not honoured.
 
 use super::{
-    settings::{PairPace, Policy},
+    settings::{PairPace, PolicySettings},
     time::Timestamp,
 };
 
@@ -51,7 +51,7 @@ pub const fn step(before: Timestamp, now: Timestamp, elapsed_micros: i64) -> Opt
 
 /// A kind of stored timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum TimestampKind {
     /// Time of a sender's next call, and since when it is slowed down.
     Pace,
     /// When a contact may get the next message of a sender.
@@ -92,7 +92,7 @@ pub enum Kind {
     Heartbeat,
 }
 
-impl Kind {
+impl TimestampKind {
     pub const ALL: [Self; 19] = [
         Self::Pace,
         Self::PairPace,
@@ -143,7 +143,7 @@ impl Kind {
 
 /// Limits that depend on settings, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizon {
+pub struct TimeHorizon {
     /// A full lease of a call or a callback.
     pub lease: i64,
     /// The wait before an unknown outcome is decided.
@@ -154,8 +154,8 @@ pub struct Horizon {
     pub pair: i64,
 }
 
-impl Horizon {
-    pub fn of(policy: &Policy, pair: PairPace) -> Self {
+impl TimeHorizon {
+    pub fn of(policy: &PolicySettings, pair: PairPace) -> Self {
         let micros = |seconds: i64| seconds.max(0).saturating_mul(SECOND_MICROS);
         Self {
             lease: micros(policy.lease_seconds),
@@ -175,7 +175,7 @@ impl Horizon {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Kind, TOLERANCE_MICROS, has_come, is_ahead, is_recent, step, until};
+    use super::{TOLERANCE_MICROS, TimestampKind, has_come, is_ahead, is_recent, step, until};
     use crate::domain::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
@@ -217,9 +217,9 @@ mod tests {
 
     #[test]
     fn kinds_have_names_of_their_own() {
-        let mut names: Vec<_> = Kind::ALL.map(Kind::name).into();
+        let mut names: Vec<_> = TimestampKind::ALL.map(TimestampKind::name).into();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Kind::ALL.len());
+        assert_eq!(names.len(), TimestampKind::ALL.len());
     }
 }

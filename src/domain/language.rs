@@ -9,13 +9,13 @@ const USUAL: [&str; 2] = ["en_US", "en"];
 /// A language with its script according to CLDR: `zh_HK` is Chinese in traditional characters, `no`
 /// is Norwegian Bokmål, `iw` is Hebrew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
+struct CldrLanguage {
     language: String,
     script: String,
     region: Option<String>,
 }
 
-impl Known {
+impl CldrLanguage {
     fn of(text: &str) -> Self {
         let text = text.replace('_', "-");
         let Ok(mut locale) = Locale::try_from_str(&text) else {
@@ -84,7 +84,7 @@ pub fn can_be_read(text: &str) -> bool {
 
 /// Whether two languages differ in their country at most.
 pub fn is_akin(one: &str, other: &str) -> bool {
-    let distance = Known::of(one).distance(&Known::of(other));
+    let distance = CldrLanguage::of(one).distance(&CldrLanguage::of(other));
     distance.is_some_and(|distance| distance < 3)
 }
 
@@ -92,14 +92,14 @@ pub fn is_akin(one: &str, other: &str) -> bool {
 /// exactly, else without a country, of another country, in another script; then American English,
 /// English, and the first one. `None` if there is no translation at all.
 pub fn nearest(wanted: &[&str], there: &[&str]) -> Option<usize> {
-    let known: Vec<Known> = there.iter().map(|it| Known::of(it)).collect();
+    let known: Vec<CldrLanguage> = there.iter().map(|it| CldrLanguage::of(it)).collect();
     let closest = |wanted: &str| {
-        let wanted = Known::of(wanted);
+        let wanted = CldrLanguage::of(wanted);
         let found = known.iter().enumerate();
         let found = found.filter_map(|(place, it)| Some((wanted.distance(it)?, place)));
         found.min().map(|(_, place)| place)
     };
-    let exact = |wanted: &str| known.iter().position(|it| *it == Known::of(wanted));
+    let exact = |wanted: &str| known.iter().position(|it| *it == CldrLanguage::of(wanted));
     wanted
         .iter()
         .find_map(|wanted| closest(wanted))

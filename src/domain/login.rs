@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// The role of a dashboard user; each includes the rights of the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum DashboardRole {
     /// Reads; numbers and texts are masked.
     Viewer,
     /// Sees recipients, retries, cancels, replays, holds and releases.
@@ -13,7 +13,7 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
+impl DashboardRole {
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
     pub const fn name(self) -> &'static str {
@@ -110,15 +110,20 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::{Role, address_wait_seconds, subscriber, unusable_name, wait_seconds, weak};
+    use super::{
+        DashboardRole, address_wait_seconds, subscriber, unusable_name, wait_seconds, weak,
+    };
 
     #[test]
     fn each_role_may_what_the_one_before_may() {
-        assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
-        for role in Role::ALL {
-            assert_eq!(Role::parse(role.name()), Some(role));
+        assert!(
+            DashboardRole::Viewer < DashboardRole::Operator
+                && DashboardRole::Operator < DashboardRole::Admin
+        );
+        for role in DashboardRole::ALL {
+            assert_eq!(DashboardRole::parse(role.name()), Some(role));
         }
-        assert_eq!(Role::parse("root"), None);
+        assert_eq!(DashboardRole::parse("root"), None);
     }
 
     #[test]

@@ -3,22 +3,22 @@
 
 /// A piece of a text, and its styles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct MarkupSpan {
     pub text: String,
     /// The outermost first.
-    pub styles: Vec<Style>,
+    pub styles: Vec<MarkupStyle>,
 }
 
 /// A style of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub enum MarkupStyle {
     Bold,
     Italic,
     Struck,
     Code,
 }
 
-impl Style {
+impl MarkupStyle {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bold => "bold",
@@ -30,22 +30,22 @@ impl Style {
 }
 
 /// The longest first.
-const MARKERS: [(&str, Style); 5] = [
-    ("```", Style::Code),
-    ("*", Style::Bold),
-    ("_", Style::Italic),
-    ("~", Style::Struck),
-    ("`", Style::Code),
+const MARKERS: [(&str, MarkupStyle); 5] = [
+    ("```", MarkupStyle::Code),
+    ("*", MarkupStyle::Bold),
+    ("_", MarkupStyle::Italic),
+    ("~", MarkupStyle::Struck),
+    ("`", MarkupStyle::Code),
 ];
 
 /// Splits a text into pieces; anything but a pair of markers stays as it is.
-pub fn spans(text: &str) -> Vec<Span> {
+pub fn spans(text: &str) -> Vec<MarkupSpan> {
     let mut found = Vec::new();
     read(text, &[], &mut found);
     found
 }
 
-fn read(text: &str, styles: &[Style], found: &mut Vec<Span>) {
+fn read(text: &str, styles: &[MarkupStyle], found: &mut Vec<MarkupSpan>) {
     let mut plain = 0;
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -53,7 +53,7 @@ fn read(text: &str, styles: &[Style], found: &mut Vec<Span>) {
         if let Some((style, inner, after)) = pair(before, rest) {
             push(text.get(plain..at).unwrap_or_default(), styles, found);
             let styles = [styles, &[style]].concat();
-            if style == Style::Code {
+            if style == MarkupStyle::Code {
                 push(inner, &styles, found);
             } else {
                 read(inner, &styles, found);
@@ -68,7 +68,7 @@ fn read(text: &str, styles: &[Style], found: &mut Vec<Span>) {
 }
 
 /// The style whose marker a text begins with, the text up to the second marker, and the rest.
-fn pair<'a>(before: &str, text: &'a str) -> Option<(Style, &'a str, &'a str)> {
+fn pair<'a>(before: &str, text: &'a str) -> Option<(MarkupStyle, &'a str, &'a str)> {
     let (marker, style) = MARKERS
         .into_iter()
         .find(|(marker, _)| text.starts_with(marker))?;
@@ -96,9 +96,9 @@ fn begins(inside: &str, marker: &str) -> bool {
     next.is_some_and(|sign| marker == "```" || !sign.is_whitespace())
 }
 
-fn push(text: &str, styles: &[Style], found: &mut Vec<Span>) {
+fn push(text: &str, styles: &[MarkupStyle], found: &mut Vec<MarkupSpan>) {
     if !text.is_empty() {
-        found.push(Span {
+        found.push(MarkupSpan {
             text: text.to_owned(),
             styles: styles.to_vec(),
         });
@@ -113,10 +113,10 @@ mod tests {
 
     /// Pieces with the first letter of each style.
     fn told(text: &str) -> String {
-        let piece = |Span { text, styles }| {
+        let piece = |MarkupSpan { text, styles }| {
             let letters: String = styles
                 .into_iter()
-                .filter_map(|it: Style| it.name().chars().next())
+                .filter_map(|it: MarkupStyle| it.name().chars().next())
                 .collect();
             ["[", &letters, ":", &text, "]"].concat()
         };

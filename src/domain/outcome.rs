@@ -1,6 +1,6 @@
 //! The outcome of one call to a provider.
 
-use super::{failure::Failure, words::words};
+use super::{failure::DeliveryFailure, words::words};
 
 words! {
     /// How a call ended, without its details.
@@ -18,7 +18,7 @@ words! {
 
 /// The outcome of one call, as far as the caller can know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// The provider accepted the message. It is not yet sent or delivered.
     Accepted {
         provider_message_id: String,
@@ -30,14 +30,14 @@ pub enum Outcome {
         kept_back: Option<String>,
     },
     /// The provider refused it, with a reason that concerns this message or our account.
-    Refused(Failure),
+    Refused(DeliveryFailure),
     /// No connection was made: the message is certainly not sent.
     Unavailable { reason: String },
     /// The request was sent and no usable answer came back: the message may have been sent.
     Unknown { reason: String },
 }
 
-impl Outcome {
+impl CallOutcome {
     /// The same without its details.
     pub const fn kind(&self) -> AttemptOutcome {
         match self {

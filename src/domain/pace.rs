@@ -48,7 +48,7 @@ pub const fn allowed_by(
 
 /// The share of the pace that a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum PaceShare {
     /// One-time passwords: all of it.
     Otp,
     /// Everything else: all but a little.
@@ -61,7 +61,7 @@ pub const FURTHEST_MICROS: i64 = 15_000_000;
 
 /// The calls granted to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
+pub struct PaceGrant {
     /// Number of calls.
     pub calls: i64,
     /// Time of the first call; each further one follows an interval later.
@@ -77,10 +77,16 @@ pub struct Grant {
 ///
 /// `next_at` is the time at which the next call may be made. Calls are granted up to
 /// [`CLAIM_MICROS`] ahead and must be made at their own times, so that no second exceeds the pace.
-pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wanted: i64) -> Grant {
+pub fn take(
+    next_at: Timestamp,
+    now: Timestamp,
+    per_second: i64,
+    lane: PaceShare,
+    wanted: i64,
+) -> PaceGrant {
     let next_at = horizon::until(next_at, now, FURTHEST_MICROS);
     if per_second <= 0 {
-        return Grant {
+        return PaceGrant {
             calls: wanted.max(0),
             first_at: now,
             interval_micros: 0,
@@ -98,22 +104,24 @@ pub fn take(next_at: Timestamp, now: Timestamp, per_second: i64, lane: Lane, wan
     };
     let ahead = start.micros_since(now);
     let limit = match lane {
-        Lane::Otp => (CLAIM_MICROS + LEAD_MICROS).max(LEAD_MICROS + interval * (1 + KEPT_FOR_OTP)),
-        Lane::Ordinary => {
+        PaceShare::Otp => {
+            (CLAIM_MICROS + LEAD_MICROS).max(LEAD_MICROS + interval * (1 + KEPT_FOR_OTP))
+        }
+        PaceShare::Ordinary => {
             (CLAIM_MICROS + LEAD_MICROS - interval * KEPT_FOR_OTP).max(LEAD_MICROS + interval)
         }
     };
     let room = (limit - ahead).max(0) / interval;
     let least = match lane {
-        Lane::Otp => 1,
-        Lane::Ordinary => (limit / LEAST_PART / interval).clamp(1, wanted.max(1)),
+        PaceShare::Otp => 1,
+        PaceShare::Ordinary => (limit / LEAST_PART / interval).clamp(1, wanted.max(1)),
     };
     let calls = if room < least {
         0
     } else {
         wanted.max(0).min(room)
     };
-    Grant {
+    PaceGrant {
         calls,
         first_at: start,
         interval_micros: interval,
@@ -236,7 +244,7 @@ impl PairPace {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{LATE_MICROS, Lane, PairPace, again, permille, reduced, slower, take};
+    use super::{LATE_MICROS, PaceShare, PairPace, again, permille, reduced, slower, take};
     use crate::domain::{retry, time::Timestamp};
 
     const START: Timestamp = Timestamp::from_unix_seconds(1);
@@ -252,7 +260,7 @@ mod tests {
             let mut made: Vec<i64> = Vec::new();
             for (pause_micros, wanted, otp) in asks {
                 now = now.plus_micros(pause_micros);
-                let lane = if otp { Lane::Otp } else { Lane::Ordinary };
+                let lane = if otp { PaceShare::Otp } else { PaceShare::Ordinary };
                 let grant = take(next_at, now, per_second, lane, wanted);
                 prop_assert!(grant.calls >= 0 && grant.calls <= wanted);
                 prop_assert_eq!(grant.again_at.is_some(), grant.calls == 0);
@@ -275,13 +283,13 @@ mod tests {
             let now = START.plus_micros(now_micros);
             let mut next_at = Timestamp::default();
             loop {
-                let grant = take(next_at, now, per_second, Lane::Ordinary, 1000);
+                let grant = take(next_at, now, per_second, PaceShare::Ordinary, 1000);
                 next_at = grant.next_at;
                 if grant.calls == 0 {
                     break;
                 }
             }
-            prop_assert!(take(next_at, now, per_second, Lane::Otp, 1).calls == 1);
+            prop_assert!(take(next_at, now, per_second, PaceShare::Otp, 1).calls == 1);
         }
 
         #[test]
@@ -315,7 +323,7 @@ mod tests {
 
     #[test]
     fn an_unlimited_pace_grants_everything() {
-        assert_eq!(take(START, START, 0, Lane::Ordinary, 1000).calls, 1000);
+        assert_eq!(take(START, START, 0, PaceShare::Ordinary, 1000).calls, 1000);
     }
 
     #[test]
@@ -337,12 +345,15 @@ mod tests {
 
     #[test]
     fn a_refused_ask_says_when_to_come_back() {
-        let first = take(Timestamp::default(), START, 80, Lane::Ordinary, 100);
+        let first = take(Timestamp::default(), START, 80, PaceShare::Ordinary, 100);
         assert_eq!(first.calls, 19);
-        let second = take(first.next_at, START, 80, Lane::Ordinary, 1);
+        let second = take(first.next_at, START, 80, PaceShare::Ordinary, 1);
         assert_eq!(second.calls, 0);
         let again = second.again_at.unwrap();
-        assert_eq!(take(second.next_at, again, 80, Lane::Ordinary, 1).calls, 1);
+        assert_eq!(
+            take(second.next_at, again, 80, PaceShare::Ordinary, 1).calls,
+            1
+        );
     }
 
     #[test]

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::{category::Category, quiet::QuietHours, settings::Words, time::Timestamp};
+use super::{category::Category, quiet::QuietHours, settings::ConsentKeywords, time::Timestamp};
 
 /// The messages that a statement concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
+pub enum ConsentScope {
     /// Everything except authentication and required kinds.
     All,
     Marketing,
 }
 
-impl Scope {
+impl ConsentScope {
     pub const fn name(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -25,8 +25,8 @@ impl Scope {
 
 /// An opt-out or opt-in of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
-    pub scope: Scope,
+pub struct ConsentChange {
+    pub scope: ConsentScope,
     /// False: an opt-out.
     pub wanted: bool,
     /// Its source: `word`, `user_preferences`, `131050`.
@@ -44,7 +44,7 @@ pub struct Preference {
 
 /// The properties of a message that decide whether its recipient wants it.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub struct MessageTraits<'a> {
     pub category: Category,
     /// The kind of message, which recipients may turn off.
     pub kind: Option<&'a str>,
@@ -55,7 +55,7 @@ pub struct Message<'a> {
     pub product: Option<&'a str>,
 }
 
-impl Message<'_> {
+impl MessageTraits<'_> {
     /// Whether recipients cannot turn it off.
     pub fn insists(&self) -> bool {
         self.required || self.category == Category::Authentication
@@ -67,12 +67,12 @@ pub const DELETED: &str = "the contact was deleted";
 
 /// Opt-outs, preferences and quiet hours of one person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct PersonRefusals {
     /// A deleted contact gets nothing at all.
     pub is_deleted: bool,
-    pub refused: Vec<Scope>,
+    pub refused: Vec<ConsentScope>,
     pub preferences: Vec<Preference>,
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<PersonQuietHours>,
     /// Preferences set by products; they apply only to their own messages.
     pub of_products: BTreeMap<String, OfProduct>,
 }
@@ -81,33 +81,35 @@ pub struct Wishes {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OfProduct {
     pub preferences: Vec<Preference>,
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<PersonQuietHours>,
 }
 
 /// Quiet hours and time zone of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quiet {
+pub struct PersonQuietHours {
     pub hours: QuietHours,
     pub zone: Tz,
 }
 
-impl Wishes {
+impl PersonRefusals {
     /// Why a message may not be sent. Codes are sent whatever was refused; a required message is
     /// stopped only by the provider, which then takes no marketing from us.
-    pub fn refusal(&self, message: Message<'_>) -> Option<String> {
+    pub fn refusal(&self, message: MessageTraits<'_>) -> Option<String> {
         if self.is_deleted {
             return Some(DELETED.to_owned());
         }
         if message.category == Category::Authentication {
             return None;
         }
-        if message.category == Category::Marketing && self.refused.contains(&Scope::Marketing) {
+        if message.category == Category::Marketing
+            && self.refused.contains(&ConsentScope::Marketing)
+        {
             return Some("the person has opted out of marketing".to_owned());
         }
         if message.required {
             return None;
         }
-        if self.refused.contains(&Scope::All) {
+        if self.refused.contains(&ConsentScope::All) {
             return Some("the person has opted out of all messages".to_owned());
         }
         let own = self.of_product(message.product);
@@ -131,7 +133,7 @@ impl Wishes {
 }
 
 /// Why preferences exclude a message, if they do.
-fn unwanted(preferences: &[Preference], message: Message<'_>) -> Option<String> {
+fn unwanted(preferences: &[Preference], message: MessageTraits<'_>) -> Option<String> {
     let decides = preferences
         .iter()
         .filter(|it| it.kind.is_empty() || message.kind == Some(it.kind.as_str()))
@@ -150,10 +152,10 @@ fn unwanted(preferences: &[Preference], message: Message<'_>) -> Option<String> 
     })
 }
 
-impl Words {
+impl ConsentKeywords {
     /// The opt-out or opt-in in a text that is such a word and nothing else: "please stop the
     /// noise" is an ordinary message.
-    pub fn wish(&self, text: &str, at: Timestamp) -> Option<Wish> {
+    pub fn wish(&self, text: &str, at: Timestamp) -> Option<ConsentChange> {
         let text = normal(text);
         let wanted = if self.stop.contains(&text) {
             false
@@ -162,8 +164,8 @@ impl Words {
         } else {
             return None;
         };
-        Some(Wish {
-            scope: Scope::All,
+        Some(ConsentChange {
+            scope: ConsentScope::All,
             wanted,
             source: "word",
             at,
@@ -192,12 +194,12 @@ pub(super) fn normal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Message, Preference, Scope, Wishes, Words, normal};
+    use super::{ConsentKeywords, ConsentScope, MessageTraits, PersonRefusals, Preference, normal};
     use crate::domain::{category::Category, channel::Channel, time::Timestamp};
 
     #[test]
     fn a_word_alone_is_a_wish_and_a_sentence_is_none() {
-        let words = Words {
+        let words = ConsentKeywords {
             stop: ["STOP", "arrêt", "रोकें"].map(normal).to_vec(),
             start: vec![normal("START")],
         };
@@ -212,8 +214,8 @@ mod tests {
         }
     }
 
-    fn message(category: Category, kind: Option<&str>) -> Message<'_> {
-        Message {
+    fn message(category: Category, kind: Option<&str>) -> MessageTraits<'_> {
+        MessageTraits {
             category,
             kind,
             required: kind == Some("alarms"),
@@ -224,23 +226,39 @@ mod tests {
 
     #[test]
     fn codes_and_what_is_required_are_sent_whatever_was_refused() {
-        let refuses = |scopes: &[Scope], category, kind| {
-            let wishes = Wishes {
+        let refuses = |scopes: &[ConsentScope], category, kind| {
+            let wishes = PersonRefusals {
                 refused: scopes.to_vec(),
-                ..Wishes::default()
+                ..PersonRefusals::default()
             };
             wishes.refusal(message(category, kind)).is_some()
         };
-        assert!(!refuses(&[Scope::All], Category::Authentication, None));
-        assert!(refuses(&[Scope::All], Category::Utility, None));
-        assert!(!refuses(&[Scope::All], Category::Utility, Some("alarms")));
-        assert!(refuses(&[Scope::Marketing], Category::Marketing, None));
+        assert!(!refuses(
+            &[ConsentScope::All],
+            Category::Authentication,
+            None
+        ));
+        assert!(refuses(&[ConsentScope::All], Category::Utility, None));
+        assert!(!refuses(
+            &[ConsentScope::All],
+            Category::Utility,
+            Some("alarms")
+        ));
         assert!(refuses(
-            &[Scope::Marketing],
+            &[ConsentScope::Marketing],
+            Category::Marketing,
+            None
+        ));
+        assert!(refuses(
+            &[ConsentScope::Marketing],
             Category::Marketing,
             Some("alarms")
         ));
-        assert!(!refuses(&[Scope::Marketing], Category::Utility, None));
+        assert!(!refuses(
+            &[ConsentScope::Marketing],
+            Category::Utility,
+            None
+        ));
         assert!(!refuses(&[], Category::Marketing, None));
     }
 
@@ -251,9 +269,9 @@ mod tests {
             channel: channel.to_owned(),
             wanted,
         };
-        let wishes = |preferences: &[Preference]| Wishes {
+        let wishes = |preferences: &[Preference]| PersonRefusals {
             preferences: preferences.to_vec(),
-            ..Wishes::default()
+            ..PersonRefusals::default()
         };
         let none = wishes(&[preference("", Channel::WhatsApp.name(), false)]);
         assert_eq!(

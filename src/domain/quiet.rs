@@ -10,7 +10,7 @@ const MINUTES_A_DAY: i64 = 24 * 60;
 
 /// From a minute of the day until another, which may be on the next day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "QuietHoursSource", into = "QuietHoursSource")]
 pub struct QuietHours {
     from: i64,
     until: i64,
@@ -19,7 +19,7 @@ pub struct QuietHours {
 /// As written in a catalogue: `{ from = "21:00", until = "07:00" }`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct QuietHoursSource {
     from: String,
     until: String,
 }
@@ -27,17 +27,17 @@ struct Written {
 /// The hours cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("quiet hours are written 21:00 and 07:00, and are not the same")]
-pub struct Unreadable;
+pub struct UnreadableHours;
 
-impl TryFrom<Written> for QuietHours {
-    type Error = Unreadable;
+impl TryFrom<QuietHoursSource> for QuietHours {
+    type Error = UnreadableHours;
 
-    fn try_from(written: Written) -> Result<Self, Unreadable> {
+    fn try_from(written: QuietHoursSource) -> Result<Self, UnreadableHours> {
         Self::parse(&written.from, &written.until)
     }
 }
 
-impl From<QuietHours> for Written {
+impl From<QuietHours> for QuietHoursSource {
     fn from(hours: QuietHours) -> Self {
         let text = |minutes: i64| format!("{:02}:{:02}", minutes / 60, minutes % 60);
         Self {
@@ -49,26 +49,26 @@ impl From<QuietHours> for Written {
 
 impl std::fmt::Display for QuietHours {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Written { from, until } = Written::from(*self);
+        let QuietHoursSource { from, until } = QuietHoursSource::from(*self);
         write!(formatter, "{from}-{until}")
     }
 }
 
 impl QuietHours {
     /// Parses `21:00` and `07:00`.
-    pub fn parse(from: &str, until: &str) -> Result<Self, Unreadable> {
+    pub fn parse(from: &str, until: &str) -> Result<Self, UnreadableHours> {
         let minutes = |text: &str| {
             let time =
-                NaiveTime::parse_from_str(text, "%H:%M").map_err(|_unreadable| Unreadable)?;
+                NaiveTime::parse_from_str(text, "%H:%M").map_err(|_unreadable| UnreadableHours)?;
             Ok(i64::from(time.hour() * 60 + time.minute()))
         };
         Self::new(minutes(from)?, minutes(until)?)
     }
 
-    fn new(from: i64, until: i64) -> Result<Self, Unreadable> {
+    fn new(from: i64, until: i64) -> Result<Self, UnreadableHours> {
         let day = 0..MINUTES_A_DAY;
         if from == until || !day.contains(&from) || !day.contains(&until) {
-            return Err(Unreadable);
+            return Err(UnreadableHours);
         }
         Ok(Self { from, until })
     }

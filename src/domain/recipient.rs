@@ -118,12 +118,12 @@ impl UserId {
 
 /// The address of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum MessageAddress {
     Phone(Phone),
     UserId(UserId),
 }
 
-impl Address {
+impl MessageAddress {
     pub fn parse(text: &str) -> Option<Self> {
         match UserId::parse(text) {
             Some(user_id) => Some(Self::UserId(user_id)),
@@ -134,7 +134,7 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, RecipientError, RecipientSpec, UserId};
+    use super::{MessageAddress, RecipientError, RecipientSpec, UserId};
 
     #[test]
     fn a_user_id_is_told_from_a_number_and_a_name() {
@@ -158,10 +158,10 @@ mod tests {
             assert_eq!(UserId::parse(wrong), None, "{wrong}");
         }
         assert!(matches!(
-            Address::parse("+12025550123"),
-            Some(Address::Phone(_))
+            MessageAddress::parse("+12025550123"),
+            Some(MessageAddress::Phone(_))
         ));
-        assert_eq!(Address::parse("nobody"), None);
+        assert_eq!(MessageAddress::parse("nobody"), None);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{
     category::Category,
-    failure::{Failure, FailureClass},
-    outcome::Outcome,
+    failure::{DeliveryFailure, FailureClass},
+    outcome::CallOutcome,
     settings::RetryPolicy,
     time::Timestamp,
 };
@@ -13,7 +13,7 @@ const CAP_SECONDS: i64 = 24 * 60 * 60;
 
 /// The next step after a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum RetryDecision {
     /// The provider has accepted the message.
     Accepted,
     /// Try again at this time. `uses_try` if the answer concerned the message.
@@ -21,7 +21,7 @@ pub enum Next {
     /// The outcome is unknown: wait for a callback, or for the policy.
     Await,
     /// Final failure.
-    Fail(Failure),
+    Fail(DeliveryFailure),
 }
 
 /// Delay before attempt number `tries + 1`, in microseconds: doubled for each
@@ -62,7 +62,7 @@ pub const SPAM_SECONDS: i64 = 24 * 60 * 60;
 
 /// The history of a message, including the present answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tried {
+pub struct RetryHistory {
     /// Attempts of this generation that failed for a reason in the message.
     pub tries: i64,
     /// Attempts of this generation with a failure of the same class.
@@ -74,26 +74,26 @@ pub struct Tried {
 
 /// Decides the next step after an answer.
 pub fn after(
-    outcome: &Outcome,
-    tried: Tried,
+    outcome: &CallOutcome,
+    tried: RetryHistory,
     now: Timestamp,
     jitter_permille: i64,
     policy: &RetryPolicy,
-) -> Next {
+) -> RetryDecision {
     let failure = match outcome {
-        Outcome::Accepted { .. } => return Next::Accepted,
-        Outcome::Unknown { .. } => return Next::Await,
-        Outcome::Unavailable { .. } => {
-            return Next::Again {
+        CallOutcome::Accepted { .. } => return RetryDecision::Accepted,
+        CallOutcome::Unknown { .. } => return RetryDecision::Await,
+        CallOutcome::Unavailable { .. } => {
+            return RetryDecision::Again {
                 // The sender's hold covers an outage: its messages need not wait much longer.
                 at: now.plus_micros(pause_micros(tried.in_a_row.min(5), jitter_permille)),
                 uses_try: false,
             };
         }
-        Outcome::Refused(failure) => failure,
+        CallOutcome::Refused(failure) => failure,
     };
     let marketing = tried.category == Category::Marketing;
-    let again = |micros| Next::Again {
+    let again = |micros| RetryDecision::Again {
         at: now.plus_micros(micros),
         uses_try: failure.class.is_about_the_message(),
     };
@@ -125,13 +125,17 @@ pub fn after(
         | FailureClass::RecipientGone
         | FailureClass::OptedOut
         | FailureClass::TemplateDisabled
-        | FailureClass::TemplateTrouble => Next::Fail(failure.clone()),
+        | FailureClass::TemplateTrouble => RetryDecision::Fail(failure.clone()),
     }
 }
 
 /// Pause before another attempt after a `failed` callback, in seconds; `None`: no retry.
 /// `settle_seconds` is the first and shortest pause; it doubles each time, up to a day.
-pub fn after_callback(failure: &Failure, tried: Tried, settle_seconds: i64) -> Option<i64> {
+pub fn after_callback(
+    failure: &DeliveryFailure,
+    tried: RetryHistory,
+    settle_seconds: i64,
+) -> Option<i64> {
     let doublings = (tried.tries - 1).clamp(0, 20);
     let pause = settle_seconds
         .saturating_mul(1_i64 << doublings)
@@ -163,13 +167,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        CAP_SECONDS, MARKETING_AGAIN_SECONDS, Next, RetryPolicy, Tried, after, after_callback,
-        backoff_micros, pair_pause_micros, probe_after_micros,
+        CAP_SECONDS, MARKETING_AGAIN_SECONDS, RetryDecision, RetryHistory, RetryPolicy, after,
+        after_callback, backoff_micros, pair_pause_micros, probe_after_micros,
     };
     use crate::domain::{
         category::Category,
-        failure::{Failure, FailureClass},
-        outcome::Outcome,
+        failure::{DeliveryFailure, FailureClass},
+        outcome::CallOutcome,
         time::Timestamp,
     };
 
@@ -180,15 +184,15 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
 
-    fn of(class: FailureClass) -> Failure {
-        Failure {
+    fn of(class: FailureClass) -> DeliveryFailure {
+        DeliveryFailure {
             class,
-            ..Failure::ours("test", "", "")
+            ..DeliveryFailure::ours("test", "", "")
         }
     }
 
-    fn decide(class: FailureClass, tried: Tried) -> Next {
-        after(&Outcome::Refused(of(class)), tried, NOW, 500, &POLICY)
+    fn decide(class: FailureClass, tried: RetryHistory) -> RetryDecision {
+        after(&CallOutcome::Refused(of(class)), tried, NOW, 500, &POLICY)
     }
 
     proptest! {
@@ -207,14 +211,14 @@ mod tests {
             jitter_permille in -5_i64..1200,
             category in prop::sample::select(Category::ALL.to_vec()),
         ) {
-            let tried = Tried { tries, of_this_class: tries, in_a_row, category };
-            match after(&Outcome::Refused(of(class)), tried, NOW, jitter_permille, &POLICY) {
-                Next::Again { at, uses_try } => {
+            let tried = RetryHistory { tries, of_this_class: tries, in_a_row, category };
+            match after(&CallOutcome::Refused(of(class)), tried, NOW, jitter_permille, &POLICY) {
+                RetryDecision::Again { at, uses_try } => {
                     prop_assert!(at > NOW && at <= NOW.plus_seconds(MARKETING_AGAIN_SECONDS));
                     prop_assert_eq!(uses_try, class.is_about_the_message());
                     prop_assert!(!uses_try || tries < POLICY.max_tries);
                 }
-                Next::Fail(failure) => prop_assert!(failure.class.is_about_the_message()),
+                RetryDecision::Fail(failure) => prop_assert!(failure.class.is_about_the_message()),
                 other => prop_assert!(false, "{other:?}"),
             }
         }
@@ -222,10 +226,10 @@ mod tests {
 
     #[test]
     fn an_invalid_number_is_never_retried() {
-        let tried = Tried::default();
+        let tried = RetryHistory::default();
         assert!(matches!(
             decide(FailureClass::RecipientGone, tried),
-            Next::Fail(_)
+            RetryDecision::Fail(_)
         ));
         assert_eq!(
             after_callback(&of(FailureClass::RecipientGone), tried, 60),
@@ -236,14 +240,14 @@ mod tests {
     #[test]
     fn a_throttled_message_is_delayed_however_often() {
         for class in [FailureClass::PaceNumber, FailureClass::PacePair] {
-            let tried = Tried {
+            let tried = RetryHistory {
                 tries: 99,
                 in_a_row: 99,
-                ..Tried::default()
+                ..RetryHistory::default()
             };
             assert!(matches!(
                 decide(class, tried),
-                Next::Again {
+                RetryDecision::Again {
                     uses_try: false,
                     ..
                 }
@@ -253,7 +257,7 @@ mod tests {
 
     #[test]
     fn marketing_held_back_by_the_provider_waits_a_day_once_and_nothing_else_does() {
-        let tried = |category, of_this_class| Tried {
+        let tried = |category, of_this_class| RetryHistory {
             tries: of_this_class,
             of_this_class,
             in_a_row: 0,
@@ -262,18 +266,18 @@ mod tests {
         let limit = FailureClass::MarketingLimit;
         assert_eq!(
             decide(limit, tried(Category::Marketing, 1)),
-            Next::Again {
+            RetryDecision::Again {
                 at: NOW.plus_seconds(MARKETING_AGAIN_SECONDS),
                 uses_try: true
             }
         );
         assert!(matches!(
             decide(limit, tried(Category::Marketing, 2)),
-            Next::Fail(_)
+            RetryDecision::Fail(_)
         ));
         assert!(matches!(
             decide(limit, tried(Category::Utility, 1)),
-            Next::Fail(_)
+            RetryDecision::Fail(_)
         ));
         let day = Some(MARKETING_AGAIN_SECONDS);
         assert_eq!(
@@ -295,34 +299,37 @@ mod tests {
 
     #[test]
     fn a_wait_is_as_long_as_the_provider_asks() {
-        let failure = Failure {
+        let failure = DeliveryFailure {
             wait_seconds: Some(300),
             ..of(FailureClass::WaitUntil)
         };
         let next = after(
-            &Outcome::Refused(failure.clone()),
-            Tried::default(),
+            &CallOutcome::Refused(failure.clone()),
+            RetryHistory::default(),
             NOW,
             0,
             &POLICY,
         );
         assert_eq!(
             next,
-            Next::Again {
+            RetryDecision::Again {
                 at: NOW.plus_seconds(300),
                 uses_try: false
             }
         );
-        assert_eq!(after_callback(&failure, Tried::default(), 60), Some(300));
+        assert_eq!(
+            after_callback(&failure, RetryHistory::default(), 60),
+            Some(300)
+        );
     }
 
     #[test]
     fn pauses_after_failed_callbacks_double_to_a_day() {
         let failure = of(FailureClass::Retry);
         let pause = |tries| {
-            let tried = Tried {
+            let tried = RetryHistory {
                 tries,
-                ..Tried::default()
+                ..RetryHistory::default()
             };
             after_callback(&failure, tried, 60)
         };
@@ -339,19 +346,19 @@ mod tests {
         }
         // The cap does not shorten a longer setting.
         assert_eq!(
-            after_callback(&failure, Tried::default(), 100_000),
+            after_callback(&failure, RetryHistory::default(), 100_000),
             Some(100_000)
         );
     }
 
     #[test]
     fn a_lost_answer_is_awaited_not_repeated() {
-        let lost = Outcome::Unknown {
+        let lost = CallOutcome::Unknown {
             reason: String::new(),
         };
         assert_eq!(
-            after(&lost, Tried::default(), NOW, 500, &POLICY),
-            Next::Await
+            after(&lost, RetryHistory::default(), NOW, 500, &POLICY),
+            RetryDecision::Await
         );
     }
 

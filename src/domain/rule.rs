@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     channel::Channel,
     time::Timestamp,
-    trigger::{Trigger, Triggers},
+    trigger::{Trigger, TriggerSet},
 };
 
 /// Longest chain of rules that react to each other.
@@ -20,7 +20,7 @@ const SETTLING_SECONDS: i64 = 10 * 60;
 /// The message of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Send {
+pub struct RuleMessage {
     /// `same`, `user:NAME`, `group:NAME`, `contact:NAME` or a number.
     pub to: Vec<String>,
     pub template: String,
@@ -53,8 +53,8 @@ pub struct Rule {
     /// A Jinja2 expression; absent means always.
     pub condition: Option<String>,
     pub after_seconds: i64,
-    pub unless: Triggers,
-    pub send: Send,
+    pub unless: TriggerSet,
+    pub send: RuleMessage,
     /// Reacts to messages made by rules, too.
     pub chain: bool,
 }
@@ -84,7 +84,7 @@ impl NotStarted {
 impl Rule {
     /// Whether the rule starts for a notification that is `depth` rules away from an event and has
     /// reached `reached`.
-    pub fn starts(&self, depth: i64, reached: Triggers) -> Result<(), NotStarted> {
+    pub fn starts(&self, depth: i64, reached: TriggerSet) -> Result<(), NotStarted> {
         if depth >= MAX_DEPTH {
             Err(NotStarted::TooDeep)
         } else if depth > 0 && !self.chain {
@@ -129,10 +129,10 @@ pub fn parse_duration_seconds(text: &str) -> Option<i64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Channel, NotStarted, Rule, Send, parse_duration_seconds};
+    use super::{Channel, NotStarted, Rule, RuleMessage, parse_duration_seconds};
     use crate::domain::{
         time::Timestamp,
-        trigger::{Trigger, Triggers},
+        trigger::{Trigger, TriggerSet},
     };
 
     fn rule(after_seconds: i64) -> Rule {
@@ -142,7 +142,7 @@ mod tests {
             condition: None,
             after_seconds,
             unless: [Trigger::Read, Trigger::Replied].into_iter().collect(),
-            send: Send {
+            send: RuleMessage {
                 to: vec!["same".to_owned()],
                 template: "t".to_owned(),
                 language: None,
@@ -160,15 +160,18 @@ mod tests {
     #[test]
     fn a_rule_ignores_what_rules_have_made() {
         assert_eq!(
-            rule(0).starts(1, Triggers::NONE),
+            rule(0).starts(1, TriggerSet::NONE),
             Err(NotStarted::MadeByARule)
         );
         let chained = Rule {
             chain: true,
             ..rule(0)
         };
-        assert_eq!(chained.starts(1, Triggers::NONE), Ok(()));
-        assert_eq!(chained.starts(5, Triggers::NONE), Err(NotStarted::TooDeep));
+        assert_eq!(chained.starts(1, TriggerSet::NONE), Ok(()));
+        assert_eq!(
+            chained.starts(5, TriggerSet::NONE),
+            Err(NotStarted::TooDeep)
+        );
         let read = [Trigger::Read].into_iter().collect();
         assert_eq!(rule(0).starts(0, read), Err(NotStarted::Unless));
     }

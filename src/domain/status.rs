@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Fact, Facts};
+use super::facts::{DeliveryFact, DeliveryFacts};
 
 /// The engine's state of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum EngineState {
 /// The status shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum NotificationStatus {
     Queued,
     Held,
     Sending,
@@ -49,14 +49,14 @@ pub enum Status {
 /// The four groups of statuses in statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Group {
+pub enum StatusGroup {
     Pending,
     Sent,
     Failed,
     NotSent,
 }
 
-impl Group {
+impl StatusGroup {
     pub const ALL: [Self; 4] = [Self::Pending, Self::Sent, Self::Failed, Self::NotSent];
 
     pub const fn name(self) -> &'static str {
@@ -69,7 +69,7 @@ impl Group {
     }
 }
 
-impl Status {
+impl NotificationStatus {
     pub const ALL: [Self; 15] = [
         Self::Queued,
         Self::Held,
@@ -134,16 +134,16 @@ impl Status {
         }
     }
 
-    pub const fn group(self) -> Group {
+    pub const fn group(self) -> StatusGroup {
         match self {
             Self::Queued | Self::Held | Self::Sending | Self::Retrying | Self::Unknown => {
-                Group::Pending
+                StatusGroup::Pending
             }
             Self::Accepted | Self::Sent | Self::Delivered | Self::Read | Self::Played => {
-                Group::Sent
+                StatusGroup::Sent
             }
-            Self::Failed | Self::Expired | Self::GaveUp => Group::Failed,
-            Self::Skipped | Self::Cancelled => Group::NotSent,
+            Self::Failed | Self::Expired | Self::GaveUp => StatusGroup::Failed,
+            Self::Skipped | Self::Cancelled => StatusGroup::NotSent,
         }
     }
 }
@@ -152,21 +152,23 @@ impl Status {
 /// from the newest attempt of the present generation, if it has a fact; otherwise from the engine's
 /// state.
 pub fn status<'a>(
-    all: impl Iterator<Item = &'a Facts>,
-    newest: Option<&Facts>,
+    all: impl Iterator<Item = &'a DeliveryFacts>,
+    newest: Option<&DeliveryFacts>,
     engine: EngineState,
-) -> Status {
+) -> NotificationStatus {
     let mut best = None;
     for facts in all {
         for (fact, status) in [
-            (Fact::Played, Status::Played),
-            (Fact::Read, Status::Read),
-            (Fact::Delivered, Status::Delivered),
+            (DeliveryFact::Played, NotificationStatus::Played),
+            (DeliveryFact::Read, NotificationStatus::Read),
+            (DeliveryFact::Delivered, NotificationStatus::Delivered),
         ] {
             if facts.has(fact) {
                 best = Some(match best {
-                    Some(Status::Played) => Status::Played,
-                    Some(Status::Read) if status != Status::Played => Status::Read,
+                    Some(NotificationStatus::Played) => NotificationStatus::Played,
+                    Some(NotificationStatus::Read) if status != NotificationStatus::Played => {
+                        NotificationStatus::Read
+                    }
                     _ => status,
                 });
                 break;
@@ -183,28 +185,28 @@ pub fn status<'a>(
             EngineState::Retrying | EngineState::Queued | EngineState::Held
         );
         return if more {
-            Status::Retrying
-        } else if engine == EngineState::Sending && facts.has(Fact::Failed) {
+            NotificationStatus::Retrying
+        } else if engine == EngineState::Sending && facts.has(DeliveryFact::Failed) {
             // Claimed for another attempt: this failure is not final.
-            Status::Sending
-        } else if facts.has(Fact::Failed) {
-            Status::Failed
-        } else if facts.has(Fact::Sent) {
-            Status::Sent
+            NotificationStatus::Sending
+        } else if facts.has(DeliveryFact::Failed) {
+            NotificationStatus::Failed
+        } else if facts.has(DeliveryFact::Sent) {
+            NotificationStatus::Sent
         } else {
-            Status::Accepted
+            NotificationStatus::Accepted
         };
     }
     match engine {
-        EngineState::Queued => Status::Queued,
-        EngineState::Held => Status::Held,
-        EngineState::Sending => Status::Sending,
-        EngineState::Retrying => Status::Retrying,
+        EngineState::Queued => NotificationStatus::Queued,
+        EngineState::Held => NotificationStatus::Held,
+        EngineState::Sending => NotificationStatus::Sending,
+        EngineState::Retrying => NotificationStatus::Retrying,
         // Nothing to do and no fact: only a settled answer without facts could lead here.
-        EngineState::Unknown | EngineState::Settled => Status::Unknown,
-        EngineState::Skipped => Status::Skipped,
-        EngineState::Cancelled => Status::Cancelled,
-        EngineState::Expired => Status::Expired,
-        EngineState::GaveUp => Status::GaveUp,
+        EngineState::Unknown | EngineState::Settled => NotificationStatus::Unknown,
+        EngineState::Skipped => NotificationStatus::Skipped,
+        EngineState::Cancelled => NotificationStatus::Cancelled,
+        EngineState::Expired => NotificationStatus::Expired,
+        EngineState::GaveUp => NotificationStatus::GaveUp,
     }
 }

@@ -3,38 +3,43 @@
 use serde_json::Value;
 
 use super::{
-    outcome::AttemptOutcome, status::Status, timeline::TimelineKind as Kind, words::words,
+    outcome::AttemptOutcome, status::NotificationStatus, timeline::TimelineKind as Kind,
+    words::words,
 };
 
 /// The state of a notification, as a sentence. `reason` is why it waits, was skipped or failed;
 /// `until` is when it is looked at again.
-pub fn standing(status: Status, reason: Option<&str>, until: Option<&str>) -> String {
+pub fn standing(status: NotificationStatus, reason: Option<&str>, until: Option<&str>) -> String {
     let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     let until = until.map_or_else(String::new, |until| {
         format!(" It is looked at again at {until}.")
     });
     match status {
-        Status::Queued => format!("It is queued{because}.{until}"),
-        Status::Held => format!("It is held{because}.{until}"),
-        Status::Sending => "It is being sent now.".to_owned(),
-        Status::Retrying => format!("An attempt failed and another is due{because}.{until}"),
-        Status::Unknown => format!(
+        NotificationStatus::Queued => format!("It is queued{because}.{until}"),
+        NotificationStatus::Held => format!("It is held{because}.{until}"),
+        NotificationStatus::Sending => "It is being sent now.".to_owned(),
+        NotificationStatus::Retrying => {
+            format!("An attempt failed and another is due{because}.{until}")
+        }
+        NotificationStatus::Unknown => format!(
             "A call was made and its response was lost{because}. It is not known yet whether it was delivered.{until}"
         ),
-        Status::Accepted => {
+        NotificationStatus::Accepted => {
             format!("The provider has accepted it and has not reported anything since{because}.")
         }
-        Status::Sent => "It was sent, and is not delivered yet.".to_owned(),
-        Status::Delivered => "It was delivered, and is not known to be read.".to_owned(),
-        Status::Read => "It was read.".to_owned(),
-        Status::Played => "It was played.".to_owned(),
-        Status::Failed => format!("It failed{because}."),
-        Status::Expired => format!("It expired before it was sent{because}."),
-        Status::GaveUp => format!(
+        NotificationStatus::Sent => "It was sent, and is not delivered yet.".to_owned(),
+        NotificationStatus::Delivered => {
+            "It was delivered, and is not known to be read.".to_owned()
+        }
+        NotificationStatus::Read => "It was read.".to_owned(),
+        NotificationStatus::Played => "It was played.".to_owned(),
+        NotificationStatus::Failed => format!("It failed{because}."),
+        NotificationStatus::Expired => format!("It expired before it was sent{because}."),
+        NotificationStatus::GaveUp => format!(
             "Its response was lost and no callback came. It may have been delivered; it was not sent again{because}."
         ),
-        Status::Skipped => format!("It was skipped{because}."),
-        Status::Cancelled => format!("It was cancelled{because}."),
+        NotificationStatus::Skipped => format!("It was skipped{because}."),
+        NotificationStatus::Cancelled => format!("It was cancelled{because}."),
     }
 }
 
@@ -251,22 +256,28 @@ impl ManualAction {
 }
 
 /// What a person can do in a status; `due_later`: it waits for a time that is to come.
-pub const fn manual_actions(status: Status, due_later: bool) -> &'static [ManualAction] {
+pub const fn manual_actions(
+    status: NotificationStatus,
+    due_later: bool,
+) -> &'static [ManualAction] {
     match status {
-        Status::Queued | Status::Retrying if due_later => {
+        NotificationStatus::Queued | NotificationStatus::Retrying if due_later => {
             &[ManualAction::SendNow, ManualAction::Cancel]
         }
-        Status::Queued | Status::Held | Status::Retrying => &[ManualAction::Cancel],
-        Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => {
-            &[ManualAction::Retry]
+        NotificationStatus::Queued | NotificationStatus::Held | NotificationStatus::Retrying => {
+            &[ManualAction::Cancel]
         }
-        Status::Unknown | Status::GaveUp => &[ManualAction::RetryInsisting],
-        Status::Sending
-        | Status::Accepted
-        | Status::Sent
-        | Status::Delivered
-        | Status::Read
-        | Status::Played => &[],
+        NotificationStatus::Failed
+        | NotificationStatus::Expired
+        | NotificationStatus::Skipped
+        | NotificationStatus::Cancelled => &[ManualAction::Retry],
+        NotificationStatus::Unknown | NotificationStatus::GaveUp => &[ManualAction::RetryInsisting],
+        NotificationStatus::Sending
+        | NotificationStatus::Accepted
+        | NotificationStatus::Sent
+        | NotificationStatus::Delivered
+        | NotificationStatus::Read
+        | NotificationStatus::Played => &[],
     }
 }
 
@@ -275,11 +286,11 @@ mod tests {
     use serde_json::json;
 
     use super::{line, standing};
-    use crate::domain::{status::Status, timeline::TimelineKind};
+    use crate::domain::{status::NotificationStatus, timeline::TimelineKind};
 
     #[test]
     fn every_status_has_its_sentence() {
-        for status in Status::ALL {
+        for status in NotificationStatus::ALL {
             let sentence = standing(status, Some("the reason"), Some("12:00"));
             assert!(sentence.ends_with('.') && sentence.len() > 10, "{sentence}");
             assert!(!standing(status, None, None).contains("the reason"));

@@ -14,30 +14,30 @@ use serde::{
 /// A deserializer that reads structs only from objects, at any depth. It does not reach what serde
 /// buffers (`untagged` and `tag`): read those by hand.
 #[derive(Debug)]
-pub struct Strict<D>(pub D);
+pub struct StrictDeserializer<D>(pub D);
 
 /// Strictly deserializes a part that serde has buffered.
 pub fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    T::deserialize(Strict(deserializer))
+    T::deserialize(StrictDeserializer(deserializer))
 }
 
 /// Like [`read`], for a part of it.
-struct Part<T>(T);
+struct StrictPart<T>(T);
 
 /// A visitor of a struct.
-struct Object<V>(V);
+struct StrictObjectVisitor<V>(V);
 
 macro_rules! forward {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method(Part(visitor))
+            self.0.$method(StrictPart(visitor))
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for StrictDeserializer<D> {
     type Error = D::Error;
 
     forward! {
@@ -53,7 +53,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_unit_struct(name, Part(visitor))
+        self.0.deserialize_unit_struct(name, StrictPart(visitor))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -61,7 +61,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_newtype_struct(name, Part(visitor))
+        self.0.deserialize_newtype_struct(name, StrictPart(visitor))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -69,7 +69,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple(length, Part(visitor))
+        self.0.deserialize_tuple(length, StrictPart(visitor))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -78,7 +78,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple_struct(name, length, Part(visitor))
+        self.0
+            .deserialize_tuple_struct(name, length, StrictPart(visitor))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -87,7 +88,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(Object(visitor))
+        self.0.deserialize_map(StrictObjectVisitor(visitor))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -96,7 +97,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_enum(name, variants, Part(visitor))
+        self.0.deserialize_enum(name, variants, StrictPart(visitor))
     }
 
     fn is_human_readable(&self) -> bool {
@@ -104,7 +105,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     }
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for StrictObjectVisitor<V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,7 +113,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Part(map))
+        self.0.visit_map(StrictPart(map))
     }
 }
 
@@ -124,7 +125,7 @@ macro_rules! visit {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Part<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for StrictPart<V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,45 +148,46 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Part<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Strict(deserializer))
+        self.0.visit_some(StrictDeserializer(deserializer))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
     ) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Strict(deserializer))
+        self.0
+            .visit_newtype_struct(StrictDeserializer(deserializer))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Part(items))
+        self.0.visit_seq(StrictPart(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Part(map))
+        self.0.visit_map(StrictPart(map))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Part(data))
+        self.0.visit_enum(StrictPart(data))
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for StrictPart<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Strict(deserializer))
+        self.0.deserialize(StrictDeserializer(deserializer))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for StrictPart<A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Part(seed))
+        self.0.next_element_seed(StrictPart(seed))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -193,18 +195,18 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Part<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for StrictPart<A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_key_seed(Part(seed))
+        self.0.next_key_seed(StrictPart(seed))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Part(seed))
+        self.0.next_value_seed(StrictPart(seed))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -212,20 +214,20 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Part<A> {
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Part<A> {
+impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for StrictPart<A> {
     type Error = A::Error;
-    type Variant = Part<A::Variant>;
+    type Variant = StrictPart<A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let (value, variant) = self.0.variant_seed(Part(seed))?;
-        Ok((value, Part(variant)))
+        let (value, variant) = self.0.variant_seed(StrictPart(seed))?;
+        Ok((value, StrictPart(variant)))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for StrictPart<A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {
@@ -233,7 +235,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.newtype_variant_seed(Part(seed))
+        self.0.newtype_variant_seed(StrictPart(seed))
     }
 
     fn tuple_variant<V: Visitor<'de>>(
@@ -241,7 +243,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<A> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.0.tuple_variant(length, Part(visitor))
+        self.0.tuple_variant(length, StrictPart(visitor))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -249,7 +251,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.0.struct_variant(fields, Object(visitor))
+        self.0.struct_variant(fields, StrictObjectVisitor(visitor))
     }
 }
 
@@ -258,7 +260,7 @@ mod tests {
     use serde::Deserialize;
     use serde_json::{Value, json};
 
-    use super::Strict;
+    use super::StrictDeserializer;
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Inner {
@@ -285,7 +287,7 @@ mod tests {
     }
 
     fn read(document: &Value) -> Result<Outer, serde_json::Error> {
-        Outer::deserialize(Strict(document.clone()))
+        Outer::deserialize(StrictDeserializer(document.clone()))
     }
 
     #[test]

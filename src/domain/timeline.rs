@@ -1,6 +1,6 @@
 //! What can stand on the timeline of a notification.
 
-use super::{facts::Fact, words::words};
+use super::{facts::DeliveryFact, words::words};
 
 words! {
     /// The kind of a line on a timeline. Its sentence is in [`super::story`].
@@ -76,15 +76,15 @@ words! {
     }
 }
 
-impl From<Fact> for TimelineKind {
-    fn from(fact: Fact) -> Self {
+impl From<DeliveryFact> for TimelineKind {
+    fn from(fact: DeliveryFact) -> Self {
         match fact {
-            Fact::Accepted => Self::Accepted,
-            Fact::Sent => Self::Sent,
-            Fact::Delivered => Self::Delivered,
-            Fact::Read => Self::Read,
-            Fact::Played => Self::Played,
-            Fact::Failed => Self::Failed,
+            DeliveryFact::Accepted => Self::Accepted,
+            DeliveryFact::Sent => Self::Sent,
+            DeliveryFact::Delivered => Self::Delivered,
+            DeliveryFact::Read => Self::Read,
+            DeliveryFact::Played => Self::Played,
+            DeliveryFact::Failed => Self::Failed,
         }
     }
 }

@@ -86,9 +86,9 @@ impl Trigger {
 
 /// A set of triggers, stored as a bit mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Triggers(u16);
+pub struct TriggerSet(u16);
 
-impl Triggers {
+impl TriggerSet {
     pub const NONE: Self = Self(0);
 
     /// From a stored mask; unknown bits are dropped.
@@ -139,7 +139,7 @@ impl Triggers {
     }
 }
 
-impl FromIterator<Trigger> for Triggers {
+impl FromIterator<Trigger> for TriggerSet {
     fn from_iter<I: IntoIterator<Item = Trigger>>(triggers: I) -> Self {
         let mut set = Self::NONE;
         for trigger in triggers {

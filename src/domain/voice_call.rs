@@ -11,7 +11,7 @@ pub const MAX_REPORTS: usize = 32;
 /// The direction of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Direction {
+pub enum CallDirection {
     UserInitiated,
     BusinessInitiated,
 }
@@ -19,7 +19,7 @@ pub enum Direction {
 /// The event that a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Step {
+pub enum VoiceCallStep {
     Connect,
     Ringing,
     Accepted,
@@ -31,10 +31,10 @@ pub enum Step {
 
 /// One report of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    pub step: Step,
+pub struct VoiceCallReport {
+    pub step: VoiceCallStep,
     pub at: Timestamp,
-    pub direction: Option<Direction>,
+    pub direction: Option<CallDirection>,
     /// Whether the call was answered, if it has ended.
     pub completed: Option<bool>,
     pub started_at: Option<Timestamp>,
@@ -44,17 +44,18 @@ pub struct Report {
     pub recording: Option<String>,
 }
 
-impl Report {
+impl VoiceCallReport {
     /// Whether a person called us: only such a call counts as contact, like a message.
     pub fn is_from_person(&self) -> bool {
-        self.step == Step::Connect && self.direction != Some(Direction::BusinessInitiated)
+        self.step == VoiceCallStep::Connect
+            && self.direction != Some(CallDirection::BusinessInitiated)
     }
 }
 
 /// The state of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum VoiceCallState {
     Ringing,
     /// It was answered, and has not ended.
     Accepted,
@@ -69,9 +70,9 @@ pub enum State {
 
 /// The known facts of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    pub direction: Direction,
-    pub state: State,
+pub struct VoiceCallSummary {
+    pub direction: CallDirection,
+    pub state: VoiceCallState,
     /// When it was offered.
     pub offered_at: Option<Timestamp>,
     /// When it was answered.
@@ -82,39 +83,39 @@ pub struct Summary {
 }
 
 /// Computes a call from its reports. Their order does not matter.
-pub fn summary(reports: &[Report]) -> Summary {
-    let first = |step: Step| {
+pub fn summary(reports: &[VoiceCallReport]) -> VoiceCallSummary {
+    let first = |step: VoiceCallStep| {
         let of_step = reports.iter().filter(|report| report.step == step);
         of_step.map(|report| report.at).min()
     };
-    let latest = |read: fn(&Report) -> Option<i64>| reports.iter().filter_map(read).max();
+    let latest = |read: fn(&VoiceCallReport) -> Option<i64>| reports.iter().filter_map(read).max();
     let direction = reports
         .iter()
         .find_map(|report| report.direction)
         // Only our own calls have statuses.
         .unwrap_or(if reports.iter().any(|report| is_status(report.step)) {
-            Direction::BusinessInitiated
+            CallDirection::BusinessInitiated
         } else {
-            Direction::UserInitiated
+            CallDirection::UserInitiated
         });
     let duration_seconds = latest(|report| report.duration_seconds);
-    let taken = first(Step::Accepted).is_some()
+    let taken = first(VoiceCallStep::Accepted).is_some()
         || reports.iter().any(|report| report.completed == Some(true))
         || duration_seconds.is_some_and(|seconds| seconds > 0);
-    let terminated = first(Step::Terminate);
+    let terminated = first(VoiceCallStep::Terminate);
     let state = match (terminated, direction) {
-        _ if first(Step::Rejected).is_some() => State::Rejected,
-        (Some(_), _) if taken => State::Completed,
-        (Some(_), Direction::UserInitiated) => State::Missed,
-        (Some(_), Direction::BusinessInitiated) => State::Failed,
-        (None, _) if taken => State::Accepted,
-        (None, _) => State::Ringing,
+        _ if first(VoiceCallStep::Rejected).is_some() => VoiceCallState::Rejected,
+        (Some(_), _) if taken => VoiceCallState::Completed,
+        (Some(_), CallDirection::UserInitiated) => VoiceCallState::Missed,
+        (Some(_), CallDirection::BusinessInitiated) => VoiceCallState::Failed,
+        (None, _) if taken => VoiceCallState::Accepted,
+        (None, _) => VoiceCallState::Ringing,
     };
-    Summary {
+    VoiceCallSummary {
         direction,
         state,
-        offered_at: first(Step::Connect).or_else(|| first(Step::Ringing)),
-        accepted_at: first(Step::Accepted)
+        offered_at: first(VoiceCallStep::Connect).or_else(|| first(VoiceCallStep::Ringing)),
+        accepted_at: first(VoiceCallStep::Accepted)
             .or_else(|| reports.iter().filter_map(|report| report.started_at).min())
             .filter(|_| taken),
         ended_at: reports
@@ -130,20 +131,23 @@ pub fn summary(reports: &[Report]) -> Summary {
     }
 }
 
-const fn is_status(step: Step) -> bool {
-    matches!(step, Step::Ringing | Step::Accepted | Step::Rejected)
+const fn is_status(step: VoiceCallStep) -> bool {
+    matches!(
+        step,
+        VoiceCallStep::Ringing | VoiceCallStep::Accepted | VoiceCallStep::Rejected
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Direction, Report, State, Step, summary};
+    use super::{CallDirection, VoiceCallReport, VoiceCallState, VoiceCallStep, summary};
     use crate::domain::time::Timestamp;
 
-    fn report(step: Step, direction: Option<Direction>) -> Report {
-        Report {
+    fn report(step: VoiceCallStep, direction: Option<CallDirection>) -> VoiceCallReport {
+        VoiceCallReport {
             step,
             at: Timestamp::from_unix_seconds(match step {
-                Step::Terminate => 90,
+                VoiceCallStep::Terminate => 90,
                 _ => 60,
             }),
             direction,
@@ -157,50 +161,65 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_the_reports_in_any_order() {
-        use Direction::{BusinessInitiated as Ours, UserInitiated as Theirs};
-        let of = |step: Step, direction: Direction| report(step, Some(direction));
-        let ended = |direction: Direction, completed: bool| Report {
+        use CallDirection::{BusinessInitiated as Ours, UserInitiated as Theirs};
+        let of = |step: VoiceCallStep, direction: CallDirection| report(step, Some(direction));
+        let ended = |direction: CallDirection, completed: bool| VoiceCallReport {
             completed: Some(completed),
-            ..of(Step::Terminate, direction)
+            ..of(VoiceCallStep::Terminate, direction)
         };
         let rows = [
-            (vec![of(Step::Connect, Theirs)], Theirs, State::Ringing),
             (
-                vec![of(Step::Connect, Theirs), ended(Theirs, false)],
+                vec![of(VoiceCallStep::Connect, Theirs)],
                 Theirs,
-                State::Missed,
+                VoiceCallState::Ringing,
+            ),
+            (
+                vec![of(VoiceCallStep::Connect, Theirs), ended(Theirs, false)],
+                Theirs,
+                VoiceCallState::Missed,
             ),
             // The terminate alone: the connect may come later, or never.
-            (vec![of(Step::Terminate, Theirs)], Theirs, State::Missed),
             (
-                vec![of(Step::Connect, Theirs), ended(Theirs, true)],
+                vec![of(VoiceCallStep::Terminate, Theirs)],
                 Theirs,
-                State::Completed,
+                VoiceCallState::Missed,
             ),
-            (vec![report(Step::Ringing, None)], Ours, State::Ringing),
             (
-                vec![report(Step::Ringing, None), report(Step::Accepted, None)],
+                vec![of(VoiceCallStep::Connect, Theirs), ended(Theirs, true)],
+                Theirs,
+                VoiceCallState::Completed,
+            ),
+            (
+                vec![report(VoiceCallStep::Ringing, None)],
                 Ours,
-                State::Accepted,
+                VoiceCallState::Ringing,
             ),
             (
                 vec![
-                    report(Step::Ringing, None),
-                    report(Step::Rejected, None),
+                    report(VoiceCallStep::Ringing, None),
+                    report(VoiceCallStep::Accepted, None),
+                ],
+                Ours,
+                VoiceCallState::Accepted,
+            ),
+            (
+                vec![
+                    report(VoiceCallStep::Ringing, None),
+                    report(VoiceCallStep::Rejected, None),
                     ended(Ours, false),
                 ],
                 Ours,
-                State::Rejected,
+                VoiceCallState::Rejected,
             ),
             (
-                vec![report(Step::Ringing, None), ended(Ours, false)],
+                vec![report(VoiceCallStep::Ringing, None), ended(Ours, false)],
                 Ours,
-                State::Failed,
+                VoiceCallState::Failed,
             ),
             (
-                vec![report(Step::Accepted, None), ended(Ours, true)],
+                vec![report(VoiceCallStep::Accepted, None), ended(Ours, true)],
                 Ours,
-                State::Completed,
+                VoiceCallState::Completed,
             ),
         ];
         for (mut reports, direction, state) in rows {

@@ -11,27 +11,28 @@ use super::{Engine, runtime::catalogue_cache::CatalogueSnapshot};
 use crate::{
     domain::{
         country,
-        facts::Fact,
+        facts::DeliveryFact,
         latency,
-        notification::{Change, Effect, NotificationState},
+        notification::{ChangeEffect, NotificationChange, NotificationState},
         preference,
         rule::NotStarted,
         template,
         time::Timestamp,
         timeline::TimelineKind,
-        trigger::{Trigger, Triggers},
+        trigger::{Trigger, TriggerSet},
     },
     store::{
         DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
-        dialect::Id, follow_up, new_id, notification, notification::Facets, people, timeline, wish,
+        dialect::HexUuid, follow_up, new_id, notification, notification::NotificationFacets,
+        people, timeline, wish,
     },
 };
 
 /// One change of one notification, and its origin.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct LifecycleStep {
     pub notification_id: Uuid,
-    pub change: Change,
+    pub change: NotificationChange,
     pub attempt_id: Option<Uuid>,
     pub callback_id: Option<Uuid>,
     /// For a reply that names the message it answers: the inbound message.
@@ -42,8 +43,8 @@ pub struct Step {
     pub detail: Option<Value>,
 }
 
-impl Step {
-    pub const fn new(notification_id: Uuid, change: Change) -> Self {
+impl LifecycleStep {
+    pub const fn new(notification_id: Uuid, change: NotificationChange) -> Self {
         Self {
             notification_id,
             change,
@@ -58,7 +59,7 @@ impl Step {
 
 /// Result of a batch.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct LifecycleReport {
     pub applied: u64,
     pub ignored: u64,
     pub triggered: BTreeMap<Trigger, u64>,
@@ -67,9 +68,9 @@ pub struct Report {
     /// Messages from people: the callback each came in, and its kind.
     pub received: Vec<(Uuid, String)>,
     /// The effect of each step, in order; absent if there is no such notification.
-    pub effects: Vec<Option<Effect>>,
+    pub effects: Vec<Option<ChangeEffect>>,
     /// Notifications that got their first update from the provider, or a failure.
-    pub heard: BTreeMap<Uuid, Heard>,
+    pub heard: BTreeMap<Uuid, UpdatedNotification>,
     /// Something may be due at once.
     pub wake_sender: bool,
     pub wake_timers: bool,
@@ -79,19 +80,22 @@ pub struct Report {
 
 /// A notification that received a provider update.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct UpdatedNotification {
     /// This was the first update: the names it reports for the person are new.
     pub first: bool,
-    pub facets: Facets,
+    pub facets: NotificationFacets,
 }
 
-impl Report {
+impl LifecycleReport {
     /// Records the recipient of a notification that received a provider update.
-    fn hear(&mut self, loaded: &notification::Loaded, first: bool) {
-        let heard = self.heard.entry(loaded.state.id).or_insert_with(|| Heard {
-            first: false,
-            facets: loaded.facets.clone(),
-        });
+    fn hear(&mut self, loaded: &notification::LoadedNotification, first: bool) {
+        let heard = self
+            .heard
+            .entry(loaded.state.id)
+            .or_insert_with(|| UpdatedNotification {
+                first: false,
+                facets: loaded.facets.clone(),
+            });
         heard.first |= first;
     }
 
@@ -140,35 +144,35 @@ impl Report {
 }
 
 /// Collects the consequences of changes, to be written as sets.
-struct Consequences<'a> {
+struct ChangeConsequences<'a> {
     engine: &'a Engine,
     now: Timestamp,
-    timeline: Vec<timeline::Entry>,
-    counters: counter::Changes,
-    reached: Vec<follow_up::Reached>,
+    timeline: Vec<timeline::NewTimelineEntry>,
+    counters: counter::CounterChanges,
+    reached: Vec<follow_up::ReachedState>,
     overruled: Vec<Uuid>,
-    starts: Vec<Start<'a>>,
+    starts: Vec<TriggeredRule<'a>>,
 }
 
 /// A rule whose trigger fired.
-struct Start<'a> {
+struct TriggeredRule<'a> {
     notification_id: Uuid,
     generation: i64,
     depth: i64,
-    reached: Triggers,
+    reached: TriggerSet,
     trigger_at: Timestamp,
     trigger: Trigger,
     occurrence: String,
     rule: &'a StoredRule,
 }
 
-impl<'a> Consequences<'a> {
+impl<'a> ChangeConsequences<'a> {
     fn new(engine: &'a Engine, now: Timestamp) -> Self {
         Self {
             engine,
             now,
             timeline: Vec::new(),
-            counters: counter::Changes::default(),
+            counters: counter::CounterChanges::default(),
             reached: Vec::new(),
             overruled: Vec::new(),
             starts: Vec::new(),
@@ -176,9 +180,9 @@ impl<'a> Consequences<'a> {
     }
 
     fn note(&mut self, notification_id: Uuid, kind: TimelineKind, detail: Option<Value>) {
-        self.timeline.push(timeline::Entry {
-            notification_id: Id(notification_id),
-            id: Id(new_id(self.now)),
+        self.timeline.push(timeline::NewTimelineEntry {
+            notification_id: HexUuid(notification_id),
+            id: HexUuid(new_id(self.now)),
             kind,
             provider_at: None,
             attempt_id: None,
@@ -187,8 +191,8 @@ impl<'a> Consequences<'a> {
         });
     }
 
-    fn count(&mut self, state: &NotificationState, facets: &Facets, sign: i64) {
-        let class = counter::Class {
+    fn count(&mut self, state: &NotificationState, facets: &NotificationFacets, sign: i64) {
+        let class = counter::CounterClass {
             sender_id: facets.sender_id.unwrap_or_default(),
             channel: facets.channel.clone(),
             template: facets.template.clone(),
@@ -197,11 +201,11 @@ impl<'a> Consequences<'a> {
         };
         // Latencies are counted by sender, channel and product only: there are many latency
         // classes.
-        let of_all = counter::Class {
+        let of_all = counter::CounterClass {
             sender_id: class.sender_id,
             channel: class.channel.clone(),
             product: class.product.clone(),
-            ..counter::Class::default()
+            ..counter::CounterClass::default()
         };
         let country = facets.address.as_deref().map_or("ZZ", country::of_number);
         let prices = state
@@ -218,17 +222,17 @@ impl<'a> Consequences<'a> {
     fn start(
         &mut self,
         state: &NotificationState,
-        facets: &Facets,
+        facets: &NotificationFacets,
         trigger: Trigger,
         occurrence: &str,
         rules: &'a CatalogueSnapshot,
     ) {
         let fact = match trigger {
-            Trigger::Accepted => Some(Fact::Accepted),
-            Trigger::Sent => Some(Fact::Sent),
-            Trigger::Delivered => Some(Fact::Delivered),
-            Trigger::Read => Some(Fact::Read),
-            Trigger::Played => Some(Fact::Played),
+            Trigger::Accepted => Some(DeliveryFact::Accepted),
+            Trigger::Sent => Some(DeliveryFact::Sent),
+            Trigger::Delivered => Some(DeliveryFact::Delivered),
+            Trigger::Read => Some(DeliveryFact::Read),
+            Trigger::Played => Some(DeliveryFact::Played),
             Trigger::Failed
             | Trigger::Expired
             | Trigger::Skipped
@@ -237,7 +241,7 @@ impl<'a> Consequences<'a> {
         };
         let trigger_at = fact.map_or(self.now, |fact| state.first_at(fact, self.now));
         for rule in rules.on(trigger) {
-            self.starts.push(Start {
+            self.starts.push(TriggeredRule {
                 notification_id: state.id,
                 generation: state.generation,
                 depth: facets.depth,
@@ -254,7 +258,7 @@ impl<'a> Consequences<'a> {
     async fn write(
         mut self,
         tx: &DatabaseTransaction,
-        report: &mut Report,
+        report: &mut LifecycleReport,
     ) -> Result<(), StoreError> {
         let now = self.now;
         let new = self.decide(tx).await?;
@@ -285,7 +289,7 @@ impl<'a> Consequences<'a> {
     async fn decide(
         &mut self,
         tx: &DatabaseTransaction,
-    ) -> Result<Vec<follow_up::New>, StoreError> {
+    ) -> Result<Vec<follow_up::NewFollowUp>, StoreError> {
         let starts = std::mem::take(&mut self.starts);
         let asking: Vec<Uuid> = starts
             .iter()
@@ -350,11 +354,11 @@ impl<'a> Consequences<'a> {
                 );
             }
             metrics::counter!("herald_follow_ups_total", "state" => state).increment(1);
-            new.push(follow_up::New {
-                id: Id(new_id(self.now)),
-                notification_id: Id(start.notification_id),
+            new.push(follow_up::NewFollowUp {
+                id: HexUuid(new_id(self.now)),
+                notification_id: HexUuid(start.notification_id),
                 generation: start.generation,
-                rule_id: Id(start.rule.id),
+                rule_id: HexUuid(start.rule.id),
                 rule_name: rule.name.clone(),
                 trigger_name: start.trigger.name(),
                 occurrence: start.occurrence,
@@ -374,11 +378,11 @@ impl<'a> Consequences<'a> {
 pub async fn run(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[Step],
+    steps: &[LifecycleStep],
     now: Timestamp,
-) -> Result<Report, StoreError> {
+) -> Result<LifecycleReport, StoreError> {
     if steps.is_empty() {
-        return Ok(Report::default());
+        return Ok(LifecycleReport::default());
     }
     run_recorded(engine, tx, steps, &[], now).await
 }
@@ -387,16 +391,16 @@ pub async fn run(
 pub async fn run_recorded(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[Step],
-    records: &[attempt::Record],
+    steps: &[LifecycleStep],
+    records: &[attempt::ProviderCallRecord],
     now: Timestamp,
-) -> Result<Report, StoreError> {
+) -> Result<LifecycleReport, StoreError> {
     notification::lock(tx, &notifications(steps)).await?;
     change(engine, tx, steps, records, now).await
 }
 
 /// The notifications of a batch, each once, sorted by id.
-fn notifications(steps: &[Step]) -> Vec<Uuid> {
+fn notifications(steps: &[LifecycleStep]) -> Vec<Uuid> {
     let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -408,11 +412,11 @@ fn notifications(steps: &[Step]) -> Vec<Uuid> {
 pub async fn run_unlocked(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[Step],
+    steps: &[LifecycleStep],
     now: Timestamp,
-) -> Result<Report, StoreError> {
+) -> Result<LifecycleReport, StoreError> {
     if steps.is_empty() {
-        return Ok(Report::default());
+        return Ok(LifecycleReport::default());
     }
     change(engine, tx, steps, &[], now).await
 }
@@ -420,16 +424,16 @@ pub async fn run_unlocked(
 async fn change(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[Step],
-    records: &[attempt::Record],
+    steps: &[LifecycleStep],
+    records: &[attempt::ProviderCallRecord],
     now: Timestamp,
-) -> Result<Report, StoreError> {
-    let mut report = Report::default();
+) -> Result<LifecycleReport, StoreError> {
+    let mut report = LifecycleReport::default();
     let policy = &engine.settings.policy;
     let rules = engine.catalogue_snapshot(tx).await?;
     let mut loaded = notification::load(tx, &notifications(steps)).await?;
     let before: Vec<NotificationState> = loaded.iter().map(|loaded| loaded.state.clone()).collect();
-    let mut follow = Consequences::new(engine, now);
+    let mut follow = ChangeConsequences::new(engine, now);
     let mut replies: Vec<(usize, String)> = Vec::new();
     for step in steps {
         let found = loaded.binary_search_by_key(&step.notification_id, |loaded| loaded.state.id);
@@ -443,46 +447,46 @@ async fn change(
         let effect = current.state.on(&step.change, now, policy);
         if matches!(
             &step.change,
-            Change::StatusReported {
+            NotificationChange::StatusReported {
                 failure: Some(_),
                 ..
             }
         ) {
             report.hear(current, false);
         }
-        if let (Change::Replied, Some(occurrence)) = (&step.change, &step.occurrence) {
+        if let (NotificationChange::Replied, Some(occurrence)) = (&step.change, &step.occurrence) {
             replies.push((index, occurrence.clone()));
         }
         let (kind, detail) = match &effect {
-            Effect::Applied(kind) => {
+            ChangeEffect::Applied(kind) => {
                 report.applied += 1;
                 (*kind, step.detail.clone())
             }
             // A timer that finds nothing due is not an event in a message's life.
-            Effect::Ignored(_) if matches!(step.change, Change::TimerFired) => {
+            ChangeEffect::Ignored(_) if matches!(step.change, NotificationChange::TimerFired) => {
                 report.ignored += 1;
                 report.effects.push(Some(effect));
                 continue;
             }
-            Effect::Ignored(reason) => {
+            ChangeEffect::Ignored(reason) => {
                 report.ignored += 1;
                 let mut detail = step.detail.clone().unwrap_or_else(|| json!({}));
                 if let Some(object) = detail.as_object_mut() {
                     object.insert("reason".to_owned(), json!(reason));
-                    if let Change::StatusReported { fact, .. } = &step.change {
+                    if let NotificationChange::StatusReported { fact, .. } = &step.change {
                         object.insert("status".to_owned(), json!(fact.name()));
                     }
                 }
                 (TimelineKind::Ignored, Some(detail))
             }
         };
-        follow.timeline.push(timeline::Entry {
-            notification_id: Id(step.notification_id),
-            id: Id(new_id(now)),
+        follow.timeline.push(timeline::NewTimelineEntry {
+            notification_id: HexUuid(step.notification_id),
+            id: HexUuid(new_id(now)),
             kind,
             provider_at: step.provider_at.map(Timestamp::micros),
-            attempt_id: step.attempt_id.map(Id),
-            callback_id: step.callback_id.map(Id),
+            attempt_id: step.attempt_id.map(HexUuid),
+            callback_id: step.callback_id.map(HexUuid),
             detail: detail.map(|detail| detail.to_string()),
         });
         report.effects.push(Some(effect));
@@ -491,8 +495,8 @@ async fn change(
         let new = current.state.finish(before, now, policy);
         if !new.is_empty() {
             if rules.may_cancel(new) {
-                follow.reached.push(follow_up::Reached {
-                    id: Id(current.state.id),
+                follow.reached.push(follow_up::ReachedState {
+                    id: HexUuid(current.state.id),
                     mask: new.mask(),
                 });
             }
@@ -545,7 +549,7 @@ async fn without_refused(
     let contacts: Vec<Uuid> = new.iter().filter_map(|new| new.contact_id).collect();
     let wishes = wish::of(tx, &contacts).await?;
     for new in new.iter_mut().filter(|new| new.skipped.is_none()) {
-        let message = preference::Message {
+        let message = preference::MessageTraits {
             category: new.category,
             kind: new.message_kind.as_deref(),
             required: rules.is_required(new.message_kind.as_deref()),
@@ -568,18 +572,18 @@ pub async fn introduce(
     rules: &CatalogueSnapshot,
     new: &[notification::NewNotification],
     now: Timestamp,
-) -> Result<(Vec<Uuid>, Report), StoreError> {
-    let mut report = Report::default();
+) -> Result<(Vec<Uuid>, LifecycleReport), StoreError> {
+    let mut report = LifecycleReport::default();
     if new.is_empty() {
         return Ok((Vec::new(), report));
     }
     let new = &without_refused(tx, rules, new).await?;
     let inserted = notification::insert(tx, new, now).await?;
     people::note_reached(tx, new, now).await?;
-    let mut follow = Consequences::new(engine, now);
+    let mut follow = ChangeConsequences::new(engine, now);
     for new in new.iter().filter(|new| inserted.contains(&new.id)) {
         let mut state = notification::fresh_state(new, now);
-        let facets = Facets {
+        let facets = NotificationFacets {
             sender_id: new.sender_id,
             channel: new.channel.clone(),
             template: new.template.clone(),

@@ -1,8 +1,8 @@
 //! Authentication and authorization of the API, before anything else of a request is examined.
 //!
 //! [`authenticate`] stands before every address below `/api/v1`: without a good key nothing is
-//! said of a body, a parameter or an address. A handler then takes an [`Allowed`] first, which
-//! names the scope that it needs; one that takes none is no endpoint (see [`Guarded`]).
+//! said of a body, a parameter or an address. A handler then takes an [`AllowedClient`] first, which
+//! names the scope that it needs; one that takes none is no endpoint (see [`GuardedArguments`]).
 
 use std::{
     future::{Ready, ready},
@@ -23,28 +23,28 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use crate::{
-    domain::access::{Bounds, Role, Scope, Scopes},
+    domain::access::{AccessBounds, ApiKeyRole, ApiKeyScope, ApiKeyScopes},
     engine::runtime::access::key_digest,
-    state::{AppState, Caller},
+    state::{AppState, ClientAddress},
     store::access,
 };
 
 /// A caller with a valid API key.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ApiClient {
     pub key_id: Uuid,
     /// The owner of its idempotency keys: the product, so that they outlive a key that is replaced;
     /// for a key without bounds, the key itself.
     pub ledger: String,
     /// The actor in the audit log: `key:PREFIX`.
     pub actor: String,
-    pub role: Role,
-    pub scopes: Scopes,
-    pub bounds: Bounds,
+    pub role: ApiKeyRole,
+    pub scopes: ApiKeyScopes,
+    pub bounds: AccessBounds,
 }
 
 /// The client of a request, if its key is valid.
-async fn client(request: &ServiceRequest) -> Result<Client, Problem> {
+async fn client(request: &ServiceRequest) -> Result<ApiClient, Problem> {
     let state = request.app_data::<web::Data<AppState>>();
     let digest = request
         .headers()
@@ -63,17 +63,17 @@ async fn client(request: &ServiceRequest) -> Result<Client, Problem> {
         .ok_or(Problem::Unauthorized)?;
     state.engine.key_uses.note(key.id, now);
     // The address counts as known from now on.
-    let caller = request.extensions().get::<Caller>().cloned();
-    caller.inspect(Caller::prove);
+    let caller = request.extensions().get::<ClientAddress>().cloned();
+    caller.inspect(ClientAddress::prove);
     let bounds = access::bounds(&key);
-    Ok(Client {
+    Ok(ApiClient {
         key_id: key.id,
         ledger: bounds.owner().map_or_else(
             || key.id.to_string(),
             |product| format!("product:{product}"),
         ),
         actor: format!("key:{}", key.prefix),
-        role: Role::of(&key.role),
+        role: ApiKeyRole::of(&key.role),
         scopes: access::scopes(&key),
         bounds,
     })
@@ -91,27 +91,27 @@ pub async fn authenticate(
 
 /// A caller whose key has a scope.
 #[derive(Debug)]
-pub struct Allowed<S>(Arc<Client>, PhantomData<S>);
+pub struct AllowedClient<S>(Arc<ApiClient>, PhantomData<S>);
 
-impl<S> Deref for Allowed<S> {
-    type Target = Client;
+impl<S> Deref for AllowedClient<S> {
+    type Target = ApiClient;
 
-    fn deref(&self) -> &Client {
+    fn deref(&self) -> &ApiClient {
         &self.0
     }
 }
 
 /// A scope, as a type.
-pub trait Needs: 'static {
-    const SCOPE: Scope;
+pub trait RequiredScope: 'static {
+    const SCOPE: ApiKeyScope;
 }
 
-impl<S: Needs> FromRequest for Allowed<S> {
+impl<S: RequiredScope> FromRequest for AllowedClient<S> {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let client = request.extensions().get::<Arc<Client>>().cloned();
+        let client = request.extensions().get::<Arc<ApiClient>>().cloned();
         ready(match client {
             None => Err(Problem::Unauthorized),
             Some(client) if client.scopes.has(S::SCOPE) => Ok(Self(client, PhantomData)),
@@ -125,7 +125,7 @@ impl<S: Needs> FromRequest for Allowed<S> {
 
 /// Every scope as a type: `Allowed<scope::EventsRead>`.
 pub mod scope {
-    use super::{Needs, Scope};
+    use super::{ApiKeyScope, RequiredScope};
 
     macro_rules! scopes {
         ($($name:ident),* $(,)?) => {$(
@@ -133,8 +133,8 @@ pub mod scope {
             #[derive(Clone, Copy, Debug)]
             pub struct $name;
 
-            impl Needs for $name {
-                const SCOPE: Scope = Scope::$name;
+            impl RequiredScope for $name {
+                const SCOPE: ApiKeyScope = ApiKeyScope::$name;
             }
         )*};
     }
@@ -166,17 +166,17 @@ pub mod scope {
     ];
 }
 
-/// Arguments of a handler, of which the first is [`Allowed`]: it is extracted first, so that a key
+/// Arguments of a handler, of which the first is [`AllowedClient`]: it is extracted first, so that a key
 /// without the scope is refused before its request is checked.
-pub trait Guarded {
+pub trait GuardedArguments {
     /// What the caller's key needs.
-    const SCOPE: Scope;
+    const SCOPE: ApiKeyScope;
 }
 
 macro_rules! guarded {
     ($($other:ident),*) => {
-        impl<S: Needs, $($other),*> Guarded for (Allowed<S>, $($other,)*) {
-            const SCOPE: Scope = S::SCOPE;
+        impl<S: RequiredScope, $($other),*> GuardedArguments for (AllowedClient<S>, $($other,)*) {
+            const SCOPE: ApiKeyScope = S::SCOPE;
         }
     };
 }

@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use super::{MAX_JSON_BYTES, problem::Problem};
-use crate::domain::strict::Strict;
+use crate::domain::strict::StrictDeserializer;
 
 /// A parsed body.
 #[derive(Debug)]
-pub struct Json<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
@@ -34,15 +34,16 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 /// Parses a document.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut document = serde_json::Deserializer::from_slice(body);
-    let read = serde_path_to_error::deserialize(Strict(&mut document)).map_err(|error| {
-        let pointer = pointer(error.path());
-        let rule = readable(error.inner());
-        Problem::Malformed(if pointer.is_empty() {
-            rule
-        } else {
-            format!("{pointer}: {rule}")
-        })
-    })?;
+    let read =
+        serde_path_to_error::deserialize(StrictDeserializer(&mut document)).map_err(|error| {
+            let pointer = pointer(error.path());
+            let rule = readable(error.inner());
+            Problem::Malformed(if pointer.is_empty() {
+                rule
+            } else {
+                format!("{pointer}: {rule}")
+            })
+        })?;
     document
         .end()
         .map_err(|error| Problem::Malformed(readable(&error)))?;

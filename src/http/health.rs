@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::problem::Problem;
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
-    state::{AppState, Caller},
+    domain::{access::AccessBounds, time::Timestamp},
+    state::{AppState, ClientAddress},
     store::{StoreError, callback, migrate, notification, parked, template_sync},
 };
 
 /// The process answers. `proxy` says how this request arrived, for `herald check`.
-pub async fn live(state: web::Data<AppState>, caller: web::ReqData<Caller>) -> HttpResponse {
+pub async fn live(state: web::Data<AppState>, caller: web::ReqData<ClientAddress>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "status": "ok",
         "uptime_seconds": uptime(&state),
@@ -78,17 +78,17 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
         )
     };
     let count = |count: i64| f64::from(i32::try_from(count).unwrap_or(i32::MAX));
-    for status in crate::domain::status::Status::ALL {
+    for status in crate::domain::status::NotificationStatus::ALL {
         if notification::open_status(status).is_some() {
             metrics::gauge!("herald_open_notifications", "status" => status.name()).set(0.0);
         }
     }
-    for (status, number) in notification::open_counts(store, &Bounds::All).await? {
+    for (status, number) in notification::open_counts(store, &AccessBounds::All).await? {
         metrics::gauge!("herald_open_notifications", "status" => status).set(count(number));
     }
     metrics::gauge!("herald_queue_age_seconds").set(age(notification::oldest_due(
         store,
-        &Bounds::All,
+        &AccessBounds::All,
         now,
     )
     .await?));

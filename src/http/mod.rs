@@ -9,7 +9,7 @@
 //! says are always the same:
 //!
 //! - method, path, parameters and responses: `#[utoipa::path]`;
-//! - the scope: its first argument, [`auth::Allowed`].
+//! - the scope: its first argument, [`auth::AllowedClient`].
 //!
 //! To add an endpoint, write the handler in `api/`, returning a [`problem::Problem`] for what it
 //! refuses, and add its name to that list; `docs/adding-an-endpoint.md` has every step. Limits on

@@ -13,7 +13,7 @@ use crate::{
     engine::{
         InputError,
         admin::{operator_actions::BatchError, senders::SenderError},
-        ingest::inbox::Busy,
+        ingest::inbox::InboxRefusal,
     },
     error::ErrorChain,
     store::StoreError,
@@ -27,7 +27,7 @@ pub enum Problem {
     /// The webhook's verification failed.
     Verification,
     /// A callback cannot be stored now: send it again.
-    Busy(Busy),
+    Busy(InboxRefusal),
     /// No app secret is set: nothing can be verified, so nothing is stored.
     NoAppSecret,
     TooLarge,
@@ -238,14 +238,14 @@ impl From<StoreError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::Problem;
-    use crate::engine::ingest::inbox::Busy;
+    use crate::engine::ingest::inbox::InboxRefusal;
 
     #[test]
     fn every_problem_has_an_identifier_that_is_listed_once() {
         let all = [
             Problem::Signature,
             Problem::Verification,
-            Problem::Busy(Busy::Full),
+            Problem::Busy(InboxRefusal::Full),
             Problem::NoAppSecret,
             Problem::TooLarge,
             Problem::Late,

@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use super::{
     headers,
     limits::{
-        Limiter,
-        connection::{Connection, Observed},
+        RequestLimiter,
+        connection::{HttpConnection, ObservedStream},
         request,
     },
 };
@@ -45,7 +45,7 @@ fn prepare(listener: &TcpListener) -> io::Result<()> {
 
 /// Settings of the listener.
 #[derive(Clone, Copy, Debug)]
-pub struct Listening {
+pub struct ListenerSettings {
     pub workers: usize,
     /// Connections accepted at once, by all workers together.
     pub open_at_once: usize,
@@ -61,8 +61,8 @@ pub struct Listening {
 /// When the listener cannot be used.
 pub fn listen(
     listener: TcpListener,
-    listening: Listening,
-    limiter: web::Data<Limiter>,
+    listening: ListenerSettings,
+    limiter: web::Data<RequestLimiter>,
     configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     prepare(&listener)?;
@@ -93,7 +93,7 @@ pub fn listen(
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
-            .on_connect_ext(|stream: &Observed, extensions| {
+            .on_connect_ext(|stream: &ObservedStream, extensions| {
                 extensions.insert(Arc::clone(&stream.connection));
             })
             .finish(map_config(app, |()| AppConfig::default()));
@@ -103,11 +103,11 @@ pub fn listen(
             let connection = limiter.admit(peer.map(|address| address.ip()));
             let limiter = limiter.clone();
             let exchange = connection.map(|connection| {
-                let place = Place {
+                let place = ConnectionGuard {
                     limiter,
                     connection: Arc::clone(&connection),
                 };
-                let stream = Observed::new(stream, connection);
+                let stream = ObservedStream::new(stream, connection);
                 (place, service.call((stream, Protocol::Http1, peer)))
             });
             async move {
@@ -129,12 +129,12 @@ pub fn listen(
 }
 
 /// A connection's place, released when it is closed.
-struct Place {
-    limiter: web::Data<Limiter>,
-    connection: Arc<Connection>,
+struct ConnectionGuard {
+    limiter: web::Data<RequestLimiter>,
+    connection: Arc<HttpConnection>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.limiter.leave(&self.connection);
     }

@@ -7,18 +7,18 @@ use actix_web::{HttpResponse, dev::Server, web};
 use serde_json::json;
 
 use super::{
-    limits::Limiter,
+    limits::RequestLimiter,
     problem::Problem,
-    server::{self, Listening},
+    server::{self, ListenerSettings},
 };
 
 /// The server that answers this way.
 pub fn server(
     listener: TcpListener,
     open_at_once: usize,
-    limiter: web::Data<Limiter>,
+    limiter: web::Data<RequestLimiter>,
 ) -> std::io::Result<Server> {
-    let listening = Listening {
+    let listening = ListenerSettings {
         workers: 1,
         open_at_once,
         stopping_seconds: 2,

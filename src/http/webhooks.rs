@@ -6,14 +6,14 @@ use actix_web::{HttpRequest, HttpResponse, error::PayloadError, http::header, we
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{limits::Limiter, problem::Problem};
+use super::{limits::RequestLimiter, problem::Problem};
 use crate::{
     engine::{
-        ingest::inbox::{Busy, Origin, Receipt, Room},
+        ingest::inbox::{BodyMemoryReservation, BodyOrigin, InboxRefusal, StoredBody},
         runtime::keyring::Keyring,
     },
     providers::Receiver,
-    state::{AppState, Caller, Ingest},
+    state::{AppState, ClientAddress, IngestMode},
 };
 
 /// Meta sends up to 3 MB; slightly more is accepted, so that the limit is ours.
@@ -72,8 +72,8 @@ pub async fn receive(
     request: HttpRequest,
     state: web::Data<AppState>,
     endpoint: web::Path<String>,
-    limiter: web::Data<Limiter>,
-    caller: web::ReqData<Caller>,
+    limiter: web::Data<RequestLimiter>,
+    caller: web::ReqData<ClientAddress>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
@@ -96,9 +96,9 @@ pub async fn receive(
         return Err(refuse(&request, &caller, &limiter, started).await);
     }
     let origin = if limiter.peers.is_known(caller.address, started) {
-        Origin::Known
+        BodyOrigin::Known
     } else {
-        Origin::Stranger
+        BodyOrigin::Stranger
     };
     let mut room = state.inbox.room(announced, origin);
     let body = read(payload, announced, &mut room).await?;
@@ -126,19 +126,19 @@ pub async fn receive(
     let signature = ring.signed_by(kind, &fitting);
     let bytes = body.len();
     let result = match state.ingest {
-        Ingest::Durable => state.inbox.submit(receiver, body, signature, room).await,
-        Ingest::PerRequest => {
+        IngestMode::Durable => state.inbox.submit(receiver, body, signature, room).await,
+        IngestMode::PerRequest => {
             state
                 .inbox
                 .submit_alone(&state.engine, receiver, body, signature, state.clock.now())
                 .await
         }
-        Ingest::Bare => Ok(Receipt::Stored),
+        IngestMode::Bare => Ok(StoredBody::Stored),
     };
     metrics::histogram!("herald_ingest_seconds").record(started.elapsed().as_secs_f64());
     match result {
         Ok(receipt) => {
-            let result = if receipt == Receipt::Repeat {
+            let result = if receipt == StoredBody::Repeat {
                 "repeat"
             } else {
                 "stored"
@@ -159,15 +159,15 @@ pub async fn receive(
 /// Counts an invalid signature, and slows down an address that keeps sending them.
 async fn refuse(
     request: &HttpRequest,
-    caller: &Caller,
-    limiter: &Limiter,
+    caller: &ClientAddress,
+    limiter: &RequestLimiter,
     now: Instant,
 ) -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
     let delay = limiter.peers.note_failure(caller.address, now);
     if !delay.is_zero() {
         metrics::counter!("herald_callbacks_slowed_total").increment(1);
-        Limiter::delay(request, delay).await;
+        RequestLimiter::delay(request, delay).await;
     }
     Problem::Signature
 }
@@ -183,7 +183,7 @@ fn no_secret() -> Problem {
 }
 
 /// Counts why a callback was not stored.
-fn busy(reason: Busy) -> Problem {
+fn busy(reason: InboxRefusal) -> Problem {
     metrics::counter!("herald_callbacks_total", "result" => reason.name()).increment(1);
     Problem::Busy(reason)
 }
@@ -206,7 +206,7 @@ fn announced(request: &HttpRequest) -> Result<usize, Problem> {
 async fn read(
     mut payload: web::Payload,
     announced: usize,
-    room: &mut Room,
+    room: &mut BodyMemoryReservation,
 ) -> Result<Bytes, Problem> {
     let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {

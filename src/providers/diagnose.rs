@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{Connection, HttpClient};
+use super::{HttpClient, SenderConnection};
 use crate::domain::time::Timestamp;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum FindingSeverity {
     Ok,
     /// It could not be looked at; the finding says why.
     Skipped,
@@ -25,7 +25,7 @@ pub enum Verdict {
 pub struct DiagnosisFinding {
     /// What was looked at: stays the same from version to version.
     pub name: &'static str,
-    pub verdict: Verdict,
+    pub verdict: FindingSeverity,
     /// What was found, in a sentence.
     pub found: String,
     /// What helps; empty where nothing needs help.
@@ -45,7 +45,7 @@ pub struct UsedTemplate {
 /// What a provider is asked to look at.
 #[derive(Clone, Debug)]
 pub struct DiagnosisRequest<'a> {
-    pub connection: &'a Connection,
+    pub connection: &'a SenderConnection,
     /// The app whose secrets sign the sender's callbacks, if it is known.
     pub app_id: Option<String>,
     /// Secrets that may be that app's.
@@ -71,7 +71,7 @@ pub enum ProbeAnswer {
 
 /// Looks at a provider's side, without sending anything.
 #[async_trait]
-pub trait Diagnose: Send + Sync {
+pub trait ProviderDiagnosis: Send + Sync {
     /// Looks at everything about one sender.
     async fn diagnose(
         &self,

@@ -1,13 +1,13 @@
-//! Items of callbacks in provider-independent types: one [`Item`] for each thing in a body.
+//! Items of callbacks in provider-independent types: one [`CallbackItem`] for each thing in a body.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    facts::Fact,
-    failure::Failure,
-    notification::Versioned,
-    preference::Wish,
+    facts::DeliveryFact,
+    failure::DeliveryFailure,
+    notification::VersionedValue,
+    preference::ConsentChange,
     text::{MAX_NAME, MAX_TEXT, cut, cut_id, cut_name},
     time::Timestamp,
     voice_call,
@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// One item of a callback, with its position in the body.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct CallbackItem {
     /// JSON pointer (RFC 6901) into the callback.
     pub pointer: String,
     /// The business account whose callback it came in.
@@ -30,18 +30,18 @@ pub struct Item {
 #[derive(Clone, Debug)]
 pub enum ItemKind {
     /// A status of a message.
-    Update(Box<Update>),
+    Update(Box<StatusUpdate>),
     /// A message, a tap or a call of a person.
-    Inbound(Box<Inbound>),
+    Inbound(Box<InboundItem>),
     /// The ids of a person have changed.
     Identity(Box<Identity>),
     /// An update about the account, a template or a person's preferences.
-    News(Box<News>),
+    News(Box<ProviderUpdate>),
     /// Understood as far as possible, and listed; it has no effect.
-    Other(Box<Other>),
+    Other(Box<IgnoredItem>),
 }
 
-impl Item {
+impl CallbackItem {
     /// Cuts foreign texts to the limits of [`crate::domain::text`]: every receiver of callbacks
     /// calls it.
     pub fn cut(&mut self) {
@@ -88,7 +88,7 @@ impl Item {
                 cut_name(&mut news.field);
                 cut(&mut news.summary, 4 * MAX_NAME);
                 news.account_id.iter_mut().for_each(cut_id);
-                if let Subject::Preference { person, .. } = &mut news.subject {
+                if let UpdateSubject::Preference { person, .. } = &mut news.subject {
                     person.cut();
                 }
             }
@@ -135,15 +135,15 @@ impl PersonIds {
 
 /// A provider's status of a message that we may have sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Update {
+pub struct StatusUpdate {
     pub provider_message_id: String,
     pub our_id: Option<Uuid>,
     /// Absent for a status this version does not know.
     pub fact: Option<FactName>,
     pub status: String,
     pub at: Timestamp,
-    pub failure: Option<Versioned<Failure>>,
-    pub pricing: Option<Versioned<serde_json::Value>>,
+    pub failure: Option<VersionedValue<DeliveryFailure>>,
+    pub pricing: Option<VersionedValue<serde_json::Value>>,
     /// The recipient, in the provider's form.
     #[serde(default)]
     pub recipient: PersonIds,
@@ -152,7 +152,7 @@ pub struct Update {
     pub participant: Option<PersonIds>,
 }
 
-/// [`Fact`], readable from storage.
+/// [`DeliveryFact`], readable from storage.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FactName {
@@ -163,7 +163,7 @@ pub enum FactName {
     Failed,
 }
 
-impl From<FactName> for Fact {
+impl From<FactName> for DeliveryFact {
     fn from(name: FactName) -> Self {
         match name {
             FactName::Sent => Self::Sent,
@@ -177,12 +177,12 @@ impl From<FactName> for Fact {
 
 /// A message, a tap or a call from a person.
 #[derive(Clone, Debug)]
-pub struct Inbound {
+pub struct InboundItem {
     pub provider_message_id: String,
     /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     pub kind: String,
     /// The report of a call, if this is one.
-    pub call: Option<voice_call::Report>,
+    pub call: Option<voice_call::VoiceCallReport>,
     /// Another party has the conversation, such as Meta's agent: the message is not answered, and
     /// not marked as read.
     pub standby: bool,
@@ -211,7 +211,7 @@ pub struct Inbound {
 
 /// An item that has no effect.
 #[derive(Clone, Debug)]
-pub struct Other {
+pub struct IgnoredItem {
     /// The provider's field, such as `history`.
     pub field: String,
     /// In plain words, for people.
@@ -234,7 +234,7 @@ pub struct Identity {
 
 /// An update about the account, a template or a preference.
 #[derive(Clone, Debug)]
-pub struct News {
+pub struct ProviderUpdate {
     /// The provider's field, such as `account_update`.
     pub field: String,
     /// In plain words, for people.
@@ -243,27 +243,27 @@ pub struct News {
     pub at: Option<Timestamp>,
     /// The business account it is about.
     pub account_id: Option<String>,
-    pub subject: Subject,
+    pub subject: UpdateSubject,
     /// The JSON as received.
     pub raw: String,
 }
 
 /// The subject of an update.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Subject {
-    Template(TemplateNews),
+pub enum UpdateSubject {
+    Template(TemplateUpdate),
     /// A property of the account or of one of its numbers.
-    Account(AccountNews),
+    Account(AccountUpdate),
     /// A person's preference.
     Preference {
         person: PersonIds,
-        wish: Wish,
+        wish: ConsentChange,
     },
 }
 
 /// An update about a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TemplateNews {
+pub struct TemplateUpdate {
     pub name: String,
     /// With an underscore: `en_US`.
     pub language: String,
@@ -291,7 +291,7 @@ pub enum TemplateChange {
 
 /// A property with its newest value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AccountNews {
+pub struct AccountUpdate {
     /// The number of the account, as displayed; absent for the account itself.
     pub number: Option<String>,
     /// Name of the property, such as `quality` or `review`.
@@ -314,14 +314,14 @@ pub enum AccountEffect {
 
 /// An item that cannot be applied, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
+pub struct DeadItem {
     pub pointer: String,
     pub reason: String,
 }
 
 /// Everything in one callback.
 #[derive(Clone, Debug, Default)]
-pub struct Parsed {
-    pub items: Vec<Item>,
-    pub dead: Vec<Dead>,
+pub struct ParsedCallback {
+    pub items: Vec<CallbackItem>,
+    pub dead: Vec<DeadItem>,
 }

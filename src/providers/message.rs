@@ -2,11 +2,13 @@
 
 use uuid::Uuid;
 
-use crate::domain::{content, outcome::Outcome, recipient::Address, template::layout::Filled};
+use crate::domain::{
+    content, outcome::CallOutcome, recipient::MessageAddress, template::layout::FilledTemplate,
+};
 
 /// A provider's facts about a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NumberFacts {
+pub struct SenderNumberFacts {
     /// Messages per second that it may send; absent if not reported.
     pub per_second: Option<i64>,
     /// The displayed number, digits only.
@@ -15,11 +17,11 @@ pub struct NumberFacts {
 
 /// One message, ready to be sent by a provider.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct ProviderMessage {
     /// Travels with the message and comes back in its callbacks.
     pub attempt_id: Uuid,
-    pub to: Address,
-    pub content: Content,
+    pub to: MessageAddress,
+    pub content: OutgoingContent,
     /// The message that it answers.
     pub reply_to: Option<String>,
     /// The parameters contain a code: they are left out of the stored request.
@@ -28,35 +30,35 @@ pub struct Message {
 
 /// The content of a message.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub enum OutgoingContent {
     Template {
         name: String,
         language: String,
-        filled: Filled,
+        filled: FilledTemplate,
     },
     /// Everything that needs no template.
-    Free(content::Content),
+    Free(content::FreeContent),
 }
 
 /// One call: the request, the response, and what the response means.
 #[derive(Clone, Debug)]
-pub struct Exchange {
+pub struct ProviderExchange {
     pub request: serde_json::Value,
     pub http_status: Option<u16>,
     pub answer: Option<String>,
-    pub outcome: Outcome,
+    pub outcome: CallOutcome,
 }
 
 /// A file that a person sent.
 #[derive(Clone, Debug)]
-pub struct Media {
+pub struct DownloadedMedia {
     pub mime_type: String,
     pub content: bytes::Bytes,
 }
 
 /// Why a provider did not answer a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum ProviderQueryError {
     #[error("this provider cannot do it")]
     Unsupported,
     #[error("the provider does not have it any more")]

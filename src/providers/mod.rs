@@ -1,8 +1,8 @@
 //! Providers: their JSON, headers, signatures and error codes.
 //!
 //! A [`Provider`] implements the traits of `port.rs` that it can; [`Registry`] lists them. It turns
-//! a [`Message`] into a call and the response into an `Outcome`; its callbacks become [`Update`]s
-//! and [`Inbound`]s. Nothing outside this folder knows what a provider's documents look like.
+//! a [`ProviderMessage`] into a call and the response into an `Outcome`; its callbacks become [`StatusUpdate`]s
+//! and [`InboundItem`]s. Nothing outside this folder knows what a provider's documents look like.
 
 mod diagnose;
 mod http;
@@ -14,20 +14,25 @@ mod registry;
 mod template;
 
 pub use diagnose::{
-    Diagnose, DiagnosisFinding, DiagnosisRequest, ProbeAnswer, UsedTemplate, Verdict,
+    DiagnosisFinding, DiagnosisRequest, FindingSeverity, ProbeAnswer, ProviderDiagnosis,
+    UsedTemplate,
 };
 pub use http::{HttpClient, http_client, reported_proxy};
 pub use item::{
-    AccountEffect, AccountNews, Dead, FactName, Identity, Inbound, Item, ItemKind, News, Other,
-    Parsed, PersonIds, Subject, TemplateChange, TemplateNews, Update,
+    AccountEffect, AccountUpdate, CallbackItem, DeadItem, FactName, Identity, IgnoredItem,
+    InboundItem, ItemKind, ParsedCallback, PersonIds, ProviderUpdate, StatusUpdate, TemplateChange,
+    TemplateUpdate, UpdateSubject,
 };
-pub use message::{AskError, Content, Exchange, Media, Message, NumberFacts};
+pub use message::{
+    DownloadedMedia, OutgoingContent, ProviderExchange, ProviderMessage, ProviderQueryError,
+    SenderNumberFacts,
+};
 pub use port::{
-    Connection, KnownError, MessageInbox, MessageSender, Provider, Receiver, SenderFields,
+    KnownError, MessageInbox, MessageSender, Provider, Receiver, SenderConnection, SenderFields,
     UnavailableSender, UnknownOutcome, WebhookHandshake,
 };
 pub use registry::Registry;
 pub use template::{
-    CreatedTemplate, DirectoryError, Drift, OTHER_PARTS, PulledTemplate, RemoteTemplate, Sample,
-    TemplateDefinition, TemplateDirectory, TemplateFormat,
+    CreatedTemplate, DirectoryError, OTHER_PARTS, PulledTemplate, RemoteTemplate, SampleFile,
+    TemplateDefinition, TemplateDifference, TemplateDirectory, TemplateFormat,
 };

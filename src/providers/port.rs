@@ -7,20 +7,20 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::{
-    AskError, Diagnose, Exchange, HttpClient, Media, Message, NumberFacts, Parsed,
-    TemplateDirectory, TemplateFormat,
+    DownloadedMedia, HttpClient, ParsedCallback, ProviderDiagnosis, ProviderExchange,
+    ProviderMessage, ProviderQueryError, SenderNumberFacts, TemplateDirectory, TemplateFormat,
 };
 use crate::domain::{
     channel::{Capabilities, Channel},
     failure::FailureClass,
     field_error::FieldError,
-    outcome::Outcome,
+    outcome::CallOutcome,
     time::Timestamp,
 };
 
 /// How a sender reaches its provider: its row, completed by the environment.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub struct SenderConnection {
     /// What the provider's callbacks call the sender. Meta: the phone-number id.
     pub endpoint_id: String,
     /// The account that the sender is in. Meta: the WhatsApp business account.
@@ -31,7 +31,7 @@ pub struct Connection {
     pub token: SecretString,
 }
 
-impl Connection {
+impl SenderConnection {
     /// A setting; empty if there is none.
     pub fn setting(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
@@ -85,7 +85,7 @@ pub trait Provider: Send + Sync + Debug {
     /// What is wrong with a sender, by the names that the API and the CLI have for its fields.
     fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError>;
 
-    /// What the API and the CLI call [`Connection::endpoint_id`].
+    /// What the API and the CLI call [`SenderConnection::endpoint_id`].
     fn endpoint_field(&self) -> &'static str;
 
     /// Whether nothing can be sent without an access token.
@@ -94,7 +94,7 @@ pub trait Provider: Send + Sync + Debug {
     }
 
     /// Makes what one sender sends with. Nothing is called.
-    fn connect(&self, http: &HttpClient, connection: Connection) -> Arc<dyn MessageSender>;
+    fn connect(&self, http: &HttpClient, connection: SenderConnection) -> Arc<dyn MessageSender>;
 
     /// Who takes its callbacks, if it has any.
     fn receiver(&self) -> Option<&dyn Receiver> {
@@ -106,18 +106,18 @@ pub trait Provider: Send + Sync + Debug {
         None
     }
 
-    /// The templates of the sender's account; `None` without [`Connection::account_id`], or if
+    /// The templates of the sender's account; `None` without [`SenderConnection::account_id`], or if
     /// the provider keeps none.
     fn templates(
         &self,
         _http: &HttpClient,
-        _connection: &Connection,
+        _connection: &SenderConnection,
     ) -> Option<Box<dyn TemplateDirectory>> {
         None
     }
 
     /// Its half of `herald check`.
-    fn diagnose(&self) -> Option<&dyn Diagnose> {
+    fn diagnose(&self) -> Option<&dyn ProviderDiagnosis> {
         None
     }
 
@@ -131,7 +131,7 @@ pub trait Provider: Send + Sync + Debug {
 #[async_trait]
 pub trait MessageSender: Send + Sync + Debug {
     /// Makes one call, once, without following redirects or retrying.
-    async fn send(&self, message: &Message) -> Exchange;
+    async fn send(&self, message: &ProviderMessage) -> ProviderExchange;
 
     /// Whether it answers at all, whatever it says: asked without sending anything.
     async fn is_reachable(&self) -> bool {
@@ -139,8 +139,8 @@ pub trait MessageSender: Send + Sync + Debug {
     }
 
     /// The facts about the number.
-    async fn number(&self) -> Result<NumberFacts, AskError> {
-        Err(AskError::Unsupported)
+    async fn number(&self) -> Result<SenderNumberFacts, ProviderQueryError> {
+        Err(ProviderQueryError::Unsupported)
     }
 
     /// What can be done with messages that people sent, if anything.
@@ -153,13 +153,17 @@ pub trait MessageSender: Send + Sync + Debug {
 #[async_trait]
 pub trait MessageInbox: Send + Sync {
     /// Fetches a file that a person sent, at most `max_bytes` of it.
-    async fn media(&self, _id: &str, _max_bytes: usize) -> Result<Media, AskError> {
-        Err(AskError::Unsupported)
+    async fn media(
+        &self,
+        _id: &str,
+        _max_bytes: usize,
+    ) -> Result<DownloadedMedia, ProviderQueryError> {
+        Err(ProviderQueryError::Unsupported)
     }
 
     /// Marks a message, and all before it, as read for the person.
-    async fn mark_read(&self, _provider_message_id: &str) -> Result<(), AskError> {
-        Err(AskError::Unsupported)
+    async fn mark_read(&self, _provider_message_id: &str) -> Result<(), ProviderQueryError> {
+        Err(ProviderQueryError::Unsupported)
     }
 }
 
@@ -207,8 +211,8 @@ pub trait Receiver: Send + Sync {
     /// Whether a body goes before others when callbacks wait.
     fn is_urgent(&self, body: &[u8]) -> bool;
 
-    /// What a callback says. Never fails: what cannot be read is listed in [`Parsed::dead`].
-    fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed;
+    /// What a callback says. Never fails: what cannot be read is listed in [`ParsedCallback::dead`].
+    fn parse(&self, body: &[u8], received_at: Timestamp) -> ParsedCallback;
 }
 
 /// Stands in where nothing can be sent, with the reason: no call is made.
@@ -217,12 +221,12 @@ pub struct UnavailableSender(pub String);
 
 #[async_trait]
 impl MessageSender for UnavailableSender {
-    async fn send(&self, _message: &Message) -> Exchange {
-        Exchange {
+    async fn send(&self, _message: &ProviderMessage) -> ProviderExchange {
+        ProviderExchange {
             request: serde_json::json!("no call was made"),
             http_status: None,
             answer: None,
-            outcome: Outcome::Unavailable {
+            outcome: CallOutcome::Unavailable {
                 reason: self.0.clone(),
             },
         }

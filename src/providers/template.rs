@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::template::{
-    layout::{Button, Header, Layout},
-    parameter::Declared,
+    layout::{Layout, LayoutButton, LayoutHeader},
+    parameter::DeclaredParameter,
 };
 
 /// A template of a catalogue, with what its provider wants to know of it.
@@ -55,19 +55,19 @@ pub struct CreatedTemplate {
 
 /// A part that the provider has otherwise than we.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
+pub struct TemplateDifference {
     /// `category`, `header`, `body`, `footer`, `buttons`, or [`OTHER_PARTS`].
     pub part: &'static str,
     pub ours: String,
     pub theirs: String,
 }
 
-/// The part of a [`Drift`] that no catalogue can say.
+/// The part of a [`TemplateDifference`] that no catalogue can say.
 pub const OTHER_PARTS: &str = "other parts";
 
 /// A file for the provider's reviewers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub struct SampleFile {
     pub filename: String,
     pub mime_type: &'static str,
     pub bytes: Vec<u8>,
@@ -91,11 +91,11 @@ pub struct PulledTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_send_ttl_seconds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<Header>,
+    pub header: Option<LayoutHeader>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub button: Vec<Button>,
+    pub button: Vec<LayoutButton>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parameter: Vec<Declared>,
+    pub parameter: Vec<DeclaredParameter>,
 }
 
 /// Why an account's templates could not be read or changed, in words for people.
@@ -119,13 +119,17 @@ pub trait TemplateFormat: Send + Sync {
     fn check(&self, definition: TemplateDefinition<'_>) -> Result<(), String>;
 
     /// What differs between ours and what the account has.
-    fn drift(&self, ours: TemplateDefinition<'_>, theirs: &RemoteTemplate) -> Vec<Drift>;
+    fn drift(
+        &self,
+        ours: TemplateDefinition<'_>,
+        theirs: &RemoteTemplate,
+    ) -> Vec<TemplateDifference>;
 
     /// What an account has as a catalogue would write it under `name`; or why it cannot.
     fn pulled(&self, remote: &RemoteTemplate, name: &str) -> Result<PulledTemplate, String>;
 
     /// A file as a sample; or the rule that it breaks.
-    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str>;
+    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str>;
 }
 
 /// The templates of one account.
@@ -151,5 +155,5 @@ pub trait TemplateDirectory: Send + Sync {
     ) -> Result<(), DirectoryError>;
 
     /// Uploads a file for reviewers; what comes back stands for it in a template.
-    async fn upload(&self, sample: &Sample) -> Result<String, DirectoryError>;
+    async fn upload(&self, sample: &SampleFile) -> Result<String, DirectoryError>;
 }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Value, json};
 
-use super::{World, graph_error, number};
+use super::{SandboxState, graph_error, number};
 
 /// Meta's documented sample id of a business account.
 pub const ACCOUNT_ID: &str = "102290129340398";
@@ -54,7 +54,7 @@ pub(super) fn healthy(callback_url: Option<&str>) -> Value {
 }
 
 /// Changes the state of the account.
-pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
+pub(super) async fn change(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpResponse {
     let mut account = world.account.lock().unwrap_or_else(PoisonError::into_inner);
     let (Some(known), Some(given)) = (account.as_object_mut(), body.as_object()) else {
         return HttpResponse::BadRequest().json(json!({ "error": "an object" }));
@@ -73,13 +73,13 @@ pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> H
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 
-pub(super) fn said(world: &World, key: &str) -> Value {
+pub(super) fn said(world: &SandboxState, key: &str) -> Value {
     let account = world.account.lock().unwrap_or_else(PoisonError::into_inner);
     account.get(key).cloned().unwrap_or(Value::Null)
 }
 
 /// A response with the sandbox's clock in its header.
-pub(super) fn answer(world: &World, body: &Value) -> HttpResponse {
+pub(super) fn answer(world: &SandboxState, body: &Value) -> HttpResponse {
     let seconds =
         super::unix_micros() / 1_000_000 + said(world, "clock_seconds").as_i64().unwrap_or(0);
     let date = chrono::DateTime::from_timestamp(seconds, 0)
@@ -92,7 +92,10 @@ pub(super) fn answer(world: &World, body: &Value) -> HttpResponse {
 }
 
 /// `GET /{version}/debug_token`
-pub(super) async fn debug_token(world: web::Data<World>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn debug_token(
+    world: web::Data<SandboxState>,
+    request: HttpRequest,
+) -> HttpResponse {
     if let Some(refused) = number::refusal(&world, &request) {
         return refused;
     }
@@ -105,7 +108,7 @@ pub(super) async fn debug_token(world: web::Data<World>, request: HttpRequest) -
 
 /// `GET /{version}/{phone-number-id}`
 pub(super) fn number_object(
-    world: &World,
+    world: &SandboxState,
     throughput: &str,
     on_business_app: bool,
 ) -> HttpResponse {
@@ -143,7 +146,7 @@ pub(super) fn number_object(
 
 /// `GET /{version}/{id}/subscribed_apps`
 pub(super) async fn subscribed_apps(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> HttpResponse {
@@ -166,7 +169,7 @@ pub(super) async fn subscribed_apps(
 
 /// `GET /{version}/{id}/subscriptions`, with the app's own token.
 pub(super) async fn subscriptions(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> HttpResponse {

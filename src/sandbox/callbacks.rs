@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::{
-    World,
-    names::{Whom, ascii},
-    people::Behaviour,
+    SandboxState,
+    names::{SandboxPersonIds, ascii},
+    people::PhoneBehaviour,
     unix_micros,
 };
 
@@ -18,13 +18,13 @@ const TRIES: u32 = 8;
 
 /// A message was accepted: its recipient reacts later.
 pub(super) fn message_goes(
-    world: Arc<World>,
+    world: Arc<SandboxState>,
     to: String,
     wamid: String,
     our_id: Option<String>,
-    behaviour: Behaviour,
+    behaviour: PhoneBehaviour,
 ) {
-    if world.config.callback_url.is_none() || behaviour == Behaviour::Vanishes {
+    if world.config.callback_url.is_none() || behaviour == PhoneBehaviour::Vanishes {
         return;
     }
     let tasks = world.tasks.clone();
@@ -37,13 +37,13 @@ pub(super) fn message_goes(
             |name: &str| json!({ "contacts": [whom.contact()], "statuses": [status(name, None)] });
         let config = &world.config;
         match behaviour {
-            Behaviour::Fails(code) => {
+            PhoneBehaviour::Fails(code) => {
                 tokio::time::sleep(config.sent_after).await;
                 world
                     .post_value(json!({ "statuses": [status("failed", Some(code))] }))
                     .await;
             }
-            Behaviour::FailsThenArrives => {
+            PhoneBehaviour::FailsThenArrives => {
                 tokio::time::sleep(config.sent_after).await;
                 world
                     .post_value(json!({ "statuses": [status("failed", Some(131_026))] }))
@@ -51,7 +51,7 @@ pub(super) fn message_goes(
                 tokio::time::sleep(config.delivered_after).await;
                 world.post_value(told("delivered")).await;
             }
-            Behaviour::Confuses => {
+            PhoneBehaviour::Confuses => {
                 tokio::time::sleep(config.sent_after).await;
                 let all: Vec<Value> = ["sent", "delivered", "read"]
                     .map(|name| status(name, None))
@@ -81,12 +81,12 @@ pub(super) fn message_goes(
             _ => {
                 tokio::time::sleep(config.sent_after).await;
                 world.post_value(told("sent")).await;
-                if behaviour == Behaviour::SwitchedOff {
+                if behaviour == PhoneBehaviour::SwitchedOff {
                     return;
                 }
                 tokio::time::sleep(config.delivered_after).await;
                 world.post_value(told("delivered")).await;
-                if behaviour == Behaviour::NeverReads {
+                if behaviour == PhoneBehaviour::NeverReads {
                     return;
                 }
                 tokio::time::sleep(config.read_after).await;
@@ -98,19 +98,19 @@ pub(super) fn message_goes(
 }
 
 /// The reaction of a person who has read a message.
-async fn answer(world: Arc<World>, to: String, wamid: String, behaviour: Behaviour) {
+async fn answer(world: Arc<SandboxState>, to: String, wamid: String, behaviour: PhoneBehaviour) {
     let thanks = json!({ "type": "text", "text": { "body": "Thank you!" } });
     let content = match behaviour {
-        Behaviour::Replies | Behaviour::HidesNumber => thanks,
-        Behaviour::Taps => {
+        PhoneBehaviour::Replies | PhoneBehaviour::HidesNumber => thanks,
+        PhoneBehaviour::Taps => {
             json!({ "type": "button", "button": { "payload": "CONFIRM", "text": "Confirm" } })
         }
-        Behaviour::Reacts => {
+        PhoneBehaviour::Reacts => {
             let reaction = json!({ "type": "reaction", "reaction": { "message_id": wamid, "emoji": "\u{1f44d}" } });
             person_writes(world, to, reaction, None).await;
             return;
         }
-        Behaviour::ChangesId => {
+        PhoneBehaviour::ChangesId => {
             let (old, new) = world.rotate(&to);
             person_writes(Arc::clone(&world), to, thanks, Some(wamid)).await;
             let seconds = (unix_micros() / 1_000_000).to_string();
@@ -122,7 +122,7 @@ async fn answer(world: Arc<World>, to: String, wamid: String, behaviour: Behavio
             world.post_value(json!({ "messages": [change] })).await;
             return;
         }
-        Behaviour::LeavesVoicemail => {
+        PhoneBehaviour::LeavesVoicemail => {
             voicemail(&world, &to).await;
             return;
         }
@@ -132,7 +132,7 @@ async fn answer(world: Arc<World>, to: String, wamid: String, behaviour: Behavio
 }
 
 /// A call that is not answered, and the recording that follows it under the same id.
-async fn voicemail(world: &World, from: &str) {
+async fn voicemail(world: &SandboxState, from: &str) {
     let whom = world.whom(from);
     let id = format!("wacid.{}", uuid::Uuid::new_v4().simple());
     let seconds = (unix_micros() / 1_000_000).to_string();
@@ -162,7 +162,7 @@ fn inbound_id() -> String {
 
 /// A person writes, perhaps in answer to a message.
 pub(super) async fn person_writes(
-    world: Arc<World>,
+    world: Arc<SandboxState>,
     from: String,
     content: Value,
     answers: Option<String>,
@@ -193,7 +193,13 @@ pub(super) async fn person_writes(
         .await;
 }
 
-fn status(whom: &Whom, wamid: &str, our_id: Option<&str>, name: &str, code: Option<i64>) -> Value {
+fn status(
+    whom: &SandboxPersonIds,
+    wamid: &str,
+    our_id: Option<&str>,
+    name: &str,
+    code: Option<i64>,
+) -> Value {
     let mut status = json!({
         "id": wamid,
         "status": name,
@@ -220,7 +226,7 @@ fn status(whom: &Whom, wamid: &str, our_id: Option<&str>, name: &str, code: Opti
     status
 }
 
-impl World {
+impl SandboxState {
     /// Posts one change, signed, until it is answered 200.
     async fn post_value(&self, value: Value) {
         self.post_change("messages", self.of_number(value)).await;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::Behaviour;
+use super::PhoneBehaviour;
 
 /// The fate of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum SandboxCallOutcome {
     Answered,
     /// Accepted, and the answer is lost.
     AnswerLost,
@@ -17,31 +17,31 @@ pub(super) enum Fate {
 
 /// One call's fate, how long it takes, and how its callbacks come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Day {
-    pub fate: Fate,
+pub(super) struct SandboxCallPlan {
+    pub fate: SandboxCallOutcome,
     pub takes: Duration,
-    pub callbacks: Behaviour,
+    pub callbacks: PhoneBehaviour,
 }
 
 /// The fate of call number `call`: 5 % lose their answer after accepting, 5 % are
 /// HTTP 5xx with Meta's code, 3 % are 130429, 2 % are 131056. Three in ten of the
 /// rest get their callbacks twice and newest first.
-pub(super) fn day(seed: u64, call: u64) -> Day {
+pub(super) fn day(seed: u64, call: u64) -> SandboxCallPlan {
     let drawn = mix(seed ^ mix(call));
     let fate = match drawn % 1000 {
-        0..50 => Fate::AnswerLost,
-        50..75 => Fate::Refused(500, 131_000),
-        75..100 => Fate::Refused(503, 131_016),
-        100..130 => Fate::Refused(429, 130_429),
-        130..150 => Fate::Refused(400, 131_056),
-        _ => Fate::Answered,
+        0..50 => SandboxCallOutcome::AnswerLost,
+        50..75 => SandboxCallOutcome::Refused(500, 131_000),
+        75..100 => SandboxCallOutcome::Refused(503, 131_016),
+        100..130 => SandboxCallOutcome::Refused(429, 130_429),
+        130..150 => SandboxCallOutcome::Refused(400, 131_056),
+        _ => SandboxCallOutcome::Answered,
     };
     let callbacks = if (drawn >> 32) % 10 < 3 {
-        Behaviour::Confuses
+        PhoneBehaviour::Confuses
     } else {
-        Behaviour::Reads
+        PhoneBehaviour::Reads
     };
-    Day {
+    SandboxCallPlan {
         fate,
         takes: Duration::from_millis(20 + (drawn >> 40) % 180),
         callbacks,
@@ -58,17 +58,24 @@ pub(super) const fn mix(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, day};
+    use super::{SandboxCallOutcome, day};
 
     #[test]
     fn as_many_calls_go_wrong_as_was_said() {
         let days: Vec<_> = (0..100_000).map(|call| day(7, call)).collect();
-        let share = |is: &dyn Fn(Fate) -> bool| {
+        let share = |is: &dyn Fn(SandboxCallOutcome) -> bool| {
             days.iter().filter(|day| is(day.fate)).count() * 1000 / days.len()
         };
-        assert!((48..=52).contains(&share(&|fate| fate == Fate::AnswerLost)));
-        assert!((48..=52).contains(&share(&|fate| matches!(fate, Fate::Refused(500.., _)))));
-        assert!((28..=32).contains(&share(&|fate| fate == Fate::Refused(429, 130_429))));
-        assert!((18..=22).contains(&share(&|fate| fate == Fate::Refused(400, 131_056))));
+        assert!((48..=52).contains(&share(&|fate| fate == SandboxCallOutcome::AnswerLost)));
+        assert!((48..=52).contains(&share(&|fate| matches!(
+            fate,
+            SandboxCallOutcome::Refused(500.., _)
+        ))));
+        assert!((28..=32).contains(&share(
+            &|fate| fate == SandboxCallOutcome::Refused(429, 130_429)
+        )));
+        assert!((18..=22).contains(&share(
+            &|fate| fate == SandboxCallOutcome::Refused(400, 131_056)
+        )));
     }
 }

@@ -3,18 +3,18 @@
 use serde_json::Value;
 
 /// Code and details.
-pub type Refusal = (i64, String);
+pub type SandboxRefusal = (i64, String);
 
 fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
-fn missing(what: &str) -> Refusal {
+fn missing(what: &str) -> SandboxRefusal {
     (131_008, format!("{what} is missing"))
 }
 
 /// A required text of 1 to `most` characters.
-fn bounded(value: &Value, pointer: &str, most: usize) -> Result<(), Refusal> {
+fn bounded(value: &Value, pointer: &str, most: usize) -> Result<(), SandboxRefusal> {
     let found = text(value, pointer).ok_or_else(|| missing(pointer))?;
     if found.is_empty() || found.chars().count() > most {
         return Err((100, format!("{pointer} has 1 to {most} characters")));
@@ -26,7 +26,7 @@ fn bounded(value: &Value, pointer: &str, most: usize) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// The code and the details that Meta would answer with.
-pub fn check(message: &Value) -> Result<(), Refusal> {
+pub fn check(message: &Value) -> Result<(), SandboxRefusal> {
     if text(message, "/messaging_product") != Some("whatsapp") {
         return Err((100, "messaging_product must be whatsapp".to_owned()));
     }
@@ -73,7 +73,7 @@ pub fn check(message: &Value) -> Result<(), Refusal> {
     }
 }
 
-fn check_file(file: &Value) -> Result<(), Refusal> {
+fn check_file(file: &Value) -> Result<(), SandboxRefusal> {
     match (text(file, "/id"), text(file, "/link")) {
         (Some(_), None) => {}
         (None, Some(link)) if link.starts_with("http") => {}
@@ -92,7 +92,7 @@ fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-fn check_interactive(interactive: &Value) -> Result<(), Refusal> {
+fn check_interactive(interactive: &Value) -> Result<(), SandboxRefusal> {
     let kind = text(interactive, "/type").ok_or_else(|| missing("interactive.type"))?;
     bounded(
         interactive,
@@ -144,7 +144,7 @@ fn check_interactive(interactive: &Value) -> Result<(), Refusal> {
     }
 }
 
-fn check_template(message: &Value) -> Result<(), Refusal> {
+fn check_template(message: &Value) -> Result<(), SandboxRefusal> {
     let name = text(message, "/template/name").unwrap_or_default();
     let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if name.is_empty() || !name.bytes().all(valid) {
@@ -182,7 +182,7 @@ fn check_template(message: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_parameter(parameter: &Value) -> Result<(), Refusal> {
+fn check_parameter(parameter: &Value) -> Result<(), SandboxRefusal> {
     let value = match text(parameter, "/type") {
         Some(kind @ ("image" | "video" | "document")) => {
             return check_file(parameter.get(kind).unwrap_or(&Value::Null));

@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use account::{ACCOUNT_ID, APP_ID};
-use number::Number;
-pub use people::{BEHAVIOURS, Behaviour};
+use number::SandboxNumber;
+pub use people::{BEHAVIOURS, PhoneBehaviour};
 
 /// Settings of the sandbox.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct SandboxConfig {
 }
 
 /// The state of the sandbox.
-struct World {
+struct SandboxState {
     config: SandboxConfig,
     http: reqwest::Client,
     tasks: TaskTracker,
@@ -68,14 +68,14 @@ struct World {
     calls: Mutex<HashMap<String, u32>>,
     /// Number of all calls.
     total: AtomicU64,
-    number: Mutex<Number>,
+    number: Mutex<SandboxNumber>,
     /// The state of its account: see `account`.
     account: Mutex<Value>,
     /// Templates created here: see `templates`.
-    templates: Mutex<Vec<templates::Kept>>,
+    templates: Mutex<Vec<templates::SandboxTemplate>>,
 }
 
-impl World {
+impl SandboxState {
     /// Duration of this call.
     fn takes(&self) -> Duration {
         if self.config.takes.is_zero() {
@@ -144,14 +144,14 @@ pub async fn run(
         .build()?;
     let tasks = TaskTracker::new();
     let workers = config.workers;
-    let number = Number {
+    let number = SandboxNumber {
         token: config.access_token.clone(),
         expired: None,
         throughput: "STANDARD".to_owned(),
         on_business_app: false,
     };
     let account = account::healthy(config.callback_url.as_deref());
-    let world = web::Data::new(World {
+    let world = web::Data::new(SandboxState {
         config,
         http,
         tasks: tasks.clone(),
@@ -230,7 +230,7 @@ pub async fn run(
 }
 
 /// `POST /sandbox/reply {"from": "+12025550101", "text": "hello"}`: a person writes.
-async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
+async fn reply(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpResponse {
     let from = body
         .get("from")
         .and_then(Value::as_str)
@@ -256,7 +256,7 @@ async fn reply(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse 
 /// `GET /{version}/{id}`: the number itself, or the address of a file. The sandbox has every file
 /// whose id begins with `media`; one that begins with `medialarge` is larger than announced.
 async fn media_place(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> HttpResponse {
@@ -285,7 +285,7 @@ async fn media_place(
 }
 
 async fn media_content(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<String>,
 ) -> HttpResponse {

@@ -5,11 +5,11 @@ use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
-use super::{World, chaos, people, people::Behaviour};
+use super::{SandboxState, chaos, people, people::PhoneBehaviour};
 
 /// The ids of a person in answers and callbacks.
 #[derive(Clone, Debug)]
-pub(super) struct Whom {
+pub(super) struct SandboxPersonIds {
     /// The number that was dialled, or that the person writes from.
     pub number: Option<String>,
     /// WhatsApp's form of the number; `None` if the person hides it.
@@ -19,7 +19,7 @@ pub(super) struct Whom {
     username: Option<String>,
 }
 
-impl Whom {
+impl SandboxPersonIds {
     /// The entry of `contacts` beside messages and statuses.
     pub(super) fn contact(&self) -> Value {
         let mut profile = json!({ "name": self.name });
@@ -78,9 +78,9 @@ pub(super) fn wa_id(digits: &str) -> String {
     }
 }
 
-impl World {
+impl SandboxState {
     /// The present ids of the owner of this number or user id.
-    pub(super) fn whom(&self, to: &str) -> Whom {
+    pub(super) fn whom(&self, to: &str) -> SandboxPersonIds {
         let mut ids = self.user_ids.lock().unwrap_or_else(PoisonError::into_inner);
         if to.contains('.') {
             let number = ids
@@ -88,7 +88,7 @@ impl World {
                 .find(|(number, generation)| user_id(number, **generation) == to)
                 .map(|(number, _)| number.clone());
             return number.map_or_else(
-                || Whom {
+                || SandboxPersonIds {
                     number: None,
                     wa_id: None,
                     user_id: to.to_owned(),
@@ -100,7 +100,7 @@ impl World {
         }
         let known = wa_id(to);
         let generation = *ids.entry(known.clone()).or_default();
-        Whom {
+        SandboxPersonIds {
             number: Some(to.to_owned()),
             ..named(&known, user_id(&known, generation))
         }
@@ -117,10 +117,10 @@ impl World {
     }
 }
 
-fn named(number: &str, user_id: String) -> Whom {
+fn named(number: &str, user_id: String) -> SandboxPersonIds {
     let last = number.get(number.len().saturating_sub(2)..).unwrap_or("");
-    let hides = people::behaviour(number) == Behaviour::HidesNumber;
-    Whom {
+    let hides = people::behaviour(number) == PhoneBehaviour::HidesNumber;
+    SandboxPersonIds {
         number: Some(number.to_owned()),
         wa_id: (!hides).then(|| number.to_owned()),
         user_id,

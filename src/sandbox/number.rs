@@ -5,11 +5,11 @@ use std::sync::PoisonError;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Value, json};
 
-use super::{World, graph_error};
+use super::{SandboxState, graph_error};
 
 /// Settings that can be changed while the sandbox runs.
 #[derive(Clone, Debug)]
-pub(super) struct Number {
+pub(super) struct SandboxNumber {
     /// The accepted token.
     pub token: String,
     /// The previous token, which has expired.
@@ -21,7 +21,7 @@ pub(super) struct Number {
 }
 
 /// Meta's error for a request without the right token; `None` if it has it.
-pub(super) fn refusal(world: &World, request: &HttpRequest) -> Option<HttpResponse> {
+pub(super) fn refusal(world: &SandboxState, request: &HttpRequest) -> Option<HttpResponse> {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -52,7 +52,7 @@ pub(super) fn refusal(world: &World, request: &HttpRequest) -> Option<HttpRespon
 
 /// `POST /sandbox/number {"token": "…", "throughput": "HIGH", "on_business_app": true}`: sets
 /// another token (the previous one expires) or another throughput.
-pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> HttpResponse {
+pub(super) async fn change(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpResponse {
     let mut number = world.number.lock().unwrap_or_else(PoisonError::into_inner);
     let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
     if let Some(token) = text("token") {
@@ -68,7 +68,7 @@ pub(super) async fn change(world: web::Data<World>, body: web::Json<Value>) -> H
 }
 
 /// `GET /{version}/{phone-number-id}`: the data of the number.
-pub(super) fn object(world: &World) -> HttpResponse {
+pub(super) fn object(world: &SandboxState) -> HttpResponse {
     let number = world
         .number
         .lock()

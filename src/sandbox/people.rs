@@ -2,7 +2,7 @@
 
 /// The behaviour of a person's phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum PhoneBehaviour {
     /// Sent, delivered, read.
     Reads,
     /// A `failed` callback with this code.
@@ -40,103 +40,103 @@ pub enum Behaviour {
 }
 
 /// The last two digits of a 555-01xx number, and their behaviour.
-pub const BEHAVIOURS: &[(u8, Behaviour, &str)] = &[
+pub const BEHAVIOURS: &[(u8, PhoneBehaviour, &str)] = &[
     (
         10,
-        Behaviour::Fails(131_026),
+        PhoneBehaviour::Fails(131_026),
         "fails with 131026: not on WhatsApp",
     ),
     (
         11,
-        Behaviour::Fails(131_047),
+        PhoneBehaviour::Fails(131_047),
         "fails with 131047: window closed",
     ),
     (
         12,
-        Behaviour::Fails(131_049),
+        PhoneBehaviour::Fails(131_049),
         "fails with 131049: too many marketing messages",
     ),
     (
         13,
-        Behaviour::Fails(131_000),
+        PhoneBehaviour::Fails(131_000),
         "fails with 131000: Meta does not know why",
     ),
     (
         14,
-        Behaviour::Refuses(401, 190),
+        PhoneBehaviour::Refuses(401, 190),
         "refused with 190: token expired",
     ),
     (
         15,
-        Behaviour::RefusesFirst(429, 130_429),
+        PhoneBehaviour::RefusesFirst(429, 130_429),
         "refused with 130429 the first time: too fast",
     ),
-    (16, Behaviour::BreaksDown, "HTTP 500 without a body"),
+    (16, PhoneBehaviour::BreaksDown, "HTTP 500 without a body"),
     (
         17,
-        Behaviour::Refuses(404, 132_001),
+        PhoneBehaviour::Refuses(404, 132_001),
         "refused with 132001: no such template",
     ),
     (
         18,
-        Behaviour::RefusesFirst(500, 131_016),
+        PhoneBehaviour::RefusesFirst(500, 131_016),
         "refused with 131016 the first time: unavailable",
     ),
-    (20, Behaviour::NeverReads, "delivered, never read"),
-    (21, Behaviour::SwitchedOff, "sent, never delivered"),
-    (30, Behaviour::Replies, "reads and writes back"),
-    (31, Behaviour::Taps, "reads and taps a button"),
+    (20, PhoneBehaviour::NeverReads, "delivered, never read"),
+    (21, PhoneBehaviour::SwitchedOff, "sent, never delivered"),
+    (30, PhoneBehaviour::Replies, "reads and writes back"),
+    (31, PhoneBehaviour::Taps, "reads and taps a button"),
     (
         40,
-        Behaviour::LosesAnswer,
+        PhoneBehaviour::LosesAnswer,
         "the HTTP answer is lost after accepting",
     ),
     (
         41,
-        Behaviour::Vanishes,
+        PhoneBehaviour::Vanishes,
         "the HTTP answer is lost and no callback ever comes",
     ),
     (
         50,
-        Behaviour::Confuses,
+        PhoneBehaviour::Confuses,
         "every callback twice, newest first",
     ),
     (
         51,
-        Behaviour::FailsThenArrives,
+        PhoneBehaviour::FailsThenArrives,
         "fails, and is delivered after all",
     ),
     (
         60,
-        Behaviour::HidesNumber,
+        PhoneBehaviour::HidesNumber,
         "has a username, hides the number, and writes back",
     ),
     (
         61,
-        Behaviour::ChangesId,
+        PhoneBehaviour::ChangesId,
         "writes back under a new user id, which is reported later",
     ),
-    (62, Behaviour::Reacts, "reads and reacts with a thumb"),
+    (62, PhoneBehaviour::Reacts, "reads and reacts with a thumb"),
     (
         63,
-        Behaviour::LeavesVoicemail,
+        PhoneBehaviour::LeavesVoicemail,
         "reads, calls, and leaves a voicemail",
     ),
 ];
 
 /// The behaviour of a number. Numbers outside 555-01xx read.
-pub fn behaviour(to: &str) -> Behaviour {
+pub fn behaviour(to: &str) -> PhoneBehaviour {
     let Some((_, last)) = to.rsplit_once("55501") else {
-        return Behaviour::Reads;
+        return PhoneBehaviour::Reads;
     };
     let Ok(number) = last.parse::<u8>() else {
-        return Behaviour::Reads;
+        return PhoneBehaviour::Reads;
     };
     if last.len() != 2 {
-        return Behaviour::Reads;
+        return PhoneBehaviour::Reads;
     }
     BEHAVIOURS
         .iter()
         .find(|(digits, _, _)| *digits == number)
-        .map_or(Behaviour::Reads, |(_, behaviour, _)| *behaviour)
+        .map_or(PhoneBehaviour::Reads, |(_, behaviour, _)| *behaviour)
 }

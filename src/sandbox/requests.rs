@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 use super::{
-    World, callbacks,
-    chaos::{self, Fate},
+    SandboxState, callbacks,
+    chaos::{self, SandboxCallOutcome},
     check, graph_error, names, number, people,
-    people::Behaviour,
+    people::PhoneBehaviour,
 };
 
 /// Accepts or refuses a message.
 pub(super) async fn messages(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
     body: web::Bytes,
@@ -66,10 +66,10 @@ pub(super) async fn messages(
     let behaviour = people::behaviour(&number);
     let call = world.count_call(&digits);
     match behaviour {
-        Behaviour::Refuses(status, code) => {
+        PhoneBehaviour::Refuses(status, code) => {
             return graph_error(status, code, "Refused", "This number refuses.");
         }
-        Behaviour::RefusesFirst(status, code) if call == 1 => {
+        PhoneBehaviour::RefusesFirst(status, code) if call == 1 => {
             return graph_error(
                 status,
                 code,
@@ -77,7 +77,7 @@ pub(super) async fn messages(
                 "This number refuses the first time.",
             );
         }
-        Behaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
+        PhoneBehaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
         _ => {}
     }
     let took = world.takes();
@@ -90,7 +90,7 @@ pub(super) async fn messages(
         .map(|seed| chaos::day(seed, world.total.fetch_add(1, Ordering::Relaxed)));
     if let Some(day) = day {
         tokio::time::sleep(day.takes).await;
-        if let Fate::Refused(status, code) = day.fate {
+        if let SandboxCallOutcome::Refused(status, code) = day.fate {
             return graph_error(status, code, "Refused", "It is a bad day.");
         }
     }
@@ -103,7 +103,7 @@ pub(super) async fn messages(
     world.record(our_id.as_deref().unwrap_or_default(), &wamid, took);
     let is_template = message.get("type").and_then(Value::as_str) == Some("template");
     let behaviour = if !is_template && !world.window_is_open(&digits) {
-        Behaviour::Fails(131_047)
+        PhoneBehaviour::Fails(131_047)
     } else {
         behaviour
     };
@@ -114,8 +114,13 @@ pub(super) async fn messages(
         our_id,
         behaviour,
     );
-    let lost = day.is_some_and(|day| day.fate == Fate::AnswerLost);
-    if lost || matches!(behaviour, Behaviour::LosesAnswer | Behaviour::Vanishes) {
+    let lost = day.is_some_and(|day| day.fate == SandboxCallOutcome::AnswerLost);
+    if lost
+        || matches!(
+            behaviour,
+            PhoneBehaviour::LosesAnswer | PhoneBehaviour::Vanishes
+        )
+    {
         let broken = futures_util::stream::once(async {
             Err::<bytes::Bytes, _>(std::io::Error::other("the sandbox loses this answer"))
         });

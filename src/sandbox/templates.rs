@@ -12,11 +12,11 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::{ACCOUNT_ID, World, account::said, graph_error, number};
+use super::{ACCOUNT_ID, SandboxState, account::said, graph_error, number};
 
 /// A template created here.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct SandboxTemplate {
     id: String,
     name: String,
     language: String,
@@ -27,7 +27,7 @@ pub(super) struct Kept {
     components: Value,
 }
 
-impl Kept {
+impl SandboxTemplate {
     fn shown(&self) -> Value {
         json!({
             "id": self.id, "name": self.name, "language": self.language, "status": self.status,
@@ -87,7 +87,10 @@ const HANDLE: &str = "4::sandbox:";
 const SESSION: &str = "upload:sandbox-";
 
 /// `POST /{version}/{app}/uploads?file_length=…`: announces a file.
-pub(super) async fn begin_upload(world: web::Data<World>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn begin_upload(
+    world: web::Data<SandboxState>,
+    request: HttpRequest,
+) -> HttpResponse {
     if let Some(refused) = number::refusal(&world, &request) {
         return refused;
     }
@@ -114,7 +117,7 @@ fn take_upload(request: &HttpRequest, session: &str, bytes: &[u8]) -> HttpRespon
 
 /// `POST /{version}/{account}/message_templates`
 pub(super) async fn make(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
     body: web::Json<Value>,
@@ -142,7 +145,7 @@ pub(super) async fn make(
     let seeded = said(&world, "templates")
         .get(&name)
         .is_some_and(Value::is_string);
-    let kept = Kept {
+    let kept = SandboxTemplate {
         id: (900_000_000_000 + super::unix_micros() % 1_000_000_000).to_string(),
         name: name.clone(),
         language: language.clone(),
@@ -176,7 +179,7 @@ pub(super) async fn make(
 
 /// `POST /{version}/{template}`: other components; or `/{upload}`: a file.
 pub(super) async fn change(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
     bytes: web::Bytes,
@@ -217,7 +220,7 @@ pub(super) async fn change(
 }
 
 /// The review ends a moment later, and is reported; at once, where nothing takes time.
-async fn review(world: Arc<World>, id: String) {
+async fn review(world: Arc<SandboxState>, id: String) {
     let pause = world.config.sent_after;
     if pause.is_zero() {
         end_review(&world, &id).await;
@@ -230,7 +233,7 @@ async fn review(world: Arc<World>, id: String) {
     });
 }
 
-async fn end_review(world: &World, id: &str) {
+async fn end_review(world: &SandboxState, id: &str) {
     let name = {
         let all = world
             .templates
@@ -247,7 +250,7 @@ async fn end_review(world: &World, id: &str) {
     decide(world, id, &decision).await;
 }
 
-async fn decide(world: &World, id: &str, decision: &str) {
+async fn decide(world: &SandboxState, id: &str, decision: &str) {
     let (verdict, reason) = match decision.split_once(':') {
         Some((verdict, reason)) => (verdict, Some(reason.to_owned())),
         None => (decision, None),
@@ -286,7 +289,7 @@ async fn decide(world: &World, id: &str, decision: &str) {
 
 /// `POST /sandbox/templates/{name} {"decision": "PAUSED"}`: decides about a created template.
 pub(super) async fn by_hand(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     path: web::Path<String>,
     body: web::Json<Value>,
 ) -> HttpResponse {
@@ -308,7 +311,7 @@ pub(super) async fn by_hand(
 
 /// `GET /{version}/{account}/message_templates`
 pub(super) async fn list(
-    world: web::Data<World>,
+    world: web::Data<SandboxState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> HttpResponse {
@@ -344,8 +347,8 @@ pub(super) async fn list(
             all.is_some_and(|all| all.iter().any(|it| it == name))
         };
         // A query by name also finds what was created after the list was read.
-        let shown = |it: &&Kept| named.is_some() || !is_hidden(&it.name);
-        data.extend(all.iter().filter(shown).map(Kept::shown));
+        let shown = |it: &&SandboxTemplate| named.is_some() || !is_hidden(&it.name);
+        data.extend(all.iter().filter(shown).map(SandboxTemplate::shown));
     }
     if let Some(named) = &named {
         data.retain(|it| it.get("name").and_then(Value::as_str) == Some(named));

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Id, Type, column, execute, list, nullable, query, query_one, rows},
+    dialect::{HexUuid, ListFieldType, column, execute, list, nullable, query, query_one, rows},
     new_id,
 };
 use crate::{
     domain::{
-        access::{Bounds, Product, Role, Scopes},
+        access::{AccessBounds, ApiKeyRole, ApiKeyScopes, ProductAccess},
         time::Timestamp,
     },
     store::DatabaseTransaction,
@@ -23,11 +23,11 @@ use crate::{
 
 /// A key to be stored.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
-    pub role: Role,
-    pub scopes: Scopes,
+pub struct NewApiKey<'a> {
+    pub role: ApiKeyRole,
+    pub scopes: ApiKeyScopes,
     /// The product that it is for, and its bounds.
-    pub product: &'a Product,
+    pub product: &'a ProductAccess,
     /// The beginning of its text, by which people know it.
     pub prefix: &'a str,
     pub digest: Vec<u8>,
@@ -36,7 +36,7 @@ pub struct New<'a> {
 
 pub async fn insert_key(
     tx: &DatabaseTransaction,
-    new: New<'_>,
+    new: NewApiKey<'_>,
     now: Timestamp,
 ) -> Result<api_key::Model, StoreError> {
     let product = new.product;
@@ -64,11 +64,11 @@ pub async fn insert_key(
 }
 
 /// The bounds of a key's row. Senders that cannot be read are none that there is.
-pub fn bounds(row: &api_key::Model) -> Bounds {
+pub fn bounds(row: &api_key::Model) -> AccessBounds {
     let senders = row.senders.as_deref().map(|senders| {
         serde_json::from_str::<Vec<Uuid>>(senders).unwrap_or_else(|_unreadable| vec![Uuid::nil()])
     });
-    Bounds::of(Product {
+    AccessBounds::of(ProductAccess {
         name: row.name.clone(),
         source: row.source.clone(),
         senders: senders.unwrap_or_default(),
@@ -77,8 +77,8 @@ pub fn bounds(row: &api_key::Model) -> Bounds {
 }
 
 /// The scopes in a key's row.
-pub fn scopes(row: &api_key::Model) -> Scopes {
-    Scopes::stored(row.scopes.as_deref(), Role::of(&row.role))
+pub fn scopes(row: &api_key::Model) -> ApiKeyScopes {
+    ApiKeyScopes::stored(row.scopes.as_deref(), ApiKeyRole::of(&row.role))
 }
 
 /// The key with this digest, unless it was revoked or has expired.
@@ -151,21 +151,21 @@ pub async fn note_uses(
     uses: &[(Uuid, Timestamp)],
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct Row {
-        id: Id,
+    struct KeyUseRow {
+        id: HexUuid,
         at: i64,
     }
-    let mut described: Vec<Row> = uses
+    let mut described: Vec<KeyUseRow> = uses
         .iter()
-        .map(|(id, at)| Row {
-            id: Id(*id),
+        .map(|(id, at)| KeyUseRow {
+            id: HexUuid(*id),
             at: at.micros(),
         })
         .collect();
     described.sort_by_key(|row| row.id.0);
     let given = rows(
         tx.get_database_backend(),
-        &[("id", Type::Uuid), ("at", Type::Int)],
+        &[("id", ListFieldType::Uuid), ("at", ListFieldType::Int)],
     );
     execute(
         tx,

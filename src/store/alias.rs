@@ -5,23 +5,23 @@ use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use crate::domain::identity::{Alias, AliasKind};
+pub use crate::domain::identity::{AliasKind, ContactAlias};
 
 use super::{
     DatabaseTransaction, Store, StoreError,
-    bounds::{Piece, has_contact, of_aliases, of_contacts},
-    dialect::{Id, Type, column, execute, ids, list, listed, query_one, rows},
+    bounds::{SqlCondition, has_contact, of_aliases, of_contacts},
+    dialect::{HexUuid, ListFieldType, column, execute, ids, list, listed, query_one, rows},
     new_id,
 };
-use crate::domain::{access::Bounds, time::Timestamp};
+use crate::domain::{access::AccessBounds, time::Timestamp};
 
 /// The aliases of one contact that the caller knows, by kind.
 pub async fn of_contact(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<Vec<contact_alias::Model>, StoreError> {
-    let Piece { sql, values } = of_aliases(bounds, 1);
+    let SqlCondition { sql, values } = of_aliases(bounds, 1);
     let statement = Statement::from_sql_and_values(
         connection.get_database_backend(),
         format!(
@@ -39,7 +39,7 @@ pub async fn of_contact(
 /// The current owner of an alias.
 pub async fn owner(
     connection: &impl ConnectionTrait,
-    alias: &Alias,
+    alias: &ContactAlias,
 ) -> Result<Option<Uuid>, StoreError> {
     let key = (alias.kind.name().to_owned(), alias.value.clone());
     let found = contact_alias::Entity::find_by_id(key)
@@ -53,8 +53,8 @@ pub async fn owner(
 /// The current owner of an alias, if the caller knows the contact by it.
 pub async fn owner_known(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
-    alias: &Alias,
+    bounds: &AccessBounds,
+    alias: &ContactAlias,
 ) -> Result<Option<Uuid>, StoreError> {
     let Some(owner) = owner(connection, alias).await? else {
         return Ok(None);
@@ -74,7 +74,7 @@ pub async fn owner_known(
 pub async fn give(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    alias: &Alias,
+    alias: &ContactAlias,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
@@ -100,7 +100,7 @@ pub async fn give(
 pub async fn supersede(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    alias: &Alias,
+    alias: &ContactAlias,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
@@ -119,7 +119,7 @@ pub async fn supersede(
 }
 
 /// Removes an alias from its owner.
-pub async fn remove(tx: &DatabaseTransaction, alias: &Alias) -> Result<(), StoreError> {
+pub async fn remove(tx: &DatabaseTransaction, alias: &ContactAlias) -> Result<(), StoreError> {
     execute(
         tx,
         "DELETE FROM contact_alias WHERE kind = $1 AND value = $2",
@@ -161,8 +161,8 @@ impl ConflictState {
 
 /// Two contacts that may be one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    pub alias: Alias,
+pub struct AliasConflict {
+    pub alias: ContactAlias,
     pub contact: Uuid,
     pub other: Uuid,
     pub state: ConflictState,
@@ -172,12 +172,12 @@ pub struct Conflict {
 }
 
 #[derive(Debug, Serialize)]
-struct Row<'a> {
-    id: Id,
+struct AliasConflictRow<'a> {
+    id: HexUuid,
     kind: &'static str,
     value: &'a str,
-    contact: Id,
-    other: Id,
+    contact: HexUuid,
+    other: HexUuid,
     state: &'static str,
     since: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +188,7 @@ struct Row<'a> {
 pub async fn write_conflicts(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],
-    all: &[Conflict],
+    all: &[AliasConflict],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
@@ -202,14 +202,14 @@ pub async fn write_conflicts(
     if all.is_empty() {
         return Ok(());
     }
-    let described: Vec<Row<'_>> = all
+    let described: Vec<AliasConflictRow<'_>> = all
         .iter()
-        .map(|conflict| Row {
-            id: Id(new_id(now)),
+        .map(|conflict| AliasConflictRow {
+            id: HexUuid(new_id(now)),
             kind: conflict.alias.kind.name(),
             value: &conflict.alias.value,
-            contact: Id(conflict.contact),
-            other: Id(conflict.other),
+            contact: HexUuid(conflict.contact),
+            other: HexUuid(conflict.other),
             state: conflict.state.name(),
             since: conflict.since.micros(),
             due_at: conflict.due_at.map(Timestamp::micros),
@@ -218,14 +218,14 @@ pub async fn write_conflicts(
     let given = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("kind", Type::Text),
-            ("value", Type::Text),
-            ("contact", Type::Uuid),
-            ("other", Type::Uuid),
-            ("state", Type::Text),
-            ("since", Type::Int),
-            ("due_at", Type::Int),
+            ("id", ListFieldType::Uuid),
+            ("kind", ListFieldType::Text),
+            ("value", ListFieldType::Text),
+            ("contact", ListFieldType::Uuid),
+            ("other", ListFieldType::Uuid),
+            ("state", ListFieldType::Text),
+            ("since", ListFieldType::Int),
+            ("due_at", ListFieldType::Int),
         ],
     );
     execute(
@@ -244,15 +244,15 @@ pub async fn write_conflicts(
 /// The newest conflicts between contacts of the caller's.
 pub async fn conflicts(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     limit: u64,
 ) -> Result<Vec<contact_conflict::Model>, StoreError> {
-    let Piece { sql, values } = of_contacts(bounds, 1);
+    let SqlCondition { sql, values } = of_contacts(bounds, 1);
     let own =
         |column: &str| format!("EXISTS (SELECT 1 FROM contact c WHERE c.id = f.{column}{sql})");
     let condition = match bounds {
-        Bounds::All => String::new(),
-        Bounds::Product(_) => format!("WHERE {} AND {}", own("contact_id"), own("other_id")),
+        AccessBounds::All => String::new(),
+        AccessBounds::Product(_) => format!("WHERE {} AND {}", own("contact_id"), own("other_id")),
     };
     let statement = Statement::from_sql_and_values(
         store.backend(),
@@ -279,10 +279,10 @@ pub async fn count_conflicts(store: &Store, most: u64) -> Result<i64, StoreError
 /// The open conflicts of one contact, as far as the caller knows the other contact.
 pub async fn conflicts_of(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<Vec<contact_conflict::Model>, StoreError> {
-    let Piece { sql, values } = of_contacts(bounds, 1);
+    let SqlCondition { sql, values } = of_contacts(bounds, 1);
     let statement = Statement::from_sql_and_values(
         store.backend(),
         format!(
@@ -318,7 +318,7 @@ pub async fn due_questions(
     store: &Store,
     now: Timestamp,
     limit: u64,
-) -> Result<Vec<Alias>, StoreError> {
+) -> Result<Vec<ContactAlias>, StoreError> {
     let statement = Statement::from_sql_and_values(
         store.backend(),
         "SELECT * FROM contact_conflict WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $2",
@@ -334,7 +334,7 @@ pub async fn due_questions(
     Ok(found
         .into_iter()
         .filter_map(|row| {
-            Some(Alias {
+            Some(ContactAlias {
                 kind: AliasKind::parse(&row.kind)?,
                 value: row.value,
             })

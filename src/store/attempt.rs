@@ -10,11 +10,14 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Id, Type, by_key, column, execute, list, matching, nullable, query, read_row, rows},
+    dialect::{
+        HexUuid, ListFieldType, by_key, column, execute, list, matching, nullable, query, read_row,
+        rows,
+    },
 };
 use crate::{
     domain::{
-        facts::{Fact, Facts, Known},
+        facts::{DeliveryFact, DeliveryFacts, FactTime},
         notification::{AttemptState, NotificationState},
         outcome::AttemptOutcome,
         time::Timestamp,
@@ -50,14 +53,14 @@ struct AttemptRow {
 }
 
 impl AttemptRow {
-    const fn at(&self, fact: Fact) -> Option<Timestamp> {
+    const fn at(&self, fact: DeliveryFact) -> Option<Timestamp> {
         match fact {
-            Fact::Accepted => self.accepted_at,
-            Fact::Sent => self.sent_at,
-            Fact::Delivered => self.delivered_at,
-            Fact::Read => self.read_at,
-            Fact::Played => self.played_at,
-            Fact::Failed => self.failed_at,
+            DeliveryFact::Accepted => self.accepted_at,
+            DeliveryFact::Sent => self.sent_at,
+            DeliveryFact::Delivered => self.delivered_at,
+            DeliveryFact::Read => self.read_at,
+            DeliveryFact::Played => self.played_at,
+            DeliveryFact::Failed => self.failed_at,
         }
     }
 }
@@ -78,11 +81,11 @@ pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError
         .as_deref()
         .map(|word| AttemptOutcome::parse(word).ok_or_else(|| corrupt("outcome")))
         .transpose()?;
-    let mut facts = Facts::default();
-    for fact in Fact::ALL {
-        let known = stored.at(fact).map(|at| Known {
+    let mut facts = DeliveryFacts::default();
+    for fact in DeliveryFact::ALL {
+        let known = stored.at(fact).map(|at| FactTime {
             at,
-            implied: Facts::is_implied_in(stored.implied, fact),
+            implied: DeliveryFacts::is_implied_in(stored.implied, fact),
         });
         facts.restore(fact, known);
     }
@@ -111,16 +114,16 @@ pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError
 
 /// A question: which attempt is this?
 #[derive(Clone, Debug, Serialize)]
-pub struct Lookup {
+pub struct AttemptLookup {
     /// Position in the caller's list.
     pub position: usize,
-    pub our_id: Option<Id>,
+    pub our_id: Option<HexUuid>,
     pub message: String,
 }
 
 /// Where an attempt was found.
 #[derive(Clone, Copy, Debug)]
-pub struct Found {
+pub struct AttemptMatch {
     pub position: usize,
     pub attempt_id: Uuid,
     pub notification_id: Uuid,
@@ -128,15 +131,24 @@ pub struct Found {
 }
 
 /// Finds attempts by our id, else by the provider's message id.
-pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Found>, StoreError> {
+pub async fn find(
+    tx: &DatabaseTransaction,
+    wanted: &[AttemptLookup],
+) -> Result<Vec<AttemptMatch>, StoreError> {
     let backend = tx.get_database_backend();
     let mut found = Vec::with_capacity(wanted.len());
-    let by_our_id: Vec<&Lookup> = wanted
+    let by_our_id: Vec<&AttemptLookup> = wanted
         .iter()
         .filter(|lookup| lookup.our_id.is_some())
         .collect();
     if !by_our_id.is_empty() {
-        let given = rows(backend, &[("position", Type::Int), ("our_id", Type::Uuid)]);
+        let given = rows(
+            backend,
+            &[
+                ("position", ListFieldType::Int),
+                ("our_id", ListFieldType::Uuid),
+            ],
+        );
         let ours = matching(backend, &given, "attempt", "a", "a.id = r.our_id");
         let answer = query(
             tx,
@@ -148,12 +160,18 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
     }
     let known: std::collections::HashSet<usize> =
         found.iter().map(|found| found.position).collect();
-    let by_message: Vec<&Lookup> = wanted
+    let by_message: Vec<&AttemptLookup> = wanted
         .iter()
         .filter(|lookup| !known.contains(&lookup.position))
         .collect();
     if !by_message.is_empty() {
-        let given = rows(backend, &[("position", Type::Int), ("message", Type::Text)]);
+        let given = rows(
+            backend,
+            &[
+                ("position", ListFieldType::Int),
+                ("message", ListFieldType::Text),
+            ],
+        );
         let known = matching(
             backend,
             &given,
@@ -172,10 +190,10 @@ pub async fn find(tx: &DatabaseTransaction, wanted: &[Lookup]) -> Result<Vec<Fou
     Ok(found)
 }
 
-fn read_found(answer: &[QueryResult], found: &mut Vec<Found>) -> Result<(), StoreError> {
+fn read_found(answer: &[QueryResult], found: &mut Vec<AttemptMatch>) -> Result<(), StoreError> {
     for row in answer {
         let position: i64 = column(row, "position")?;
-        found.push(Found {
+        found.push(AttemptMatch {
             position: usize::try_from(position).unwrap_or(usize::MAX),
             attempt_id: column(row, "id")?,
             notification_id: column(row, "notification_id")?,
@@ -188,8 +206,8 @@ fn read_found(answer: &[QueryResult], found: &mut Vec<Found>) -> Result<(), Stor
 /// An attempt about to be made.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewAttempt {
-    pub id: Id,
-    pub notification_id: Id,
+    pub id: HexUuid,
+    pub notification_id: HexUuid,
     pub number: i64,
     pub generation: i64,
 }
@@ -205,10 +223,10 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", Type::Uuid),
-            ("notification_id", Type::Uuid),
-            ("number", Type::Int),
-            ("generation", Type::Int),
+            ("id", ListFieldType::Uuid),
+            ("notification_id", ListFieldType::Uuid),
+            ("number", ListFieldType::Int),
+            ("generation", ListFieldType::Int),
         ],
     );
     execute(
@@ -225,7 +243,7 @@ pub async fn insert(
 
 #[derive(Serialize)]
 struct FactsRow {
-    id: Id,
+    id: HexUuid,
     implied: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
@@ -253,21 +271,21 @@ struct AnsweredRow<'a> {
     outcome: Option<AttemptOutcome>,
     message: Option<&'a str>,
     #[serde(flatten)]
-    record: Option<&'a Record>,
+    record: Option<&'a ProviderCallRecord>,
     answered: Option<i64>,
 }
 
-const FACTS: [(&str, Type); 10] = [
-    ("id", Type::Uuid),
-    ("implied", Type::Int),
-    ("failure", Type::Text),
-    ("pricing", Type::Text),
-    ("accepted", Type::Int),
-    ("sent", Type::Int),
-    ("delivered", Type::Int),
-    ("read_time", Type::Int),
-    ("played", Type::Int),
-    ("failed", Type::Int),
+const FACTS: [(&str, ListFieldType); 10] = [
+    ("id", ListFieldType::Uuid),
+    ("implied", ListFieldType::Int),
+    ("failure", ListFieldType::Text),
+    ("pricing", ListFieldType::Text),
+    ("accepted", ListFieldType::Int),
+    ("sent", ListFieldType::Int),
+    ("delivered", ListFieldType::Int),
+    ("read_time", ListFieldType::Int),
+    ("played", ListFieldType::Int),
+    ("failed", ListFieldType::Int),
 ];
 
 const SET_FACTS: &str = "implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
@@ -277,7 +295,7 @@ const SET_FACTS: &str = "implied = r.implied, failure = r.failure, pricing = r.p
 pub(super) async fn save(
     tx: &DatabaseTransaction,
     changed: &[(&NotificationState, &NotificationState)],
-    records: &[Record],
+    records: &[ProviderCallRecord],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut told: Vec<FactsRow> = Vec::new();
@@ -325,12 +343,12 @@ pub(super) async fn save(
             &[
                 &FACTS[..],
                 &[
-                    ("outcome", Type::Text),
-                    ("message", Type::Text),
-                    ("http_status", Type::Int),
-                    ("request", Type::Text),
-                    ("answer", Type::Text),
-                    ("answered", Type::Int),
+                    ("outcome", ListFieldType::Text),
+                    ("message", ListFieldType::Text),
+                    ("http_status", ListFieldType::Int),
+                    ("request", ListFieldType::Text),
+                    ("answer", ListFieldType::Text),
+                    ("answered", ListFieldType::Int),
                 ],
             ]
             .concat(),
@@ -348,7 +366,7 @@ pub(super) async fn save(
         .await?;
     }
     // Records that came too late to change anything are stored all the same.
-    let rest: Vec<&Record> = records
+    let rest: Vec<&ProviderCallRecord> = records
         .iter()
         .filter(|record| answered.iter().all(|row| row.facts.id.0 != record.id.0))
         .collect();
@@ -358,7 +376,7 @@ pub(super) async fn save(
 fn facts_of(attempt: &AttemptState) -> FactsRow {
     let at = |fact| attempt.facts.get(fact).map(|known| known.at.micros());
     FactsRow {
-        id: Id(attempt.id),
+        id: HexUuid(attempt.id),
         implied: attempt.facts.implied_mask(),
         failure: attempt
             .failure
@@ -368,20 +386,20 @@ fn facts_of(attempt: &AttemptState) -> FactsRow {
             .pricing
             .as_ref()
             .and_then(|pricing| serde_json::to_string(pricing).ok()),
-        accepted: at(Fact::Accepted),
-        sent: at(Fact::Sent),
-        delivered: at(Fact::Delivered),
-        read_time: at(Fact::Read),
-        played: at(Fact::Played),
-        failed: at(Fact::Failed),
+        accepted: at(DeliveryFact::Accepted),
+        sent: at(DeliveryFact::Sent),
+        delivered: at(DeliveryFact::Delivered),
+        read_time: at(DeliveryFact::Read),
+        played: at(DeliveryFact::Played),
+        failed: at(DeliveryFact::Failed),
     }
 }
 
 /// The record of a call, for the audit.
 #[derive(Clone, Debug, Serialize)]
-pub struct Record {
+pub struct ProviderCallRecord {
     #[serde(skip)]
-    pub id: Id,
+    pub id: HexUuid,
     pub http_status: Option<u16>,
     pub request: String,
     pub answer: Option<String>,
@@ -390,21 +408,21 @@ pub struct Record {
 /// Stores request and response.
 async fn record(
     tx: &DatabaseTransaction,
-    records: &[&Record],
+    records: &[&ProviderCallRecord],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct Row<'a> {
-        id: Id,
+    struct ProviderCallRow<'a> {
+        id: HexUuid,
         #[serde(flatten)]
-        record: &'a Record,
+        record: &'a ProviderCallRecord,
     }
     if records.is_empty() {
         return Ok(());
     }
-    let described: Vec<Row<'_>> = records
+    let described: Vec<ProviderCallRow<'_>> = records
         .iter()
-        .map(|record| Row {
+        .map(|record| ProviderCallRow {
             id: record.id,
             record,
         })
@@ -413,10 +431,10 @@ async fn record(
     let given = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("http_status", Type::Int),
-            ("request", Type::Text),
-            ("answer", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("http_status", ListFieldType::Int),
+            ("request", ListFieldType::Text),
+            ("answer", ListFieldType::Text),
         ],
     );
     execute(

@@ -12,7 +12,7 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// An audit entry. `detail` never holds a secret.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
+pub struct NewAuditEntry<'a> {
     /// Such as `key:herald_Ab3dEf9h` or `cli:root`.
     pub actor: &'a str,
     /// Such as `sender.held`.
@@ -25,7 +25,7 @@ pub struct New<'a> {
 
 pub async fn note(
     tx: &DatabaseTransaction,
-    new: New<'_>,
+    new: NewAuditEntry<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     audit::ActiveModel {

@@ -7,21 +7,21 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{StoreError, dialect::query_one};
-use crate::domain::access::Bounds;
+use crate::domain::access::AccessBounds;
 
 /// Columns of a table, each with its allowed values; empty: every row.
 #[derive(Clone, Debug, Default)]
-pub struct Limits(Vec<(&'static str, Vec<Value>)>);
+pub struct AccessBoundsFilter(Vec<(&'static str, Vec<Value>)>);
 
 /// A condition in a statement that is written out, with the values of its parameters. It
 /// begins with ` AND `, or is empty.
 #[derive(Clone, Debug, Default)]
-pub struct Piece {
+pub struct SqlCondition {
     pub sql: String,
     pub values: Vec<Value>,
 }
 
-impl Limits {
+impl AccessBoundsFilter {
     /// For a statement from the query builder.
     pub fn condition(self) -> Condition {
         self.0
@@ -32,8 +32,8 @@ impl Limits {
     }
 
     /// For a statement written as text that has `used` parameters before this.
-    pub fn piece(self, alias: &str, used: usize) -> Piece {
-        let mut piece = Piece::default();
+    pub fn piece(self, alias: &str, used: usize) -> SqlCondition {
+        let mut piece = SqlCondition::default();
         for (column, values) in self.0 {
             let places = numbered(used + piece.values.len(), values.len());
             piece.sql = format!("{} AND {alias}.{column} IN ({places})", piece.sql);
@@ -51,15 +51,15 @@ fn numbered(used: usize, count: usize) -> String {
     places.join(", ")
 }
 
-fn of_product(bounds: &Bounds, sender: Option<&'static str>) -> Limits {
+fn of_product(bounds: &AccessBounds, sender: Option<&'static str>) -> AccessBoundsFilter {
     let Some(product) = bounds.product() else {
-        return Limits::default();
+        return AccessBoundsFilter::default();
     };
     let mut limits = vec![("product", vec![Value::from(product.name.as_str())])];
     if let Some(column) = sender.filter(|_| !product.senders.is_empty()) {
         limits.push((column, values(&product.senders)));
     }
-    Limits(limits)
+    AccessBoundsFilter(limits)
 }
 
 fn values(ids: &[Uuid]) -> Vec<Value> {
@@ -67,30 +67,30 @@ fn values(ids: &[Uuid]) -> Vec<Value> {
 }
 
 /// Events that the product posted.
-pub fn of_events(bounds: &Bounds) -> Limits {
+pub fn of_events(bounds: &AccessBounds) -> AccessBoundsFilter {
     of_product(bounds, None)
 }
 
 /// Notifications of the product, sent by the caller's senders.
-pub fn of_notifications(bounds: &Bounds) -> Limits {
+pub fn of_notifications(bounds: &AccessBounds) -> AccessBoundsFilter {
     of_product(bounds, Some("sender_id"))
 }
 
 /// The counters of its notifications.
-pub fn of_counters(bounds: &Bounds) -> Limits {
+pub fn of_counters(bounds: &AccessBounds) -> AccessBoundsFilter {
     of_product(bounds, Some("sender_id"))
 }
 
 /// Definitions in the caller's catalogue.
-pub fn of_catalogue(bounds: &Bounds) -> Limits {
+pub fn of_catalogue(bounds: &AccessBounds) -> AccessBoundsFilter {
     match bounds.catalogue() {
-        None => Limits::default(),
-        Some(own) => Limits(vec![("catalogue", vec![Value::from(own)])]),
+        None => AccessBoundsFilter::default(),
+        Some(own) => AccessBoundsFilter(vec![("catalogue", vec![Value::from(own)])]),
     }
 }
 
 /// Inbound messages to the caller's senders, or in answer to its notifications.
-pub fn of_messages(bounds: &Bounds) -> Condition {
+pub fn of_messages(bounds: &AccessBounds) -> Condition {
     if bounds.product().is_none() {
         return Condition::all();
     }
@@ -122,7 +122,7 @@ pub fn of_messages(bounds: &Bounds) -> Condition {
 
 /// Windows of a contact that the caller knows: with its senders, or with those that its
 /// notifications to them went out by.
-pub fn of_windows(bounds: &Bounds, contact: Uuid) -> Condition {
+pub fn of_windows(bounds: &AccessBounds, contact: Uuid) -> Condition {
     use entity::{conversation, notification};
     if bounds.product().is_none() {
         return Condition::all();
@@ -143,9 +143,9 @@ pub fn of_windows(bounds: &Bounds, contact: Uuid) -> Condition {
 
 /// Contacts `c`: those that its product has made or reached, that have written to its senders,
 /// and those of its catalogue.
-pub fn of_contacts(bounds: &Bounds, used: usize) -> Piece {
+pub fn of_contacts(bounds: &AccessBounds, used: usize) -> SqlCondition {
     let Some(product) = bounds.product() else {
-        return Piece::default();
+        return SqlCondition::default();
     };
     let mut values = vec![Value::from(product.name.as_str())];
     let mut ways = vec![format!(
@@ -164,22 +164,22 @@ pub fn of_contacts(bounds: &Bounds, used: usize) -> Piece {
         values.push(Value::from(catalogue.as_str()));
         ways.push(format!("c.catalogue = ${}", used + values.len()));
     }
-    Piece {
+    SqlCondition {
         sql: format!(" AND ({})", ways.join(" OR ")),
         values,
     }
 }
 
 /// Whether the contact `c` has written to the caller's senders, as an expression.
-pub fn wrote_to(bounds: &Bounds, used: usize) -> Piece {
+pub fn wrote_to(bounds: &AccessBounds, used: usize) -> SqlCondition {
     if bounds.senders().is_empty() {
-        return Piece {
+        return SqlCondition {
             sql: "1 = 0".to_owned(),
             values: Vec::new(),
         };
     }
     let places = numbered(used, bounds.senders().len());
-    Piece {
+    SqlCondition {
         sql: format!("EXISTS ({})", written(&places, "v.contact_id = c.id")),
         values: values(bounds.senders()),
     }
@@ -195,9 +195,14 @@ fn written(senders: &str, condition: &str) -> String {
 
 /// The ids of [`of_contacts`] behind the one in `$after`, as many as `$limit` says of each way:
 /// a page of few among many is not looked for among all.
-pub fn contacts_after(bounds: &Bounds, after: usize, limit: usize, used: usize) -> Piece {
+pub fn contacts_after(
+    bounds: &AccessBounds,
+    after: usize,
+    limit: usize,
+    used: usize,
+) -> SqlCondition {
     let Some(product) = bounds.product() else {
-        return Piece::default();
+        return SqlCondition::default();
     };
     let mut values = vec![Value::from(product.name.as_str())];
     let page = |table: &str, column: &str, condition: String| {
@@ -224,7 +229,7 @@ pub fn contacts_after(bounds: &Bounds, after: usize, limit: usize, used: usize) 
         let condition = format!("t.catalogue = ${}", used + values.len());
         ways.push(page("contact", "id", condition));
     }
-    Piece {
+    SqlCondition {
         sql: format!(" AND c.id IN ({})", ways.join(" UNION ")),
         values,
     }
@@ -233,9 +238,9 @@ pub fn contacts_after(bounds: &Bounds, after: usize, limit: usize, used: usize) 
 /// Aliases `a` of the contact `c` that the caller knows: those that its product has used or given,
 /// the provider's ids, and all aliases of a contact that has written to its senders or is in its
 /// catalogue.
-pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
+pub fn of_aliases(bounds: &AccessBounds, used: usize) -> SqlCondition {
     let Some(product) = bounds.product() else {
-        return Piece::default();
+        return SqlCondition::default();
     };
     let mut values = vec![Value::from(product.name.as_str())];
     let mut ways = vec![format!(
@@ -260,7 +265,7 @@ pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
             used + values.len()
         ));
     }
-    Piece {
+    SqlCondition {
         sql: format!(" AND ({})", ways.join(" OR ")),
         values,
     }
@@ -269,10 +274,10 @@ pub fn of_aliases(bounds: &Bounds, used: usize) -> Piece {
 /// Whether a caller may see a contact.
 pub async fn has_contact(
     connection: &impl sea_orm::ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<bool, StoreError> {
-    let Piece { sql, values } = of_contacts(bounds, 1);
+    let SqlCondition { sql, values } = of_contacts(bounds, 1);
     let row = query_one(
         connection,
         format!("SELECT c.id FROM contact c WHERE c.id = $1 AND c.deleted_at IS NULL{sql}"),

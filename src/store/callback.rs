@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{
-        Id, Type, by_key, column, execute, ids, list, locking, matching, nullable, query,
-        query_one, read_row, rows,
+        HexUuid, ListFieldType, by_key, column, execute, ids, list, locking, matching, nullable,
+        query, query_one, read_row, rows,
     },
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
@@ -34,7 +34,7 @@ pub struct NewCallback {
 /// How long the bodies of a batch belong to the process that stores them; one left to the first
 /// process that looks is leased until now.
 #[derive(Clone, Copy, Debug)]
-pub struct Leases {
+pub struct BatchLeases {
     pub owner: Uuid,
     pub urgent: Timestamp,
     pub ordinary: Timestamp,
@@ -42,7 +42,7 @@ pub struct Leases {
 
 /// A body to be processed.
 #[derive(Clone, Debug)]
-pub struct Body {
+pub struct CallbackBody {
     pub id: Uuid,
     /// Whose callback it is: the last part of the webhook's path.
     pub endpoint: Cow<'static, str>,
@@ -55,7 +55,7 @@ pub struct Body {
 
 #[derive(Serialize)]
 struct DigestRow {
-    id: Id,
+    id: HexUuid,
     digest: String,
     copies: i64,
     start: usize,
@@ -74,7 +74,7 @@ const PAD: &[u8] = b"-";
 pub async fn store_batch(
     tx: &DatabaseTransaction,
     batch: &[NewCallback],
-    leases: Leases,
+    leases: BatchLeases,
     now: Timestamp,
 ) -> Result<Vec<[u8; 32]>, StoreError> {
     let Some(endpoint) = batch.first().map(|callback| callback.endpoint) else {
@@ -86,7 +86,7 @@ pub async fn store_batch(
         .iter()
         .map(|callback| {
             let row = DigestRow {
-                id: Id(callback.id),
+                id: HexUuid(callback.id),
                 digest: hex::encode(callback.digest),
                 copies: callback.copies,
                 start,
@@ -101,9 +101,9 @@ pub async fn store_batch(
     let digests = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("digest", Type::Bytes),
-            ("copies", Type::Int),
+            ("id", ListFieldType::Uuid),
+            ("digest", ListFieldType::Bytes),
+            ("copies", ListFieldType::Int),
         ],
     );
     let inserted = execute(
@@ -151,11 +151,11 @@ pub async fn store_batch(
     let ids = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("start", Type::Int),
-            ("size", Type::Int),
-            ("urgent", Type::Bool),
-            ("signed_by", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("start", ListFieldType::Int),
+            ("size", ListFieldType::Int),
+            ("urgent", ListFieldType::Bool),
+            ("signed_by", ListFieldType::Text),
         ],
     );
     execute(
@@ -202,17 +202,17 @@ async fn count_repeats(
     repeats: &[[u8; 32]],
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct Repeat<'a> {
+    struct RepeatedBody<'a> {
         // Beside each digest, not once for all: SQLite would walk every digest of
         // the endpoint (measured: 36 ms for a few, at 6,000).
         endpoint: &'a str,
         digest: String,
         copies: i64,
     }
-    let seen: Vec<Repeat<'_>> = batch
+    let seen: Vec<RepeatedBody<'_>> = batch
         .iter()
         .filter(|callback| repeats.contains(&callback.digest))
-        .map(|callback| Repeat {
+        .map(|callback| RepeatedBody {
             endpoint,
             digest: hex::encode(callback.digest),
             copies: callback.copies,
@@ -225,9 +225,9 @@ async fn count_repeats(
     let given = rows(
         backend,
         &[
-            ("endpoint", Type::Text),
-            ("digest", Type::Bytes),
-            ("copies", Type::Int),
+            ("endpoint", ListFieldType::Text),
+            ("digest", ListFieldType::Bytes),
+            ("copies", ListFieldType::Int),
         ],
     );
     execute(
@@ -245,7 +245,7 @@ async fn count_repeats(
 
 /// Which bodies are claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum CallbackClaimScope {
     Urgent,
     /// Those that are urgent, and then the others.
     All,
@@ -253,7 +253,7 @@ pub enum Which {
 
 /// How much is claimed at once.
 #[derive(Clone, Copy, Debug)]
-pub struct Most {
+pub struct CallbackClaimLimits {
     pub bodies: i64,
     /// Together, unless one alone is larger.
     pub bytes: i64,
@@ -262,18 +262,18 @@ pub struct Most {
 /// Claims unprocessed bodies whose lease has run out, oldest first.
 pub async fn claim(
     tx: &DatabaseTransaction,
-    which: Which,
+    which: CallbackClaimScope,
     owner: Uuid,
     leased_until: Timestamp,
     now: Timestamp,
-    most: Most,
-) -> Result<Vec<Body>, StoreError> {
+    most: CallbackClaimLimits,
+) -> Result<Vec<CallbackBody>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");
     let mut due = Vec::new();
     let classes: &[bool] = match which {
-        Which::Urgent => &[true],
-        Which::All => &[true, false],
+        CallbackClaimScope::Urgent => &[true],
+        CallbackClaimScope::All => &[true, false],
     };
     for urgent in classes {
         // A part is for the others: were there ever more that is urgent than can be applied, they
@@ -308,7 +308,7 @@ pub async fn claim(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let claimed = query(
         tx,
         format!(
@@ -325,7 +325,7 @@ pub async fn claim(
     .await?;
     let mut bodies = Vec::with_capacity(claimed.len());
     for row in &claimed {
-        bodies.push(Body {
+        bodies.push(CallbackBody {
             id: column(row, "id")?,
             tries: column(row, "tries")?,
             signed_by: nullable(row, "signed_by")?,
@@ -333,7 +333,7 @@ pub async fn claim(
             body: bytes::Bytes::new(),
         });
     }
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let stored = query(
         tx,
         format!(
@@ -362,8 +362,8 @@ pub async fn claim(
 
 /// Content of a processed body.
 #[derive(Clone, Debug, Serialize)]
-pub struct Processed {
-    pub id: Id,
+pub struct ProcessedBody {
+    pub id: HexUuid,
     pub items: i64,
     pub dead_items: i64,
 }
@@ -372,16 +372,16 @@ pub struct Processed {
 /// caller must leave them alone.
 pub async fn mark_processed(
     tx: &DatabaseTransaction,
-    batch: &[Processed],
+    batch: &[ProcessedBody],
     now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("items", Type::Int),
-            ("dead_items", Type::Int),
+            ("id", ListFieldType::Uuid),
+            ("items", ListFieldType::Int),
+            ("dead_items", ListFieldType::Int),
         ],
     );
     let parameter = list(batch)?;
@@ -437,7 +437,7 @@ pub async fn renew(
     until: Timestamp,
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     execute(
         tx,
         format!(
@@ -469,7 +469,7 @@ pub async fn release_all(tx: &DatabaseTransaction, owner: Uuid) -> Result<u64, S
 
 /// Bodies that wait to be processed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
-pub struct Waiting {
+pub struct CallbackBacklog {
     pub callbacks: i64,
     pub bytes: i64,
     /// When the oldest came.
@@ -477,7 +477,7 @@ pub struct Waiting {
 }
 
 /// What waits to be processed: all of it is looked at.
-pub async fn waiting(connection: &impl ConnectionTrait) -> Result<Waiting, StoreError> {
+pub async fn waiting(connection: &impl ConnectionTrait) -> Result<CallbackBacklog, StoreError> {
     let row = query_one(
         connection,
         "SELECT count(*) AS callbacks, CAST(coalesce(sum(size_bytes), 0) AS bigint) AS bytes, min(created_at) AS oldest \
@@ -485,7 +485,7 @@ pub async fn waiting(connection: &impl ConnectionTrait) -> Result<Waiting, Store
         [],
     )
     .await?;
-    row.map_or_else(|| Ok(Waiting::default()), |row| read_row(&row))
+    row.map_or_else(|| Ok(CallbackBacklog::default()), |row| read_row(&row))
 }
 
 /// When the oldest body came that waits to be processed.
@@ -501,7 +501,10 @@ pub async fn oldest(store: &Store) -> Result<Option<Timestamp>, StoreError> {
 }
 
 /// The body of one callback, for replay and for people, with the labels of its signature.
-pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Body>, StoreError> {
+pub async fn body(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<CallbackBody>, StoreError> {
     let row = query_one(
         connection,
         "SELECT b.body, c.signed_by, c.endpoint FROM callback_body b JOIN callback c ON c.id = b.callback_id WHERE c.id = $1",
@@ -510,7 +513,7 @@ pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<
     .await?;
     row.map(|row| {
         let body: Vec<u8> = column(&row, "body")?;
-        Ok(Body {
+        Ok(CallbackBody {
             id,
             body: body.into(),
             tries: 0,
@@ -523,7 +526,7 @@ pub async fn body(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<
 
 /// A callback as the list shows it.
 #[derive(Debug, Serialize, FromQueryResult)]
-pub struct Listed {
+pub struct CallbackListRow {
     pub id: Uuid,
     #[sea_orm(from_alias = "created_at")]
     #[serde(serialize_with = "super::timeline::as_text")]
@@ -537,7 +540,7 @@ pub struct Listed {
 const LISTED: &str = "c.id, c.created_at, c.size_bytes, c.processed_at IS NOT NULL AS processed, c.items, c.dead_items FROM callback c";
 
 /// The newest callbacks.
-pub async fn newest(store: &Store, limit: i64) -> Result<Vec<Listed>, StoreError> {
+pub async fn newest(store: &Store, limit: i64) -> Result<Vec<CallbackListRow>, StoreError> {
     let found = query(
         store.reader(),
         format!("SELECT {LISTED} ORDER BY c.id DESC LIMIT $1"),
@@ -552,7 +555,7 @@ pub async fn before(
     store: &Store,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Listed>, StoreError> {
+) -> Result<Vec<CallbackListRow>, StoreError> {
     let Some(before) = before else {
         return newest(store, limit).await;
     };
@@ -567,7 +570,11 @@ pub async fn before(
 
 /// Callbacks that concern an object, newest first: a wamid, the messages to or from a number, a
 /// notification; or the callback of this id.
-pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>, StoreError> {
+pub async fn about(
+    store: &Store,
+    what: &str,
+    limit: i64,
+) -> Result<Vec<CallbackListRow>, StoreError> {
     let id = Uuid::parse_str(what).unwrap_or_default();
     // For a number, only the newest messages are searched.
     let found = query(
@@ -595,7 +602,7 @@ pub async fn about(store: &Store, what: &str, limit: i64) -> Result<Vec<Listed>,
 }
 
 /// One callback.
-pub async fn one(store: &Store, id: Uuid) -> Result<Option<Listed>, StoreError> {
+pub async fn one(store: &Store, id: Uuid) -> Result<Option<CallbackListRow>, StoreError> {
     let row = query_one(
         store.reader(),
         format!("SELECT {LISTED} WHERE c.id = $1"),

@@ -17,13 +17,13 @@ const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// Progress of the checkpointer.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct CheckpointProgress {
     writes: u64,
 }
 
 /// Writes back what was committed since the last turn. Returns whether there was anything; if there
 /// was not, the database is not asked.
-pub async fn turn(store: &Store, progress: &mut Progress) -> Result<bool, StoreError> {
+pub async fn turn(store: &Store, progress: &mut CheckpointProgress) -> Result<bool, StoreError> {
     let Some(connection) = &store.checkpointer else {
         return Ok(false);
     };

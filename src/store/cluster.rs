@@ -9,7 +9,7 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sea_orm::sqlx::{self, Connection as _, PgConnection, Row, postgres::PgConnectOptions};
 
-use super::connection::{Connection, Failure, within};
+use super::connection::{StoreConnection, StoreConnectionError, within};
 
 /// A server that does not answer a connection attempt by then is passed over.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const HEAD_START: Duration = Duration::from_millis(500);
 
 /// How sessions are made.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct SessionOptions {
     /// A call without an answer fails after this.
     pub patience: Duration,
     /// A pooler in transaction mode stands between.
@@ -30,11 +30,11 @@ pub(super) struct Session {
 
 /// What `DATABASE_URL` names.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(super) struct PostgresCluster {
     servers: Vec<PgConnectOptions>,
     /// Only a server that takes writes will do.
     writable: bool,
-    session: Session,
+    session: SessionOptions,
     /// The statement that begins a transaction.
     begin: String,
     /// The server that was good last.
@@ -85,9 +85,9 @@ fn servers_of(url: &str) -> Result<(Vec<String>, bool), sqlx::Error> {
     Ok((servers, writable.unwrap_or(several)))
 }
 
-impl Cluster {
+impl PostgresCluster {
     /// Of a URL that names one server or several.
-    pub(super) fn new(url: &str, session: Session) -> Result<Self, sqlx::Error> {
+    pub(super) fn new(url: &str, session: SessionOptions) -> Result<Self, sqlx::Error> {
         let (urls, writable) = servers_of(url)?;
         let servers = urls
             .iter()
@@ -104,7 +104,7 @@ impl Cluster {
 
     /// A connection to the server that can be written to. The one that was good last is tried
     /// first, and soon after it all the others beside it: one that is silent holds nothing up.
-    pub(super) async fn connect(&self) -> Result<Connection, sqlx::Error> {
+    pub(super) async fn connect(&self) -> Result<StoreConnection, sqlx::Error> {
         let last_good = self.last_good.load(Ordering::Relaxed);
         let mut attempts: FuturesUnordered<_> = self
             .servers
@@ -122,13 +122,13 @@ impl Cluster {
             match attempt {
                 Ok(connection) => {
                     self.last_good.store(number, Ordering::Relaxed);
-                    return Ok(Connection::Postgres {
+                    return Ok(StoreConnection::Postgres {
                         connection: Box::new(connection),
                         patience: self.session.patience,
                         pooled: self.session.pooled,
                     });
                 }
-                Err(Failure(error)) => {
+                Err(StoreConnectionError(error)) => {
                     first_error.get_or_insert(error);
                 }
             }
@@ -136,7 +136,10 @@ impl Cluster {
         Err(first_error.unwrap_or(sqlx::Error::PoolClosed))
     }
 
-    async fn attempt(&self, options: &PgConnectOptions) -> Result<PgConnection, Failure> {
+    async fn attempt(
+        &self,
+        options: &PgConnectOptions,
+    ) -> Result<PgConnection, StoreConnectionError> {
         within(CONNECT_WITHIN, async {
             let mut connection = PgConnection::connect_with(options).await?;
             if self.writable {
@@ -170,7 +173,7 @@ impl Cluster {
     }
 }
 
-impl Session {
+impl SessionOptions {
     fn begin(&self) -> String {
         let settings = self.settings.iter().filter(|_| self.pooled);
         settings.fold("BEGIN".to_owned(), |script, (name, value)| {

@@ -19,12 +19,12 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Direct, Store, StoreError,
-    cluster::{Cluster, Session},
+    DirectPool, Store, StoreError,
+    cluster::{PostgresCluster, SessionOptions},
     files,
-    pool::{Generation, Pool, Source},
-    proof::Proof,
-    sqlite_file::{self, Before, Damaged},
+    pool::{ConnectionPool, ConnectionSource, PoolGeneration},
+    proof::CommitChecker,
+    sqlite_file::{self, DamagedFile, FilesBefore},
     sqlx_error, whole_file,
 };
 
@@ -56,7 +56,7 @@ pub enum OpenError {
     )]
     Pooler(#[source] DbErr),
     #[error(transparent)]
-    Damaged(#[from] Damaged),
+    Damaged(#[from] DamagedFile),
     #[error("the database cannot be written")]
     Recovery(#[source] StoreError),
     #[error("the folder {0} cannot be made")]
@@ -128,7 +128,7 @@ impl OpenError {
 
 /// The kind of process that opens the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum ConnectPurpose {
     /// A server: the only one on a SQLite file.
     Serve,
     /// A command beside a server.
@@ -137,7 +137,7 @@ pub enum Purpose {
 
 /// How the database is reached.
 #[derive(Clone, Copy, Debug)]
-pub struct Access {
+pub struct DatabaseAccess {
     /// Connections to PostgreSQL, at most.
     pub connections: u32,
     /// A pooler in transaction mode, such as PgBouncer, stands before PostgreSQL.
@@ -146,10 +146,10 @@ pub struct Access {
     pub timeout: Duration,
 }
 
-/// The default of [`Access::timeout`].
+/// The default of [`DatabaseAccess::timeout`].
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-impl From<u32> for Access {
+impl From<u32> for DatabaseAccess {
     /// Straight to the database, with so many connections.
     fn from(connections: u32) -> Self {
         Self {
@@ -172,8 +172,8 @@ pub fn sqlite_file(url: &SecretString) -> Option<&Path> {
 /// Opens the database at `url`.
 pub async fn open(
     url: &SecretString,
-    access: impl Into<Access>,
-    purpose: Purpose,
+    access: impl Into<DatabaseAccess>,
+    purpose: ConnectPurpose,
 ) -> Result<Store, OpenError> {
     let access = access.into();
     match url.expose_secret().strip_prefix("sqlite:") {
@@ -189,7 +189,7 @@ const OPENING: (u32, Duration) = (50, Duration::from_millis(100));
 /// its write-ahead log, and SQLite does not wait for that lock, whatever its timeout is.
 async fn open_unlocked(
     path: &str,
-    purpose: Purpose,
+    purpose: ConnectPurpose,
     (tries, pause): (u32, Duration),
 ) -> Result<Store, OpenError> {
     for _ in 1..tries {
@@ -201,7 +201,7 @@ async fn open_unlocked(
     open_sqlite(path, purpose).await
 }
 
-async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
+async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, OpenError> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     if let Some(folder) = Path::new(path)
         .parent()
@@ -215,16 +215,16 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         // If the file cannot be used at all, SQLite says so in a moment.
         tracing::warn!(event = "database.permissions", %error, "the permissions of the database's files could not be set");
     }
-    let lock = if purpose == Purpose::Serve {
+    let lock = if purpose == ConnectPurpose::Serve {
         Some(Arc::new(lock(Path::new(path)).await?))
     } else {
         None
     };
-    let before = Before::look(Path::new(path));
+    let before = FilesBefore::look(Path::new(path));
     let common = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
-        .busy_timeout(if purpose == Purpose::Serve {
+        .busy_timeout(if purpose == ConnectPurpose::Serve {
             SERVER_WAITS
         } else {
             COMMAND_WAITS
@@ -232,7 +232,7 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(256)
         .row_buffer_size(1024);
-    let autocheckpoint = if purpose == Purpose::Serve {
+    let autocheckpoint = if purpose == ConnectPurpose::Serve {
         SERVER_CHECKPOINT_PAGES
     } else {
         COMMAND_CHECKPOINT_PAGES
@@ -254,19 +254,19 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         writing = writing.pragma("max_page_count", pages.to_string());
     }
     let statements = Arc::new(AtomicU64::new(0));
-    let direct = |options: SqliteConnectOptions, size: u32| Direct {
-        pool: Pool::new(
-            Source::Sqlite(Box::new(options)),
+    let direct = |options: SqliteConnectOptions, size: u32| DirectPool {
+        pool: ConnectionPool::new(
+            ConnectionSource::Sqlite(Box::new(options)),
             size,
             None,
-            Generation::default(),
+            PoolGeneration::default(),
         ),
         statements: Arc::clone(&statements),
     };
     // Asks for nothing that needs a lock: readers open while another connection writes.
     let reading = common.clone().read_only(true).pragma("query_only", "ON");
     let writer = direct(writing, 1);
-    if purpose == Purpose::Serve || is_new {
+    if purpose == ConnectPurpose::Serve || is_new {
         // Makes the file, which readers do not.
         let lease = writer
             .pool
@@ -280,13 +280,13 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
         backend: DbBackend::Sqlite,
         writes: Arc::default(),
         writable: Arc::default(),
-        proof: Some(Arc::new(Proof::new(direct(reading, 1)))),
-        checkpointer: (purpose == Purpose::Serve)
+        proof: Some(Arc::new(CommitChecker::new(direct(reading, 1)))),
+        checkpointer: (purpose == ConnectPurpose::Serve)
             .then(|| direct(common.pragma("synchronous", "FULL"), 1)),
         _lock: lock,
         writer,
     };
-    if purpose == Purpose::Command {
+    if purpose == ConnectPurpose::Command {
         sqlite_file::note_recovery(&store, Path::new(path), before)
             .await
             .map_err(OpenError::Recovery)?;
@@ -297,7 +297,7 @@ async fn open_sqlite(path: &str, purpose: Purpose) -> Result<Store, OpenError> {
 /// Why a SQLite file could not be opened.
 fn refused(path: &str, error: DbErr) -> OpenError {
     match sqlx_error(&error) {
-        Some(cause) if sqlite_file::is_damage_at_open(cause) => OpenError::Damaged(Damaged {
+        Some(cause) if sqlite_file::is_damage_at_open(cause) => OpenError::Damaged(DamagedFile {
             path: path.to_owned(),
             finding: cause.to_string(),
         }),
@@ -368,8 +368,8 @@ fn session_settings(timeout: Duration) -> Vec<(&'static str, String)> {
 }
 
 /// Two pools, of half the connections each: one that writes, one that reads.
-async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
-    let Access {
+async fn open_postgres(url: &str, access: DatabaseAccess) -> Result<Store, OpenError> {
+    let DatabaseAccess {
         connections,
         pooled,
         timeout,
@@ -379,18 +379,18 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
     let for_writing = [for_reading.clone(), by_key.into()].concat();
     let (name, value) = PLANNED_EACH_TIME;
     for_reading.push((name, value.to_owned()));
-    let generation = Generation::default();
+    let generation = PoolGeneration::default();
     let statements = Arc::new(AtomicU64::new(0));
-    let direct = |settings, size: u32, lifetime| -> Result<Direct, OpenError> {
-        let session = Session {
+    let direct = |settings, size: u32, lifetime| -> Result<DirectPool, OpenError> {
+        let session = SessionOptions {
             patience: timeout + SILENCE,
             pooled,
             settings,
         };
-        let cluster = Cluster::new(url, session).map_err(OpenError::Address)?;
-        Ok(Direct {
-            pool: Pool::new(
-                Source::Postgres(cluster),
+        let cluster = PostgresCluster::new(url, session).map_err(OpenError::Address)?;
+        Ok(DirectPool {
+            pool: ConnectionPool::new(
+                ConnectionSource::Postgres(cluster),
                 size,
                 lifetime,
                 generation.clone(),
@@ -422,7 +422,7 @@ async fn open_postgres(url: &str, access: Access) -> Result<Store, OpenError> {
 mod tests {
     use sea_orm::sqlx::{ConnectOptions, Connection, Executor, SqliteConnection};
 
-    use super::{Duration, Purpose, SqliteConnectOptions, open_sqlite, open_unlocked};
+    use super::{ConnectPurpose, Duration, SqliteConnectOptions, open_sqlite, open_unlocked};
 
     /// A file without a write-ahead log that another connection has locked: SQLite does not wait for
     /// that lock.
@@ -443,9 +443,16 @@ mod tests {
         let path = folder.path().join("herald.db");
         let path = path.to_str().unwrap();
         let holder = locked(path).await;
-        let refused = open_sqlite(path, Purpose::Serve).await.err().unwrap();
+        let refused = open_sqlite(path, ConnectPurpose::Serve)
+            .await
+            .err()
+            .unwrap();
         assert!(refused.is_locked(), "{refused:?}");
-        let opening = open_unlocked(path, Purpose::Serve, (10_000, Duration::from_millis(1)));
+        let opening = open_unlocked(
+            path,
+            ConnectPurpose::Serve,
+            (10_000, Duration::from_millis(1)),
+        );
         let (opened, closed) = tokio::join!(opening, holder.close());
         closed.unwrap();
         assert!(opened.is_ok(), "{:?}", opened.err());
@@ -458,7 +465,7 @@ mod tests {
         let path = path.to_str().unwrap();
         let holder = locked(path).await;
         let few = (3, Duration::from_millis(1));
-        let opened = open_unlocked(path, Purpose::Serve, few).await;
+        let opened = open_unlocked(path, ConnectPurpose::Serve, few).await;
         let refused = opened.err().unwrap();
         assert!(refused.is_locked() && refused.may_pass(), "{refused:?}");
         holder.close().await.unwrap();

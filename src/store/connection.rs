@@ -12,7 +12,7 @@ use sea_query_sqlx::SqlxValues;
 
 /// A connection of either database.
 #[derive(Debug)]
-pub(super) enum Connection {
+pub(super) enum StoreConnection {
     Sqlite(SqliteConnection),
     Postgres {
         connection: Box<PgConnection>,
@@ -27,15 +27,15 @@ pub(super) enum Connection {
 
 /// Why a call on a connection failed.
 #[derive(Debug)]
-pub(super) struct Failure(pub sqlx::Error);
+pub(super) struct StoreConnectionError(pub sqlx::Error);
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for StoreConnectionError {
     fn from(error: sqlx::Error) -> Self {
         Self(error)
     }
 }
 
-impl Failure {
+impl StoreConnectionError {
     /// The statement was refused and the connection is as good as before. Any other error leaves
     /// the connection in an unknown state.
     pub(super) fn leaves_connection_usable(&self) -> bool {
@@ -116,7 +116,7 @@ macro_rules! query {
     };
 }
 
-impl Connection {
+impl StoreConnection {
     pub(super) const fn backend(&self) -> DbBackend {
         match self {
             Self::Sqlite(_) => DbBackend::Sqlite,
@@ -129,7 +129,10 @@ impl Connection {
         matches!(self, Self::Postgres { pooled: true, .. })
     }
 
-    pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, Failure> {
+    pub(super) async fn execute(
+        &mut self,
+        statement: Statement,
+    ) -> Result<ExecResult, StoreConnectionError> {
         match self {
             Self::Sqlite(connection) => Ok(query!(statement, persistent = true)
                 .execute(&mut *connection)
@@ -149,7 +152,7 @@ impl Connection {
     pub(super) async fn query_one(
         &mut self,
         statement: Statement,
-    ) -> Result<Option<QueryResult>, Failure> {
+    ) -> Result<Option<QueryResult>, StoreConnectionError> {
         match self {
             Self::Sqlite(connection) => Ok(query!(statement, persistent = true)
                 .fetch_optional(&mut *connection)
@@ -170,7 +173,7 @@ impl Connection {
     pub(super) async fn query_all(
         &mut self,
         statement: Statement,
-    ) -> Result<Vec<QueryResult>, Failure> {
+    ) -> Result<Vec<QueryResult>, StoreConnectionError> {
         match self {
             Self::Sqlite(connection) => {
                 let rows = query!(statement, persistent = true)
@@ -191,7 +194,7 @@ impl Connection {
     }
 
     /// Runs statements that are not kept prepared, one after the other, in one trip.
-    pub(super) async fn script(&mut self, sql: &str) -> Result<ExecResult, Failure> {
+    pub(super) async fn script(&mut self, sql: &str) -> Result<ExecResult, StoreConnectionError> {
         let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         match self {
             Self::Sqlite(connection) => Ok(script.execute(&mut *connection).await?.into()),
@@ -206,19 +209,19 @@ impl Connection {
     }
 
     /// The same for a script that answers one row, with a `number`. On SQLite only.
-    pub(super) async fn number(&mut self, sql: &'static str) -> Result<i64, Failure> {
+    pub(super) async fn number(&mut self, sql: &'static str) -> Result<i64, StoreConnectionError> {
         match self {
             Self::Sqlite(connection) => {
                 let rows = sqlx::raw_sql(sql).fetch_all(&mut *connection).await?;
                 let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
                 Ok(row.try_get("number")?)
             }
-            Self::Postgres { .. } => Err(Failure(sqlx::Error::RowNotFound)),
+            Self::Postgres { .. } => Err(StoreConnectionError(sqlx::Error::RowNotFound)),
         }
     }
 
     /// Whether the other side answers at all.
-    pub(super) async fn ping(&mut self, within_time: Duration) -> Result<(), Failure> {
+    pub(super) async fn ping(&mut self, within_time: Duration) -> Result<(), StoreConnectionError> {
         match self {
             Self::Sqlite(connection) => Ok(connection.ping().await?),
             Self::Postgres { connection, .. } => within(within_time, connection.ping()).await,
@@ -243,10 +246,10 @@ impl Connection {
 pub(super) async fn within<T>(
     patience: Duration,
     call: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, Failure> {
+) -> Result<T, StoreConnectionError> {
     match tokio::time::timeout(patience, call).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure(sqlx::Error::Io(io::Error::new(
+        Err(_) => Err(StoreConnectionError(sqlx::Error::Io(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("the database did not answer within {patience:?}"),
         )))),

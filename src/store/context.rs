@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     StoreError,
     notification::read_failure,
-    people::{self, Person},
+    people::{self, RecipientContact},
     sender,
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
@@ -96,7 +96,7 @@ async fn as_known(
     product: &str,
     address: Option<&str>,
     is_staff: bool,
-    person: &mut Person,
+    person: &mut RecipientContact,
 ) -> Result<(), StoreError> {
     let own = people::own_names(tx, product, &[person.contact_id]).await?;
     let own = own.get(&person.contact_id).cloned().unwrap_or_default();

@@ -12,17 +12,18 @@ use super::{
     Store, StoreError,
     bounds::of_windows,
     dialect::{
-        Type, column, execute, ids, locking, matching, nullable, query, query_one, read_row, rows,
+        ListFieldType, column, execute, ids, locking, matching, nullable, query, query_one,
+        read_row, rows,
     },
 };
 use crate::{
-    domain::{access::Bounds, time::Timestamp, window},
+    domain::{access::AccessBounds, time::Timestamp, window},
     store::DatabaseTransaction,
 };
 
 /// A message or a call from a person.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct WindowOpening {
     pub sender: Uuid,
     pub contact: Uuid,
     pub at: Timestamp,
@@ -37,7 +38,7 @@ pub struct Heard {
 /// Records it: the window only ever moves forward.
 pub async fn heard(
     tx: &DatabaseTransaction,
-    heard: Heard,
+    heard: WindowOpening,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let later = |column: &str| {
@@ -97,7 +98,7 @@ pub async fn open_at(
     at: Timestamp,
 ) -> Result<HashSet<Uuid>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let pairs = matching(backend, &given, "conversation", "c", PAIR);
     let found = query(
         connection,
@@ -127,7 +128,7 @@ pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError
 
 /// A window that is closing or closed.
 #[derive(Clone, Copy, Debug)]
-pub struct Woken {
+pub struct DueWindow {
     pub sender: Uuid,
     pub contact: Uuid,
     pub until: Timestamp,
@@ -138,7 +139,7 @@ pub async fn woken(
     tx: &DatabaseTransaction,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Woken>, StoreError> {
+) -> Result<Vec<DueWindow>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -153,7 +154,7 @@ pub async fn woken(
         .iter()
         .map(|row| {
             let until: Option<Timestamp> = nullable(row, "window_until")?;
-            Ok(Woken {
+            Ok(DueWindow {
                 sender: column(row, "sender_id")?,
                 contact: column(row, "contact_id")?,
                 until: until.unwrap_or_default(),
@@ -164,7 +165,7 @@ pub async fn woken(
 
 /// A window that closes soon.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Closing {
+pub struct ClosingWindow {
     /// The person's name or number.
     pub who: String,
     #[sea_orm(from_alias = "window_until")]
@@ -177,7 +178,7 @@ pub async fn closing(
     after: Timestamp,
     before: Timestamp,
     limit: i64,
-) -> Result<Vec<Closing>, StoreError> {
+) -> Result<Vec<ClosingWindow>, StoreError> {
     let found = query(
         store.reader(),
         "SELECT coalesce(c.name, (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = w.contact_id \
@@ -217,7 +218,7 @@ pub async fn set_wake(
 /// The conversations of one contact.
 pub async fn of_contact(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<Vec<conversation::Model>, StoreError> {
     Ok(conversation::Entity::find()

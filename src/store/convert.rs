@@ -6,10 +6,10 @@ use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
 use crate::domain::{
     category::Category,
-    notification::Secrets,
-    status::{EngineState, Status},
+    notification::SecretsState,
+    status::{EngineState, NotificationStatus},
     time::Timestamp,
-    trigger::Triggers,
+    trigger::TriggerSet,
 };
 
 /// Stored as microseconds since 1970 in UTC.
@@ -27,14 +27,14 @@ impl TryGetable for Category {
 }
 
 /// Stored as a bit mask.
-impl TryGetable for Triggers {
+impl TryGetable for TriggerSet {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         i64::try_get_by(row, index).map(Self::from_mask)
     }
 }
 
 /// Read as whether there is nothing left of them.
-impl TryGetable for Secrets {
+impl TryGetable for SecretsState {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         bool::try_get_by(row, index).map(Self::stored)
     }
@@ -55,46 +55,46 @@ pub const fn stored_engine(state: EngineState) -> &'static str {
     }
 }
 
-pub const fn engine(state: notification::EngineState) -> EngineState {
+pub const fn engine(state: notification::StoredEngineState) -> EngineState {
     match state {
-        notification::EngineState::Queued => EngineState::Queued,
-        notification::EngineState::Held => EngineState::Held,
-        notification::EngineState::Sending => EngineState::Sending,
-        notification::EngineState::Retrying => EngineState::Retrying,
-        notification::EngineState::Unknown => EngineState::Unknown,
-        notification::EngineState::Settled => EngineState::Settled,
-        notification::EngineState::Skipped => EngineState::Skipped,
-        notification::EngineState::Cancelled => EngineState::Cancelled,
-        notification::EngineState::Expired => EngineState::Expired,
-        notification::EngineState::GaveUp => EngineState::GaveUp,
+        notification::StoredEngineState::Queued => EngineState::Queued,
+        notification::StoredEngineState::Held => EngineState::Held,
+        notification::StoredEngineState::Sending => EngineState::Sending,
+        notification::StoredEngineState::Retrying => EngineState::Retrying,
+        notification::StoredEngineState::Unknown => EngineState::Unknown,
+        notification::StoredEngineState::Settled => EngineState::Settled,
+        notification::StoredEngineState::Skipped => EngineState::Skipped,
+        notification::StoredEngineState::Cancelled => EngineState::Cancelled,
+        notification::StoredEngineState::Expired => EngineState::Expired,
+        notification::StoredEngineState::GaveUp => EngineState::GaveUp,
     }
 }
 
-pub const fn status(status: notification::Status) -> Status {
+pub const fn status(status: notification::StoredNotificationStatus) -> NotificationStatus {
     match status {
-        notification::Status::Queued => Status::Queued,
-        notification::Status::Held => Status::Held,
-        notification::Status::Sending => Status::Sending,
-        notification::Status::Retrying => Status::Retrying,
-        notification::Status::Unknown => Status::Unknown,
-        notification::Status::Accepted => Status::Accepted,
-        notification::Status::Sent => Status::Sent,
-        notification::Status::Delivered => Status::Delivered,
-        notification::Status::Read => Status::Read,
-        notification::Status::Played => Status::Played,
-        notification::Status::Failed => Status::Failed,
-        notification::Status::Expired => Status::Expired,
-        notification::Status::GaveUp => Status::GaveUp,
-        notification::Status::Skipped => Status::Skipped,
-        notification::Status::Cancelled => Status::Cancelled,
+        notification::StoredNotificationStatus::Queued => NotificationStatus::Queued,
+        notification::StoredNotificationStatus::Held => NotificationStatus::Held,
+        notification::StoredNotificationStatus::Sending => NotificationStatus::Sending,
+        notification::StoredNotificationStatus::Retrying => NotificationStatus::Retrying,
+        notification::StoredNotificationStatus::Unknown => NotificationStatus::Unknown,
+        notification::StoredNotificationStatus::Accepted => NotificationStatus::Accepted,
+        notification::StoredNotificationStatus::Sent => NotificationStatus::Sent,
+        notification::StoredNotificationStatus::Delivered => NotificationStatus::Delivered,
+        notification::StoredNotificationStatus::Read => NotificationStatus::Read,
+        notification::StoredNotificationStatus::Played => NotificationStatus::Played,
+        notification::StoredNotificationStatus::Failed => NotificationStatus::Failed,
+        notification::StoredNotificationStatus::Expired => NotificationStatus::Expired,
+        notification::StoredNotificationStatus::GaveUp => NotificationStatus::GaveUp,
+        notification::StoredNotificationStatus::Skipped => NotificationStatus::Skipped,
+        notification::StoredNotificationStatus::Cancelled => NotificationStatus::Cancelled,
     }
 }
 
-pub const fn follow_up_state(state: follow_up::State) -> &'static str {
+pub const fn follow_up_state(state: follow_up::FollowUpState) -> &'static str {
     match state {
-        follow_up::State::Pending => "pending",
-        follow_up::State::Fired => "fired",
-        follow_up::State::Cancelled => "cancelled",
-        follow_up::State::Skipped => "skipped",
+        follow_up::FollowUpState::Pending => "pending",
+        follow_up::FollowUpState::Fired => "fired",
+        follow_up::FollowUpState::Cancelled => "cancelled",
+        follow_up::FollowUpState::Skipped => "skipped",
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{StoreError, dialect::execute};
 use crate::{
-    domain::{credential::Kind, time::Timestamp},
+    domain::{credential::CredentialKind, time::Timestamp},
     store::DatabaseTransaction,
 };
 
@@ -18,11 +18,11 @@ pub const TABLE: &str = "credential";
 
 /// A credential to be stored.
 #[derive(Clone, Debug)]
-pub struct New {
+pub struct NewCredentialRow {
     pub id: Uuid,
     /// `sender:ID`, or `app:ID` for credentials shared by the numbers of an app.
     pub scope: String,
-    pub kind: Kind,
+    pub kind: CredentialKind,
     pub sealed: String,
     pub expires_at: Option<Timestamp>,
     pub added_by: String,
@@ -30,7 +30,7 @@ pub struct New {
 
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: New,
+    new: NewCredentialRow,
     now: Timestamp,
 ) -> Result<credential::Model, StoreError> {
     Ok(credential::ActiveModel {
@@ -69,7 +69,7 @@ pub async fn find(
 pub async fn active_of(
     connection: &impl ConnectionTrait,
     scope: &str,
-    kind: Kind,
+    kind: CredentialKind,
 ) -> Result<Vec<credential::Model>, StoreError> {
     Ok(credential::Entity::find()
         .filter(credential::Column::Scope.eq(scope))
@@ -130,7 +130,7 @@ pub async fn move_to_app(
 
 /// A warning that was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub enum CredentialWarning {
     Age,
     Expiry,
 }
@@ -139,12 +139,12 @@ pub enum Warning {
 pub async fn tell(
     tx: &DatabaseTransaction,
     id: Uuid,
-    what: Warning,
+    what: CredentialWarning,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let column = match what {
-        Warning::Age => "age_told_at",
-        Warning::Expiry => "expiry_told_at",
+        CredentialWarning::Age => "age_told_at",
+        CredentialWarning::Expiry => "expiry_told_at",
     };
     let told = execute(
         tx,

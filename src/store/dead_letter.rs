@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Id, Type, column, execute, list, query_one, rows},
+    dialect::{HexUuid, ListFieldType, column, execute, list, query_one, rows},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 #[derive(Clone, Debug, Serialize)]
-pub struct New {
-    pub id: Id,
-    pub callback_id: Id,
+pub struct NewDeadLetter {
+    pub id: HexUuid,
+    pub callback_id: HexUuid,
     pub pointer: String,
     pub reason: String,
 }
@@ -22,7 +22,7 @@ pub struct New {
 /// Stores dead letters. A known one gets the new reason, and is open again.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: &[New],
+    new: &[NewDeadLetter],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if new.is_empty() {
@@ -31,10 +31,10 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", Type::Uuid),
-            ("callback_id", Type::Uuid),
-            ("pointer", Type::Text),
-            ("reason", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("callback_id", ListFieldType::Uuid),
+            ("pointer", ListFieldType::Text),
+            ("reason", ListFieldType::Text),
         ],
     );
     execute(

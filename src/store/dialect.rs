@@ -11,7 +11,7 @@ use super::StoreError;
 
 /// The type of one field of a list parameter.
 #[derive(Clone, Copy, Debug)]
-pub enum Type {
+pub enum ListFieldType {
     Uuid,
     Text,
     Int,
@@ -23,8 +23,8 @@ pub enum Type {
 /// A `FROM` item named `r` that reads the JSON array in `$1` as rows.
 ///
 /// PostgreSQL: `json_to_recordset`. SQLite: `jsonb_each`.
-pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
-    let list = |each: &dyn Fn(&str, Type) -> String| {
+pub fn rows(backend: DbBackend, columns: &[(&str, ListFieldType)]) -> String {
+    let list = |each: &dyn Fn(&str, ListFieldType) -> String| {
         columns
             .iter()
             .map(|(name, kind)| each(name, *kind))
@@ -34,17 +34,23 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
     if backend == DbBackend::Postgres {
         let declared = list(&|name, kind| {
             let kind = match kind {
-                Type::Uuid => "uuid",
-                Type::Text | Type::Bytes => "text",
-                Type::Int => "bigint",
-                Type::Bool => "boolean",
+                ListFieldType::Uuid => "uuid",
+                ListFieldType::Text | ListFieldType::Bytes => "text",
+                ListFieldType::Int => "bigint",
+                ListFieldType::Bool => "boolean",
             };
             format!("{name} {kind}")
         });
-        if columns.iter().any(|(_, kind)| matches!(kind, Type::Bytes)) {
+        if columns
+            .iter()
+            .any(|(_, kind)| matches!(kind, ListFieldType::Bytes))
+        {
             let read = list(&|name, kind| match kind {
-                Type::Bytes => format!("decode({name}, 'hex') AS {name}"),
-                Type::Uuid | Type::Text | Type::Int | Type::Bool => name.to_owned(),
+                ListFieldType::Bytes => format!("decode({name}, 'hex') AS {name}"),
+                ListFieldType::Uuid
+                | ListFieldType::Text
+                | ListFieldType::Int
+                | ListFieldType::Bool => name.to_owned(),
             });
             format!("(SELECT {read} FROM json_to_recordset($1::json) AS given({declared})) AS r")
         } else {
@@ -52,8 +58,12 @@ pub fn rows(backend: DbBackend, columns: &[(&str, Type)]) -> String {
         }
     } else {
         let read = list(&|name, kind| match kind {
-            Type::Uuid | Type::Bytes => format!("unhex(value->>'{name}') AS {name}"),
-            Type::Text | Type::Int | Type::Bool => format!("value->>'{name}' AS {name}"),
+            ListFieldType::Uuid | ListFieldType::Bytes => {
+                format!("unhex(value->>'{name}') AS {name}")
+            }
+            ListFieldType::Text | ListFieldType::Int | ListFieldType::Bool => {
+                format!("value->>'{name}' AS {name}")
+            }
         });
         format!("(SELECT {read} FROM jsonb_each($1)) AS r")
     }
@@ -103,7 +113,7 @@ pub fn among(backend: DbBackend, column: &str, keys: &str) -> String {
 
 /// The condition that `column` is among the ids of [`ids`] in `$1`.
 pub fn listed(backend: DbBackend, column: &str) -> String {
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     among(backend, column, &format!("SELECT r.id FROM {given}"))
 }
 
@@ -140,9 +150,9 @@ pub fn list<T: Serialize>(items: &[T]) -> Result<Value, StoreError> {
 
 /// A UUID as 32 hex digits, which both databases read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Id(pub Uuid);
+pub struct HexUuid(pub Uuid);
 
-impl Serialize for Id {
+impl Serialize for HexUuid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut buffer = [0; uuid::fmt::Simple::LENGTH];
         serializer.serialize_str(self.0.simple().encode_lower(&mut buffer))
@@ -152,14 +162,14 @@ impl Serialize for Id {
 /// One row of a list of ids.
 #[derive(Debug, Serialize)]
 pub struct IdRow {
-    pub id: Id,
+    pub id: HexUuid,
 }
 
 /// A list of ids as the JSON parameter of [`rows`] with the one field `id`.
 pub fn ids(ids: impl IntoIterator<Item = Uuid>) -> Result<Value, StoreError> {
     list(
         &ids.into_iter()
-            .map(|id| IdRow { id: Id(id) })
+            .map(|id| IdRow { id: HexUuid(id) })
             .collect::<Vec<_>>(),
     )
 }

@@ -9,29 +9,29 @@ use std::sync::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use super::{
-    connection::{Connection, Failure},
-    pool::{Pool, Source},
+    connection::{StoreConnection, StoreConnectionError},
+    pool::{ConnectionPool, ConnectionSource},
 };
 
 /// A pool whose connections are used for one statement at a time.
 #[derive(Clone, Debug)]
-pub struct Direct {
-    pub(super) pool: Pool,
+pub struct DirectPool {
+    pub(super) pool: ConnectionPool,
     pub(super) statements: Arc<AtomicU64>,
 }
 
-impl Direct {
+impl DirectPool {
     async fn run<T>(
         &self,
-        into_error: fn(Failure) -> DbErr,
-        call: impl AsyncFnOnce(&mut Connection) -> Result<T, Failure>,
+        into_error: fn(StoreConnectionError) -> DbErr,
+        call: impl AsyncFnOnce(&mut StoreConnection) -> Result<T, StoreConnectionError>,
     ) -> Result<T, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let mut lease = self.pool.acquire().await?;
         let done = match self.pool.source() {
             // A pooler in transaction mode gives every transaction a server of its own, and to
             // prepare a statement and to execute it must be one transaction.
-            Source::Postgres(cluster) if lease.connection.is_pooled() => {
+            ConnectionSource::Postgres(cluster) if lease.connection.is_pooled() => {
                 match lease.connection.script(cluster.begin()).await {
                     Ok(_) => match call(&mut lease.connection).await {
                         Ok(answer) => lease.connection.script("COMMIT").await.map(|_| answer),
@@ -71,37 +71,37 @@ impl Direct {
 }
 
 #[async_trait::async_trait]
-impl ConnectionTrait for Direct {
+impl ConnectionTrait for DirectPool {
     fn get_database_backend(&self) -> DbBackend {
         match self.pool.source() {
-            Source::Sqlite(_) => DbBackend::Sqlite,
-            Source::Postgres(_) => DbBackend::Postgres,
+            ConnectionSource::Sqlite(_) => DbBackend::Sqlite,
+            ConnectionSource::Postgres(_) => DbBackend::Postgres,
         }
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.run(Failure::into_exec_error, async |connection| {
+        self.run(StoreConnectionError::into_exec_error, async |connection| {
             connection.execute(statement).await
         })
         .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.run(Failure::into_exec_error, async |connection| {
+        self.run(StoreConnectionError::into_exec_error, async |connection| {
             connection.script(sql).await
         })
         .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.run(Failure::into_query_error, async |connection| {
+        self.run(StoreConnectionError::into_query_error, async |connection| {
             connection.query_one(statement).await
         })
         .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.run(Failure::into_query_error, async |connection| {
+        self.run(StoreConnectionError::into_query_error, async |connection| {
             connection.query_all(statement).await
         })
         .await

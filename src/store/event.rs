@@ -10,20 +10,21 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    bounds::{Piece, of_events, of_notifications},
+    bounds::{SqlCondition, of_events, of_notifications},
     dialect::{
-        Id, Type, column, execute, ids, list, locking, matching, query, query_one, read_row, rows,
+        HexUuid, ListFieldType, column, execute, ids, list, locking, matching, query, query_one,
+        read_row, rows,
     },
     first_id,
 };
 use crate::{
-    domain::{access::Bounds, route::RouteOutcome, time::Timestamp},
+    domain::{access::AccessBounds, route::RouteOutcome, time::Timestamp},
     store::DatabaseTransaction,
 };
 
 /// An event to be stored.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
+pub struct NewEventRow<'a> {
     pub id: Uuid,
     pub source: &'a str,
     pub external_id: &'a str,
@@ -42,7 +43,7 @@ pub struct New<'a> {
 /// Stores an event unless (source, id) is taken. Says whether it did.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: New<'_>,
+    new: NewEventRow<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let inserted = execute(
@@ -91,11 +92,11 @@ pub async fn find(
 /// Locks an event within the caller's bounds, to change its results.
 pub async fn lock(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
 ) -> Result<Option<event::Model>, StoreError> {
     let lock = locking(tx.get_database_backend(), "FOR UPDATE");
-    let Piece { sql, values } = of_events(bounds).piece("e", 1);
+    let SqlCondition { sql, values } = of_events(bounds).piece("e", 1);
     let sql = format!("SELECT e.id FROM event e WHERE e.id = $1{sql} {lock}");
     let values = std::iter::once(id.into()).chain(values);
     match query_one(tx, sql, values).await? {
@@ -107,7 +108,7 @@ pub async fn lock(
 /// One event of the caller's.
 pub async fn shown(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
 ) -> Result<Option<event::Model>, StoreError> {
     Ok(event::Entity::find_by_id(id)
@@ -118,7 +119,7 @@ pub async fn shown(
 
 /// Which events.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Only {
+pub struct EventListFilter {
     /// Of which a route could not be evaluated.
     pub errors: bool,
     /// Of types that no route listens to.
@@ -162,9 +163,9 @@ pub async fn unrouted_types(
 /// Events of the caller's, newest first.
 pub async fn newest(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     kind: Option<&str>,
-    only: Only,
+    only: EventListFilter,
     limit: i64,
 ) -> Result<Vec<event::Model>, StoreError> {
     let mut found = event::Entity::find().filter(of_events(bounds).condition());
@@ -226,7 +227,7 @@ pub async fn reached_already(
     route: &str,
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
     // `OFFSET 0` keeps PostgreSQL from making a join of it that walks the whole event.
     let found = query(
         tx,
@@ -274,14 +275,15 @@ async fn heard_already(
     condition: &str,
 ) -> Result<Vec<String>, StoreError> {
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct RecipientNameRow<'a> {
         name: &'a str,
     }
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let names: Vec<Row<'_>> = names.iter().map(|name| Row { name }).collect();
-    let given = rows(tx.get_database_backend(), &[("name", Type::Text)]);
+    let names: Vec<RecipientNameRow<'_>> =
+        names.iter().map(|name| RecipientNameRow { name }).collect();
+    let given = rows(tx.get_database_backend(), &[("name", ListFieldType::Text)]);
     let found = query(
         tx,
         format!(
@@ -299,7 +301,7 @@ async fn heard_already(
 pub struct DedupeClaim {
     pub dedupe_key: String,
     pub recipient: String,
-    pub notification_id: Id,
+    pub notification_id: HexUuid,
 }
 
 /// Claims deduplication keys of a route within a product. For keys that are taken it returns their
@@ -318,9 +320,9 @@ pub async fn claim_dedupe(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("dedupe_key", Type::Text),
-            ("recipient", Type::Text),
-            ("notification_id", Type::Uuid),
+            ("dedupe_key", ListFieldType::Text),
+            ("recipient", ListFieldType::Text),
+            ("notification_id", ListFieldType::Uuid),
         ],
     );
     execute(
@@ -367,7 +369,7 @@ pub async fn claim_dedupe(
 
 /// The request that an `Idempotency-Key` was used for.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Used {
+pub struct IdempotentRequest {
     pub fingerprint: Vec<u8>,
     pub resource_id: Uuid,
     /// The answer, where it cannot be computed again.
@@ -381,9 +383,9 @@ pub async fn take_idempotency_key(
     client: &str,
     key: &str,
     operation: &str,
-    used: &Used,
+    used: &IdempotentRequest,
     now: Timestamp,
-) -> Result<Option<Used>, StoreError> {
+) -> Result<Option<IdempotentRequest>, StoreError> {
     let inserted = execute(
         tx,
         "INSERT INTO idempotency (client, idempotency_key, operation, fingerprint, resource_id, created_at) \
@@ -410,7 +412,7 @@ pub async fn idempotency_key(
     client: &str,
     key: &str,
     operation: &str,
-) -> Result<Option<Used>, StoreError> {
+) -> Result<Option<IdempotentRequest>, StoreError> {
     let row = query_one(
         tx,
         "SELECT fingerprint, resource_id, answer FROM idempotency WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
@@ -440,11 +442,11 @@ pub async fn keep_answer(
 /// The notifications of an event that are the caller's, oldest first, at most `limit`.
 pub async fn notifications(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     event: Uuid,
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    let Piece { sql, values } = of_notifications(bounds).piece("n", 2);
+    let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 2);
     let found = query(
         store.reader(),
         format!(
@@ -460,10 +462,10 @@ pub async fn notifications(
 /// rules made from them.
 pub async fn messages_by_status(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     event: Uuid,
 ) -> Result<Vec<(String, i64)>, StoreError> {
-    let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
+    let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 1);
     let found = query(
         store.reader(),
         format!(
@@ -482,11 +484,11 @@ pub async fn messages_by_status(
 /// The first of an event's own messages that were skipped, of the caller's.
 pub async fn skipped(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     event: Uuid,
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    let Piece { sql, values } = of_notifications(bounds).piece("n", 2);
+    let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 2);
     let found = query(
         store.reader(),
         format!(

@@ -11,21 +11,22 @@ use super::{
     Store, StoreError,
     convert::follow_up_state,
     dialect::{
-        Id, Type, by_key, column, execute, ids, list, locking, matching, query, read_row, rows,
+        HexUuid, ListFieldType, by_key, column, execute, ids, list, locking, matching, query,
+        read_row, rows,
     },
 };
 use crate::{
-    domain::{time::Timestamp, trigger::Triggers},
+    domain::{time::Timestamp, trigger::TriggerSet},
     store::DatabaseTransaction,
 };
 
 /// A follow-up to be stored.
 #[derive(Clone, Debug, Serialize)]
-pub struct New {
-    pub id: Id,
-    pub notification_id: Id,
+pub struct NewFollowUp {
+    pub id: HexUuid,
+    pub notification_id: HexUuid,
     pub generation: i64,
-    pub rule_id: Id,
+    pub rule_id: HexUuid,
     pub rule_name: String,
     pub trigger_name: &'static str,
     /// Empty for facts; the inbound message for replies.
@@ -41,7 +42,7 @@ pub struct New {
 /// Stores follow-ups; one that is there already stays as it is.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: &[New],
+    new: &[NewFollowUp],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if new.is_empty() {
@@ -50,17 +51,17 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", Type::Uuid),
-            ("notification_id", Type::Uuid),
-            ("generation", Type::Int),
-            ("rule_id", Type::Uuid),
-            ("rule_name", Type::Text),
-            ("trigger_name", Type::Text),
-            ("occurrence", Type::Text),
-            ("unless_mask", Type::Int),
-            ("state", Type::Text),
-            ("due_at", Type::Int),
-            ("reason", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("notification_id", ListFieldType::Uuid),
+            ("generation", ListFieldType::Int),
+            ("rule_id", ListFieldType::Uuid),
+            ("rule_name", ListFieldType::Text),
+            ("trigger_name", ListFieldType::Text),
+            ("occurrence", ListFieldType::Text),
+            ("unless_mask", ListFieldType::Int),
+            ("state", ListFieldType::Text),
+            ("due_at", ListFieldType::Int),
+            ("reason", ListFieldType::Text),
         ],
     );
     execute(
@@ -80,14 +81,14 @@ pub async fn insert(
 
 /// A state that a notification has newly reached.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Reached {
-    pub id: Id,
+pub struct ReachedState {
+    pub id: HexUuid,
     pub mask: i64,
 }
 
 /// A follow-up that was cancelled or is due.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Touched {
+pub struct TouchedFollowUp {
     pub id: Uuid,
     pub notification_id: Uuid,
     pub rule_name: String,
@@ -97,14 +98,17 @@ pub struct Touched {
 /// stays, and shows it.
 pub async fn cancel(
     tx: &DatabaseTransaction,
-    reached: &[Reached],
+    reached: &[ReachedState],
     now: Timestamp,
-) -> Result<Vec<Touched>, StoreError> {
+) -> Result<Vec<TouchedFollowUp>, StoreError> {
     if reached.is_empty() {
         return Ok(Vec::new());
     }
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid), ("mask", Type::Int)]);
+    let given = rows(
+        backend,
+        &[("id", ListFieldType::Uuid), ("mask", ListFieldType::Int)],
+    );
     let of_the_list = by_key(backend, "follow_up.notification_id", "r.id");
     let cancelled = query(
         tx,
@@ -121,7 +125,7 @@ pub async fn cancel(
 
 /// A due follow-up.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Due {
+pub struct DueFollowUp {
     pub id: Uuid,
     pub notification_id: Uuid,
     pub generation: i64,
@@ -129,7 +133,7 @@ pub struct Due {
     pub rule_name: String,
     pub trigger_name: String,
     #[sea_orm(from_alias = "unless_mask")]
-    pub unless: Triggers,
+    pub unless: TriggerSet,
     /// How far it has come.
     #[sea_orm(from_alias = "cursor_at")]
     pub cursor: Option<String>,
@@ -141,10 +145,10 @@ pub async fn due(
     notifications: &[Uuid],
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Due>, StoreError> {
+) -> Result<Vec<DueFollowUp>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE OF f SKIP LOCKED");
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     // Only the rows to be locked are searched here. The condition is an expression, so that the
     // index of due follow-ups, which may hold a backlog, is not walked for each notification.
     let due = matching(
@@ -188,7 +192,7 @@ pub async fn due_notifications(
 pub async fn settle(
     tx: &DatabaseTransaction,
     id: Uuid,
-    state: follow_up::State,
+    state: follow_up::FollowUpState,
     reason: Option<String>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -223,7 +227,7 @@ pub async fn reached_already(
     id: Uuid,
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
     let found = query(
         tx,
         format!(
@@ -242,7 +246,7 @@ pub async fn overtaken(
     children: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let child = matching(backend, &given, "notification", "n", "n.id = r.id");
     let made_by = matching(backend, &child, "follow_up", "f", "f.id = n.follow_up_id");
     let parent = matching(
@@ -268,9 +272,9 @@ pub async fn overtaken(
 pub async fn fired(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],
-) -> Result<Vec<Touched>, StoreError> {
+) -> Result<Vec<TouchedFollowUp>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let of_the_list = matching(
         backend,
         &given,

@@ -9,7 +9,7 @@ use super::{
     setting,
 };
 use crate::domain::{
-    hold::{Age, Hold, Passing},
+    hold::{HoldExemption, SendingHold, WaitingAgeClass},
     time::Timestamp,
 };
 
@@ -20,7 +20,7 @@ const HOLD: &str = "hold";
 const LOST_UNTIL: &str = "lost_until";
 
 /// The hold, if sending is held.
-pub async fn get(connection: &impl ConnectionTrait) -> Result<Option<Hold>, StoreError> {
+pub async fn get(connection: &impl ConnectionTrait) -> Result<Option<SendingHold>, StoreError> {
     let Some(text) = setting::get(connection, HOLD).await? else {
         return Ok(None);
     };
@@ -36,7 +36,7 @@ pub async fn get(connection: &impl ConnectionTrait) -> Result<Option<Hold>, Stor
 /// Holds sending; false if it is held already, and the first reason stays.
 pub async fn begin(
     tx: &DatabaseTransaction,
-    hold: &Hold,
+    hold: &SendingHold,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     if setting::lock(tx, HOLD).await?.is_some() {
@@ -50,13 +50,13 @@ pub async fn begin(
 /// Holds sending in a database that nothing else uses, whatever held it before.
 pub(super) async fn replace(
     connection: &impl ConnectionTrait,
-    hold: &Hold,
+    hold: &SendingHold,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     setting::put(connection, HOLD, &written(hold)?, now).await
 }
 
-fn written(hold: &Hold) -> Result<String, StoreError> {
+fn written(hold: &SendingHold) -> Result<String, StoreError> {
     serde_json::to_string(hold)
         .map_err(|error| StoreError::Refused(sea_orm::DbErr::Json(error.to_string())))
 }
@@ -80,7 +80,7 @@ pub async fn lost_until(tx: &DatabaseTransaction) -> Result<Timestamp, StoreErro
 }
 
 /// The condition on messages that go on while sending is held.
-pub fn passes(passing: Passing) -> String {
+pub fn passes(passing: HoldExemption) -> String {
     format!(
         "(category = 'authentication' AND created_at >= {})",
         passing.since.micros()
@@ -93,17 +93,17 @@ const WAITING: &str = "open_status IN ('queued', 'held', 'retrying') \
 
 /// How many messages of a kind and age would be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct ReleasableCount {
     pub category: String,
     /// The template's name; empty for a message without one.
     pub template: String,
-    pub age: Age,
+    pub age: WaitingAgeClass,
     pub count: i64,
 }
 
 /// Messages that a release would send, by kind and age.
-pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
-    let cases: Vec<String> = Age::ALL
+pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<ReleasableCount>, StoreError> {
+    let cases: Vec<String> = WaitingAgeClass::ALL
         .iter()
         .enumerate()
         .map(|(position, age)| match age.below_seconds() {
@@ -131,10 +131,10 @@ pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, Stor
             let age: i64 = column(row, "age_place")?;
             let age = usize::try_from(age)
                 .ok()
-                .and_then(|position| Age::ALL.get(position))
+                .and_then(|position| WaitingAgeClass::ALL.get(position))
                 .copied()
-                .unwrap_or(Age::Older);
-            Ok(Waiting {
+                .unwrap_or(WaitingAgeClass::Older);
+            Ok(ReleasableCount {
                 category: column(row, "category")?,
                 template: column(row, "template")?,
                 age,
@@ -146,7 +146,7 @@ pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<Waiting>, Stor
 
 /// A message that a release would send.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Message {
+pub struct ReleasableMessage {
     pub id: Uuid,
     pub created_at: Timestamp,
     pub recipient: String,
@@ -155,7 +155,11 @@ pub struct Message {
 }
 
 /// The messages that a release would send, those that wait longest first.
-pub async fn list(store: &Store, now: Timestamp, limit: i64) -> Result<Vec<Message>, StoreError> {
+pub async fn list(
+    store: &Store,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<ReleasableMessage>, StoreError> {
     let found = query(
         store.reader(),
         format!(

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{Store, StoreError, bounds::of_messages, dialect::execute, new_id};
 use crate::{
     domain::{
-        access::Bounds,
-        identity::{Alias, AliasKind},
+        access::AccessBounds,
+        identity::{AliasKind, ContactAlias},
         time::Timestamp,
     },
     store::DatabaseTransaction,
@@ -60,7 +60,7 @@ impl<'a> ProviderId<'a> {
 
 /// A message to be stored.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
+pub struct NewInboundMessage<'a> {
     pub callback_id: Uuid,
     pub sender_id: Option<Uuid>,
     pub endpoint_id: &'a str,
@@ -78,7 +78,7 @@ pub struct New<'a> {
     /// When it is to be marked as read, if it is.
     pub read_due_at: Option<Timestamp>,
     /// The aliases that it came from.
-    pub aliases: &'a [Alias],
+    pub aliases: &'a [ContactAlias],
     /// Until when it opens the service window, if it does.
     pub window_until: Option<Timestamp>,
     /// Until when it makes messages free, if it does.
@@ -88,7 +88,7 @@ pub struct New<'a> {
 /// Stores a message once. Returns whether it is new.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: New<'_>,
+    new: NewInboundMessage<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let from = |kind: AliasKind| {
@@ -176,7 +176,7 @@ pub async fn set_call(
 /// Messages by the provider's ids, within the caller's bounds.
 pub async fn of_provider_ids(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     ids: &[&str],
 ) -> Result<Vec<inbound_message::Model>, StoreError> {
     if ids.is_empty() {
@@ -194,7 +194,7 @@ pub async fn of_provider_ids(
 
 /// Which messages.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Filter {
+pub struct InboundListFilter {
     pub contact: Option<Uuid>,
     pub since: Option<Timestamp>,
     pub before: Option<Uuid>,
@@ -203,8 +203,8 @@ pub struct Filter {
 /// The newest messages that a caller may read.
 pub async fn newest(
     store: &Store,
-    bounds: &Bounds,
-    filter: Filter,
+    bounds: &AccessBounds,
+    filter: InboundListFilter,
     limit: u64,
 ) -> Result<Vec<inbound_message::Model>, StoreError> {
     let mut select = inbound_message::Entity::find()
@@ -226,7 +226,7 @@ pub async fn newest(
 /// One message that a caller may read.
 pub async fn find(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
 ) -> Result<Option<inbound_message::Model>, StoreError> {
     Ok(inbound_message::Entity::find_by_id(id)

@@ -72,7 +72,7 @@ pub async fn advance_to(
 
 /// A PostgreSQL cluster and where it is in its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, FromQueryResult)]
-pub struct Cluster {
+pub struct ClusterPosition {
     /// PostgreSQL's system identifier: `initdb` draws it, copies and standbys keep it.
     pub system: String,
     /// Grows with every promotion.
@@ -80,7 +80,7 @@ pub struct Cluster {
 }
 
 /// The cluster that answers; none on SQLite, and where PostgreSQL does not let us ask.
-pub async fn cluster(store: &Store) -> Result<Option<Cluster>, StoreError> {
+pub async fn cluster(store: &Store) -> Result<Option<ClusterPosition>, StoreError> {
     if store.is_sqlite() {
         return Ok(None);
     }
@@ -107,7 +107,7 @@ pub async fn cluster(store: &Store) -> Result<Option<Cluster>, StoreError> {
 /// The cluster that was last seen.
 pub async fn last_cluster(
     connection: &impl ConnectionTrait,
-) -> Result<Option<Cluster>, StoreError> {
+) -> Result<Option<ClusterPosition>, StoreError> {
     let kept = setting::get(connection, CLUSTER).await?;
     Ok(kept.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -115,7 +115,7 @@ pub async fn last_cluster(
 /// Keeps the cluster as the last one seen.
 pub async fn keep_cluster(
     tx: &DatabaseTransaction,
-    cluster: &Cluster,
+    cluster: &ClusterPosition,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let text = serde_json::to_string(cluster)

@@ -16,13 +16,13 @@ const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
 
 /// One migration and whether it has been applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct MigrationStep {
     pub name: String,
     pub applied: bool,
 }
 
 /// Every migration this program knows, oldest first.
-pub async fn status(store: &Store) -> Result<Vec<Step>, StoreError> {
+pub async fn status(store: &Store) -> Result<Vec<MigrationStep>, StoreError> {
     let pending: Vec<String> = Migrator::get_pending_migrations_read_only(store.reader())
         .await?
         .iter()
@@ -31,7 +31,7 @@ pub async fn status(store: &Store) -> Result<Vec<Step>, StoreError> {
     Ok(Migrator::get_migration_files()
         .iter()
         .map(|migration| migration.name().to_owned())
-        .map(|name| Step {
+        .map(|name| MigrationStep {
             applied: !pending.contains(&name),
             name,
         })

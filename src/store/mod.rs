@@ -70,14 +70,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use direct::Direct;
+pub use direct::DirectPool;
 pub use sea_orm::ConnectionTrait;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, Value, sqlx};
 use tokio_util::sync::CancellationToken;
 pub use transaction::Transaction as DatabaseTransaction;
 use uuid::Uuid;
 
-use proof::{Proof, Verdict};
+use proof::{CommitChecker, CommitVerdict};
 
 use crate::domain::time::Timestamp;
 
@@ -242,16 +242,16 @@ impl From<DbErr> for StoreError {
 /// The database: one writer and a pool of readers on SQLite, one pool on PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: Direct,
-    reader: Direct,
+    writer: DirectPool,
+    reader: DirectPool,
     backend: DbBackend,
     /// Write transactions committed since the start.
     writes: Arc<AtomicU64>,
-    writable: Arc<writable::Writable>,
+    writable: Arc<writable::WritableCheck>,
     /// SQLite: looks whether commits are there.
-    proof: Option<Arc<Proof>>,
+    proof: Option<Arc<CommitChecker>>,
     /// SQLite's connection for writing the log back; a server's only.
-    checkpointer: Option<Direct>,
+    checkpointer: Option<DirectPool>,
     /// Held while the process lives: refuses a second `serve` on one SQLite file.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -279,13 +279,13 @@ impl Store {
     }
 
     /// For reads that need no transaction.
-    pub const fn reader(&self) -> &Direct {
+    pub const fn reader(&self) -> &DirectPool {
         &self.reader
     }
 
     /// For reads that find few rows by an index, as the workers' looks do: on PostgreSQL nothing
     /// but an index is used here, whatever the planner believes of the table's size.
-    pub const fn by_index(&self) -> &Direct {
+    pub const fn by_index(&self) -> &DirectPool {
         match self.backend {
             DbBackend::Postgres => &self.writer,
             _ => &self.reader,
@@ -295,7 +295,7 @@ impl Store {
     /// The writing connection outside [`Store::write`]: for tests that take the
     /// database away.
     #[doc(hidden)]
-    pub const fn raw_writer(&self) -> &Direct {
+    pub const fn raw_writer(&self) -> &DirectPool {
         &self.writer
     }
 
@@ -401,7 +401,7 @@ impl Store {
         }
         let (value, committed) = result.inspect_err(|error| self.writable.learn(error))?;
         if let (Some(proof), Some(committed)) = (&self.proof, committed)
-            && proof.look(committed, before, || pool.renew()).await == Verdict::Missing
+            && proof.look(committed, before, || pool.renew()).await == CommitVerdict::Missing
         {
             return Err(StoreError::Transient(DbErr::Custom(
                 "what was committed is not in the database".to_owned(),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, dialect::execute, new_id};
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::AccessBounds, time::Timestamp},
     store::DatabaseTransaction,
 };
 
@@ -21,7 +21,7 @@ pub const MAX_VALUE: usize = 64 * 1024;
 
 /// A notice to be kept.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
+pub struct NewNotice<'a> {
     pub callback_id: Uuid,
     pub pointer: &'a str,
     pub field: &'a str,
@@ -50,7 +50,7 @@ pub async fn is_known(
 /// Keeps a notice once.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: New<'_>,
+    new: NewNotice<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
@@ -78,7 +78,7 @@ pub async fn insert(
 /// a caller with bounds gets none.
 pub async fn newest(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     field: Option<&str>,
     before: Option<Uuid>,
     limit: u64,

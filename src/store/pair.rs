@@ -7,7 +7,10 @@ use uuid::Uuid;
 use super::{
     DatabaseTransaction, Store, StoreError,
     conversation::PAIR,
-    dialect::{Id, Type, column, execute, ids, list, locking, matching, nullable, query, rows},
+    dialect::{
+        HexUuid, ListFieldType, column, execute, ids, list, locking, matching, nullable, query,
+        rows,
+    },
 };
 use crate::domain::time::Timestamp;
 
@@ -19,7 +22,7 @@ pub async fn lock_pairs(
     contacts: &[Uuid],
 ) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let pairs = matching(backend, &given, "conversation", "c", PAIR);
     let lock = locking(backend, "FOR UPDATE OF c");
     let mut in_order = contacts.to_vec();
@@ -47,23 +50,26 @@ pub async fn take_pairs(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct Row {
-        contact: Id,
+    struct PairPaceRow {
+        contact: HexUuid,
         next_at: i64,
     }
     if taken.is_empty() {
         return Ok(());
     }
-    let described: Vec<Row> = taken
+    let described: Vec<PairPaceRow> = taken
         .iter()
-        .map(|(contact, next_at)| Row {
-            contact: Id(*contact),
+        .map(|(contact, next_at)| PairPaceRow {
+            contact: HexUuid(*contact),
             next_at: next_at.micros(),
         })
         .collect();
     let given = rows(
         tx.get_database_backend(),
-        &[("contact", Type::Uuid), ("next_at", Type::Int)],
+        &[
+            ("contact", ListFieldType::Uuid),
+            ("next_at", ListFieldType::Int),
+        ],
     );
     execute(
         tx,
@@ -111,23 +117,23 @@ pub async fn set_turns(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct Row {
-        contact: Id,
+    struct PairTurnRow {
+        contact: HexUuid,
         at: i64,
     }
     if turns.is_empty() {
         return Ok(());
     }
-    let described: Vec<Row> = turns
+    let described: Vec<PairTurnRow> = turns
         .iter()
-        .map(|(contact, at)| Row {
-            contact: Id(*contact),
+        .map(|(contact, at)| PairTurnRow {
+            contact: HexUuid(*contact),
             at: at.micros(),
         })
         .collect();
     let given = rows(
         tx.get_database_backend(),
-        &[("contact", Type::Uuid), ("at", Type::Int)],
+        &[("contact", ListFieldType::Uuid), ("at", ListFieldType::Int)],
     );
     execute(
         tx,
@@ -145,7 +151,7 @@ pub async fn set_turns(
 
 /// A pair with waiting messages whose turn has come.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
+pub struct PairTurn {
     pub contact: Uuid,
     /// When the pace allows the next message.
     pub next_at: Timestamp,
@@ -159,7 +165,7 @@ pub async fn turns(
     sender: Uuid,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Turn>, StoreError> {
+) -> Result<Vec<PairTurn>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -174,7 +180,7 @@ pub async fn turns(
         .iter()
         .map(|row| {
             let next_at: Option<Timestamp> = nullable(row, "pair_next_at")?;
-            Ok(Turn {
+            Ok(PairTurn {
                 contact: column(row, "contact_id")?,
                 next_at: next_at.unwrap_or_default(),
                 at: column(row, "turn_at")?,

@@ -7,28 +7,28 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{
-        Id, Type, among, column, execute, ids, list, listed, matching, query, query_one, read_row,
-        rows,
+        HexUuid, ListFieldType, among, column, execute, ids, list, listed, matching, query,
+        query_one, read_row, rows,
     },
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A status to be parked.
 #[derive(Clone, Debug, Serialize)]
-pub struct New {
-    pub id: Id,
-    pub callback_id: Id,
+pub struct NewParkedStatus {
+    pub id: HexUuid,
+    pub callback_id: HexUuid,
     pub pointer: String,
     pub endpoint_id: Option<String>,
     pub message: String,
-    pub our_id: Option<Id>,
+    pub our_id: Option<HexUuid>,
     /// The update, as the engine reads it again.
     pub update_json: String,
 }
 
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: &[New],
+    new: &[NewParkedStatus],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if new.is_empty() {
@@ -37,13 +37,13 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", Type::Uuid),
-            ("callback_id", Type::Uuid),
-            ("pointer", Type::Text),
-            ("endpoint_id", Type::Text),
-            ("message", Type::Text),
-            ("our_id", Type::Uuid),
-            ("update_json", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("callback_id", ListFieldType::Uuid),
+            ("pointer", ListFieldType::Text),
+            ("endpoint_id", ListFieldType::Text),
+            ("message", ListFieldType::Text),
+            ("our_id", ListFieldType::Uuid),
+            ("update_json", ListFieldType::Text),
         ],
     );
     execute(
@@ -62,7 +62,7 @@ pub async fn insert(
 
 /// A parked status.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Parked {
+pub struct ParkedStatus {
     pub id: Uuid,
     pub callback_id: Uuid,
     #[sea_orm(from_alias = "update_json")]
@@ -72,15 +72,24 @@ pub struct Parked {
 
 /// The ids of an attempt.
 #[derive(Clone, Debug, Serialize)]
-pub struct Known {
-    pub our_id: Id,
+pub struct KnownAttemptIds {
+    pub our_id: HexUuid,
     pub message: Option<String>,
 }
 
 /// Parked statuses of messages that have become known.
-pub async fn of(tx: &DatabaseTransaction, known: &[Known]) -> Result<Vec<Parked>, StoreError> {
+pub async fn of(
+    tx: &DatabaseTransaction,
+    known: &[KnownAttemptIds],
+) -> Result<Vec<ParkedStatus>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("our_id", Type::Uuid), ("message", Type::Text)]);
+    let given = rows(
+        backend,
+        &[
+            ("our_id", ListFieldType::Uuid),
+            ("message", ListFieldType::Text),
+        ],
+    );
     let by = |key| matching(backend, &given, "parked_status", "p", key);
     let found = query(
         tx,
@@ -165,9 +174,9 @@ pub async fn count_before(store: &Store, before: Timestamp) -> Result<i64, Store
 
 /// What a sweep found: a parked status and the attempt it is about.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Joinable {
+pub struct JoinableStatus {
     #[sea_orm(nested)]
-    pub parked: Parked,
+    pub parked: ParkedStatus,
     pub attempt_id: Uuid,
     pub notification_id: Uuid,
     pub sender_id: Uuid,
@@ -178,7 +187,7 @@ pub struct Joinable {
 pub async fn joinable(
     connection: &impl ConnectionTrait,
     limit: i64,
-) -> Result<Vec<Joinable>, StoreError> {
+) -> Result<Vec<JoinableStatus>, StoreError> {
     let known = matching(
         connection.get_database_backend(),
         "(SELECT * FROM parked_status WHERE state = 'parked') AS p",

@@ -22,8 +22,8 @@ use sea_orm::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    cluster::Cluster,
-    connection::{Connection, Failure},
+    cluster::PostgresCluster,
+    connection::{StoreConnection, StoreConnectionError},
 };
 
 /// How long a statement waits for a connection.
@@ -40,9 +40,9 @@ const MIGRATION_WAITS: Duration = Duration::from_secs(30);
 
 /// Counts the times that all connections were given up. Shared by the pools of one database.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Generation(Arc<AtomicU64>);
+pub(super) struct PoolGeneration(Arc<AtomicU64>);
 
-impl Generation {
+impl PoolGeneration {
     fn now(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -55,15 +55,15 @@ impl Generation {
 
 /// Where connections come from.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum ConnectionSource {
     Sqlite(Box<SqliteConnectOptions>),
-    Postgres(Cluster),
+    Postgres(PostgresCluster),
 }
 
-impl Source {
-    async fn connect(&self) -> Result<Connection, sqlx::Error> {
+impl ConnectionSource {
+    async fn connect(&self) -> Result<StoreConnection, sqlx::Error> {
         match self {
-            Self::Sqlite(options) => Ok(Connection::Sqlite(options.connect().await?)),
+            Self::Sqlite(options) => Ok(StoreConnection::Sqlite(options.connect().await?)),
             Self::Postgres(cluster) => cluster.connect().await,
         }
     }
@@ -97,45 +97,45 @@ impl Source {
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
+struct IdleConnection {
+    connection: StoreConnection,
     generation: u64,
     made_at: Instant,
     since: Instant,
 }
 
 #[derive(Debug)]
-struct Shared {
-    source: Source,
-    generation: Generation,
+struct SharedPool {
+    source: ConnectionSource,
+    generation: PoolGeneration,
     slots: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
     lifetime: Option<Duration>,
 }
 
 /// Up to so many connections.
 #[derive(Clone, Debug)]
-pub(super) struct Pool(Arc<Shared>);
+pub(super) struct ConnectionPool(Arc<SharedPool>);
 
 /// A connection on loan.
 #[derive(Debug)]
-pub(super) struct Lease {
-    pub connection: Connection,
-    shared: Arc<Shared>,
+pub(super) struct ConnectionLease {
+    pub connection: StoreConnection,
+    shared: Arc<SharedPool>,
     generation: u64,
     made_at: Instant,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Pool {
+impl ConnectionPool {
     /// Connects when a connection is first needed. `lifetime`: how long one is used at most.
     pub(super) fn new(
-        source: Source,
+        source: ConnectionSource,
         size: u32,
         lifetime: Option<Duration>,
-        generation: Generation,
+        generation: PoolGeneration,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedPool {
             source,
             generation,
             slots: Arc::new(Semaphore::new(size.max(1) as usize)),
@@ -144,7 +144,7 @@ impl Pool {
         }))
     }
 
-    pub(super) fn source(&self) -> &Source {
+    pub(super) fn source(&self) -> &ConnectionSource {
         &self.0.source
     }
 
@@ -160,18 +160,18 @@ impl Pool {
         }
     }
 
-    pub(super) async fn acquire(&self) -> Result<Lease, DbErr> {
+    pub(super) async fn acquire(&self) -> Result<ConnectionLease, DbErr> {
         self.acquire_within(ACQUIRE_WITHIN).await
     }
 
-    async fn acquire_within(&self, patience: Duration) -> Result<Lease, DbErr> {
+    async fn acquire_within(&self, patience: Duration) -> Result<ConnectionLease, DbErr> {
         match tokio::time::timeout(patience, self.acquire_now()).await {
             Ok(lease) => lease,
             Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
         }
     }
 
-    async fn acquire_now(&self) -> Result<Lease, DbErr> {
+    async fn acquire_now(&self) -> Result<ConnectionLease, DbErr> {
         let shared = &self.0;
         let Ok(slot) = Arc::clone(&shared.slots).acquire_owned().await else {
             return Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed));
@@ -187,14 +187,14 @@ impl Pool {
                 idle.connection.close().await;
                 continue;
             }
-            if matches!(idle.connection, Connection::Postgres { .. })
+            if matches!(idle.connection, StoreConnection::Postgres { .. })
                 && idle.since.elapsed() > ASKED_AFTER
                 && let Err(failure) = idle.connection.ping(ASKED_WITHIN).await
             {
                 shared.learn(&failure);
                 continue;
             }
-            return Ok(Lease {
+            return Ok(ConnectionLease {
                 connection: idle.connection,
                 shared: Arc::clone(shared),
                 generation: idle.generation,
@@ -209,7 +209,7 @@ impl Pool {
             .connect()
             .await
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-        Ok(Lease {
+        Ok(ConnectionLease {
             connection,
             shared: Arc::clone(shared),
             generation,
@@ -219,22 +219,22 @@ impl Pool {
     }
 }
 
-impl Shared {
-    fn take_idle(&self) -> Option<Idle> {
+impl SharedPool {
+    fn take_idle(&self) -> Option<IdleConnection> {
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()
     }
 
-    fn learn(&self, failure: &Failure) {
+    fn learn(&self, failure: &StoreConnectionError) {
         if failure.condemns_other_connections() {
             self.generation.renew();
         }
     }
 }
 
-impl Lease {
+impl ConnectionLease {
     /// Which generation of connections it is of.
     pub(super) const fn generation(&self) -> u64 {
         self.generation
@@ -245,7 +245,7 @@ impl Lease {
         if self.generation != self.shared.generation.now() {
             return;
         }
-        let idle = Idle {
+        let idle = IdleConnection {
             connection: self.connection,
             generation: self.generation,
             made_at: self.made_at,
@@ -259,7 +259,7 @@ impl Lease {
     }
 
     /// Ends the loan after a failure outside of a transaction.
-    pub(super) fn give_back_after(self, failure: &Failure) {
+    pub(super) fn give_back_after(self, failure: &StoreConnectionError) {
         self.shared.learn(failure);
         if failure.leaves_connection_usable() {
             self.give_back();
@@ -267,7 +267,7 @@ impl Lease {
     }
 
     /// Takes note of a failure that concerns more than this connection.
-    pub(super) fn learn(&self, failure: &Failure) {
+    pub(super) fn learn(&self, failure: &StoreConnectionError) {
         self.shared.learn(failure);
     }
 }
@@ -278,14 +278,15 @@ mod tests {
 
     use sea_orm::{Statement, sqlx::sqlite::SqliteConnectOptions};
 
-    use super::{Generation, Lease, Pool, Source};
+    use super::{ConnectionLease, ConnectionPool, ConnectionSource, PoolGeneration};
 
-    fn pool(lifetime: Option<Duration>) -> Pool {
-        let source = Source::Sqlite(Box::new(SqliteConnectOptions::new().in_memory(true)));
-        Pool::new(source, 1, lifetime, Generation::default())
+    fn pool(lifetime: Option<Duration>) -> ConnectionPool {
+        let source =
+            ConnectionSource::Sqlite(Box::new(SqliteConnectOptions::new().in_memory(true)));
+        ConnectionPool::new(source, 1, lifetime, PoolGeneration::default())
     }
 
-    async fn mark(lease: &mut Lease) {
+    async fn mark(lease: &mut ConnectionLease) {
         lease
             .connection
             .script("CREATE TABLE mark (id)")
@@ -294,7 +295,7 @@ mod tests {
     }
 
     /// Whether it is the connection that was marked: in memory, each has a database of its own.
-    async fn is_marked(lease: &mut Lease) -> bool {
+    async fn is_marked(lease: &mut ConnectionLease) -> bool {
         let read = Statement::from_string(lease.connection.backend(), "SELECT id FROM mark");
         lease.connection.query_all(read).await.is_ok()
     }

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{dialect::column, direct::Direct, transaction::Committed};
+use super::{dialect::column, direct::DirectPool, transaction::CommitTrace};
 
 /// A reader that takes longer proves nothing, and contradicts nothing.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const NUMBER: &str = "SELECT number FROM commit_marker";
 
 /// What a reader found of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum CommitVerdict {
     /// It is there.
     Found,
     /// The reader was busy or failed.
@@ -31,29 +31,29 @@ pub(super) enum Verdict {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct CommitCheckState {
     /// The generation of connections that the last commit not found was made by.
     missed_in: Option<u64>,
 }
 
 /// Looks for commits.
 #[derive(Debug)]
-pub(super) struct Proof {
-    reader: Direct,
+pub(super) struct CommitChecker {
+    reader: DirectPool,
     /// The highest number that was found.
     highest: AtomicI64,
-    seen: Mutex<Seen>,
+    seen: Mutex<CommitCheckState>,
     /// Cancelled when commits are not found although the writer has been reopened: the
     /// process must end, as nothing that it acknowledges can be believed.
     pub hopeless: CancellationToken,
 }
 
-impl Proof {
+impl CommitChecker {
     pub(super) async fn close(&self) {
         self.reader.pool.close().await;
     }
 
-    pub(super) fn new(reader: Direct) -> Self {
+    pub(super) fn new(reader: DirectPool) -> Self {
         Self {
             reader,
             highest: AtomicI64::new(0),
@@ -71,24 +71,24 @@ impl Proof {
     /// connection.
     pub(super) async fn look(
         &self,
-        committed: Committed,
+        committed: CommitTrace,
         before: i64,
         reopen: impl FnOnce(),
-    ) -> Verdict {
+    ) -> CommitVerdict {
         let mut seen = self.seen.lock().await;
         // A number that was found before says that the database went back.
         if committed.number > before {
             if committed.number <= self.highest() {
-                return Verdict::Found;
+                return CommitVerdict::Found;
             }
             let Some(found) = self.found().await else {
                 metrics::counter!("herald_commits_unproved_total").increment(1);
-                return Verdict::NotLooked;
+                return CommitVerdict::NotLooked;
             };
             if found >= committed.number {
                 self.highest.store(found, Ordering::Release);
                 seen.missed_in = None;
-                return Verdict::Found;
+                return CommitVerdict::Found;
             }
         }
         metrics::counter!("herald_commits_missing_total").increment(1);
@@ -110,7 +110,7 @@ impl Proof {
                 reopen();
             }
         }
-        Verdict::Missing
+        CommitVerdict::Missing
     }
 
     /// The number as the reader sees it.

@@ -17,7 +17,7 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A kind of row that is not kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum RetainedRowKind {
     /// Callbacks with their bodies, dead letters and parked statuses.
     Bodies,
     Digests,
@@ -30,7 +30,7 @@ pub enum What {
     Idempotency,
 }
 
-impl What {
+impl RetainedRowKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bodies => "callbacks",
@@ -112,7 +112,11 @@ impl What {
 }
 
 /// Whether there is anything so old.
-pub async fn any(store: &Store, what: What, before: Timestamp) -> Result<bool, StoreError> {
+pub async fn any(
+    store: &Store,
+    what: RetainedRowKind,
+    before: Timestamp,
+) -> Result<bool, StoreError> {
     let found = query_one(store.by_index(), what.oldest(), what.bounds(before, 1)).await?;
     Ok(found.is_some())
 }
@@ -124,7 +128,7 @@ pub const STEP: i64 = 10;
 /// after `time`. Returns the number of deleted rows.
 pub async fn delete(
     tx: &DatabaseTransaction,
-    what: What,
+    what: RetainedRowKind,
     before: Timestamp,
     most: i64,
     time: Duration,
@@ -143,15 +147,15 @@ pub async fn delete(
 
 async fn delete_step(
     tx: &DatabaseTransaction,
-    what: What,
+    what: RetainedRowKind,
     before: Timestamp,
 ) -> Result<u64, StoreError> {
     let by_key = match what {
-        What::Digests => {
+        RetainedRowKind::Digests => {
             "DELETE FROM callback_digest WHERE (endpoint, digest) IN \
              (SELECT endpoint, digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
         }
-        What::Idempotency => {
+        RetainedRowKind::Idempotency => {
             "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
              (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)"
         }

@@ -32,7 +32,7 @@ const FINDINGS: usize = 5;
 
 /// Whether a server uses the file, as the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum SqliteFileUsage {
     /// A server has opened it and did not close it yet, or never will.
     Running,
     /// The same, but a command came first after it had died, and wrote the log back.
@@ -43,7 +43,7 @@ pub enum Use {
     Copied,
 }
 
-impl Use {
+impl SqliteFileUsage {
     const fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -65,7 +65,7 @@ impl Use {
 #[error(
     "the database file {path} is damaged ({finding}). It is not opened, and nothing was changed: restore a backup with `herald restore FILE --replace`, which keeps the damaged file beside it (docs/backup.md). A copy of a file in use is no backup: `herald backup FILE` makes one"
 )]
-pub struct Damaged {
+pub struct DamagedFile {
     pub path: String,
     pub finding: String,
 }
@@ -74,7 +74,7 @@ pub struct Damaged {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error(transparent)]
-    Damaged(#[from] Damaged),
+    Damaged(#[from] DamagedFile),
     #[error("the database file cannot be read")]
     Store(#[from] StoreError),
 }
@@ -89,13 +89,13 @@ pub fn path_of(url: &SecretString) -> Option<PathBuf> {
 
 /// The files as they were before opening: opening creates a log, or applies one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Before {
+pub struct FilesBefore {
     /// There was a database.
     pub has_data: bool,
     pub has_log: bool,
 }
 
-impl Before {
+impl FilesBefore {
     /// Looks at the files.
     pub fn look(path: &Path) -> Self {
         let filled = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() > 0);
@@ -115,7 +115,7 @@ pub fn log_of(path: &Path) -> PathBuf {
 
 /// The result of a check before the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum FileCondition {
     Sound,
     /// Whole as it is, but not the file that was left: a backup's, a copy's, or one that
     /// misses what its log held.
@@ -123,22 +123,26 @@ pub enum Condition {
 }
 
 /// Checks a file that was not closed in order, before it is used: reads all of it.
-pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Condition, CheckError> {
+pub async fn check(
+    store: &Store,
+    path: &Path,
+    before: FilesBefore,
+) -> Result<FileCondition, CheckError> {
     if !before.has_data {
-        return Ok(Condition::Sound);
+        return Ok(FileCondition::Sound);
     }
     // Unreadable parts are found below.
     let state = stored_use(store.reader()).await.ok().flatten();
     let is_other = is_other_file(store.reader(), path).await;
-    if state == Some(Use::Stopped) {
+    if state == Some(SqliteFileUsage::Stopped) {
         return Ok(if is_other {
-            Condition::Copy
+            FileCondition::Copy
         } else {
-            Condition::Sound
+            FileCondition::Sound
         });
     }
     // A dead server leaves its log; without it, pages may be of different times.
-    let without_log = state == Some(Use::Running) && !before.has_log;
+    let without_log = state == Some(SqliteFileUsage::Running) && !before.has_log;
     let megabytes = fs::metadata(path).map_or(0, |file| file.len() / 1_000_000);
     tracing::info!(
         event = "database.checking",
@@ -152,11 +156,13 @@ pub async fn check(store: &Store, path: &Path, before: Before) -> Result<Conditi
         seconds = started.elapsed().as_secs(),
         "database check passed"
     );
-    Ok(if without_log || is_other || state == Some(Use::Copied) {
-        Condition::Copy
-    } else {
-        Condition::Sound
-    })
+    Ok(
+        if without_log || is_other || state == Some(SqliteFileUsage::Copied) {
+            FileCondition::Copy
+        } else {
+            FileCondition::Sound
+        },
+    )
 }
 
 /// Reads all of a database; `every_index`: compares indexes with their tables, too.
@@ -165,7 +171,7 @@ pub async fn whole(
     path: &Path,
     every_index: bool,
 ) -> Result<(), CheckError> {
-    let damaged = |finding: String| Damaged {
+    let damaged = |finding: String| DamagedFile {
         path: path.display().to_string(),
         finding,
     };
@@ -229,9 +235,11 @@ pub async fn put_identity(store: &Store, path: &Path, now: Timestamp) -> Result<
     Ok(())
 }
 
-async fn stored_use(connection: &impl ConnectionTrait) -> Result<Option<Use>, StoreError> {
+async fn stored_use(
+    connection: &impl ConnectionTrait,
+) -> Result<Option<SqliteFileUsage>, StoreError> {
     let text = stored(connection, USE).await?;
-    Ok(text.as_deref().and_then(Use::parse))
+    Ok(text.as_deref().and_then(SqliteFileUsage::parse))
 }
 
 /// A setting of a database that may have none yet.
@@ -252,7 +260,11 @@ async fn stored(
 }
 
 /// Stores whether a server uses the file, in the file itself and not only in its log.
-pub async fn put_use(store: &Store, state: Use, now: Timestamp) -> Result<(), StoreError> {
+pub async fn put_use(
+    store: &Store,
+    state: SqliteFileUsage,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if !store.is_sqlite() {
         return Ok(());
     }
@@ -265,7 +277,7 @@ pub async fn put_use(store: &Store, state: Use, now: Timestamp) -> Result<(), St
 /// The same in a file that nothing else uses.
 pub(super) async fn put_use_in(
     connection: &impl ConnectionTrait,
-    state: Use,
+    state: SqliteFileUsage,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     setting::put(connection, USE, state.name(), now).await
@@ -276,7 +288,7 @@ pub(super) async fn put_use_in(
 pub(super) async fn note_recovery(
     store: &Store,
     path: &Path,
-    before: Before,
+    before: FilesBefore,
 ) -> Result<(), StoreError> {
     if !before.has_log {
         return Ok(());
@@ -285,9 +297,9 @@ pub(super) async fn note_recovery(
     let Some(_lock) = try_lock(path) else {
         return Ok(());
     };
-    if stored_use(store.reader()).await? == Some(Use::Running) {
+    if stored_use(store.reader()).await? == Some(SqliteFileUsage::Running) {
         // The schema may be older than this program, so it is no transaction of ours.
-        let values = [Use::Recovered.name().into(), USE.into()];
+        let values = [SqliteFileUsage::Recovered.name().into(), USE.into()];
         let sql = "UPDATE setting SET value = $1 WHERE name = $2";
         store.write_alone(sql, values).await?;
     }

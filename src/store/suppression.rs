@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    bounds::{Piece, of_contacts},
+    bounds::{SqlCondition, of_contacts},
     dialect::execute,
 };
 use crate::{
-    domain::{access::Bounds, preference::Wish, time::Timestamp},
+    domain::{access::AccessBounds, preference::ConsentChange, time::Timestamp},
     store::DatabaseTransaction,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub async fn set(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    wish: &Wish,
+    wish: &ConsentChange,
     callback: Option<Uuid>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -47,10 +47,10 @@ pub async fn set(
 /// Opt-outs of contacts within the caller's bounds, newest first.
 pub async fn list(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     limit: u64,
 ) -> Result<Vec<suppression::Model>, StoreError> {
-    let Piece { sql, values } = of_contacts(bounds, 1);
+    let SqlCondition { sql, values } = of_contacts(bounds, 1);
     let own = format!("EXISTS (SELECT 1 FROM contact c WHERE c.id = s.contact_id{sql})");
     let statement = Statement::from_sql_and_values(
         store.backend(),

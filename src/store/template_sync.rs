@@ -11,7 +11,7 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// The reported property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum TemplateSyncProperty {
     Status,
     Quality,
     Category,
@@ -21,7 +21,7 @@ pub enum Part {
     Components,
 }
 
-impl Part {
+impl TemplateSyncProperty {
     const fn column(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -35,7 +35,7 @@ impl Part {
 
 /// The name of a template in an account.
 #[derive(Clone, Copy, Debug)]
-pub struct Name<'a> {
+pub struct AccountTemplateName<'a> {
     pub account_id: &'a str,
     pub name: &'a str,
     pub language: &'a str,
@@ -44,7 +44,7 @@ pub struct Name<'a> {
 /// Makes the row, if there is none.
 pub async fn ensure(
     tx: &DatabaseTransaction,
-    template: Name<'_>,
+    template: AccountTemplateName<'_>,
     provider_id: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -70,20 +70,20 @@ pub async fn ensure(
 /// with the same time the greater text wins, whichever came first.
 pub async fn set(
     tx: &DatabaseTransaction,
-    template: Name<'_>,
-    part: Part,
+    template: AccountTemplateName<'_>,
+    part: TemplateSyncProperty,
     value: &str,
     reason: Option<&str>,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let column = part.column();
-    let reason_too = if part == Part::Status {
+    let reason_too = if part == TemplateSyncProperty::Status {
         ", status_reason = $6"
     } else {
         ", status_reason = coalesce(status_reason, $6)"
     };
     // Only a status has a reason.
-    let reason = reason.filter(|_| part == Part::Status);
+    let reason = reason.filter(|_| part == TemplateSyncProperty::Status);
     let set = execute(
         tx,
         format!(
@@ -106,7 +106,7 @@ pub async fn set(
 
 /// A template as reported by an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
-pub struct Said {
+pub struct ReportedTemplateRow {
     pub status: Option<String>,
     pub category: Option<String>,
     pub quality: Option<String>,
@@ -115,8 +115,8 @@ pub struct Said {
 /// What this account has reported about this template; `None`: nothing.
 pub async fn said(
     connection: &impl ConnectionTrait,
-    template: Name<'_>,
-) -> Result<Option<Said>, StoreError> {
+    template: AccountTemplateName<'_>,
+) -> Result<Option<ReportedTemplateRow>, StoreError> {
     let row = query_one(
         connection,
         "SELECT status, category, quality FROM template_sync WHERE account_id = $1 AND name = $2 AND language = $3",
@@ -132,7 +132,7 @@ pub async fn said(
 
 /// The state of a template.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Standing {
+pub struct TemplateSyncState {
     pub status: Option<String>,
     #[sea_orm(from_alias = "status_reason")]
     pub reason: Option<String>,
@@ -146,7 +146,7 @@ pub async fn standing(
     account_id: Option<&str>,
     name: &str,
     language: &str,
-) -> Result<Option<Standing>, StoreError> {
+) -> Result<Option<TemplateSyncState>, StoreError> {
     let row = query_one(
         connection,
         "SELECT status, status_reason, category FROM template_sync \

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{Id, Type, execute, list, rows},
+    dialect::{HexUuid, ListFieldType, execute, list, rows},
 };
 use crate::{
     domain::{time::Timestamp, timeline::TimelineKind},
@@ -16,17 +16,17 @@ use crate::{
 
 /// One entry of the timeline.
 #[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    pub notification_id: Id,
-    pub id: Id,
+pub struct NewTimelineEntry {
+    pub notification_id: HexUuid,
+    pub id: HexUuid,
     pub kind: TimelineKind,
     /// When it happened by the provider's clock, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt_id: Option<Id>,
+    pub attempt_id: Option<HexUuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub callback_id: Option<Id>,
+    pub callback_id: Option<HexUuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -34,7 +34,7 @@ pub struct Entry {
 /// Adds entries.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    entries: &[Entry],
+    entries: &[NewTimelineEntry],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if entries.is_empty() {
@@ -43,13 +43,13 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("notification_id", Type::Uuid),
-            ("id", Type::Uuid),
-            ("kind", Type::Text),
-            ("provider_at", Type::Int),
-            ("attempt_id", Type::Uuid),
-            ("callback_id", Type::Uuid),
-            ("detail", Type::Text),
+            ("notification_id", ListFieldType::Uuid),
+            ("id", ListFieldType::Uuid),
+            ("kind", ListFieldType::Text),
+            ("provider_at", ListFieldType::Int),
+            ("attempt_id", ListFieldType::Uuid),
+            ("callback_id", ListFieldType::Uuid),
+            ("detail", ListFieldType::Text),
         ],
     );
     execute(
@@ -72,9 +72,9 @@ pub async fn note(
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let line = Entry {
-        notification_id: Id(notification),
-        id: Id(super::new_id(now)),
+    let line = NewTimelineEntry {
+        notification_id: HexUuid(notification),
+        id: HexUuid(super::new_id(now)),
         kind,
         provider_at: None,
         attempt_id: None,
@@ -92,11 +92,11 @@ pub async fn note_all(
     detail: &serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let lines: Vec<Entry> = notifications
+    let lines: Vec<NewTimelineEntry> = notifications
         .iter()
-        .map(|notification| Entry {
-            notification_id: Id(*notification),
-            id: Id(super::new_id(now)),
+        .map(|notification| NewTimelineEntry {
+            notification_id: HexUuid(*notification),
+            id: HexUuid(super::new_id(now)),
             kind,
             provider_at: None,
             attempt_id: None,

@@ -15,8 +15,8 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statem
 use tokio::sync::Mutex;
 
 use super::{
-    connection::{Connection, Failure},
-    pool::{Lease, Pool, Source},
+    connection::{StoreConnection, StoreConnectionError},
+    pool::{ConnectionLease, ConnectionPool, ConnectionSource},
 };
 
 /// Ends a transaction that wrote, and counts it. SQLite refuses the last statement while a
@@ -30,7 +30,7 @@ const ROLLBACK_SQLITE: &str = "ROLLBACK; PRAGMA synchronous = FULL";
 
 /// The trace of a commit that a reader can find. On SQLite only.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Committed {
+pub(super) struct CommitTrace {
     pub number: i64,
     pub generation: u64,
 }
@@ -39,13 +39,13 @@ pub(super) struct Committed {
 #[derive(Debug)]
 pub struct Transaction {
     backend: DbBackend,
-    state: Mutex<State>,
+    state: Mutex<TransactionState>,
     statements: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-struct State {
-    lease: Lease,
+struct TransactionState {
+    lease: ConnectionLease,
     /// A statement failed, or was not waited for: PostgreSQL has aborted the transaction, and SQLite
     /// may have ended it. Either way nothing more of it may be done.
     failed: bool,
@@ -55,16 +55,19 @@ struct State {
 
 impl Transaction {
     /// Begins a transaction that writes. SQLite takes the write lock at once.
-    pub(super) async fn begin(pool: &Pool, statements: &Arc<AtomicU64>) -> Result<Self, DbErr> {
+    pub(super) async fn begin(
+        pool: &ConnectionPool,
+        statements: &Arc<AtomicU64>,
+    ) -> Result<Self, DbErr> {
         let mut lease = pool.acquire().await?;
         let backend = lease.connection.backend();
         let begun = match pool.source() {
-            Source::Sqlite(_) => {
+            ConnectionSource::Sqlite(_) => {
                 // Refused by SQLite inside of a transaction: autocommit is verified with it.
                 let begin = Statement::from_string(backend, "BEGIN IMMEDIATE");
                 lease.connection.execute(begin).await
             }
-            Source::Postgres(cluster) => lease.connection.script(cluster.begin()).await,
+            ConnectionSource::Postgres(cluster) => lease.connection.script(cluster.begin()).await,
         };
         if let Err(failure) = begun {
             if failure.is_busy() {
@@ -76,7 +79,7 @@ impl Transaction {
         }
         Ok(Self {
             backend,
-            state: Mutex::new(State {
+            state: Mutex::new(TransactionState {
                 lease,
                 failed: false,
                 broken: false,
@@ -86,7 +89,7 @@ impl Transaction {
     }
 
     /// Commits. After an error the changes may be there or not, and the connection is closed.
-    pub(super) async fn commit(self) -> Result<Option<Committed>, DbErr> {
+    pub(super) async fn commit(self) -> Result<Option<CommitTrace>, DbErr> {
         let mut state = self.state.into_inner();
         if state.failed {
             state.rollback().await;
@@ -101,7 +104,7 @@ impl Transaction {
                 .connection
                 .number(COMMIT_SQLITE)
                 .await
-                .map(|number| Some(Committed { number, generation })),
+                .map(|number| Some(CommitTrace { number, generation })),
             _ => state.lease.connection.script("COMMIT").await.map(|_| None),
         };
         match committed {
@@ -123,8 +126,8 @@ impl Transaction {
 
     async fn run<T>(
         &self,
-        into_error: fn(Failure) -> DbErr,
-        call: impl AsyncFnOnce(&mut Connection) -> Result<T, Failure>,
+        into_error: fn(StoreConnectionError) -> DbErr,
+        call: impl AsyncFnOnce(&mut StoreConnection) -> Result<T, StoreConnectionError>,
     ) -> Result<T, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock().await;
@@ -149,7 +152,7 @@ impl Transaction {
     }
 }
 
-impl State {
+impl TransactionState {
     async fn rollback(mut self) {
         if self.broken {
             return;
@@ -172,28 +175,28 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.run(Failure::into_exec_error, async |connection| {
+        self.run(StoreConnectionError::into_exec_error, async |connection| {
             connection.execute(statement).await
         })
         .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.run(Failure::into_exec_error, async |connection| {
+        self.run(StoreConnectionError::into_exec_error, async |connection| {
             connection.script(sql).await
         })
         .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.run(Failure::into_query_error, async |connection| {
+        self.run(StoreConnectionError::into_query_error, async |connection| {
             connection.query_one(statement).await
         })
         .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.run(Failure::into_query_error, async |connection| {
+        self.run(StoreConnectionError::into_query_error, async |connection| {
             connection.query_all(statement).await
         })
         .await

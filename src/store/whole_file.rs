@@ -50,9 +50,9 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Removes a file when dropped, unless it was renamed away.
 #[derive(Debug)]
-pub struct Scratch(pub PathBuf);
+pub struct ScratchFile(pub PathBuf);
 
-impl Drop for Scratch {
+impl Drop for ScratchFile {
     fn drop(&mut self) {
         // It is gone after a rename, and otherwise only takes room.
         drop(fs::remove_file(&self.0));

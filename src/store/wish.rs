@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     bounds::of_catalogue,
-    dialect::{Type, execute, ids, matching, query, read_row, rows},
+    dialect::{ListFieldType, execute, ids, matching, query, read_row, rows},
 };
 use crate::{
     domain::{
-        access::Bounds,
-        preference::{Preference, Quiet, Scope, Wishes},
+        access::AccessBounds,
+        preference::{ConsentScope, PersonQuietHours, PersonRefusals, Preference},
         quiet::{self, QuietHours},
         time::Timestamp,
     },
@@ -44,13 +44,13 @@ struct WishRow {
 pub async fn of(
     connection: &impl ConnectionTrait,
     contacts: &[Uuid],
-) -> Result<HashMap<Uuid, Wishes>, StoreError> {
-    let mut all: HashMap<Uuid, Wishes> = HashMap::new();
+) -> Result<HashMap<Uuid, PersonRefusals>, StoreError> {
+    let mut all: HashMap<Uuid, PersonRefusals> = HashMap::new();
     if contacts.is_empty() {
         return Ok(all);
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let suppressed = matching(backend, &given, "suppression", "s", "s.contact_id = r.id");
     let preferred = matching(backend, &given, "preference", "p", "p.contact_id = r.id");
     let of_product = matching(
@@ -91,8 +91,10 @@ pub async fn of(
         } = read_row(row)?;
         let wishes = all.entry(contact_id).or_default();
         match part {
-            1 if name == Scope::Marketing.name() => wishes.refused.push(Scope::Marketing),
-            1 => wishes.refused.push(Scope::All),
+            1 if name == ConsentScope::Marketing.name() => {
+                wishes.refused.push(ConsentScope::Marketing)
+            }
+            1 => wishes.refused.push(ConsentScope::All),
             2 => {
                 let preference = Preference {
                     kind: name,
@@ -111,7 +113,7 @@ pub async fn of(
                 let hours = QuietHours::stored(Some(wanted_or_from), Some(quiet_until));
                 let quiet = hours
                     .zip(quiet::zone(&name))
-                    .map(|(hours, zone)| Quiet { hours, zone });
+                    .map(|(hours, zone)| PersonQuietHours { hours, zone });
                 if product.is_empty() {
                     wishes.quiet = quiet;
                 } else {
@@ -124,14 +126,14 @@ pub async fn of(
 }
 
 /// The owner of preferences: a product, or the shared ones.
-fn owner(bounds: &Bounds) -> &str {
+fn owner(bounds: &AccessBounds) -> &str {
     bounds.owner().unwrap_or_default()
 }
 
 /// The preferences of one person, as far as the caller has set them.
 pub async fn preferences(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<Vec<preference::Model>, StoreError> {
     Ok(preference::Entity::find()
@@ -146,7 +148,7 @@ pub async fn preferences(
 /// Puts these in the place of whatever a person preferred, as far as the caller has set it.
 pub async fn replace_preferences(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
     wanted: &[Preference],
     now: Timestamp,
@@ -166,7 +168,7 @@ pub async fn replace_preferences(
 /// Stores one preference of a contact, replacing an earlier one.
 pub async fn set_preference(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
     it: &Preference,
     now: Timestamp,
@@ -208,7 +210,7 @@ pub async fn forget_preference(
 /// Kinds of message that a caller may use, by name.
 pub async fn kinds(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
 ) -> Result<Vec<entity::message_kind::Model>, StoreError> {
     Ok(entity::message_kind::Entity::find()
         .filter(of_catalogue(bounds).condition())

@@ -18,12 +18,12 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// The last answer, and when it was given; and when a write last failed because of the disk.
 #[derive(Debug, Default)]
-pub(super) struct Writable {
+pub(super) struct WritableCheck {
     last: tokio::sync::Mutex<Option<(Instant, bool)>>,
     failed_at: Mutex<Option<Instant>>,
 }
 
-impl Writable {
+impl WritableCheck {
     /// Takes note of a write that failed.
     pub(super) fn learn(&self, error: &StoreError) {
         if error.is_of_the_disk() {

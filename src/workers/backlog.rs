@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     engine::{Engine, runtime::backlog},
     state::Clock,
@@ -14,7 +14,7 @@ use crate::{
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("backlog", stop, Duration::from_secs(1), None, async || {
         backlog::turn(&engine, clock.now()).await?;
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
 }

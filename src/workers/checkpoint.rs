@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{engine::Engine, store::checkpoint};
 
 /// Pause between two turns under load: short, so that the file system has little to write at once,
@@ -16,10 +16,10 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     if !engine.store.is_sqlite() {
         return;
     }
-    let mut progress = checkpoint::Progress::default();
+    let mut progress = checkpoint::CheckpointProgress::default();
     super::run("checkpoint", stop, PAUSE, None, async || {
         checkpoint::turn(&engine.store, &mut progress).await?;
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
 }

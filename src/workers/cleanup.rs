@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, runtime::retention::Cleaner},
+    engine::{Engine, runtime::retention::RetentionCleaner},
     state::Clock,
     store::StoreError,
 };
@@ -23,27 +23,27 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Deletes a chunk of every kind of row that is old enough.
 pub async fn turn(
-    cleaner: &mut Cleaner,
+    cleaner: &mut RetentionCleaner,
     engine: &Engine,
     now: Timestamp,
-) -> Result<Turn, StoreError> {
+) -> Result<WorkerTurnOutcome, StoreError> {
     // A clock that was put forward by months can be corrected before any data are lost.
     if engine.clock.within(KEPT_AFTER_A_CHANGE).is_some() {
-        return Ok(Turn::Idle);
+        return Ok(WorkerTurnOutcome::Idle);
     }
     Ok(if cleaner.turn(engine, now).await? > 0 {
-        Turn::Worked
+        WorkerTurnOutcome::Worked
     } else {
-        Turn::Idle
+        WorkerTurnOutcome::Idle
     })
 }
 
 /// Deletes until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
-    let mut cleaner = Cleaner::default();
+    let mut cleaner = RetentionCleaner::default();
     super::run("cleanup", stop, NAP, None, async || {
         let turn = turn(&mut cleaner, &engine, clock.now()).await?;
-        if turn == Turn::Worked {
+        if turn == WorkerTurnOutcome::Worked {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(turn)

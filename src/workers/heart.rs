@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     engine::{
         Engine,
@@ -22,7 +22,7 @@ pub async fn run(engine: Arc<Engine>, worker: &'static str, clock: Clock, stop: 
     super::run("heart", stop, every, None, async || {
         heartbeat::beat(&engine, worker, clock.now()).await?;
         access::write_uses(&engine, clock.now()).await?;
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
     if let Err(error) = heartbeat::gone(&engine, worker).await {

@@ -4,20 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::{
         Engine,
         ingest::{
             self,
-            inbox::{self, Handover, Intake},
+            inbox::{self, CallbackHandover, InboxWriter},
         },
     },
     state::Clock,
     store::{
         StoreError,
-        callback::{self, Body, Most, Which},
+        callback::{self, CallbackBody, CallbackClaimLimits, CallbackClaimScope},
     },
 };
 
@@ -33,8 +33,8 @@ const MAX_TURN_BYTES: usize = 4 * 1024 * 1024;
 /// Stores callbacks until the inbox is closed and empty: every waiting client gets an answer.
 pub async fn store(
     engine: Arc<Engine>,
-    mut intake: Intake,
-    handover: Option<Arc<Handover>>,
+    mut intake: InboxWriter,
+    handover: Option<Arc<CallbackHandover>>,
     clock: Clock,
 ) {
     while inbox::store_turn(&engine, &mut intake, handover.as_deref(), || clock.now())
@@ -48,20 +48,20 @@ const MAX_CLAIM_BYTES: i64 = 4 * 1024 * 1024;
 
 /// State of the processor between turns.
 #[derive(Debug, Default)]
-pub struct Processor {
+pub struct CallbackProcessor {
     /// Bodies that were taken and not finished: a transient error repeats them.
-    unfinished: Vec<Body>,
+    unfinished: Vec<CallbackBody>,
     next_look: Timestamp,
 }
 
-impl Processor {
+impl CallbackProcessor {
     /// Takes a batch, from memory or from the table, and applies it.
     pub async fn turn(
         &mut self,
         engine: &Engine,
-        handover: &Handover,
+        handover: &CallbackHandover,
         now: Timestamp,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<WorkerTurnOutcome, StoreError> {
         let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
         if self.unfinished.is_empty() {
             self.gather(engine, handover, lease, now).await?;
@@ -73,7 +73,7 @@ impl Processor {
                 .await?;
         }
         if self.unfinished.is_empty() {
-            return Ok(Turn::Idle);
+            return Ok(WorkerTurnOutcome::Idle);
         }
         while !self.unfinished.is_empty() {
             let mut size = 0;
@@ -90,17 +90,17 @@ impl Processor {
             ingest::process(engine, batch, now).await?;
             self.unfinished.drain(..count);
         }
-        Ok(Turn::Worked)
+        Ok(WorkerTurnOutcome::Worked)
     }
 }
 
-impl Processor {
+impl CallbackProcessor {
     /// Takes the next bodies: urgent ones first, wherever they wait, then the oldest. Bodies in
     /// memory are older than those left in the table for lack of memory.
     async fn gather(
         &mut self,
         engine: &Engine,
-        handover: &Handover,
+        handover: &CallbackHandover,
         lease: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -115,12 +115,12 @@ impl Processor {
             let (urgent, ordinary) = callback::unowned(&engine.store, now).await?;
             handover.set_table_first(ordinary);
             let which = if ordinary && !handover.has_ordinary() {
-                Some(Which::All)
+                Some(CallbackClaimScope::All)
             } else {
-                urgent.then_some(Which::Urgent)
+                urgent.then_some(CallbackClaimScope::Urgent)
             };
             if let Some(which) = which {
-                let most = Most {
+                let most = CallbackClaimLimits {
                     bodies: i64::try_from(limit - self.unfinished.len()).unwrap_or(1),
                     bytes: MAX_CLAIM_BYTES,
                 };
@@ -146,11 +146,11 @@ impl Processor {
 /// Processes until stopped.
 pub async fn process(
     engine: Arc<Engine>,
-    handover: Arc<Handover>,
+    handover: Arc<CallbackHandover>,
     clock: Clock,
     stop: CancellationToken,
 ) {
-    let mut processor = Processor::default();
+    let mut processor = CallbackProcessor::default();
     let mut busy = false;
     super::run(
         "inbox",
@@ -163,7 +163,7 @@ pub async fn process(
                 tokio::time::sleep(GATHER).await;
             }
             let turn = processor.turn(&engine, &handover, clock.now()).await?;
-            busy = turn == Turn::Worked;
+            busy = turn == WorkerTurnOutcome::Worked;
             Ok(turn)
         },
     )

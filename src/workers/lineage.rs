@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     engine::{Engine, runtime::lineage},
     state::Clock,
@@ -18,7 +18,7 @@ const NAP: Duration = Duration::from_secs(5);
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("lineage", stop, NAP, None, async || {
         lineage::turn(&engine, clock.now()).await?;
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     engine::{Engine, runtime::live_pages},
     state::Clock,
@@ -17,7 +17,7 @@ const NAP: Duration = Duration::from_secs(1);
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("live", stop, NAP, Some(&engine.live.opened), async || {
         live_pages::turn(&engine, clock.now()).await?;
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
     engine.live.end();

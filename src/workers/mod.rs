@@ -23,7 +23,7 @@ use crate::{error::ErrorChain, store::StoreError};
 
 /// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum WorkerTurnOutcome {
     /// There may be more at once.
     Worked,
     Idle,
@@ -60,16 +60,16 @@ pub async fn run<F>(
     wake: Option<&Notify>,
     mut turn: F,
 ) where
-    F: AsyncFnMut() -> Result<Turn, StoreError>,
+    F: AsyncFnMut() -> Result<WorkerTurnOutcome, StoreError>,
 {
     let mut trouble = Duration::from_millis(50);
     while !stop.is_cancelled() {
         let pause = match turn().await {
-            Ok(Turn::Worked) => {
+            Ok(WorkerTurnOutcome::Worked) => {
                 trouble = Duration::from_millis(50);
                 continue;
             }
-            Ok(Turn::Idle) => {
+            Ok(WorkerTurnOutcome::Idle) => {
                 trouble = Duration::from_millis(50);
                 nap
             }

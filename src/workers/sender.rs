@@ -11,12 +11,12 @@ use super::{MIN_TRANSACTION_INTERVAL, resume_panic, still_apart};
 use crate::{
     domain::{
         horizon,
-        pace::{self, Lane},
+        pace::{self, PaceShare},
         time::Timestamp,
     },
     engine::{
         Engine,
-        delivery::{self, Answer, Job, Slots},
+        delivery::{self, CallSlots, CompletedDeliveryJob, DeliveryJob},
         people::identity,
     },
     error::ErrorChain,
@@ -43,16 +43,16 @@ const fn otp_slots(slots: usize) -> usize {
 
 /// The calls in progress, by lane.
 #[derive(Default)]
-struct Calls {
+struct InFlightCalls {
     /// When the next ordinary call may be made, however late it is.
     apart: Arc<Mutex<Option<Instant>>>,
-    set: JoinSet<Answer>,
+    set: JoinSet<CompletedDeliveryJob>,
     otp: usize,
     ordinary: usize,
 }
 
-impl Calls {
-    fn start(&mut self, provider: &Arc<dyn MessageSender>, clock: &Clock, job: Job) {
+impl InFlightCalls {
+    fn start(&mut self, provider: &Arc<dyn MessageSender>, clock: &Clock, job: DeliveryJob) {
         *self.of(job.lane) += 1;
         let provider = Arc::clone(provider);
         // No call is delayed longer than this, even if the clock was changed.
@@ -66,7 +66,7 @@ impl Calls {
             if wait > 0 {
                 tokio::time::sleep(Duration::from_micros(wait.unsigned_abs())).await;
             }
-            if least > 0 && job.lane == Lane::Ordinary {
+            if least > 0 && job.lane == PaceShare::Ordinary {
                 let mut next = apart.lock().await;
                 let now = Instant::now();
                 let at = next.map_or(now, |at| at.max(now.checked_sub(MADE_UP_FOR).unwrap_or(at)));
@@ -77,14 +77,18 @@ impl Calls {
         });
     }
 
-    const fn of(&mut self, lane: Lane) -> &mut usize {
+    const fn of(&mut self, lane: PaceShare) -> &mut usize {
         match lane {
-            Lane::Otp => &mut self.otp,
-            Lane::Ordinary => &mut self.ordinary,
+            PaceShare::Otp => &mut self.otp,
+            PaceShare::Ordinary => &mut self.ordinary,
         }
     }
 
-    fn ended(&mut self, answer: Option<Answer>, answers: &mut Vec<Answer>) {
+    fn ended(
+        &mut self,
+        answer: Option<CompletedDeliveryJob>,
+        answers: &mut Vec<CompletedDeliveryJob>,
+    ) {
         if let Some(answer) = answer {
             let count = self.of(answer.lane());
             *count = count.saturating_sub(1);
@@ -101,9 +105,9 @@ impl Calls {
         self.ordinary == 0 || slots.saturating_sub(self.ordinary) >= slots / 4
     }
 
-    fn free(&self, slots: usize) -> Slots {
+    fn free(&self, slots: usize) -> CallSlots {
         let free = |most: usize, used: usize| i64::try_from(most.saturating_sub(used)).unwrap_or(0);
-        Slots {
+        CallSlots {
             otp: free(otp_slots(slots), self.otp),
             ordinary: free(slots, self.ordinary),
         }
@@ -112,17 +116,17 @@ impl Calls {
 
 /// Answers being settled beside the loop.
 #[derive(Default)]
-struct Desk {
-    answers: Vec<Answer>,
+struct AnswerSettler {
+    answers: Vec<CompletedDeliveryJob>,
     settling: JoinSet<()>,
     settled_at: Option<Instant>,
 }
 
-impl Desk {
+impl AnswerSettler {
     /// Starts to settle the answers that have arrived, if it is time; at once if no further call is
     /// in progress.
     fn settle(&mut self, engine: &Arc<Engine>, sender: Uuid, clock: &Clock, last: bool) {
-        let urgent = last || self.answers.iter().any(|it| it.lane() == Lane::Otp);
+        let urgent = last || self.answers.iter().any(|it| it.lane() == PaceShare::Otp);
         let due = urgent || still_apart(self.settled_at, Instant::now()).is_zero();
         if self.answers.is_empty() || !due || self.settling.len() >= SETTLED_AT_ONCE {
             return;
@@ -146,11 +150,11 @@ impl Desk {
 pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: CancellationToken) {
     let (engine, clock, stop) = (&engine, &clock, &stop);
     let mut queued = engine.queued.subscribe();
-    let mut calls = Calls::default();
-    let mut desk = Desk::default();
+    let mut calls = InFlightCalls::default();
+    let mut desk = AnswerSettler::default();
     let slots = engine.settings.sending.slots;
     let most = slots + otp_slots(slots);
-    let mut rest = Rest::default();
+    let mut rest = SenderClaimPause::default();
     let mut trouble = Duration::from_millis(50);
     loop {
         if stop.is_cancelled() {
@@ -226,7 +230,7 @@ fn has_come(until: Timestamp, now: Timestamp) -> bool {
 
 /// Until when there is no need to query the database.
 #[derive(Default)]
-struct Rest {
+struct SenderClaimPause {
     until: Timestamp,
     /// The pace allows no ordinary messages before this, however many arrive.
     ordinary_until: Timestamp,
@@ -236,7 +240,7 @@ struct Rest {
     claimed_at: Option<Instant>,
 }
 
-impl Rest {
+impl SenderClaimPause {
     /// Whether it is time to claim.
     fn is_over(&self, now: Timestamp, has_room: bool) -> bool {
         self.apart().is_zero() && (has_come(self.until, now) || (self.crowded && has_room))
@@ -260,9 +264,9 @@ async fn fill(
     engine: &Arc<Engine>,
     sender: Uuid,
     clock: &Clock,
-    calls: &mut Calls,
-    desk: &mut Desk,
-    rest: &mut Rest,
+    calls: &mut InFlightCalls,
+    desk: &mut AnswerSettler,
+    rest: &mut SenderClaimPause,
 ) -> Result<(), StoreError> {
     let now = clock.now();
     rest.until = now.plus_micros(micros(NAP));
@@ -320,16 +324,16 @@ fn micros(span: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, NAP, Rest, Timestamp, micros};
+    use super::{Duration, NAP, SenderClaimPause, Timestamp, micros};
 
     #[test]
     fn a_rest_is_over_when_the_clock_was_put_back() {
         let now = Timestamp::from_unix_seconds(1_767_225_600);
         let until = now.plus_micros(micros(NAP));
-        let rest = Rest {
+        let rest = SenderClaimPause {
             until,
             ordinary_until: until,
-            ..Rest::default()
+            ..SenderClaimPause::default()
         };
         assert!(!rest.is_over(now, true));
         assert_eq!(rest.left(now), NAP);

@@ -7,7 +7,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Turn, resume_panic, sender};
+use super::{WorkerTurnOutcome, resume_panic, sender};
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::{
@@ -25,7 +25,7 @@ const NAP: Duration = Duration::from_secs(1);
 const RELEASE_SECONDS: i64 = 10;
 
 /// A sender's loop.
-struct Running {
+struct SenderLoop {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -38,7 +38,7 @@ pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
 }
 
 async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToken) {
-    let mut running: HashMap<Uuid, Running> = HashMap::new();
+    let mut running: HashMap<Uuid, SenderLoop> = HashMap::new();
     let mut queued = engine.queued.subscribe();
     let mut changed = engine.senders_changed.subscribe();
     let mut next_release = Timestamp::default();
@@ -64,7 +64,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
                 let loops =
                     sender::run(Arc::clone(engine), account.id, clock.clone(), stop.clone());
                 let task = spawn_local(loops);
-                running.insert(account.id, Running { stop, task });
+                running.insert(account.id, SenderLoop { stop, task });
             } else if !able && let Some(other) = running.get(&account.id) {
                 // It finishes its calls, and is not started again before.
                 other.stop.cancel();
@@ -138,12 +138,12 @@ async fn turn(
 }
 
 /// Holds messages that cannot be sent.
-pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
+pub async fn hold_turn(engine: &Engine, now: Timestamp) -> Result<WorkerTurnOutcome, StoreError> {
     Ok(if sweeper::hold_blocked(engine, now).await? > 0 {
         engine.wake_senders();
-        Turn::Worked
+        WorkerTurnOutcome::Worked
     } else {
-        Turn::Idle
+        WorkerTurnOutcome::Idle
     })
 }
 
@@ -162,7 +162,11 @@ pub async fn mark_read(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
             let provider = engine.provider_or_unavailable(account.id);
             marked += read_marks::turn(&engine, provider.as_ref(), account.id, clock.now()).await?;
         }
-        Ok(if marked > 0 { Turn::Worked } else { Turn::Idle })
+        Ok(if marked > 0 {
+            WorkerTurnOutcome::Worked
+        } else {
+            WorkerTurnOutcome::Idle
+        })
     })
     .await;
 }
@@ -173,7 +177,7 @@ pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
     let nap = Duration::from_secs(30);
     super::run("senders", stop, nap, None, async || {
         if !engine.may_claim() {
-            return Ok(Turn::Idle);
+            return Ok(WorkerTurnOutcome::Idle);
         }
         let now = clock.now();
         senders::ageing_turn(&engine, now).await?;
@@ -183,7 +187,7 @@ pub async fn look_after(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
                 senders::throughput_turn(&engine, provider.as_ref(), account.id, now).await?;
             }
         }
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
 }

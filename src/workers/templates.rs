@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     engine::{Engine, delivery::templates},
     providers::HttpClient,
@@ -29,7 +29,7 @@ pub async fn run(engine: Arc<Engine>, http: HttpClient, clock: Clock, stop: Canc
                 "templates of the account could not be read"
             );
         }
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
 }

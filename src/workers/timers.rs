@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     domain::time::Timestamp,
     engine::{Engine, delivery::follow_up, intake},
@@ -13,23 +13,23 @@ use crate::{
 };
 
 /// Fires due follow-ups.
-pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<WorkerTurnOutcome, StoreError> {
     Ok(
         if engine.may_claim() && follow_up::turn(engine, now).await? > 0 {
-            Turn::Worked
+            WorkerTurnOutcome::Worked
         } else {
-            Turn::Idle
+            WorkerTurnOutcome::Idle
         },
     )
 }
 
 /// Expands one chunk of one event.
-pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
+pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<WorkerTurnOutcome, StoreError> {
     Ok(
         if engine.may_claim() && intake::expand_turn(engine, now).await? {
-            Turn::Worked
+            WorkerTurnOutcome::Worked
         } else {
-            Turn::Idle
+            WorkerTurnOutcome::Idle
         },
     )
 }

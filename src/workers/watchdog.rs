@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Turn;
+use super::WorkerTurnOutcome;
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::{
@@ -21,12 +21,12 @@ use crate::{
 };
 
 /// Runs the sweeper once.
-pub async fn turn(engine: &Engine, now: Timestamp) -> Result<Turn, StoreError> {
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<WorkerTurnOutcome, StoreError> {
     Ok(
         if engine.may_claim() && sweeper::turn(engine, now).await? > 0 {
-            Turn::Worked
+            WorkerTurnOutcome::Worked
         } else {
-            Turn::Idle
+            WorkerTurnOutcome::Idle
         },
     )
 }
@@ -55,7 +55,7 @@ impl Watchdog {
         engine: &Engine,
         now: Timestamp,
         monotonic: Duration,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<WorkerTurnOutcome, StoreError> {
         let stepped = self.step(now, monotonic);
         if let Some(step) = stepped {
             metrics::counter!("herald_clock_steps_total").increment(1);
@@ -79,7 +79,7 @@ impl Watchdog {
             self.mended_at = Some(monotonic);
         }
         if self.calm_until.is_some_and(|until| monotonic < until) {
-            return Ok(Turn::Idle);
+            return Ok(WorkerTurnOutcome::Idle);
         }
         turn(engine, now).await
     }
@@ -108,7 +108,7 @@ pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
     };
     super::run("clock", stop, Duration::from_secs(5), None, async || {
         reference.follow(&engine.store).await?;
-        Ok(Turn::Idle)
+        Ok(WorkerTurnOutcome::Idle)
     })
     .await;
 }
@@ -117,13 +117,17 @@ pub async fn run_clock(engine: Arc<Engine>, clock: Clock, stop: CancellationToke
 pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("windows", stop, Duration::from_secs(30), None, async || {
         if !engine.may_claim() {
-            return Ok(Turn::Idle);
+            return Ok(WorkerTurnOutcome::Idle);
         }
         let now = clock.now();
         let told = service_window::turn(&engine, now).await?
             + silent_senders::turn(&engine, now).await?
             + identity::decide_due(&engine, now).await?;
-        Ok(if told > 0 { Turn::Worked } else { Turn::Idle })
+        Ok(if told > 0 {
+            WorkerTurnOutcome::Worked
+        } else {
+            WorkerTurnOutcome::Idle
+        })
     })
     .await;
 }
@@ -133,9 +137,9 @@ pub async fn run_alarms(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
     super::run("alarms", stop, Duration::from_secs(30), None, async || {
         let changed = alarms::turn(&engine, clock.now()).await?;
         Ok(if changed > 0 {
-            Turn::Worked
+            WorkerTurnOutcome::Worked
         } else {
-            Turn::Idle
+            WorkerTurnOutcome::Idle
         })
     })
     .await;
@@ -145,7 +149,11 @@ pub async fn run_alarms(engine: Arc<Engine>, clock: Clock, stop: CancellationTok
 pub async fn run_parked(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     super::run("parked", stop, Duration::from_secs(5), None, async || {
         let joined = sweeper::parked_turn(&engine, clock.now()).await?;
-        Ok(if joined > 0 { Turn::Worked } else { Turn::Idle })
+        Ok(if joined > 0 {
+            WorkerTurnOutcome::Worked
+        } else {
+            WorkerTurnOutcome::Idle
+        })
     })
     .await;
 }

@@ -71,9 +71,13 @@ pub fn restored(url: &str, folder: &Path, words: &[&str]) -> String {
 
 /// Numbers out of a database that no server uses.
 async fn number(url: &str, sql: &str) -> i64 {
-    let store = connect::open(&SecretString::from(url), 2, connect::Purpose::Command)
-        .await
-        .unwrap();
+    let store = connect::open(
+        &SecretString::from(url),
+        2,
+        connect::ConnectPurpose::Command,
+    )
+    .await
+    .unwrap();
     let row = dialect::query_one(store.reader(), sql, [])
         .await
         .unwrap()
@@ -127,8 +131,8 @@ async fn a_backup_says_what_it_is_and_overwrites_nothing(database: Database) {
     assert_eq!(manifest.format, 1);
     assert_eq!(manifest.migrations, herald::store::migrate::known());
     let kind = match database {
-        Database::Sqlite => backup::Kind::Sqlite,
-        Database::Postgres => backup::Kind::Postgresql,
+        Database::Sqlite => backup::BackupDatabaseKind::Sqlite,
+        Database::Postgres => backup::BackupDatabaseKind::Postgresql,
     };
     assert_eq!((manifest.database, manifest.files.len()), (kind, 1));
     let id = manifest.secret_key_id.unwrap();

@@ -121,6 +121,10 @@ pub fn trials() -> Vec<Trial> {
         ),
         Trial::test("boundaries::no_results_are_nested", no_results_are_nested),
         Trial::test(
+            "boundaries::types_explain_themselves_by_their_names",
+            types_explain_themselves_by_their_names,
+        ),
+        Trial::test(
             "boundaries::no_file_has_grown_too_long",
             no_file_has_grown_too_long,
         ),
@@ -506,6 +510,55 @@ fn no_results_are_nested() -> Result<(), Failed> {
     } else {
         Err(found.join("\n").into())
     }
+}
+
+/// The types that a text declares outside of `impl` and `trait`, with each name once for each
+/// declaration.
+fn types_declared(text: &str) -> Vec<String> {
+    let declared = |line: &str| {
+        let is_member = line.starts_with(' ') && line.trim_start().starts_with("type ");
+        let line = line.trim_start();
+        let line = line.strip_prefix("pub").map_or(line, |rest| {
+            rest.strip_prefix('(')
+                .and_then(|rest| rest.split_once(')'))
+                .map_or(rest, |(_, rest)| rest)
+                .trim_start()
+        });
+        let (keyword, rest) = line.split_once(' ')?;
+        if is_member || !["struct", "enum", "trait", "type", "union"].contains(&keyword) {
+            return None;
+        }
+        let name = rest.split(|it: char| !it.is_alphanumeric()).next()?;
+        name.starts_with(char::is_uppercase)
+            .then(|| name.to_owned())
+    };
+    code_of(text).lines().filter_map(declared).collect()
+}
+
+/// A signature or a stack trace shows a type without its module: the name alone has to say what
+/// it is. A few words that everybody in the code needs may be short.
+fn types_explain_themselves_by_their_names() -> Result<(), Failed> {
+    assert_eq!(
+        types_declared("pub(crate) struct Row<'a> {\n    pub enum Kind {\n    type Item = u8;\n"),
+        ["Row", "Kind"]
+    );
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    for name in files().iter().flat_map(|(_, _, text)| types_declared(text)) {
+        *count.entry(name).or_default() += 1;
+    }
+    let total: usize = count.values().sum();
+    let is_short =
+        |name: &str| name.len() < 6 && name.chars().filter(|it| it.is_uppercase()).count() == 1;
+    let short: Vec<&String> = count.keys().filter(|name| is_short(name)).collect();
+    let shared: Vec<&String> = count.iter().filter(|it| *it.1 > 1).map(|it| it.0).collect();
+    println!(
+        "{total} types; one word under 6 letters: {short:?}; names of several types: {shared:?}"
+    );
+    assert!(total > 500, "the types were not found");
+    if short.len() * 50 > total || !shared.is_empty() {
+        return Err(format!("short: {short:?}; shared: {shared:?}").into());
+    }
+    Ok(())
 }
 
 fn no_file_has_grown_too_long() -> Result<(), Failed> {

@@ -256,7 +256,7 @@ async fn a_database_that_goes_away_dead_letters_nothing(database: Database) {
     );
     assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
     let blocker = fresh_blocker(&app.database_url).await;
-    let mut processor = herald::workers::inbox::Processor::default();
+    let mut processor = herald::workers::inbox::CallbackProcessor::default();
     let failed = processor.turn(&app.engine, &app.handover, app.now());
     let failed = Box::pin(blocker.while_blocked(&app.engine, failed)).await;
     assert!(

@@ -11,11 +11,11 @@ use herald::{
     engine::{
         delivery,
         insight::check,
-        runtime::clock::{self, Reference},
+        runtime::clock::{self, ReferenceClock},
     },
     state::Clock,
     store::{self, connect, setting},
-    workers::{Turn, cleanup, watchdog::Watchdog},
+    workers::{WorkerTurnOutcome, cleanup, watchdog::Watchdog},
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -71,7 +71,7 @@ async fn story(app: &TestApp, id: &str) -> String {
 
 /// What the check says of changed clocks: its verdict and what was found.
 async fn checked(app: &TestApp) -> String {
-    let asked = check::Asked {
+    let asked = check::CheckInputs {
         public_url: None,
         nonce: "0".to_owned(),
         timeout: Duration::from_millis(200),
@@ -90,11 +90,11 @@ async fn sender(app: &TestApp) -> entity::sender::Model {
         .unwrap()
 }
 
-async fn claimed(app: &TestApp) -> delivery::Claim {
+async fn claimed(app: &TestApp) -> delivery::ClaimOutcome {
     delivery::claim(
         &app.engine,
         app.sender,
-        delivery::Slots::each(10),
+        delivery::CallSlots::each(10),
         app.now(),
     )
     .await
@@ -529,7 +529,7 @@ async fn pages_hear_of_what_comes_after_a_clock_was_ahead(database: Database) {
 }
 
 async fn a_worker_that_a_clock_ahead_has_seen_is_not_alive_for_ever(database: Database) {
-    use herald::engine::runtime::heartbeat::{self, Pulse};
+    use herald::engine::runtime::heartbeat::{self, WorkerState};
     let app = ready(&database, &[]).await;
     app.pass(HOURS);
     heartbeat::beat(&app.engine, "work", app.now())
@@ -544,11 +544,15 @@ async fn a_worker_that_a_clock_ahead_has_seen_is_not_alive_for_ever(database: Da
             .unwrap()
             .1
     };
-    assert_eq!(pulse().await, Pulse::Missing, "it says nothing of now");
+    assert_eq!(
+        pulse().await,
+        WorkerState::Missing,
+        "it says nothing of now"
+    );
     mend(&app).await;
-    assert_eq!(pulse().await, Pulse::Alive);
+    assert_eq!(pulse().await, WorkerState::Alive);
     app.pass(61);
-    assert_eq!(pulse().await, Pulse::Dead(61));
+    assert_eq!(pulse().await, WorkerState::Dead(61));
 }
 
 async fn the_processor_and_the_senders_look_again_after_a_step_back(database: Database) {
@@ -618,7 +622,7 @@ async fn after_a_step_nothing_is_decided_for_one_lease(database: Database) {
     app.pass(1);
     turn(1).await;
     app.pass(HOURS);
-    assert_eq!(turn(2).await, Turn::Idle);
+    assert_eq!(turn(2).await, WorkerTurnOutcome::Idle);
     assert_eq!(app.status_of(&id).await, "sending");
     let wrong = herald::engine::insight::attention::findings(&app.engine, app.now())
         .await
@@ -633,10 +637,10 @@ async fn after_a_step_nothing_is_decided_for_one_lease(database: Database) {
         finding.summary
     );
     app.pass(58);
-    assert_eq!(turn(60).await, Turn::Idle);
+    assert_eq!(turn(60).await, WorkerTurnOutcome::Idle);
     assert_eq!(app.status_of(&id).await, "sending");
     app.pass(2);
-    assert_eq!(turn(62).await, Turn::Worked);
+    assert_eq!(turn(62).await, WorkerTurnOutcome::Worked);
     assert_eq!(app.status_of(&id).await, "unknown");
     // What is due is sent meanwhile.
     assert!(app.engine.may_claim());
@@ -654,9 +658,9 @@ async fn after_a_step_nothing_is_deleted_for_an_hour(database: Database) {
     let year = 370 * 24 * 3600;
     app.pass(year);
     app.engine.clock.note(year * 1_000_000);
-    let mut cleaner = herald::engine::runtime::retention::Cleaner::default();
+    let mut cleaner = herald::engine::runtime::retention::RetentionCleaner::default();
     let turn = cleanup::turn(&mut cleaner, &app.engine, app.now()).await;
-    assert_eq!(turn.unwrap(), Turn::Idle);
+    assert_eq!(turn.unwrap(), WorkerTurnOutcome::Idle);
     app.pass(-year);
     let again = asked().await;
     assert_eq!(
@@ -670,7 +674,7 @@ async fn a_process_with_a_wrong_clock_takes_the_databases(database: Database) {
     let app = ready(&database, &[]).await;
     let right = Clock::System.now();
     let machine = Arc::new(AtomicI64::new(right.plus_seconds(HOURS).micros()));
-    let reference = Arc::new(Reference::of(Arc::clone(&machine)));
+    let reference = Arc::new(ReferenceClock::of(Arc::clone(&machine)));
     let clock = Clock::Following(Arc::clone(&reference));
     let off = || clock.now().micros_since(Clock::System.now()).abs() / 1_000_000;
     reference.follow(&app.store).await.unwrap();
@@ -686,7 +690,7 @@ async fn a_process_with_a_wrong_clock_takes_the_databases(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let url = fresh_database(&database, folder.path()).await;
     let secret = SecretString::from(url.clone());
-    let away = connect::open(&secret, 2, connect::Purpose::Command)
+    let away = connect::open(&secret, 2, connect::ConnectPurpose::Command)
         .await
         .unwrap();
     let name = url.rsplit('/').next().unwrap();

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use herald::config::{Config, Setting, Strictness, env_file, settings};
+use herald::config::{Config, SecretStrictness, SettingDeclaration, env_file, settings};
 
 use crate::{
     cli::text,
@@ -50,7 +50,7 @@ fn keep(document: &str, from: &str, to: Option<&str>, made: &str) {
     );
 }
 
-fn row(setting: &Setting) -> String {
+fn row(setting: &SettingDeclaration) -> String {
     let code = |text: &str| format!("`{text}`");
     let alias = setting.alias.map(|alias| format!(" (`{alias}`)"));
     format!(
@@ -62,7 +62,7 @@ fn row(setting: &Setting) -> String {
     )
 }
 
-fn example(setting: &Setting) -> String {
+fn example(setting: &SettingDeclaration) -> String {
     let alias = setting
         .alias
         .map(|alias| format!(" Also known as {alias}."));
@@ -134,7 +134,7 @@ async fn the_example_file_loads_uncommented_line_by_line_and_all_together(_: Dat
         let (name, value) = line.split_once('=').unwrap();
         assert_eq!((parsed.name.as_str(), parsed.value.as_str()), (name, value));
         let values = HashMap::from([(parsed.name.clone(), parsed.value.clone())]);
-        Config::read(&values, Strictness::Production).unwrap();
+        Config::read(&values, SecretStrictness::Production).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let whole = lines.join("\n");

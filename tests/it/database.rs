@@ -53,7 +53,7 @@ async fn several_processes_may_migrate_at_once(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let url = SecretString::from(fresh_database(&database, folder.path()).await);
     let migrations = (0..4).map(|_| async {
-        let store = connect::open(&url, 3, connect::Purpose::Command)
+        let store = connect::open(&url, 3, connect::ConnectPurpose::Command)
             .await
             .unwrap();
         migrate::up(&store).await.unwrap();
@@ -222,7 +222,7 @@ async fn the_log_begins_anew_when_it_is_long(database: Database) {
     let app = TestApp::spawn(&database).await;
     if database == Database::Postgres {
         // PostgreSQL keeps its own log: a turn does nothing.
-        let mut progress = checkpoint::Progress::default();
+        let mut progress = checkpoint::CheckpointProgress::default();
         assert!(!checkpoint::turn(&app.store, &mut progress).await.unwrap());
         return;
     }
@@ -242,7 +242,7 @@ async fn the_log_begins_anew_when_it_is_long(database: Database) {
     }
     let long = pages().await;
     assert!(long > checkpoint::RESTART_PAGES, "{long} pages");
-    let mut progress = checkpoint::Progress::default();
+    let mut progress = checkpoint::CheckpointProgress::default();
     assert!(checkpoint::turn(&app.store, &mut progress).await.unwrap());
     assert!(
         !checkpoint::turn(&app.store, &mut progress).await.unwrap(),

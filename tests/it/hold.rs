@@ -263,7 +263,8 @@ async fn a_hold_is_for_admins_says_why_and_outlasts_a_restart(database: Database
     let app = TestApp::start(&url, &[]).await;
     to_the_present(&app);
     assert_eq!(app.send().await, 0);
-    let mut browser = dashboard::somebody(&app, "asha", herald::domain::login::Role::Admin).await;
+    let mut browser =
+        dashboard::somebody(&app, "asha", herald::domain::login::DashboardRole::Admin).await;
     let page = browser.get("/dashboard/hold").await;
     assert!(
         page.text.contains("moving to another machine") && page.text.contains("under 10 minutes"),

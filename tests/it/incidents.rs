@@ -2,7 +2,7 @@
 //! explains it: nobody has to read a log.
 
 use herald::{
-    domain::login::Role,
+    domain::login::DashboardRole,
     engine::{
         delivery::silent_senders,
         insight::{alarms, check},
@@ -48,7 +48,7 @@ async fn ready(database: &Database) -> TestApp {
 async fn overview(app: &TestApp) -> String {
     alarms::turn(&app.engine, app.now()).await.unwrap();
     let name = format!("somebody-{}", app.now().micros());
-    let mut browser = somebody(app, &name, Role::Operator).await;
+    let mut browser = somebody(app, &name, DashboardRole::Operator).await;
     words(&mut browser, "/dashboard").await
 }
 
@@ -250,7 +250,7 @@ async fn a_dead_worker(database: Database) {
             "Start herald serve again",
         ],
     );
-    let asked = check::Asked {
+    let asked = check::CheckInputs {
         public_url: None,
         nonce: "0".to_owned(),
         timeout: std::time::Duration::from_millis(200),

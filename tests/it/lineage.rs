@@ -39,9 +39,13 @@ async fn place(database: &Database, folder: &std::path::Path) -> String {
 
 /// Runs SQL in a database that no server uses.
 async fn alone(url: &str, sql: &str) {
-    let store = connect::open(&SecretString::from(url), 2, connect::Purpose::Command)
-        .await
-        .unwrap();
+    let store = connect::open(
+        &SecretString::from(url),
+        2,
+        connect::ConnectPurpose::Command,
+    )
+    .await
+    .unwrap();
     store.write_alone(sql, []).await.unwrap();
 }
 
@@ -300,7 +304,7 @@ async fn statuses_of_others_and_of_deleted_attempts_hold_nothing(database: Datab
         app.sql(&format!("UPDATE {table} SET {column} = {literal}"))
             .await;
     }
-    let mut cleaner = herald::engine::runtime::retention::Cleaner::default();
+    let mut cleaner = herald::engine::runtime::retention::RetentionCleaner::default();
     while cleaner.turn(&app.engine, app.now()).await.unwrap() > 0 {}
     hear(&app, "wamid.G", &late, "read").await;
     assert_eq!(standing(&app).await["on_hold"], false);
@@ -351,7 +355,7 @@ async fn another_cluster_or_an_older_timeline_holds_sending(database: Database) 
     app.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
         .await;
     let little = SecretString::from(url.replace("//herald@", "//little@"));
-    let less = connect::open(&little, 2, connect::Purpose::Command)
+    let less = connect::open(&little, 2, connect::ConnectPurpose::Command)
         .await
         .unwrap();
     assert_eq!(store::lineage::cluster(&less).await.unwrap(), None);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{APP_SECRET, Database, fresh_database, sign, status, value},
-    stopping::{Served, call, event},
+    shutdown::{Served, call, event},
 };
 
 crate::tests![each_step_of_a_message_has_a_line_with_its_id_and_without_its_recipient];

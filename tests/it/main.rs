@@ -14,63 +14,63 @@
 
 mod alarms;
 mod api;
+mod api_keys;
 mod backlog;
 mod backup;
-mod bodies;
+mod batching;
 mod boundaries;
-mod by_hand;
+mod callback_order;
 mod callbacks;
+mod catalogue_ownership;
 mod catalogues;
 mod check;
 mod cli;
 mod clocks;
 mod config;
-mod connections;
 mod dashboard;
 mod database;
+mod database_connections;
 mod deletion;
 mod deploy;
-mod doors;
-mod errors;
+mod error_codes;
+mod event_data;
 mod events;
-mod filters;
 mod follow_ups;
 mod harness;
 mod hold;
 mod identity;
 mod incidents;
-mod keys;
-mod kinds;
 mod language;
-mod letter;
+mod large_catalogues;
 mod limits;
 mod lineage;
 mod log;
-mod many_contacts;
-mod migrating;
-mod order;
+mod message_kinds;
+mod meta_callbacks;
+mod migrations;
+mod notification_filters;
+mod operator_actions;
 mod own_events;
-mod ownership;
 mod pace;
-mod parameters;
 mod people;
-mod plans;
-mod pooled;
+mod pgbouncer;
+mod preferences;
+mod query_plans;
+mod request_bodies;
 mod secrets;
 mod senders;
 mod sending;
+mod shutdown;
 mod solar_crm;
-mod starting;
+mod startup;
 mod statistics;
-mod stopping;
 mod story;
+mod template_parameters;
 mod templates;
-mod together;
 mod toy_channel;
-mod turns;
-mod values;
+mod untrusted_input;
+mod waiting_messages;
 mod webhook;
-mod wishes;
 
 use std::process::ExitCode;
 
@@ -84,10 +84,10 @@ fn main() -> ExitCode {
         api::tests(),
         backlog::tests(),
         backup::tests(),
-        bodies::tests(),
+        request_bodies::tests(),
         hold::tests(),
         lineage::tests(),
-        by_hand::tests(),
+        operator_actions::tests(),
         callbacks::tests(),
         catalogues::tests(),
         check::tests(),
@@ -95,58 +95,58 @@ fn main() -> ExitCode {
         clocks::tests(),
         clocks::any_steps::tests(),
         config::tests(),
-        connections::tests(),
+        database_connections::tests(),
         dashboard::tests(),
         database::tests(),
         deletion::tests(),
         deletion::meanwhile::tests(),
-        doors::tests(),
-        errors::tests(),
+        untrusted_input::tests(),
+        error_codes::tests(),
         events::tests(),
-        filters::tests(),
+        notification_filters::tests(),
         follow_ups::tests(),
         identity::tests(),
         incidents::tests(),
-        keys::tests(),
-        kinds::tests(),
+        api_keys::tests(),
+        message_kinds::tests(),
         language::tests(),
         log::tests(),
-        many_contacts::tests(),
-        migrating::tests(),
-        letter::tests(),
+        large_catalogues::tests(),
+        migrations::tests(),
+        meta_callbacks::tests(),
         limits::tests(),
         limits::proxies::tests(),
-        order::tests(),
+        callback_order::tests(),
         own_events::tests(),
         pace::tests(),
-        ownership::tests(),
-        ownership::any_order::tests(),
-        parameters::tests(),
+        catalogue_ownership::tests(),
+        catalogue_ownership::any_order::tests(),
+        template_parameters::tests(),
         people::tests(),
-        plans::tests(),
+        query_plans::tests(),
         people::any_mix::tests(),
         secrets::tests(),
         senders::tests(),
         sending::tests(),
         solar_crm::tests(),
-        starting::tests(),
+        startup::tests(),
         statistics::tests(),
-        stopping::tests(),
+        shutdown::tests(),
         story::tests(),
         templates::tests(),
         templates::limits::tests(),
-        turns::tests(),
-        values::tests(),
-        together::tests(),
+        waiting_messages::tests(),
+        event_data::tests(),
+        batching::tests(),
         toy_channel::tests(),
         webhook::tests(),
-        wishes::tests(),
+        preferences::tests(),
     ] {
         trials.extend(tests.into_iter().flat_map(harness::on_both_databases));
     }
     trials.extend(deploy::trials());
     trials.extend(own_events::trials());
-    trials.extend(pooled::trials());
+    trials.extend(pgbouncer::trials());
     let listed = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::stop_pgbouncer();

@@ -5,8 +5,8 @@ use std::{fmt::Write, fs, path::Path};
 use herald::domain::own_event::{
     OwnEvent, OwnEventType, SOURCE,
     payload::{
-        AccountNews, AlarmChange, ContactChoice, CredentialDue, MessageReceived, SenderChange,
-        SenderSilence, TemplateNews, WindowMoment,
+        AccountUpdateData, AlarmChange, ContactChoice, CredentialDue, MessageReceived,
+        SenderChange, SenderSilence, TemplateUpdateData, WindowMoment,
     },
 };
 use libtest_mimic::{Failed, Trial};
@@ -32,7 +32,7 @@ fn reads<T: DeserializeOwned + Serialize>(data: &Value) -> bool {
 
 fn is_payload_of(event: &OwnEvent, data: &Value) -> bool {
     match event {
-        OwnEvent::AccountChanged { .. } => reads::<AccountNews>(data),
+        OwnEvent::AccountChanged { .. } => reads::<AccountUpdateData>(data),
         OwnEvent::AlarmCleared(_) | OwnEvent::AlarmRaised(_) => reads::<AlarmChange>(data),
         OwnEvent::ContactOptedIn(_) | OwnEvent::ContactOptedOut(_) => reads::<ContactChoice>(data),
         OwnEvent::CredentialExpiring(_) | OwnEvent::CredentialOld(_) => {
@@ -45,7 +45,7 @@ fn is_payload_of(event: &OwnEvent, data: &Value) -> bool {
         | OwnEvent::TemplateCategoryDue(_)
         | OwnEvent::TemplateChanged(_)
         | OwnEvent::TemplateQuality(_)
-        | OwnEvent::TemplateStatus { .. } => reads::<TemplateNews>(data),
+        | OwnEvent::TemplateStatus { .. } => reads::<TemplateUpdateData>(data),
         OwnEvent::WindowClosed(_) | OwnEvent::WindowClosing(_) => reads::<WindowMoment>(data),
     }
 }

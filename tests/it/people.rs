@@ -4,7 +4,7 @@ pub mod any_mix;
 
 use herald::store::{
     DatabaseTransaction,
-    alias::{Alias, AliasKind},
+    alias::{AliasKind, ContactAlias},
     people,
 };
 use serde_json::{Value, json};
@@ -356,7 +356,7 @@ async fn two_processes_that_meet_somebody_at_once_make_one_contact(database: Dat
         (AliasKind::UserId, "US.13491208655302741918"),
         (AliasKind::Phone, "+12025550111"),
     ] {
-        let theirs = [Alias {
+        let theirs = [ContactAlias {
             kind,
             value: name.to_owned(),
         }];

@@ -1,6 +1,6 @@
 //! What is secret: sealed in its row, shown to nobody, wiped when nobody needs it any more.
 
-use herald::engine::runtime::retention::Cleaner;
+use herald::engine::runtime::retention::RetentionCleaner;
 use serde_json::{Value, json};
 
 use crate::harness::{Database, TestApp};
@@ -213,7 +213,7 @@ async fn what_is_secret_is_wiped_when_the_message_has_expired_unheard(database: 
     let id = ask(&app, code()).await;
     app.send().await;
     assert_eq!(app.status_of(&id).await, "accepted");
-    let mut cleaner = Cleaner::default();
+    let mut cleaner = RetentionCleaner::default();
     cleaner.turn(&app.engine, app.now()).await.unwrap();
     assert_eq!(
         sealed(&app).await,
@@ -245,7 +245,7 @@ async fn the_data_of_a_sensitive_event_are_sealed_and_wiped(database: Database) 
         app.meta.request(0)["template"]["components"][0]["parameters"][0]["text"],
         CODE
     );
-    let mut cleaner = Cleaner::default();
+    let mut cleaner = RetentionCleaner::default();
     cleaner.turn(&app.engine, app.now()).await.unwrap();
     assert_eq!(
         app.number("SELECT count(*) FROM event WHERE sealed").await,

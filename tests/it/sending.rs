@@ -4,7 +4,7 @@ use herald::{
     engine::delivery::{self, sweeper},
     store::{
         self,
-        notification::{Cause, SenderScope},
+        notification::{QueueHoldCause, SenderScope},
     },
     workers::senders::hold_turn,
 };
@@ -276,7 +276,7 @@ async fn a_process_that_dies_while_sending_leaves_an_unknown(database: Database)
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::Slots::each(10),
+        delivery::CallSlots::each(10),
         app.now(),
     )
     .await
@@ -305,9 +305,14 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     }
     // Slots for five calls: five in a row hold the sender.
     for _ in 0..5 {
-        let claim = delivery::claim(&app.engine, app.sender, delivery::Slots::each(1), app.now())
-            .await
-            .unwrap();
+        let claim = delivery::claim(
+            &app.engine,
+            app.sender,
+            delivery::CallSlots::each(1),
+            app.now(),
+        )
+        .await
+        .unwrap();
         for job in claim.jobs {
             let answer = delivery::call(&app.meta, job).await;
             delivery::settle(&app.engine, app.sender, &[answer], 500, app.now())
@@ -331,7 +336,7 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::Slots::each(64),
+        delivery::CallSlots::each(64),
         app.now(),
     )
     .await
@@ -340,7 +345,7 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     let second = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::Slots::each(64),
+        delivery::CallSlots::each(64),
         app.now(),
     )
     .await
@@ -374,9 +379,14 @@ async fn a_dead_token_holds_the_sender_with_its_queue_intact(database: Database)
         r#"{"error":{"code":190,"message":"Error validating access token"}}"#,
     )]);
     let id = app.order("A-1", "+12025550101").await;
-    let claim = delivery::claim(&app.engine, app.sender, delivery::Slots::each(1), app.now())
-        .await
-        .unwrap();
+    let claim = delivery::claim(
+        &app.engine,
+        app.sender,
+        delivery::CallSlots::each(1),
+        app.now(),
+    )
+    .await
+    .unwrap();
     for job in claim.jobs {
         let answer = delivery::call(&app.meta, job).await;
         delivery::settle(&app.engine, app.sender, &[answer], 500, app.now())
@@ -469,7 +479,7 @@ async fn the_pace_is_kept_and_shared(database: Database) {
     let refused = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::Slots::each(64),
+        delivery::CallSlots::each(64),
         app.now(),
     )
     .await
@@ -494,9 +504,14 @@ async fn high_priority_passes_low(database: Database) {
     }
     let mut order = Vec::new();
     for _ in 0..4 {
-        let claim = delivery::claim(&app.engine, app.sender, delivery::Slots::each(1), app.now())
-            .await
-            .unwrap();
+        let claim = delivery::claim(
+            &app.engine,
+            app.sender,
+            delivery::CallSlots::each(1),
+            app.now(),
+        )
+        .await
+        .unwrap();
         for job in claim.jobs {
             delivery::call(&app.meta, job).await;
         }
@@ -647,7 +662,7 @@ async fn a_message_that_was_not_even_sent_releases_no_sender(database: Database)
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::Slots::each(10),
+        delivery::CallSlots::each(10),
         app.now(),
     )
     .await
@@ -688,7 +703,7 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
     sweeper::hold(
         &app.engine,
         SenderScope::Sender(app.sender),
-        Cause::Sender,
+        QueueHoldCause::Sender,
         "switched off",
         app.now(),
     )

@@ -742,7 +742,7 @@ async fn what_is_recategorised_in_its_first_review_obeys_at_once(database: Datab
         "contacts": [{ "wa_id": "12025550101", "profile": { "name": "Asha" } }],
         "user_preferences": [{ "wa_id": "12025550101", "detail": "x", "category": "marketing_messages",
             "value": "stop", "timestamp": it.app.now().unix_seconds() }] });
-    crate::letter::told(&it.app, "user_preferences", None, stop).await;
+    crate::meta_callbacks::told(&it.app, "user_preferences", None, stop).await;
     it.tell("account", json!({"reviews": {"welcome": "MARKETING"}}))
         .await;
     it.run(&["sync", "--template", "welcome"]).await;

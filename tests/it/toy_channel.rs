@@ -12,14 +12,14 @@ use herald::{
     domain::{
         channel::{Capabilities, Channel},
         field_error::FieldError,
-        outcome::Outcome,
+        outcome::CallOutcome,
         time::Timestamp,
     },
     engine::delivery,
     providers::{
-        Connection, Content, Exchange, FactName, HttpClient, Item, ItemKind, Message,
-        MessageSender, Parsed, PersonIds, Provider, Receiver, Registry, SenderFields,
-        UnknownOutcome, Update, WebhookHandshake,
+        CallbackItem, FactName, HttpClient, ItemKind, MessageSender, OutgoingContent,
+        ParsedCallback, PersonIds, Provider, ProviderExchange, ProviderMessage, Receiver, Registry,
+        SenderConnection, SenderFields, StatusUpdate, UnknownOutcome, WebhookHandshake,
     },
 };
 use sea_orm::EntityTrait;
@@ -77,7 +77,7 @@ impl Provider for FileProvider {
         Some(self)
     }
 
-    fn connect(&self, _http: &HttpClient, connection: Connection) -> Arc<dyn MessageSender> {
+    fn connect(&self, _http: &HttpClient, connection: SenderConnection) -> Arc<dyn MessageSender> {
         Arc::new(FileSender(connection.setting("path").into()))
     }
 }
@@ -117,10 +117,10 @@ impl Receiver for FileProvider {
         false
     }
 
-    fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed {
+    fn parse(&self, body: &[u8], received_at: Timestamp) -> ParsedCallback {
         let body: Value = serde_json::from_slice(body).unwrap();
         let attempt = body["attempt"].as_str().unwrap().to_owned();
-        let update = Update {
+        let update = StatusUpdate {
             our_id: attempt.parse().ok(),
             provider_message_id: attempt,
             fact: Some(FactName::Delivered),
@@ -131,14 +131,14 @@ impl Receiver for FileProvider {
             recipient: PersonIds::default(),
             participant: None,
         };
-        let item = Item {
+        let item = CallbackItem {
             pointer: String::new(),
             account_id: None,
             endpoint_id: Some("lines".to_owned()),
             display_number: None,
             kind: ItemKind::Update(Box::new(update)),
         };
-        Parsed {
+        ParsedCallback {
             items: vec![item],
             dead: Vec::new(),
         }
@@ -153,8 +153,8 @@ struct FileSender(PathBuf);
 
 #[async_trait]
 impl MessageSender for FileSender {
-    async fn send(&self, message: &Message) -> Exchange {
-        let Content::Free(content) = &message.content else {
+    async fn send(&self, message: &ProviderMessage) -> ProviderExchange {
+        let OutgoingContent::Free(content) = &message.content else {
             panic!("it keeps no templates: {message:?}");
         };
         let content = serde_json::to_value(content).unwrap();
@@ -164,11 +164,11 @@ impl MessageSender for FileSender {
             .open(&self.0)
             .unwrap();
         writeln!(file, "{:?} {content}", message.to).unwrap();
-        Exchange {
+        ProviderExchange {
             request: json!("a line"),
             http_status: None,
             answer: None,
-            outcome: Outcome::Accepted {
+            outcome: CallOutcome::Accepted {
                 provider_message_id: message.attempt_id.to_string(),
                 wa_id: None,
                 user_id: None,

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::{
     cli::{people::masked, say},
     domain::{
-        access::Bounds,
-        identity::{Alias, AliasKind},
+        access::AccessBounds,
+        identity::{AliasKind, ContactAlias},
         phone::Phone,
         recipient::UserId,
         time::Timestamp,
@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// Parses an alias.
-pub(super) fn alias(text: &str) -> anyhow::Result<Alias> {
+pub(super) fn alias(text: &str) -> anyhow::Result<ContactAlias> {
     if let Some(user_id) = UserId::parse(text) {
-        return Ok(Alias::of_user_id(&user_id));
+        return Ok(ContactAlias::of_user_id(&user_id));
     }
     Phone::parse(text)
-        .map(|phone| Alias::of_phone(&phone))
+        .map(|phone| ContactAlias::of_phone(&phone))
         .map_err(|error| anyhow!("{text}: {error}"))
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
     let reader = store.reader();
     let written = |value: &str| masked(Some(value), show).unwrap_or_default();
     say(format!("contact {contact}"));
-    let held = alias::of_contact(reader, &Bounds::All, contact).await?;
+    let held = alias::of_contact(reader, &AccessBounds::All, contact).await?;
     let mut aliases = Vec::with_capacity(held.len());
     for row in &held {
         let until = row
@@ -42,7 +42,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
             .unwrap_or_default();
         say(format!("  {:<14} {}{until}", row.kind, written(&row.value)));
         if let Some(kind) = AliasKind::parse(&row.kind) {
-            aliases.push(Alias {
+            aliases.push(ContactAlias {
                 kind,
                 value: row.value.clone(),
             });
@@ -51,7 +51,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
     for (part, at) in rows::parts(reader, contact).await? {
         say(format!("merged {part} at {at}"));
     }
-    for row in alias::conflicts_of(store, &Bounds::All, contact).await? {
+    for row in alias::conflicts_of(store, &AccessBounds::All, contact).await? {
         let other = if row.contact_id == contact {
             row.other_id
         } else {
@@ -81,7 +81,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
 }
 
 pub(super) async fn conflicts(store: &Store, limit: u64, show: bool) -> anyhow::Result<()> {
-    let found = alias::conflicts(store, &Bounds::All, limit).await?;
+    let found = alias::conflicts(store, &AccessBounds::All, limit).await?;
     if found.is_empty() {
         say("No contact may be the same person as another one.");
     }

@@ -15,7 +15,7 @@ use sha2::Sha256;
 
 mod catalogue;
 
-use super::{built_in::DEMO, dev::Running, say};
+use super::{built_in::DEMO, dev::DevInstance, say};
 use crate::domain::timeline::TimelineKind;
 
 /// Longest duration of a step.
@@ -26,18 +26,18 @@ pub(super) fn shortened() -> String {
     DEMO.replace("after = \"24h\"", "after = \"2s\"")
 }
 
-struct Story<'a> {
-    running: &'a Running,
+struct ScenarioRun<'a> {
+    running: &'a DevInstance,
     http: reqwest::Client,
     run: String,
     step: u32,
 }
 
 /// Plays the story. An error is the step that failed.
-pub(super) async fn play(running: &Running, catalogue: &str) -> anyhow::Result<()> {
+pub(super) async fn play(running: &DevInstance, catalogue: &str) -> anyhow::Result<()> {
     let http = crate::providers::http_client(Duration::from_secs(10), Duration::from_secs(3))?;
     let run = uuid::Uuid::new_v4().simple().to_string();
-    let mut story = Story {
+    let mut story = ScenarioRun {
         running,
         http,
         run,
@@ -52,7 +52,7 @@ pub(super) async fn play(running: &Running, catalogue: &str) -> anyhow::Result<(
     Ok(())
 }
 
-impl Story<'_> {
+impl ScenarioRun<'_> {
     async fn demo(&mut self) -> anyhow::Result<()> {
         let story = self;
         story.delivered_and_read().await?;

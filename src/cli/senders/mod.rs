@@ -13,13 +13,15 @@ use super::{say, settings};
 use crate::{
     app,
     config::operator,
-    domain::{credential::Kind, edit::Edit, rule::parse_duration_seconds, time::Timestamp},
+    domain::{
+        credential::CredentialKind, edit::ValueEdit, rule::parse_duration_seconds, time::Timestamp,
+    },
     engine::{
         Engine,
-        admin::senders::{self, By, NewCredential, SenderError},
+        admin::senders::{self, NewCredential, SenderAdminActor, SenderError},
     },
     state::{Clock, random_bytes},
-    store::sender::{self, Changes, New},
+    store::sender::{self, NewSenderRow, SenderRowChanges},
 };
 
 /// Senders: their credentials, the default, holding and releasing.
@@ -28,13 +30,13 @@ use crate::{
 /// where others could see them. They are encrypted with HERALD_SECRET_KEY and never shown again.
 /// Running servers use changes from the next call on.
 #[derive(Debug, Args)]
-pub(super) struct Senders {
+pub(super) struct SendersCommand {
     #[command(subcommand)]
-    action: Action,
+    action: SendersAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum SendersAction {
     /// Lists the senders and their credentials, masked.
     List {
         /// One JSON object a line.
@@ -49,9 +51,9 @@ enum Action {
         #[arg(long)]
         phone_number_id: String,
         #[command(flatten)]
-        details: Details,
+        details: SenderSettingsArgs,
         #[command(flatten)]
-        given: Given,
+        given: SenderCredentialArgs,
         /// Make it the default sender.
         #[arg(long)]
         default: bool,
@@ -64,9 +66,9 @@ enum Action {
         #[arg(long)]
         rename: Option<String>,
         #[command(flatten)]
-        details: Details,
+        details: SenderSettingsArgs,
         #[command(flatten)]
-        given: Given,
+        given: SenderCredentialArgs,
         /// Deactivate a credential; `list` shows the ids.
         #[arg(long, value_name = "ID")]
         deactivate: Vec<Uuid>,
@@ -105,7 +107,7 @@ enum Action {
 
 /// Settings of a sender. An empty text removes a value.
 #[derive(Debug, Args)]
-struct Details {
+struct SenderSettingsArgs {
     /// Meta's id of the business account.
     #[arg(long)]
     waba_id: Option<String>,
@@ -125,7 +127,7 @@ struct Details {
 
 /// Credentials to add to a sender.
 #[derive(Debug, Args)]
-struct Given {
+struct SenderCredentialArgs {
     /// A file with the access token, or `-`.
     #[arg(long, value_name = "FILE")]
     access_token_file: Option<PathBuf>,
@@ -140,7 +142,7 @@ struct Given {
     verify_token_file: Option<PathBuf>,
 }
 
-impl Given {
+impl SenderCredentialArgs {
     fn read(&self) -> anyhow::Result<Vec<NewCredential>> {
         let expires_at = self
             .access_token_expires
@@ -151,9 +153,9 @@ impl Given {
             })
             .transpose()?;
         let files = [
-            (Kind::AccessToken, &self.access_token_file),
-            (Kind::AppSecret, &self.app_secret_file),
-            (Kind::VerifyToken, &self.verify_token_file),
+            (CredentialKind::AccessToken, &self.access_token_file),
+            (CredentialKind::AppSecret, &self.app_secret_file),
+            (CredentialKind::VerifyToken, &self.verify_token_file),
         ];
         let from_input = files
             .iter()
@@ -179,7 +181,7 @@ impl Given {
             all.push(NewCredential {
                 kind,
                 value: SecretString::from(text.trim().to_owned()),
-                expires_at: expires_at.filter(|_| kind == Kind::AccessToken),
+                expires_at: expires_at.filter(|_| kind == CredentialKind::AccessToken),
             });
         }
         Ok(all)
@@ -192,8 +194,8 @@ fn some(text: Option<String>) -> Option<String> {
 }
 
 /// An absent option changes nothing; an empty one removes the value.
-fn edit(text: Option<String>) -> Edit<String> {
-    text.map_or(Edit::Keep, |text| Edit::To(some(Some(text))))
+fn edit(text: Option<String>) -> ValueEdit<String> {
+    text.map_or(ValueEdit::Keep, |text| ValueEdit::To(some(Some(text))))
 }
 
 /// Parses a limit.
@@ -230,26 +232,26 @@ fn refused(error: SenderError) -> anyhow::Error {
     }
 }
 
-impl Senders {
+impl SendersCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
         let actor = format!("cli:{}", operator()?);
-        let by = By {
+        let by = SenderAdminActor {
             actor: &actor,
             now: Clock::System.now(),
             key: None,
         };
         match self.action {
-            Action::List { json } => list::list(&engine, json).await,
-            Action::Add {
+            SendersAction::List { json } => list::list(&engine, json).await,
+            SendersAction::Add {
                 name,
                 phone_number_id,
                 details,
                 given,
                 default,
             } => {
-                let new = New {
+                let new = NewSenderRow {
                     kind: engine.providers().default_kind().to_owned(),
                     name: name.clone(),
                     endpoint_id: Some(phone_number_id),
@@ -283,7 +285,7 @@ impl Senders {
                 }
                 Ok(())
             }
-            Action::Set {
+            SendersAction::Set {
                 sender,
                 rename,
                 details,
@@ -326,7 +328,7 @@ impl Senders {
                 }
                 Ok(())
             }
-            Action::Default { sender } => {
+            SendersAction::Default { sender } => {
                 let row = found(&engine, &sender).await?;
                 senders::make_default(&engine, by, row.id)
                     .await
@@ -334,7 +336,7 @@ impl Senders {
                 say(format!("{} is the default.", row.name));
                 Ok(())
             }
-            Action::Hold { sender, reason } => {
+            SendersAction::Hold { sender, reason } => {
                 let row = found(&engine, &sender).await?;
                 ensure!(!reason.trim().is_empty(), "--reason: a reason is needed");
                 senders::hold(&engine, by, row.id, reason.trim())
@@ -346,7 +348,7 @@ impl Senders {
                 ));
                 Ok(())
             }
-            Action::Release {
+            SendersAction::Release {
                 sender,
                 discard_older_than,
                 dry_run,
@@ -368,12 +370,12 @@ async fn found(engine: &Engine, named: &str) -> anyhow::Result<entity::sender::M
 
 async fn change(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     id: Uuid,
     rename: Option<String>,
-    details: Details,
+    details: SenderSettingsArgs,
 ) -> anyhow::Result<()> {
-    let changes = Changes {
+    let changes = SenderRowChanges {
         name: rename,
         account_id: edit(details.waba_id),
         app_id: edit(details.app_id),
@@ -382,15 +384,15 @@ async fn change(
             ("api_base", edit(details.api_base)),
         ]
         .into_iter()
-        .filter(|(_, edit)| *edit != Edit::Keep)
+        .filter(|(_, edit)| *edit != ValueEdit::Keep)
         .map(|(name, edit)| (name.to_owned(), edit))
         .collect(),
         per_second: match details.messages_per_second {
-            Some(text) => Edit::To(per_second(Some(&text))?),
-            None => Edit::Keep,
+            Some(text) => ValueEdit::To(per_second(Some(&text))?),
+            None => ValueEdit::Keep,
         },
     };
-    if changes == Changes::default() {
+    if changes == SenderRowChanges::default() {
         return Ok(());
     }
     senders::set(engine, by, id, &changes)
@@ -402,7 +404,7 @@ async fn change(
 
 async fn release(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     named: &str,
     older_than: Option<&str>,
     dry_run: bool,

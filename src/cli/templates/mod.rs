@@ -9,12 +9,15 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Ended, complain, say, settings};
+use super::{ExitCodeError, complain, say, settings};
 use crate::{
     app,
     engine::{
         Engine,
-        delivery::templates::{self, Asked, Doing, Looked, Outcome, Report, Samples},
+        delivery::templates::{
+            self, ComparedAccount, SampleFiles, TemplateSyncMode, TemplateSyncOutcome,
+            TemplateSyncReport, TemplateSyncRequest,
+        },
     },
     providers,
     state::Clock,
@@ -28,20 +31,20 @@ use crate::{
     after_help = "Exit codes: 0 all is as wanted · 1 something failed or was refused · \
                         2 wrong use or wrong settings · 3 there are differences (plan)"
 )]
-pub(super) struct Templates {
+pub(super) struct TemplatesCommand {
     #[command(subcommand)]
-    action: Action,
+    action: TemplatesAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TemplatesAction {
     /// Shows what sync would do, and changes nothing. Example: `herald templates plan`
-    Plan(Which),
+    Plan(TemplateSelectArgs),
     /// Creates templates that an account lacks, changes those that differ, and reports on each; a
     /// failure does not stop the rest. Example: `herald templates sync --template welcome_message`
     Sync {
         #[command(flatten)]
-        which: Which,
+        which: TemplateSelectArgs,
         /// Only print the templates as Meta wants them, for creating them by hand; no account is
         /// read.
         #[arg(long)]
@@ -58,7 +61,7 @@ enum Action {
     /// --check-status`
     Status {
         #[command(flatten)]
-        which: Which,
+        which: TemplateSelectArgs,
         /// Read it from Meta first.
         #[arg(long)]
         check_status: bool,
@@ -70,8 +73,8 @@ enum Action {
         /// One translation; all, if absent.
         #[arg(long)]
         language: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = TemplatesOutputFormat::Text)]
+        format: TemplatesOutputFormat,
     },
     /// Writes templates that are in no catalogue as a catalogue. Example: `herald templates pull
     /// --into pulled.toml`
@@ -89,16 +92,16 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct Which {
+struct TemplateSelectArgs {
     /// One template, by its name in the catalogue.
     #[arg(long)]
     template: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TemplatesOutputFormat::Text)]
+    format: TemplatesOutputFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum TemplatesOutputFormat {
     Text,
     Json,
 }
@@ -106,7 +109,7 @@ enum Format {
 /// Exit code of `plan` if there are differences.
 const DIFFERENCES: u8 = 3;
 
-impl Templates {
+impl TemplatesCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
@@ -114,13 +117,20 @@ impl Templates {
         let http = providers::http_client(config.calls.timeout, config.calls.connect_timeout)
             .context("no HTTP client can be made")?;
         match self.action {
-            Action::Plan(which) => {
+            TemplatesAction::Plan(which) => {
                 known(&engine, which.template.as_deref()).await?;
-                let looked = look(&engine, &http, &which, Doing::Plan, &Samples::new()).await?;
+                let looked = look(
+                    &engine,
+                    &http,
+                    &which,
+                    TemplateSyncMode::Plan,
+                    &SampleFiles::new(),
+                )
+                .await?;
                 print(&looked, which.format);
                 ended(&looked, true)
             }
-            Action::Sync {
+            TemplatesAction::Sync {
                 which,
                 display_only,
                 check_status,
@@ -134,11 +144,11 @@ impl Templates {
                 if check_status {
                     return asked_status(&engine, &http, &which).await;
                 }
-                let looked = look(&engine, &http, &which, Doing::Sync, &samples).await?;
+                let looked = look(&engine, &http, &which, TemplateSyncMode::Sync, &samples).await?;
                 print(&looked, which.format);
                 ended(&looked, false)
             }
-            Action::Status {
+            TemplatesAction::Status {
                 which,
                 check_status,
             } => {
@@ -148,12 +158,12 @@ impl Templates {
                 }
                 status(&engine, &which).await
             }
-            Action::Show {
+            TemplatesAction::Show {
                 name,
                 language,
                 format,
             } => show::show(&engine, &name, language.as_deref(), format).await,
-            Action::Pull {
+            TemplatesAction::Pull {
                 template,
                 catalogue,
                 into,
@@ -184,8 +194,8 @@ async fn known(engine: &Engine, name: Option<&str>) -> anyhow::Result<()> {
 }
 
 /// Reads `TEMPLATE=FILE`.
-async fn read(engine: &Engine, samples: &[String]) -> anyhow::Result<Samples> {
-    let mut all = Samples::new();
+async fn read(engine: &Engine, samples: &[String]) -> anyhow::Result<SampleFiles> {
+    let mut all = SampleFiles::new();
     for sample in samples {
         let (name, file) = sample
             .split_once('=')
@@ -208,11 +218,11 @@ async fn read(engine: &Engine, samples: &[String]) -> anyhow::Result<Samples> {
 async fn look(
     engine: &Engine,
     http: &providers::HttpClient,
-    which: &Which,
-    doing: Doing,
-    samples: &Samples,
-) -> anyhow::Result<Vec<Looked>> {
-    let asked = Asked {
+    which: &TemplateSelectArgs,
+    doing: TemplateSyncMode,
+    samples: &SampleFiles,
+) -> anyhow::Result<Vec<ComparedAccount>> {
+    let asked = TemplateSyncRequest {
         only: which.template.as_deref(),
         doing,
         samples,
@@ -224,25 +234,25 @@ async fn look(
     Ok(looked)
 }
 
-fn ended(all: &[Looked], differences_count: bool) -> anyhow::Result<()> {
+fn ended(all: &[ComparedAccount], differences_count: bool) -> anyhow::Result<()> {
     let reports = || {
         all.iter()
             .filter_map(|it| it.reports.as_ref().ok())
             .flatten()
     };
     let refused = all.iter().any(|it| it.reports.is_err());
-    let failed = reports().any(|it| matches!(it.outcome, Outcome::Failed(_)));
+    let failed = reports().any(|it| matches!(it.outcome, TemplateSyncOutcome::Failed(_)));
     if refused || failed {
-        return Err(Ended(1).into());
+        return Err(ExitCodeError(1).into());
     }
-    if differences_count && reports().any(|it| it.outcome != Outcome::Same) {
-        return Err(Ended(DIFFERENCES).into());
+    if differences_count && reports().any(|it| it.outcome != TemplateSyncOutcome::Same) {
+        return Err(ExitCodeError(DIFFERENCES).into());
     }
     Ok(())
 }
 
-fn print(all: &[Looked], format: Format) {
-    if format == Format::Json {
+fn print(all: &[ComparedAccount], format: TemplatesOutputFormat) {
+    if format == TemplatesOutputFormat::Json {
         let all: Vec<Value> = all.iter().map(as_json).collect();
         say(json!(all).to_string());
         return;
@@ -266,21 +276,21 @@ fn print(all: &[Looked], format: Format) {
     }
 }
 
-fn line(report: &Report) {
+fn line(report: &TemplateSyncReport) {
     let status = report.status.as_deref().unwrap_or("").to_lowercase();
     let reason = report
         .reason
         .as_ref()
         .map_or_else(String::new, |reason| format!(" ({reason})"));
     let (word, more) = match &report.outcome {
-        Outcome::Same => ("same", String::new()),
-        Outcome::WouldCreate => ("would create", String::new()),
-        Outcome::Created => ("created", String::new()),
-        Outcome::Adopted => ("adopted", String::new()),
-        Outcome::WouldChange => ("would change", String::new()),
-        Outcome::Changed => ("changed", String::new()),
-        Outcome::Stuck(why) => ("differs", why.clone()),
-        Outcome::Failed(why) => ("FAILED", why.clone()),
+        TemplateSyncOutcome::Same => ("same", String::new()),
+        TemplateSyncOutcome::WouldCreate => ("would create", String::new()),
+        TemplateSyncOutcome::Created => ("created", String::new()),
+        TemplateSyncOutcome::Adopted => ("adopted", String::new()),
+        TemplateSyncOutcome::WouldChange => ("would change", String::new()),
+        TemplateSyncOutcome::Changed => ("changed", String::new()),
+        TemplateSyncOutcome::Stuck(why) => ("differs", why.clone()),
+        TemplateSyncOutcome::Failed(why) => ("FAILED", why.clone()),
     };
     let id = report.id.as_deref().unwrap_or("");
     say(format!(
@@ -304,14 +314,14 @@ fn line(report: &Report) {
     }
 }
 
-fn as_json(looked: &Looked) -> Value {
+fn as_json(looked: &ComparedAccount) -> Value {
     let reports: Vec<Value> = looked
         .reports
         .iter()
         .flatten()
         .map(|it| {
             let error = match &it.outcome {
-                Outcome::Stuck(why) | Outcome::Failed(why) => Some(why),
+                TemplateSyncOutcome::Stuck(why) | TemplateSyncOutcome::Failed(why) => Some(why),
                 _ => None,
             };
             json!({
@@ -336,10 +346,10 @@ fn as_json(looked: &Looked) -> Value {
 }
 
 /// Prints the templates as Meta wants them.
-async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
+async fn display(engine: &Engine, which: &TemplateSelectArgs) -> anyhow::Result<()> {
     let all = templates::definitions(engine, which.template.as_deref()).await?;
     let mut impossible = false;
-    if which.format == Format::Json {
+    if which.format == TemplatesOutputFormat::Json {
         let documents: Vec<Value> = all
             .into_iter()
             .map(|(name, language, document)| match document {
@@ -376,7 +386,7 @@ async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
         }
     }
     if impossible {
-        Err(Ended(1).into())
+        Err(ExitCodeError(1).into())
     } else {
         Ok(())
     }
@@ -387,7 +397,7 @@ async fn display(engine: &Engine, which: &Which) -> anyhow::Result<()> {
 async fn asked_status(
     engine: &Engine,
     http: &providers::HttpClient,
-    which: &Which,
+    which: &TemplateSelectArgs,
 ) -> anyhow::Result<()> {
     let done = templates::refresh(engine, http, Clock::System.now()).await?;
     for (sender, why) in &done.unread {
@@ -397,12 +407,12 @@ async fn asked_status(
     if done.unread.is_empty() {
         Ok(())
     } else {
-        Err(Ended(1).into())
+        Err(ExitCodeError(1).into())
     }
 }
 
 /// The last known status.
-async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
+async fn status(engine: &Engine, which: &TemplateSelectArgs) -> anyhow::Result<()> {
     let said = template_sync::all(&engine.store).await?;
     let names = rows::template_names(&engine.store).await?;
     let mut refused = false;
@@ -428,7 +438,7 @@ async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
             }));
         }
     }
-    if which.format == Format::Json {
+    if which.format == TemplatesOutputFormat::Json {
         say(json!(documents).to_string());
     } else {
         for it in &documents {
@@ -444,7 +454,7 @@ async fn status(engine: &Engine, which: &Which) -> anyhow::Result<()> {
         }
     }
     if refused {
-        Err(Ended(1).into())
+        Err(ExitCodeError(1).into())
     } else {
         Ok(())
     }

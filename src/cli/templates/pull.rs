@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use crate::{
-    cli::{Ended, complain, say},
+    cli::{ExitCodeError, complain, say},
     engine::{
         Engine,
         delivery::templates::{self, PulledCatalogue},
@@ -62,7 +62,7 @@ pub(super) async fn pull(
     if is_whole {
         Ok(())
     } else {
-        Err(Ended(1).into())
+        Err(ExitCodeError(1).into())
     }
 }
 

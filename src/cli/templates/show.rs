@@ -4,10 +4,10 @@ use anyhow::bail;
 use entity::template::Model;
 use serde_json::{Value, json};
 
-use super::Format;
+use super::TemplatesOutputFormat;
 use crate::{
     cli::say,
-    domain::template::layout::{Above, Layout},
+    domain::template::layout::{Layout, PreviewHeader},
     engine::{Engine, runtime::template_layout},
     store::{catalogue as rows, template_sync},
 };
@@ -17,7 +17,7 @@ pub(super) async fn show(
     engine: &Engine,
     name: &str,
     language: Option<&str>,
-    format: Format,
+    format: TemplatesOutputFormat,
 ) -> anyhow::Result<()> {
     let found: Vec<_> = rows::translations(engine.store.reader(), name)
         .await?
@@ -34,7 +34,7 @@ pub(super) async fn show(
             .map(|it| it.status.as_deref().unwrap_or("unknown").to_lowercase())
             .collect()
     };
-    if format == Format::Json {
+    if format == TemplatesOutputFormat::Json {
         let all: Vec<Value> = found.iter().map(|row| document(row, &heard(row))).collect();
         say(serde_json::to_string_pretty(&all)?);
         return Ok(());
@@ -67,8 +67,8 @@ fn document(row: &Model, heard: &[String]) -> Value {
             let preview = layout.preview(&layout.example_context());
             json!({
                 "header": preview.header.map(|above| match above {
-                    Above::Text(text) => json!({ "text": text }),
-                    Above::Shown(what) => json!({ "shows": what }),
+                    PreviewHeader::Text(text) => json!({ "text": text }),
+                    PreviewHeader::Shown(what) => json!({ "shows": what }),
                 }),
                 "body": preview.body,
                 "footer": preview.footer,
@@ -91,8 +91,8 @@ fn bubble(layout: &Layout) {
     let mut lines = Vec::new();
     match &preview.header {
         None => {}
-        Some(Above::Text(text)) => lines.extend(wrapped(&format!("*{text}*"))),
-        Some(Above::Shown(what)) => lines.push(format!("[{what}]")),
+        Some(PreviewHeader::Text(text)) => lines.extend(wrapped(&format!("*{text}*"))),
+        Some(PreviewHeader::Shown(what)) => lines.push(format!("[{what}]")),
     }
     lines.extend(preview.body.lines().flat_map(wrapped));
     if let Some(footer) = &preview.footer {

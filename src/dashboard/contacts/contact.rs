@@ -7,44 +7,44 @@ use uuid::Uuid;
 use super::{HERE, identity, named};
 use crate::{
     dashboard::{
-        act::{Form, Person},
-        fault::Fault,
-        moment::Moment,
-        shell::{Shell, answered, answered_change, shown},
+        act::{DashboardForm, SignedInUser},
+        fault::PageError,
+        moment::DisplayTime,
+        shell::{PageLayout, answered, answered_change, shown},
     },
     domain::{
-        access::Bounds, channel::Channel, edit::Edit, login::Role, preference::Preference,
-        quiet::QuietHours, time::Timestamp, window,
+        access::AccessBounds, channel::Channel, edit::ValueEdit, login::DashboardRole,
+        preference::Preference, quiet::QuietHours, time::Timestamp, window,
     },
-    engine::people::{self, By, ContactChanges, Deleted},
+    engine::people::{self, ContactChanges, ContactDeletion, PeopleActor},
     state::AppState,
     store::{alias, conversation, identity::parts, people as rows, sender, suppression, wish},
 };
 
 /// An alias of the contact.
-struct Alias {
+struct ContactAliasRow {
     kind: String,
     value: String,
     is_old: bool,
 }
 
 /// The service window with a sender.
-struct Window {
+struct ContactWindowRow {
     sender: String,
     open: bool,
-    until: Option<Moment>,
+    until: Option<DisplayTime>,
 }
 
 /// An opt-out or opt-in.
-struct Wish {
+struct ContactOptOutRow {
     scope: &'static str,
     wanted: bool,
     source: String,
-    at: Moment,
+    at: DisplayTime,
 }
 
 /// A preference: whether a kind of message is wanted on a channel.
-struct Kept {
+struct ContactPreferenceRow {
     kind: String,
     channel: String,
     wanted: bool,
@@ -52,30 +52,30 @@ struct Kept {
 
 #[derive(Template)]
 #[template(path = "contact.html")]
-struct Page {
-    shell: Shell,
+struct ContactDetailPage {
+    shell: PageLayout,
     name: String,
     number: String,
     /// The search text that finds this contact's notifications.
     finds: Option<String>,
-    details: rows::Details,
+    details: rows::ContactDetails,
     quiet: Option<(String, String)>,
     users: Vec<String>,
-    aliases: Vec<Alias>,
-    windows: Vec<Window>,
-    wishes: Vec<Wish>,
-    preferences: Vec<Kept>,
+    aliases: Vec<ContactAliasRow>,
+    windows: Vec<ContactWindowRow>,
+    wishes: Vec<ContactOptOutRow>,
+    preferences: Vec<ContactPreferenceRow>,
     /// Kinds of message, and whether they are required.
     kinds: Vec<(String, bool)>,
     /// Contacts that may be the same person.
-    open: Vec<identity::Open>,
+    open: Vec<identity::UndecidedPairRow>,
     /// Times at which contacts were merged into this one.
-    merged: Vec<Moment>,
+    merged: Vec<DisplayTime>,
     /// Aliases that can be split off: the present ones, if there are several.
     parts: Vec<String>,
 }
 
-impl Page {
+impl ContactDetailPage {
     fn value(field: Option<&String>) -> &str {
         field.map(String::as_str).unwrap_or_default()
     }
@@ -89,21 +89,21 @@ fn written(hours: QuietHours) -> Option<(String, String)> {
 }
 
 pub async fn one(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let store = &state.engine.store;
     let id = rows::current(store.reader(), *id).await?;
     let (Some(found), Some(mut details)) = (
         rows::contact(store.reader(), id).await?,
-        rows::details(store.reader(), &Bounds::All, id).await?,
+        rows::details(store.reader(), &AccessBounds::All, id).await?,
     ) else {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     };
     let (name, number) = named(&person, &found);
-    let shell = Shell::new(&request, &state, &person, name.clone(), HERE)?;
+    let shell = PageLayout::new(&request, &state, &person, name.clone(), HERE)?;
     let (handle, users) = rows::names(store.reader(), id).await?;
     // Names in catalogues are often people's own.
     let (handle, users) = if person.sees_people() {
@@ -114,20 +114,20 @@ pub async fn one(
     };
     let senders = sender::all(store).await?;
     let now = state.clock.now();
-    let windows = conversation::of_contact(store, &Bounds::All, id).await?;
+    let windows = conversation::of_contact(store, &AccessBounds::All, id).await?;
     let open = identity::open(store, &person, &shell, Some(id)).await?;
     let merged = parts(store.reader(), id)
         .await?
         .into_iter()
         .map(|(_, at)| shell.zone.micros(at.micros()))
         .collect();
-    let held = alias::of_contact(store.reader(), &Bounds::All, id).await?;
+    let held = alias::of_contact(store.reader(), &AccessBounds::All, id).await?;
     let today: Vec<String> = held
         .iter()
         .filter(|row| row.superseded_at.is_none())
         .map(|row| row.value.clone())
         .collect();
-    let page = Page {
+    let page = ContactDetailPage {
         open,
         merged,
         parts: if today.len() > 1 { today } else { Vec::new() },
@@ -138,7 +138,7 @@ pub async fn one(
         users,
         aliases: held
             .into_iter()
-            .map(|row| Alias {
+            .map(|row| ContactAliasRow {
                 is_old: row.superseded_at.is_some(),
                 value: person.sees(row.value),
                 kind: row.kind.replace('_', " "),
@@ -146,7 +146,7 @@ pub async fn one(
             .collect(),
         windows: windows
             .into_iter()
-            .map(|row| Window {
+            .map(|row| ContactWindowRow {
                 sender: senders
                     .iter()
                     .find(|it| it.id == row.sender_id)
@@ -158,7 +158,7 @@ pub async fn one(
         wishes: suppression::of_contact(store, id)
             .await?
             .into_iter()
-            .map(|row| Wish {
+            .map(|row| ContactOptOutRow {
                 scope: if row.scope == "marketing" {
                     "marketing"
                 } else {
@@ -169,47 +169,47 @@ pub async fn one(
                 source: row.source.replace('_', " "),
             })
             .collect(),
-        preferences: wish::preferences(store, &Bounds::All, id)
+        preferences: wish::preferences(store, &AccessBounds::All, id)
             .await?
             .into_iter()
-            .map(|row| Kept {
+            .map(|row| ContactPreferenceRow {
                 kind: row.message_kind,
                 channel: row.channel,
                 wanted: row.wanted,
             })
             .collect(),
-        kinds: wish::kinds(store.reader(), &Bounds::All)
+        kinds: wish::kinds(store.reader(), &AccessBounds::All)
             .await?
             .into_iter()
             .map(|row| (row.name, row.required))
             .collect(),
-        details: rows::Details { handle, ..details },
+        details: rows::ContactDetails { handle, ..details },
         shell,
     };
     shown(&page)
 }
 
 pub async fn act(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, PageError> {
     let store = &state.engine.store;
     let id = rows::current(store.reader(), *id).await?;
-    form.person.needs(Role::Operator)?;
-    if rows::details(store.reader(), &Bounds::All, id)
+    form.person.needs(DashboardRole::Operator)?;
+    if rows::details(store.reader(), &AccessBounds::All, id)
         .await?
         .is_none()
     {
-        return Err(Fault::NotFound);
+        return Err(PageError::NotFound);
     }
     let address = format!("{HERE}/{id}");
     let actor = form.person.actor();
-    let by = By {
+    let by = PeopleActor {
         actor: &actor,
         now: state.clock.now(),
-        bounds: &Bounds::All,
+        bounds: &AccessBounds::All,
     };
     let result = match form.text("action").unwrap_or_default() {
         "save" => {
@@ -219,8 +219,8 @@ pub async fn act(
             };
             // Another number or handle would send messages to another person.
             let is_renamed = changes.phone.is_some() || changes.user_id.is_some();
-            if is_renamed || changes.handle != Edit::Keep {
-                form.person.needs(Role::Admin)?;
+            if is_renamed || changes.handle != ValueEdit::Keep {
+                form.person.needs(DashboardRole::Admin)?;
             }
             people::save_contact(store, by, Some(id), &changes)
                 .await
@@ -243,26 +243,26 @@ pub async fn act(
             Ok("Preference deleted.")
         }
         "merge" | "part" | "split" => {
-            form.person.needs(Role::Admin)?;
-            let decision = identity::Decision::read(&form)?;
+            form.person.needs(DashboardRole::Admin)?;
+            let decision = identity::IdentityDecisionForm::read(&form)?;
             identity::decide(&state.engine, by, id, decision).await
         }
         "delete" => {
-            form.person.needs(Role::Admin)?;
+            form.person.needs(DashboardRole::Admin)?;
             if form.text("sure") != Some("yes") {
                 let why = "Tick the box first: this cannot be undone.".to_owned();
                 return answered(&request, &address, Err(vec![why]));
             }
             let deleted = people::delete_contact(&state.engine, by, id).await;
             return match deleted {
-                Ok(Deleted { kept_as: Some(kept), .. }) => answered(&request, &format!("{HERE}/{kept}"), Ok(
+                Ok(ContactDeletion { kept_as: Some(kept), .. }) => answered(&request, &format!("{HERE}/{kept}"), Ok(
                     "Contact deleted. Its number and opt-outs are kept on this unnamed contact: without them, the next message to this number would be sent.".to_owned(),
                 )),
                 Ok(deleted) => answered(&request, HERE, Ok(gone(deleted.cancelled))),
                 Err(error) => answered_change(&request, &address, Err(error)),
             };
         }
-        _ => return Err(Fault::Form),
+        _ => return Err(PageError::Form),
     };
     answered_change(&request, &address, result)
 }
@@ -278,17 +278,17 @@ fn gone(cancelled: u64) -> String {
 }
 
 /// The changes in a form: an empty field removes the value, an absent one keeps it.
-fn changes(form: &Form) -> Result<ContactChanges, String> {
+fn changes(form: &DashboardForm) -> Result<ContactChanges, String> {
     let edit = |name: &str| match (form.has(name), form.text(name)) {
-        (false, _) => Edit::Keep,
-        (true, value) => Edit::To(value.map(str::to_owned)),
+        (false, _) => ValueEdit::Keep,
+        (true, value) => ValueEdit::To(value.map(str::to_owned)),
     };
     let quiet_hours = match (form.text("quiet_from"), form.text("quiet_until")) {
-        (None, None) if form.has("quiet_from") => Edit::To(None),
-        (None, None) => Edit::Keep,
+        (None, None) if form.has("quiet_from") => ValueEdit::To(None),
+        (None, None) => ValueEdit::Keep,
         (from, until) => {
             let hours = QuietHours::parse(from.unwrap_or_default(), until.unwrap_or_default());
-            Edit::To(Some(hours.map_err(|wrong| wrong.to_string())?))
+            ValueEdit::To(Some(hours.map_err(|wrong| wrong.to_string())?))
         }
     };
     Ok(ContactChanges {

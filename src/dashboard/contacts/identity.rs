@@ -5,15 +5,15 @@ use uuid::Uuid;
 use super::{HIDDEN, named};
 use crate::{
     dashboard::{
-        act::{Form, Person},
-        fault::Fault,
-        moment::Moment,
-        shell::Shell,
+        act::{DashboardForm, SignedInUser},
+        fault::PageError,
+        moment::DisplayTime,
+        shell::PageLayout,
     },
-    domain::{access::Bounds, identity::Alias, phone::Phone, recipient::UserId},
+    domain::{access::AccessBounds, identity::ContactAlias, phone::Phone, recipient::UserId},
     engine::{
         Engine, InputError,
-        people::{By, identity},
+        people::{PeopleActor, identity},
     },
     store::{
         Store, StoreError,
@@ -23,14 +23,14 @@ use crate::{
 };
 
 /// A pair of contacts whose identity is undecided.
-pub(super) struct Open {
+pub(super) struct UndecidedPairRow {
     pub contact: Uuid,
     pub other: Uuid,
     pub contact_name: String,
     pub other_name: String,
     pub what: &'static str,
     pub alias: String,
-    pub due: Option<Moment>,
+    pub due: Option<DisplayTime>,
 }
 
 /// Most pairs shown.
@@ -39,13 +39,13 @@ const SHOWN: u64 = 20;
 /// The newest pairs, or those of one contact.
 pub(super) async fn open(
     store: &Store,
-    person: &Person,
-    shell: &Shell,
+    person: &SignedInUser,
+    shell: &PageLayout,
     contact: Option<Uuid>,
-) -> Result<Vec<Open>, StoreError> {
+) -> Result<Vec<UndecidedPairRow>, StoreError> {
     let found = match contact {
-        Some(contact) => alias::conflicts_of(store, &Bounds::All, contact).await?,
-        None => alias::conflicts(store, &Bounds::All, SHOWN).await?,
+        Some(contact) => alias::conflicts_of(store, &AccessBounds::All, contact).await?,
+        None => alias::conflicts(store, &AccessBounds::All, SHOWN).await?,
     };
     let mut all = Vec::with_capacity(found.len());
     for row in found {
@@ -62,7 +62,7 @@ pub(super) async fn open(
         } else {
             (row.contact_id, row.other_id)
         };
-        all.push(Open {
+        all.push(UndecidedPairRow {
             contact: one,
             other,
             contact_name: name(one).await?,
@@ -80,18 +80,18 @@ pub(super) async fn open(
 }
 
 /// A decision on the page of two contacts, or about the aliases of one.
-pub(super) enum Decision {
+pub(super) enum IdentityDecisionForm {
     Merge { other: Uuid, overwrite: bool },
     Part { other: Uuid },
-    Split { alias: Alias },
+    Split { alias: ContactAlias },
 }
 
-impl Decision {
-    pub(super) fn read(form: &Form) -> Result<Self, Fault> {
+impl IdentityDecisionForm {
+    pub(super) fn read(form: &DashboardForm) -> Result<Self, PageError> {
         let other = || {
             form.text("other")
                 .and_then(|text| text.parse::<Uuid>().ok())
-                .ok_or(Fault::Form)
+                .ok_or(PageError::Form)
         };
         Ok(match form.text("action").unwrap_or_default() {
             "merge" => Self::Merge {
@@ -102,14 +102,14 @@ impl Decision {
             "split" => {
                 let text = form.text("alias").unwrap_or_default();
                 let alias = match UserId::parse(text) {
-                    Some(user_id) => Alias::of_user_id(&user_id),
-                    None => {
-                        Alias::of_phone(&Phone::parse(text).map_err(|_unreadable| Fault::Form)?)
-                    }
+                    Some(user_id) => ContactAlias::of_user_id(&user_id),
+                    None => ContactAlias::of_phone(
+                        &Phone::parse(text).map_err(|_unreadable| PageError::Form)?,
+                    ),
                 };
                 Self::Split { alias }
             }
-            _ => return Err(Fault::Form),
+            _ => return Err(PageError::Form),
         })
     }
 }
@@ -117,20 +117,20 @@ impl Decision {
 /// Does what was decided, and says what was done.
 pub(super) async fn decide(
     engine: &Engine,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
-    decision: Decision,
+    decision: IdentityDecisionForm,
 ) -> Result<&'static str, InputError> {
     Ok(match decision {
-        Decision::Merge { other, overwrite } => {
+        IdentityDecisionForm::Merge { other, overwrite } => {
             identity::merge(engine, by, contact, other, overwrite).await?;
             "Contacts merged."
         }
-        Decision::Part { other } => {
+        IdentityDecisionForm::Part { other } => {
             identity::part(engine, by, contact, other).await?;
             "Contacts split."
         }
-        Decision::Split { alias } => {
+        IdentityDecisionForm::Split { alias } => {
             identity::split(engine, by, contact, &[alias]).await?;
             "The alias is another person's now, and messages from it moved along."
         }

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    act::{Form, Person},
-    fault::Fault,
-    shell::{Shell, answered, answered_change, on_to, shown},
+    act::{DashboardForm, SignedInUser},
+    fault::PageError,
+    shell::{PageLayout, answered, answered_change, on_to, shown},
 };
 use crate::{
-    domain::{access::Bounds, edit::Edit, login::Role},
-    engine::people::{self, By, ContactChanges},
+    domain::{access::AccessBounds, edit::ValueEdit, login::DashboardRole},
+    engine::people::{self, ContactChanges, PeopleActor},
     state::AppState,
     store::{alias, people as rows},
 };
@@ -32,13 +32,13 @@ const HERE: &str = "/dashboard/contacts";
 const HIDDEN: &str = "••••••";
 
 #[derive(Debug, Deserialize)]
-pub struct Search {
+pub struct ContactsSearch {
     text: Option<String>,
     after: Option<Uuid>,
 }
 
 /// A contact in a list.
-struct Row {
+struct ContactsRow {
     id: Uuid,
     name: String,
     number: String,
@@ -46,7 +46,7 @@ struct Row {
 }
 
 /// A contact's name and its number or id, masked unless the user may see them.
-fn named(person: &Person, found: &rows::Person) -> (String, String) {
+fn named(person: &SignedInUser, found: &rows::RecipientContact) -> (String, String) {
     let number = found.phone.clone().or_else(|| found.user_id.clone());
     let number = number.map_or_else(|| "—".to_owned(), |it| person.sees(it));
     let name = match &found.name {
@@ -59,33 +59,33 @@ fn named(person: &Person, found: &rows::Person) -> (String, String) {
 
 #[derive(Template)]
 #[template(path = "contacts.html")]
-struct Page {
-    shell: Shell,
+struct ContactsPage {
+    shell: PageLayout,
     text: String,
-    rows: Vec<Row>,
+    rows: Vec<ContactsRow>,
     next: Option<Uuid>,
     /// Pairs that may be one person.
-    open: Vec<identity::Open>,
+    open: Vec<identity::UndecidedPairRow>,
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Contacts", HERE)?;
+    search: web::Query<ContactsSearch>,
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(&request, &state, &person, "Contacts", HERE)?;
     let text = search.text.clone().unwrap_or_default();
     let text = text.trim().replace('\0', "");
     // A user who may not see people may not search for them either: a guess would be confirmed.
     if !text.is_empty() {
-        person.needs(Role::Operator)?;
+        person.needs(DashboardRole::Operator)?;
     }
     let wanted = Some(text.as_str()).filter(|text| !text.is_empty());
     let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
     let mut found = rows::page(
         &state.engine.store,
-        &Bounds::All,
+        &AccessBounds::All,
         wanted,
         search.after,
         limit,
@@ -98,14 +98,14 @@ pub async fn page(
     } else {
         Vec::new()
     };
-    let page = Page {
+    let page = ContactsPage {
         open,
         next: found.last().filter(|_| more).map(|it| it.contact_id),
         rows: found
             .iter()
             .map(|it| {
                 let (name, number) = named(&person, it);
-                Row {
+                ContactsRow {
                     id: it.contact_id,
                     name,
                     number,
@@ -122,11 +122,11 @@ pub async fn page(
 /// Creates a contact. A known number selects its contact, which gets this name: only an admin may
 /// rename a contact by its number.
 pub async fn add(
-    form: Form,
+    form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    form.person.needs(Role::Operator)?;
+) -> Result<HttpResponse, PageError> {
+    form.person.needs(DashboardRole::Operator)?;
     let Some(address) = form.text("phone") else {
         let why = vec!["A number is needed, such as +12025550123.".to_owned()];
         return answered(&request, HERE, Err(why));
@@ -134,7 +134,7 @@ pub async fn add(
     let changes = ContactChanges {
         name: form
             .text("name")
-            .map_or(Edit::Keep, |name| Edit::To(Some(name.to_owned()))),
+            .map_or(ValueEdit::Keep, |name| ValueEdit::To(Some(name.to_owned()))),
         ..ContactChanges::of(address)
     };
     let reader = state.engine.store.reader();
@@ -144,10 +144,10 @@ pub async fn add(
         }
     }
     let actor = form.person.actor();
-    let by = By {
+    let by = PeopleActor {
         actor: &actor,
         now: state.clock.now(),
-        bounds: &Bounds::All,
+        bounds: &AccessBounds::All,
     };
     match people::save_contact(&state.engine.store, by, None, &changes).await {
         Ok(id) => answered(

@@ -7,16 +7,16 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::search::Search;
+use super::search::NotificationsSearch;
 use crate::{
     dashboard::{
-        act::{Form, Person},
-        fault::Fault,
+        act::{DashboardForm, SignedInUser},
+        fault::PageError,
         notification::label,
-        shell::{Shell, answered, on_to, shown},
+        shell::{PageLayout, answered, on_to, shown},
     },
-    domain::{access::Bounds, login::Role},
-    engine::admin::operator_actions::{self, Action, Batch, BatchError},
+    domain::{access::AccessBounds, login::DashboardRole},
+    engine::admin::operator_actions::{self, BatchError, BulkActionReport, OperatorAction},
     error::ErrorChain,
     state::AppState,
 };
@@ -27,7 +27,7 @@ const CHUNKS: u64 = 20;
 #[derive(Template)]
 #[template(path = "bulk.html")]
 struct BulkPage {
-    shell: Shell,
+    shell: PageLayout,
     action: &'static str,
     /// What a button for it says.
     label: &'static str,
@@ -45,43 +45,43 @@ struct BulkPage {
 }
 
 /// What messages were, when it was done to them.
-const fn verb(action: Action) -> &'static str {
+const fn verb(action: OperatorAction) -> &'static str {
     match action {
-        Action::Retry { .. } => "sent again",
-        Action::Cancel | Action::Discard => "cancelled",
-        Action::SendNow => "sent now",
+        OperatorAction::Retry { .. } => "sent again",
+        OperatorAction::Cancel | OperatorAction::Discard => "cancelled",
+        OperatorAction::SendNow => "sent now",
     }
 }
 
 /// An action on many notifications, from the address.
 #[derive(Debug, Deserialize)]
-pub struct Planned {
+pub struct BulkActionQuery {
     action: String,
     even_if_delivered: Option<String>,
     /// Progress so far; if present, there is no preview before it continues.
     matched: Option<u64>,
     changed: Option<u64>,
     #[serde(flatten)]
-    search: Search,
+    search: NotificationsSearch,
 }
 
 /// Changes the next chunks, or reports what would happen.
 async fn chunks(
     state: &AppState,
-    search: &Search,
-    action: Action,
+    search: &NotificationsSearch,
+    action: OperatorAction,
     cursor: Option<Uuid>,
-    form: Option<&Form>,
-) -> Result<Batch, Fault> {
+    form: Option<&DashboardForm>,
+) -> Result<BulkActionReport, PageError> {
     let preview = form.is_none();
     let now = state.clock.now();
     let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
         // A page without a filter does not mean all notifications.
-        return Err(Fault::Form);
+        return Err(PageError::Form);
     };
-    let mut all = Batch {
+    let mut all = BulkActionReport {
         next: cursor,
-        ..Batch::default()
+        ..BulkActionReport::default()
     };
     for _ in 0..CHUNKS {
         filter.before = all.next;
@@ -94,7 +94,7 @@ async fn chunks(
         let key = form.and_then(|form| form.once(&about));
         let done = operator_actions::chunk(
             &state.engine,
-            &Bounds::All,
+            &AccessBounds::All,
             &filter,
             action,
             preview,
@@ -104,7 +104,7 @@ async fn chunks(
         .await;
         let batch = match done {
             Ok(batch) => batch,
-            Err(BatchError::KeyReused) => return Err(Fault::Form),
+            Err(BatchError::KeyReused) => return Err(PageError::Form),
             // Finished chunks are done and audited; the page offers to continue.
             Err(BatchError::Store(error)) if all.matched > 0 && all.next.is_some() => {
                 tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "bulk operation stopped");
@@ -122,28 +122,28 @@ async fn chunks(
 
 /// The preview, or the progress.
 pub async fn planned(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-    planned: web::Query<Planned>,
-) -> Result<HttpResponse, Fault> {
-    person.needs(Role::Operator)?;
+    planned: web::Query<BulkActionQuery>,
+) -> Result<HttpResponse, PageError> {
+    person.needs(DashboardRole::Operator)?;
     let planned = planned.into_inner();
     let even_if_delivered = planned.even_if_delivered.is_some();
-    let Some(action) = Action::parse(&planned.action, even_if_delivered) else {
-        return Err(Fault::Form);
+    let Some(action) = OperatorAction::parse(&planned.action, even_if_delivered) else {
+        return Err(PageError::Form);
     };
     let search = planned.search;
     let batch = match search.cursor {
-        Some(cursor) => Batch {
+        Some(cursor) => BulkActionReport {
             matched: planned.matched.unwrap_or(0),
             changed: planned.changed.unwrap_or(0),
             next: Some(cursor),
-            ..Batch::default()
+            ..BulkActionReport::default()
         },
         None => chunks(&state, &search, action, None, None).await?,
     };
-    let shell = Shell::new(
+    let shell = PageLayout::new(
         &request,
         &state,
         &person,
@@ -169,17 +169,17 @@ pub async fn planned(
 
 /// Performs the action, some thousands at a time.
 pub async fn bulk(
-    mut form: Form,
+    mut form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    form.person.needs(Role::Operator)?;
+) -> Result<HttpResponse, PageError> {
+    form.person.needs(DashboardRole::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
     let Some(action) = form
         .text("action")
-        .and_then(|name| Action::parse(name, even_if_delivered))
+        .and_then(|name| OperatorAction::parse(name, even_if_delivered))
     else {
-        return Err(Fault::Form);
+        return Err(PageError::Form);
     };
     let number = |name: &str| {
         form.text(name)
@@ -188,7 +188,7 @@ pub async fn bulk(
     };
     let (matched, changed): (u64, u64) = (number("matched"), number("changed"));
     let cursor = form.text("cursor").and_then(|text| text.parse().ok());
-    let search = Search::of(&mut form);
+    let search = NotificationsSearch::of(&mut form);
     let batch = chunks(&state, &search, action, cursor, Some(&form)).await?;
     let query = search.query();
     let (actor, now) = (form.person.actor(), state.clock.now());

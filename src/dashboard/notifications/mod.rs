@@ -8,19 +8,19 @@ pub use bulk::{bulk, planned};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
-use self::search::Search;
+use self::search::NotificationsSearch;
 use super::{
-    act::Person,
-    fault::Fault,
-    moment::Moment,
-    shell::{Shell, shown},
+    act::SignedInUser,
+    fault::PageError,
+    moment::DisplayTime,
+    shell::{PageLayout, shown},
 };
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         field_error::FieldError,
-        login::Role,
-        status::{Group, Status},
+        login::DashboardRole,
+        status::{NotificationStatus, StatusGroup},
     },
     state::AppState,
     store::{convert, notification as notifications},
@@ -30,9 +30,9 @@ use crate::{
 const SHOWN: u64 = 50;
 
 /// A notification in a list.
-pub struct Listed {
+pub struct NotificationsRow {
     pub id: String,
-    pub at: Moment,
+    pub at: DisplayTime,
     pub status: &'static str,
     pub class: &'static str,
     pub recipient: String,
@@ -42,39 +42,43 @@ pub struct Listed {
 }
 
 /// The style class of a status.
-pub const fn class(status: Status) -> &'static str {
+pub const fn class(status: NotificationStatus) -> &'static str {
     match status.group() {
-        Group::Pending => "wait",
-        Group::Sent => "good",
-        Group::Failed => "bad",
-        Group::NotSent => "rest",
+        StatusGroup::Pending => "wait",
+        StatusGroup::Sent => "good",
+        StatusGroup::Failed => "bad",
+        StatusGroup::NotSent => "rest",
     }
 }
 
 #[derive(Template)]
 #[template(path = "notifications.html")]
-struct Page {
-    shell: Shell,
-    search: Search,
+struct NotificationsPage {
+    shell: PageLayout,
+    search: NotificationsSearch,
     wrong: Vec<FieldError>,
-    rows: Vec<Listed>,
+    rows: Vec<NotificationsRow>,
     next: Option<String>,
     statuses: Vec<&'static str>,
     many: bool,
 }
 
-impl Page {
+impl NotificationsPage {
     fn value(field: Option<&String>) -> &str {
         field.map(String::as_str).unwrap_or_default()
     }
 }
 
-fn listed(row: &entity::notification::Model, person: &Person, shell: &Shell) -> Listed {
+fn listed(
+    row: &entity::notification::Model,
+    person: &SignedInUser,
+    shell: &PageLayout,
+) -> NotificationsRow {
     let status = convert::status(row.status);
     let whom = row.recipient.clone().or_else(|| row.address.clone());
     let whom = whom.unwrap_or_else(|| "unknown recipient".to_owned());
     let failure = notifications::read_failure(row.failure.as_deref());
-    Listed {
+    NotificationsRow {
         id: row.id.to_string(),
         at: shell.zone.micros(row.created_at),
         status: status.name(),
@@ -97,12 +101,12 @@ fn listed(row: &entity::notification::Model, person: &Person, shell: &Shell) -> 
 }
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-    search: web::Query<Search>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(
+    search: web::Query<NotificationsSearch>,
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(
         &request,
         &state,
         &person,
@@ -117,19 +121,19 @@ pub async fn page(
         .as_ref()
         .is_some_and(|text| !text.trim().is_empty());
     if named && !person.sees_people() {
-        return Err(Fault::Forbidden(Role::Operator.name()));
+        return Err(PageError::Forbidden(DashboardRole::Operator.name()));
     }
     search.bound();
     let query = search.query();
     let (mut rows, wrong) = match search.filter(state.clock.now()) {
         Ok(filter) => {
-            let filter = notifications::Filter {
+            let filter = notifications::NotificationListFilter {
                 before: cursor,
                 limit: SHOWN + 1,
                 ..filter
             };
             (
-                notifications::search(&state.engine.store, &Bounds::All, &filter).await?,
+                notifications::search(&state.engine.store, &AccessBounds::All, &filter).await?,
                 Vec::new(),
             )
         }
@@ -142,7 +146,7 @@ pub async fn page(
         let joint = if query.is_empty() { "" } else { "&" };
         format!("/dashboard/notifications?{query}{joint}cursor={}", row.id)
     });
-    let page = Page {
+    let page = NotificationsPage {
         many: !query.is_empty() && !rows.is_empty(),
         rows: rows
             .iter()
@@ -151,7 +155,7 @@ pub async fn page(
         search,
         wrong,
         next,
-        statuses: Status::ALL.map(Status::name).into(),
+        statuses: NotificationStatus::ALL.map(NotificationStatus::name).into(),
         shell,
     };
     shown(&page)

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    dashboard::act::Form,
+    dashboard::act::DashboardForm,
     domain::{
         field_error::FieldError,
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
-    engine::insight::notification_filter::{Labels, Match},
+    engine::insight::notification_filter::{LabelFilter, NotificationCriteria},
     store::notification as notifications,
 };
 
@@ -19,7 +19,7 @@ const LOOKED_BACK: &str = "7d";
 
 /// A search as in an address, so that it can be shared.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Search {
+pub struct NotificationsSearch {
     pub(super) status: Option<String>,
     pub(super) r#type: Option<String>,
     pub(super) template: Option<String>,
@@ -48,7 +48,7 @@ fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-impl Search {
+impl NotificationsSearch {
     fn fields(&self) -> [(&'static str, &Option<String>); 8] {
         [
             ("status", &self.status),
@@ -62,7 +62,7 @@ impl Search {
         ]
     }
 
-    pub(super) fn of(form: &mut Form) -> Self {
+    pub(super) fn of(form: &mut DashboardForm) -> Self {
         Self {
             status: form.take("status"),
             r#type: form.take("type"),
@@ -106,8 +106,8 @@ impl Search {
                 let name = name.trim();
                 let alone = name.strip_prefix("status:").unwrap_or(name);
                 name != "retried"
-                    && Status::parse(alone)
-                        .is_none_or(|status| !matches!(status.group(), Group::Sent))
+                    && NotificationStatus::parse(alone)
+                        .is_none_or(|status| !matches!(status.group(), StatusGroup::Sent))
             })
         });
         let broad = said(&self.template) || said(&self.r#type) || (said(&self.status) && !few);
@@ -125,7 +125,10 @@ impl Search {
         query.finish()
     }
 
-    pub(super) fn filter(&self, now: Timestamp) -> Result<notifications::Filter, Vec<FieldError>> {
+    pub(super) fn filter(
+        &self,
+        now: Timestamp,
+    ) -> Result<notifications::NotificationListFilter, Vec<FieldError>> {
         let said = |value: &Option<String>| {
             value
                 .as_ref()
@@ -135,11 +138,12 @@ impl Search {
         let when = |value: &Option<String>| {
             said(value).map(|text| instant(&text, now).map_or(text, |at| at.to_string()))
         };
-        Match {
+        NotificationCriteria {
             status: said(&self.status),
             r#type: said(&self.r#type),
             template: said(&self.template),
-            label: said(&self.label).map_or_else(Labels::default, |text| Labels::of_text(&text)),
+            label: said(&self.label)
+                .map_or_else(LabelFilter::default, |text| LabelFilter::of_text(&text)),
             reference: said(&self.reference),
             recipient: said(&self.recipient),
             since: when(&self.since),

@@ -2,28 +2,28 @@
 
 use crate::{
     dashboard::{
-        chart::{self, Place},
+        chart::{self, ChartPoint},
         moment::span,
-        shell::Shell,
+        shell::PageLayout,
     },
-    engine::insight::statistics::{Latency, Point, Statistics},
+    engine::insight::statistics::{LatencyPercentiles, Statistics, StatisticsPoint},
 };
 
-pub(super) struct Figure {
+pub(super) struct OverviewFigure {
     pub(super) name: &'static str,
     pub(super) count: i64,
     pub(super) link: &'static str,
     pub(super) class: &'static str,
 }
 
-pub(super) struct Rate {
+pub(super) struct RateFigure {
     pub(super) name: &'static str,
     pub(super) of: &'static str,
     pub(super) percent: Option<String>,
     pub(super) class: &'static str,
 }
 
-pub(super) struct Row {
+pub(super) struct OverviewHourRow {
     pub(super) hour: String,
     pub(super) created: i64,
     pub(super) delivered: i64,
@@ -31,41 +31,41 @@ pub(super) struct Row {
     pub(super) failed: i64,
 }
 
-pub(super) struct Took {
+pub(super) struct OverviewLatencyRow {
     pub(super) name: &'static str,
     pub(super) count: i64,
     /// A name, a duration, and its position on a scale of a hundred.
     pub(super) marks: [(&'static str, String, i64); 3],
 }
 
-pub(super) fn groups(told: &Statistics) -> [Figure; 5] {
+pub(super) fn groups(told: &Statistics) -> [OverviewFigure; 5] {
     let group = |name: &str| told.groups.get(name).copied().unwrap_or(0);
     [
-        Figure {
+        OverviewFigure {
             name: "Total",
             count: told.total,
             link: "/dashboard/notifications?since=24h",
             class: "",
         },
-        Figure {
+        OverviewFigure {
             name: "Sent",
             count: group("sent"),
             link: "/dashboard/notifications?since=24h&status=sent",
             class: "good",
         },
-        Figure {
+        OverviewFigure {
             name: "Pending",
             count: group("pending"),
             link: "/dashboard/notifications?since=24h&status=pending",
             class: "wait",
         },
-        Figure {
+        OverviewFigure {
             name: "Failed",
             count: group("failed"),
             link: "/dashboard/notifications?since=24h&status=failed",
             class: "bad",
         },
-        Figure {
+        OverviewFigure {
             name: "Skipped",
             count: group("not_sent"),
             link: "/dashboard/notifications?since=24h&status=not_sent",
@@ -74,22 +74,22 @@ pub(super) fn groups(told: &Statistics) -> [Figure; 5] {
     ]
 }
 
-pub(super) fn rates(told: &Statistics) -> [Rate; 3] {
+pub(super) fn rates(told: &Statistics) -> [RateFigure; 3] {
     let percent = |rate: Option<f64>| rate.map(|rate| format!("{:.1}", rate * 100.0));
     [
-        Rate {
+        RateFigure {
             name: "Delivered",
             of: "of accepted",
             percent: percent(told.rates.delivery),
             class: "good",
         },
-        Rate {
+        RateFigure {
             name: "Read",
             of: "of delivered",
             percent: percent(told.rates.read),
             class: "read",
         },
-        Rate {
+        RateFigure {
             name: "Failed",
             of: "of all",
             percent: percent(told.rates.failure),
@@ -98,17 +98,17 @@ pub(super) fn rates(told: &Statistics) -> [Rate; 3] {
     ]
 }
 
-fn count(point: &Point, fact: &str) -> i64 {
+fn count(point: &StatisticsPoint, fact: &str) -> i64 {
     point.counts.get(fact).copied().unwrap_or(0)
 }
 
-pub(super) fn volume(series: &[Point], shell: &Shell) -> Vec<Place> {
+pub(super) fn volume(series: &[StatisticsPoint], shell: &PageLayout) -> Vec<ChartPoint> {
     series
         .iter()
         .map(|point| {
             let (delivered, failed) = (count(point, "delivered"), count(point, "failed"));
             let rest = (count(point, "created") - delivered - failed).max(0);
-            Place {
+            ChartPoint {
                 label: shell.zone.hour(&point.start),
                 parts: vec![
                     ("good", "delivered", delivered),
@@ -120,7 +120,7 @@ pub(super) fn volume(series: &[Point], shell: &Shell) -> Vec<Place> {
         .collect()
 }
 
-pub(super) fn rate_lines(series: &[Point]) -> String {
+pub(super) fn rate_lines(series: &[StatisticsPoint]) -> String {
     let part = |part: &'static str, of: &'static str| -> Vec<Option<i64>> {
         series
             .iter()
@@ -140,10 +140,10 @@ pub(super) fn rate_lines(series: &[Point]) -> String {
     )
 }
 
-pub(super) fn rows(series: &[Point], shell: &Shell) -> Vec<Row> {
+pub(super) fn rows(series: &[StatisticsPoint], shell: &PageLayout) -> Vec<OverviewHourRow> {
     series
         .iter()
-        .map(|point| Row {
+        .map(|point| OverviewHourRow {
             hour: shell.zone.hour(&point.start),
             created: count(point, "created"),
             delivered: count(point, "delivered"),
@@ -163,7 +163,7 @@ fn on_scale(millis: i64) -> i64 {
     i64::try_from(place * 100 / bounds.len()).unwrap_or(100)
 }
 
-pub(super) fn latencies(told: &Statistics) -> Vec<Took> {
+pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyRow> {
     let duration = |millis: i64| {
         if millis < 10_000 {
             format!("{}.{} s", millis / 1000, millis % 1000 / 100)
@@ -171,8 +171,8 @@ pub(super) fn latencies(told: &Statistics) -> Vec<Took> {
             span(millis / 1000)
         }
     };
-    let of = |name: &'static str, latency: Option<Latency>| {
-        latency.map(|latency| Took {
+    let of = |name: &'static str, latency: Option<LatencyPercentiles>| {
+        latency.map(|latency| OverviewLatencyRow {
             name,
             count: latency.count,
             marks: [

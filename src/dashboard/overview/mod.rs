@@ -7,27 +7,27 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use self::{
-    figures::{Figure, Rate, Row, Took},
-    trouble::{Attention, Failed, FailureRow, Reason},
+    figures::{OverviewFigure, OverviewHourRow, OverviewLatencyRow, RateFigure},
+    trouble::{AttentionRow, FailedMessageRow, FailureRow, MessageReasonRow},
 };
 use super::{
-    act::Person,
+    act::SignedInUser,
     chart,
-    fault::Fault,
-    moment::{Moment, span},
-    shell::{Shell, shown},
+    fault::PageError,
+    moment::{DisplayTime, span},
+    shell::{PageLayout, shown},
 };
 use crate::{
     domain::{
-        access::Bounds,
-        status::{Group, Status},
+        access::AccessBounds,
+        status::{NotificationStatus, StatusGroup},
     },
     engine::{
         InputError,
         admin::{release, senders},
         insight::{
             attention,
-            statistics::{self, Asked},
+            statistics::{self, StatisticsQuery},
         },
     },
     state::AppState,
@@ -36,29 +36,29 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "overview.html")]
-struct Page {
-    shell: Shell,
-    attention: Vec<Attention>,
+struct OverviewPage {
+    shell: PageLayout,
+    attention: Vec<AttentionRow>,
     /// What a release of the hold would send: kind, age, number.
     held_back: Vec<(String, &'static str, i64)>,
-    groups: [Figure; 5],
-    rates: [Rate; 3],
+    groups: [OverviewFigure; 5],
+    rates: [RateFigure; 3],
     volume: String,
     volume_top: i64,
     rate_lines: String,
-    points: Vec<Row>,
-    latencies: Vec<Took>,
+    points: Vec<OverviewHourRow>,
+    latencies: Vec<OverviewLatencyRow>,
     failures: Vec<FailureRow>,
-    failed: Vec<Failed>,
+    failed: Vec<FailedMessageRow>,
     /// Why messages wait, and why some were not sent, for the newest.
-    waits: Vec<Reason>,
-    not_sent: Vec<Reason>,
+    waits: Vec<MessageReasonRow>,
+    not_sent: Vec<MessageReasonRow>,
     queue: Vec<(String, i64)>,
     queue_age: String,
     waiting: i64,
     dead_letters: i64,
     senders: Vec<SenderRow>,
-    windows: Vec<Window>,
+    windows: Vec<ClosingWindowRow>,
     prices: Vec<(String, i64)>,
 }
 
@@ -71,9 +71,9 @@ struct SenderRow {
     is_default: bool,
 }
 
-struct Window {
+struct ClosingWindowRow {
     contact: String,
-    until: Moment,
+    until: DisplayTime,
 }
 
 /// Windows that close within this time are shown, in seconds.
@@ -83,22 +83,22 @@ const WINDOWS_SECONDS: i64 = 2 * 60 * 60;
 const SHOWN: i64 = 8;
 
 pub async fn page(
-    person: Person,
+    person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Fault> {
-    let shell = Shell::new(&request, &state, &person, "Overview", "/dashboard")?;
+) -> Result<HttpResponse, PageError> {
+    let shell = PageLayout::new(&request, &state, &person, "Overview", "/dashboard")?;
     let (engine, now) = (&state.engine, state.clock.now());
     let store = &engine.store;
-    let asked = Asked {
+    let asked = StatisticsQuery {
         step: Some("hour".to_owned()),
         zone: Some(shell.zone.name().to_owned()),
         failed: Some(SHOWN.unsigned_abs()),
-        ..Asked::default()
+        ..StatisticsQuery::default()
     };
-    let question = match asked.read(store, &Bounds::All, now).await {
+    let question = match asked.read(store, &AccessBounds::All, now).await {
         Ok(question) => question,
-        Err(InputError::Invalid(_)) => return Err(Fault::NotFound),
+        Err(InputError::Invalid(_)) => return Err(PageError::NotFound),
         Err(InputError::Store(error)) => return Err(error.into()),
     };
     let told = statistics::answer(store, &question, now).await?;
@@ -116,7 +116,7 @@ pub async fn page(
     let most = places
         .iter()
         .map(|place| place.parts.iter().map(|(_, _, count)| count).sum());
-    let page = Page {
+    let page = OverviewPage {
         attention: attention
             .into_iter()
             .map(|finding| trouble::noted(finding, &shell))
@@ -138,12 +138,13 @@ pub async fn page(
         failures: trouble::failures(&told, engine.providers()),
         failed: trouble::failed(&told, &person, &shell),
         waits: trouble::reasons(&state, &trouble::WAITING, now).await?,
-        not_sent: trouble::reasons(&state, &[Status::Skipped], now).await?,
+        not_sent: trouble::reasons(&state, &[NotificationStatus::Skipped], now).await?,
         queue: told
             .open_now
             .iter()
             .filter(|(name, _)| {
-                Status::parse(name).is_some_and(|status| status.group() == Group::Pending)
+                NotificationStatus::parse(name)
+                    .is_some_and(|status| status.group() == StatusGroup::Pending)
             })
             .map(|(name, count)| (name.clone(), *count))
             .collect(),
@@ -166,7 +167,7 @@ pub async fn page(
             .collect(),
         windows: windows
             .into_iter()
-            .map(|window| Window {
+            .map(|window| ClosingWindowRow {
                 contact: person.sees(window.who),
                 until: shell.zone.moment(window.until),
             })

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::SHOWN;
 use crate::{
-    dashboard::{act::Person, fault::Fault, moment::Moment, shell::Shell},
-    domain::{access::Bounds, alarm::AlarmKind, status::Status, time::Timestamp},
+    dashboard::{act::SignedInUser, fault::PageError, moment::DisplayTime, shell::PageLayout},
+    domain::{access::AccessBounds, alarm::AlarmKind, status::NotificationStatus, time::Timestamp},
     engine::insight::{
-        attention::{Finding, Urgency},
+        attention::{AttentionFinding, FindingUrgency},
         statistics::Statistics,
     },
     providers::Registry,
@@ -15,12 +15,12 @@ use crate::{
     store::{convert, notification},
 };
 
-pub(super) struct Attention {
+pub(super) struct AttentionRow {
     pub(super) urgent: bool,
     pub(super) summary: String,
     pub(super) meaning: &'static str,
     pub(super) remedy: String,
-    pub(super) since: Option<Moment>,
+    pub(super) since: Option<DisplayTime>,
     pub(super) link: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct FailureRow {
     pub(super) remedy: String,
 }
 
-pub(super) struct Reason {
+pub(super) struct MessageReasonRow {
     pub(super) text: String,
     /// The remedy, if there is one.
     pub(super) remedy: String,
@@ -39,9 +39,9 @@ pub(super) struct Reason {
     pub(super) link: String,
 }
 
-pub(super) struct Failed {
+pub(super) struct FailedMessageRow {
     pub(super) id: String,
-    pub(super) at: Moment,
+    pub(super) at: DisplayTime,
     pub(super) recipient: String,
     pub(super) code: String,
     pub(super) reason: String,
@@ -51,9 +51,13 @@ pub(super) struct Failed {
 const LOOKED_AT: u64 = 100;
 
 /// Statuses of messages that wait for more than their turn.
-pub(super) const WAITING: [Status; 3] = [Status::Retrying, Status::Unknown, Status::Held];
+pub(super) const WAITING: [NotificationStatus; 3] = [
+    NotificationStatus::Retrying,
+    NotificationStatus::Unknown,
+    NotificationStatus::Held,
+];
 
-pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
+pub(super) fn noted(finding: AttentionFinding, shell: &PageLayout) -> AttentionRow {
     let link = match finding.kind {
         AlarmKind::NoSender
         | AlarmKind::SenderHeld
@@ -69,8 +73,8 @@ pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
         AlarmKind::QueueAge => Some("/dashboard/notifications?status=queued".to_owned()),
         _ => None,
     };
-    Attention {
-        urgent: finding.urgency == Urgency::Now,
+    AttentionRow {
+        urgent: finding.urgency == FindingUrgency::Now,
         summary: finding.summary,
         meaning: finding.meaning,
         remedy: finding.remedy,
@@ -82,17 +86,17 @@ pub(super) fn noted(finding: Finding, shell: &Shell) -> Attention {
 /// The reasons of the newest of these, the most frequent first.
 pub(super) async fn reasons(
     state: &AppState,
-    statuses: &[Status],
+    statuses: &[NotificationStatus],
     now: Timestamp,
-) -> Result<Vec<Reason>, Fault> {
-    let filter = notification::Filter {
+) -> Result<Vec<MessageReasonRow>, PageError> {
+    let filter = notification::NotificationListFilter {
         statuses: statuses.to_vec(),
         since: Some(now.plus_seconds(-24 * 60 * 60)),
         limit: LOOKED_AT,
-        ..notification::Filter::default()
+        ..notification::NotificationListFilter::default()
     };
     let mut counts: BTreeMap<(String, String, &'static str), i64> = BTreeMap::new();
-    for row in notification::search(&state.engine.store, &Bounds::All, &filter).await? {
+    for row in notification::search(&state.engine.store, &AccessBounds::All, &filter).await? {
         let failure = notification::read_failure(row.failure.as_deref());
         let status = convert::status(row.status).name();
         let (reason, remedy) = match failure {
@@ -102,9 +106,9 @@ pub(super) async fn reasons(
         let reason = reason.unwrap_or_else(|| "no reason was given".to_owned());
         *counts.entry((reason, remedy, status)).or_default() += 1;
     }
-    let mut reasons: Vec<Reason> = counts
+    let mut reasons: Vec<MessageReasonRow> = counts
         .into_iter()
-        .map(|((text, remedy, status), count)| Reason {
+        .map(|((text, remedy, status), count)| MessageReasonRow {
             text,
             remedy,
             count,
@@ -158,13 +162,17 @@ fn ours(code: &str) -> &'static str {
     }
 }
 
-pub(super) fn failed(told: &Statistics, person: &Person, shell: &Shell) -> Vec<Failed> {
+pub(super) fn failed(
+    told: &Statistics,
+    person: &SignedInUser,
+    shell: &PageLayout,
+) -> Vec<FailedMessageRow> {
     told.failed_newest
         .iter()
         .map(|failed| {
             let whom = failed.recipient.clone().or_else(|| failed.address.clone());
             let whom = whom.unwrap_or_else(|| "unknown recipient".to_owned());
-            Failed {
+            FailedMessageRow {
                 id: failed.id.to_string(),
                 at: shell.zone.written(&failed.created_at),
                 recipient: person.sees(whom),

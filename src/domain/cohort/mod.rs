@@ -3,7 +3,7 @@
 
 mod span;
 
-pub use span::{Buckets, Reading, Span};
+pub use span::{BucketSpan, CounterBuckets, GrainBuckets};
 
 use chrono::{DateTime, Days, LocalResult, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 
 /// The length of a counted period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grain {
+pub enum CounterGrain {
     Quarter,
     Half,
     Hour,
@@ -22,7 +22,7 @@ pub enum Grain {
     Week,
 }
 
-impl Grain {
+impl CounterGrain {
     pub const ALL: [Self; 5] = [Self::Quarter, Self::Half, Self::Hour, Self::Day, Self::Week];
 
     /// Whether it is counted by template, event type and code; the other grains only serve charts
@@ -66,27 +66,32 @@ impl Grain {
 
 /// A period that is read from counters of one grain: from its start up to, but excluding, its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    pub grain: Grain,
+pub struct CounterPeriod {
+    pub grain: CounterGrain,
     pub since: Timestamp,
     pub until: Timestamp,
 }
 
 /// Splits a period into as few counters as possible: whole weeks, days before and after them, and
 /// quarters of an hour before and after those. Both ends are rounded down to a quarter.
-pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<Piece> {
+pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<CounterPeriod> {
     let mut pieces = Vec::new();
     cover(
-        &[Grain::Week, Grain::Day, Grain::Quarter],
-        Grain::Quarter.start(since),
-        Grain::Quarter.start_from(until),
+        &[CounterGrain::Week, CounterGrain::Day, CounterGrain::Quarter],
+        CounterGrain::Quarter.start(since),
+        CounterGrain::Quarter.start_from(until),
         &mut pieces,
     );
     pieces
 }
 
 /// Whole periods of the first grain, surrounded by those of the finer grains.
-fn cover(grains: &[Grain], since: Timestamp, until: Timestamp, pieces: &mut Vec<Piece>) {
+fn cover(
+    grains: &[CounterGrain],
+    since: Timestamp,
+    until: Timestamp,
+    pieces: &mut Vec<CounterPeriod>,
+) {
     let Some((grain, finer)) = grains.split_first() else {
         return;
     };
@@ -96,7 +101,7 @@ fn cover(grains: &[Grain], since: Timestamp, until: Timestamp, pieces: &mut Vec<
     let (first, last) = (grain.start_from(since), grain.start(until));
     if first < last {
         cover(finer, since, first, pieces);
-        pieces.push(Piece {
+        pieces.push(CounterPeriod {
             grain: *grain,
             since: first,
             until: last,
@@ -109,14 +114,14 @@ fn cover(grains: &[Grain], since: Timestamp, until: Timestamp, pieces: &mut Vec<
 
 /// The length of a chart's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ChartStep {
     Quarter,
     Hour,
     /// A day in the requested zone: 23 or 25 hours when clocks change.
     Day,
 }
 
-impl Step {
+impl ChartStep {
     /// Parses `quarter`, `hour` and `day`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -135,7 +140,7 @@ impl Step {
         let local = utc.with_timezone(&zone);
         match self {
             // Offsets between zones are whole quarters of an hour.
-            Self::Quarter => Grain::Quarter.start(at),
+            Self::Quarter => CounterGrain::Quarter.start(at),
             Self::Hour => {
                 let past = i64::from(chrono::Timelike::minute(&local)) * 60
                     + i64::from(chrono::Timelike::second(&local));
@@ -148,14 +153,14 @@ impl Step {
     /// The start of the point after the one that begins at `start`.
     pub fn after(self, start: Timestamp, zone: Tz) -> Timestamp {
         match self {
-            Self::Quarter => start.plus_seconds(Grain::Quarter.seconds()),
-            Self::Hour => start.plus_seconds(Grain::Hour.seconds()),
+            Self::Quarter => start.plus_seconds(CounterGrain::Quarter.seconds()),
+            Self::Hour => start.plus_seconds(CounterGrain::Hour.seconds()),
             Self::Day => DateTime::<Utc>::from_timestamp(start.unix_seconds(), 0)
                 .and_then(|utc| {
                     let date = utc.with_timezone(&zone).date_naive();
                     midnight(date.checked_add_days(Days::new(1))?, zone)
                 })
-                .unwrap_or_else(|| start.plus_seconds(Grain::Day.seconds())),
+                .unwrap_or_else(|| start.plus_seconds(CounterGrain::Day.seconds())),
         }
     }
 }
@@ -179,7 +184,7 @@ mod tests {
     use chrono_tz::Tz;
     use proptest::prelude::*;
 
-    use super::{Grain, Step, pieces};
+    use super::{ChartStep, CounterGrain, pieces};
     use crate::domain::time::Timestamp;
 
     fn at(text: &str) -> Timestamp {
@@ -194,20 +199,26 @@ mod tests {
     fn a_day_in_a_zone_begins_at_its_midnight() {
         let noon = at("2026-11-21T12:00:00Z");
         let india = zone("Asia/Kolkata");
-        assert_eq!(Step::Day.start(noon, india), at("2026-11-20T18:30:00Z"));
         assert_eq!(
-            Step::Hour.start(at("2026-11-21T12:29:59Z"), india),
+            ChartStep::Day.start(noon, india),
+            at("2026-11-20T18:30:00Z")
+        );
+        assert_eq!(
+            ChartStep::Hour.start(at("2026-11-21T12:29:59Z"), india),
             at("2026-11-21T11:30:00Z")
         );
-        assert_eq!(Step::Day.start(noon, Tz::UTC), at("2026-11-21T00:00:00Z"));
+        assert_eq!(
+            ChartStep::Day.start(noon, Tz::UTC),
+            at("2026-11-21T00:00:00Z")
+        );
     }
 
     #[test]
     fn a_day_has_23_or_25_hours_when_clocks_change() {
         let berlin = zone("Europe/Berlin");
         let hours = |text: &str| {
-            let start = Step::Day.start(at(text), berlin);
-            Step::Day.after(start, berlin).micros_since(start) / 3_600_000_000
+            let start = ChartStep::Day.start(at(text), berlin);
+            ChartStep::Day.after(start, berlin).micros_since(start) / 3_600_000_000
         };
         assert_eq!(hours("2026-03-29T12:00:00Z"), 23);
         assert_eq!(hours("2026-10-25T12:00:00Z"), 25);
@@ -218,7 +229,7 @@ mod tests {
     fn a_day_without_midnight_begins_right_after() {
         // Clocks in Beirut jump from midnight to one.
         let beirut = zone("Asia/Beirut");
-        let start = Step::Day.start(at("2026-03-29T12:00:00Z"), beirut);
+        let start = ChartStep::Day.start(at("2026-03-29T12:00:00Z"), beirut);
         assert_eq!(start, at("2026-03-28T22:00:00Z"));
     }
 
@@ -227,21 +238,21 @@ mod tests {
         fn pieces_cover_a_time_once_and_to_the_quarter(since in 0_i64..4_000_000, length in 0_i64..4_000_000) {
             let (since, until) = (Timestamp::from_unix_seconds(since), Timestamp::from_unix_seconds(since + length));
             let pieces = pieces(since, until);
-            let mut next = Grain::Quarter.start(since);
+            let mut next = CounterGrain::Quarter.start(since);
             for piece in &pieces {
                 prop_assert_eq!(piece.since, next);
                 prop_assert_eq!(piece.grain.start(piece.since), piece.since);
                 prop_assert_eq!(piece.grain.start(piece.until), piece.until);
                 next = piece.until;
             }
-            prop_assert_eq!(next, if pieces.is_empty() { next } else { Grain::Quarter.start_from(until) });
+            prop_assert_eq!(next, if pieces.is_empty() { next } else { CounterGrain::Quarter.start_from(until) });
             prop_assert!(pieces.len() <= 5);
         }
 
         #[test]
         fn points_follow_each_other_without_a_gap(start in 1_700_000_000_i64..1_800_000_000, zone in prop::sample::select(vec!["UTC", "Asia/Kolkata", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])) {
             let zone: Tz = zone.parse().unwrap();
-            for step in [Step::Quarter, Step::Hour, Step::Day] {
+            for step in [ChartStep::Quarter, ChartStep::Hour, ChartStep::Day] {
                 let mut point = step.start(Timestamp::from_unix_seconds(start), zone);
                 for _ in 0..40 {
                     let next = step.after(point, zone);

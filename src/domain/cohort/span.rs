@@ -1,11 +1,11 @@
 //! Chooses the counters that the points of a chart are read from.
 
-use super::Grain;
+use super::CounterGrain;
 use crate::domain::time::Timestamp;
 
 /// Consecutive points of the same length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct BucketSpan {
     pub since: Timestamp,
     pub until: Timestamp,
     pub length_micros: i64,
@@ -13,14 +13,14 @@ pub struct Span {
 
 /// Counters of one grain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reading {
-    pub grain: Grain,
-    pub buckets: Buckets,
+pub struct GrainBuckets {
+    pub grain: CounterGrain,
+    pub buckets: CounterBuckets,
 }
 
 /// The buckets of a grain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Buckets {
+pub enum CounterBuckets {
     /// All from `since` and before `until`, except those within which a point begins: the one at
     /// `split`, and every one that is a multiple of the span's length after it.
     All {
@@ -32,26 +32,26 @@ pub enum Buckets {
     Each(Vec<Timestamp>),
 }
 
-impl Span {
+impl BucketSpan {
     /// Reads as few counters as possible: the first of `coarse` that fits into a point, and finer
     /// ones where a point begins or the period ends within a counter. So a day in Kolkata is 23
     /// hours and two halves.
-    pub fn readings(self, coarse: &[Grain]) -> Vec<Reading> {
-        let all = |grain, since, until, split| Reading {
+    pub fn readings(self, coarse: &[CounterGrain]) -> Vec<GrainBuckets> {
+        let all = |grain, since, until, split| GrainBuckets {
             grain,
-            buckets: Buckets::All {
+            buckets: CounterBuckets::All {
                 since,
                 until,
                 split,
             },
         };
-        let fits = |grain: &Grain| {
+        let fits = |grain: &CounterGrain| {
             let micros = grain.micros();
             self.length_micros % micros == 0
                 && (self.length_micros > micros || grain.start(self.since) == self.since)
         };
         let Some(grain) = coarse.iter().copied().find(fits) else {
-            return vec![all(Grain::Quarter, self.since, self.until, None)];
+            return vec![all(CounterGrain::Quarter, self.since, self.until, None)];
         };
         let (first, last) = (grain.start_from(self.since), grain.start(self.until));
         let split = Some(grain.start(self.since)).filter(|split| *split != self.since);
@@ -60,18 +60,19 @@ impl Span {
             readings.push(all(grain, first, last, split));
         }
         if let Some(split) = split {
-            let is_finer = |finer: &Grain| *finer < grain && finer.start(self.since) == self.since;
+            let is_finer =
+                |finer: &CounterGrain| *finer < grain && finer.start(self.since) == self.since;
             let finer = coarse.iter().copied().find(is_finer);
-            let finer = finer.unwrap_or(Grain::Quarter);
+            let finer = finer.unwrap_or(CounterGrain::Quarter);
             let split = self.parts_of_split(grain, finer, split, last);
-            readings.push(Reading {
+            readings.push(GrainBuckets {
                 grain: finer,
-                buckets: Buckets::Each(split),
+                buckets: CounterBuckets::Each(split),
             });
         }
         let rest = last.max(self.since);
         if rest < self.until {
-            readings.push(all(Grain::Quarter, rest, self.until, None));
+            readings.push(all(CounterGrain::Quarter, rest, self.until, None));
         }
         readings
     }
@@ -79,8 +80,8 @@ impl Span {
     /// The finer counters in place of those within which a point begins, before `last`.
     fn parts_of_split(
         self,
-        grain: Grain,
-        finer: Grain,
+        grain: CounterGrain,
+        finer: CounterGrain,
         split: Timestamp,
         last: Timestamp,
     ) -> Vec<Timestamp> {
@@ -105,15 +106,15 @@ impl Span {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Buckets, Span};
-    use crate::domain::{cohort::Grain, time::Timestamp};
+    use super::{BucketSpan, CounterBuckets};
+    use crate::domain::{cohort::CounterGrain, time::Timestamp};
 
     const HOUR: i64 = 3_600;
 
-    const ALL: [Grain; 3] = [Grain::Day, Grain::Hour, Grain::Half];
+    const ALL: [CounterGrain; 3] = [CounterGrain::Day, CounterGrain::Hour, CounterGrain::Half];
 
-    fn span(since: i64, until: i64, length: i64) -> Span {
-        Span {
+    fn span(since: i64, until: i64, length: i64) -> BucketSpan {
+        BucketSpan {
             since: Timestamp::from_unix_seconds(since),
             until: Timestamp::from_unix_seconds(until),
             length_micros: length * 1_000_000,
@@ -121,13 +122,13 @@ mod tests {
     }
 
     /// The quarters that are read, with the point that each is added to.
-    fn quarters(span: Span, coarse: &[Grain]) -> Vec<(i64, i64)> {
+    fn quarters(span: BucketSpan, coarse: &[CounterGrain]) -> Vec<(i64, i64)> {
         let place = |at: i64| (at - span.since.micros()).div_euclid(span.length_micros);
         let mut read = Vec::new();
         for reading in span.readings(coarse) {
             let buckets: Vec<i64> = match reading.buckets {
-                Buckets::Each(each) => each.iter().map(|at| at.micros()).collect(),
-                Buckets::All {
+                CounterBuckets::Each(each) => each.iter().map(|at| at.micros()).collect(),
+                CounterBuckets::All {
                     since,
                     until,
                     split,
@@ -155,12 +156,12 @@ mod tests {
         let start = 20 * day - 11 * HOUR / 2;
         let readings = span(start, start + 365 * day, day).readings(&ALL);
         assert_eq!(readings.len(), 3);
-        assert_eq!(readings[0].grain, Grain::Hour);
-        let Buckets::Each(each) = &readings[1].buckets else {
+        assert_eq!(readings[0].grain, CounterGrain::Hour);
+        let CounterBuckets::Each(each) = &readings[1].buckets else {
             panic!("{readings:?}");
         };
         // One half of the first hour is before the period; that of the last is read as its rest.
-        assert_eq!(readings[1].grain, Grain::Half);
+        assert_eq!(readings[1].grain, CounterGrain::Half);
         assert_eq!(each.len(), 365 * 2 - 1);
     }
 
@@ -168,8 +169,8 @@ mod tests {
     fn a_year_in_utc_is_days() {
         let day = 24 * HOUR;
         let readings = span(20 * day, 385 * day + 900, day).readings(&ALL);
-        let grains: Vec<Grain> = readings.iter().map(|reading| reading.grain).collect();
-        assert_eq!(grains, [Grain::Day, Grain::Quarter]);
+        let grains: Vec<CounterGrain> = readings.iter().map(|reading| reading.grain).collect();
+        assert_eq!(grains, [CounterGrain::Day, CounterGrain::Quarter]);
     }
 
     proptest! {
@@ -178,7 +179,7 @@ mod tests {
             since in 0_i64..400,
             quarters_long in 0_i64..600,
             length in prop::sample::select(vec![1_i64, 2, 4, 92, 94, 96, 98, 100, 192]),
-            coarse in prop::sample::select(vec![vec![], vec![Grain::Hour], vec![Grain::Half], vec![Grain::Day], vec![Grain::Day, Grain::Hour], ALL.to_vec()]),
+            coarse in prop::sample::select(vec![vec![], vec![CounterGrain::Hour], vec![CounterGrain::Half], vec![CounterGrain::Day], vec![CounterGrain::Day, CounterGrain::Hour], ALL.to_vec()]),
         ) {
             let span = span(since * 900, (since + quarters_long) * 900, length * 900);
             let expected: Vec<(i64, i64)> = (0..quarters_long)

@@ -8,7 +8,7 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-use super::{Check, Media, MediaKind, Source};
+use super::{ContentViolations, MediaContent, MediaKind, MediaSource};
 use crate::domain::strict;
 
 const MAX_BODY: usize = 1024;
@@ -30,7 +30,7 @@ const MAX_ROW_DESCRIPTION: usize = 72;
     deny_unknown_fields,
     remote = "Self"
 )]
-pub enum Interactive {
+pub enum InteractiveContent {
     /// One to three buttons.
     Buttons {
         // Tagged values are buffered before they are parsed: lists would pass for objects.
@@ -39,12 +39,12 @@ pub enum Interactive {
             skip_serializing_if = "Option::is_none",
             deserialize_with = "strict::read"
         )]
-        header: Option<Header>,
+        header: Option<InteractiveHeader>,
         body: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         footer: Option<String>,
         #[serde(deserialize_with = "strict::read")]
-        buttons: Vec<Reply>,
+        buttons: Vec<ReplyButton>,
     },
     /// A list that opens, of up to ten rows.
     List {
@@ -57,7 +57,7 @@ pub enum Interactive {
         /// Label of the button that opens it.
         button: String,
         #[serde(deserialize_with = "strict::read")]
-        sections: Vec<Section>,
+        sections: Vec<ListSection>,
     },
     /// One button that opens an address.
     Link {
@@ -67,7 +67,7 @@ pub enum Interactive {
             skip_serializing_if = "Option::is_none",
             deserialize_with = "strict::read"
         )]
-        header: Option<Header>,
+        header: Option<InteractiveHeader>,
         body: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         footer: Option<String>,
@@ -81,41 +81,41 @@ pub enum Interactive {
     ContactRequest { body: String },
 }
 
-impl Serialize for Interactive {
+impl Serialize for InteractiveContent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Interactive {
+impl<'de> Deserialize<'de> for InteractiveContent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Interactive;
+        struct InteractiveVisitor;
+        impl<'de> Visitor<'de> for InteractiveVisitor {
+            type Value = InteractiveContent;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object with a `type`")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Interactive, A::Error> {
-                Interactive::deserialize(MapAccessDeserializer::new(map))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InteractiveContent, A::Error> {
+                InteractiveContent::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(InteractiveVisitor)
     }
 }
 
 /// Above the text: a text of at most 60 characters, or a picture, video or document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Header {
+pub enum InteractiveHeader {
     Text(String),
-    Media(Media),
+    Media(MediaContent),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reply {
+pub struct ReplyButton {
     /// Returned when it is tapped; at most 256 characters.
     pub id: String,
     /// At most 20 characters.
@@ -124,16 +124,16 @@ pub struct Reply {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Section {
+pub struct ListSection {
     /// Required if there are several; at most 24 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    pub rows: Vec<Row>,
+    pub rows: Vec<ListSectionRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Row {
+pub struct ListSectionRow {
     /// Returned when it is chosen; at most 200 characters.
     pub id: String,
     /// At most 24 characters.
@@ -143,7 +143,7 @@ pub struct Row {
     pub description: Option<String>,
 }
 
-impl Interactive {
+impl InteractiveContent {
     /// The text that the person reads.
     pub fn body(&self) -> &str {
         match self {
@@ -155,7 +155,7 @@ impl Interactive {
         }
     }
 
-    pub(super) fn check(&self, check: &mut Check) {
+    pub(super) fn check(&self, check: &mut ContentViolations) {
         let most = if matches!(self, Self::List { .. }) {
             MAX_LIST_BODY
         } else {
@@ -179,8 +179,10 @@ impl Interactive {
         }
         match header {
             None => {}
-            Some(Header::Text(text)) => check.text("/interactive/header/text", text, MAX_SHORT),
-            Some(Header::Media(media)) => {
+            Some(InteractiveHeader::Text(text)) => {
+                check.text("/interactive/header/text", text, MAX_SHORT)
+            }
+            Some(InteractiveHeader::Media(media)) => {
                 let at = "/interactive/header/media";
                 media.check(at, check);
                 if matches!(media.kind, MediaKind::Audio | MediaKind::Sticker) {
@@ -201,7 +203,7 @@ impl Interactive {
             }
             Self::Link { text, url, .. } => {
                 check.text("/interactive/text", text, MAX_BUTTON);
-                if let Err(rule) = Source::new(None, Some(url.clone())) {
+                if let Err(rule) = MediaSource::new(None, Some(url.clone())) {
                     check.refuse("/interactive/url", rule);
                 }
             }
@@ -210,7 +212,7 @@ impl Interactive {
     }
 }
 
-fn check_buttons(buttons: &[Reply], check: &mut Check) {
+fn check_buttons(buttons: &[ReplyButton], check: &mut ContentViolations) {
     if buttons.is_empty() || buttons.len() > MAX_BUTTONS {
         check.refuse("/interactive/buttons", "1 to 3");
     }
@@ -225,7 +227,7 @@ fn check_buttons(buttons: &[Reply], check: &mut Check) {
     }
 }
 
-fn check_sections(sections: &[Section], check: &mut Check) {
+fn check_sections(sections: &[ListSection], check: &mut ContentViolations) {
     let mut seen = BTreeSet::new();
     let mut count = 0;
     for (index, section) in sections.iter().enumerate() {

@@ -2,14 +2,16 @@
 
 mod interactive;
 
-pub use interactive::{Header, Interactive, Reply, Row, Section};
+pub use interactive::{
+    InteractiveContent, InteractiveHeader, ListSection, ListSectionRow, ReplyButton,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A field and the rule it violates. Never the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct ContentViolation {
     /// JSON pointer into the checked content.
     pub pointer: String,
     pub rule: String,
@@ -17,11 +19,11 @@ pub struct Broken {
 
 /// Collects violations.
 #[derive(Debug, Default)]
-struct Check(Vec<Broken>);
+struct ContentViolations(Vec<ContentViolation>);
 
-impl Check {
+impl ContentViolations {
     fn refuse(&mut self, pointer: impl Into<String>, rule: impl Into<String>) {
-        self.0.push(Broken {
+        self.0.push(ContentViolation {
             pointer: pointer.into(),
             rule: rule.into(),
         });
@@ -47,10 +49,10 @@ fn grouped(number: usize) -> String {
 /// A message that is not a template: deliverable only while the service window is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Content {
-    Text(Text),
-    Media(Media),
-    Interactive(Interactive),
+pub enum FreeContent {
+    Text(TextContent),
+    Media(MediaContent),
+    Interactive(InteractiveContent),
 }
 
 /// Meta, "Text messages".
@@ -65,7 +67,7 @@ const MAX_FILENAME: usize = 240;
 /// Free text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Text {
+pub struct TextContent {
     /// 1 to 4,096 characters.
     pub body: String,
     /// Whether its first link is shown with a preview.
@@ -76,7 +78,7 @@ pub struct Text {
 /// A file: uploaded to the provider before (`id`), or fetched by it (`link`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Media {
+pub struct MediaContent {
     #[serde(rename = "type")]
     pub kind: MediaKind,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,14 +117,14 @@ impl MediaKind {
 
 /// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum MediaSource {
     /// At the provider, for 30 days after it was uploaded.
     Id(String),
     /// An address from which the provider can fetch it.
     Link(String),
 }
 
-impl Source {
+impl MediaSource {
     /// Exactly one of the two; the error names the rule.
     pub fn new(id: Option<String>, link: Option<String>) -> Result<Self, &'static str> {
         match (id, link) {
@@ -143,7 +145,7 @@ fn is_address(link: &str) -> bool {
         && link.len() <= MAX_URL
 }
 
-impl Content {
+impl FreeContent {
     /// The kind of a notification with this content.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -163,8 +165,8 @@ impl Content {
     }
 
     /// What the provider would refuse; pointers start at the content itself.
-    pub fn check(&self) -> Vec<Broken> {
-        let mut check = Check::default();
+    pub fn check(&self) -> Vec<ContentViolation> {
+        let mut check = ContentViolations::default();
         match self {
             Self::Text(text) => check.text("/text", &text.body, MAX_TEXT),
             Self::Media(media) => media.check("/media", &mut check),
@@ -174,9 +176,9 @@ impl Content {
     }
 }
 
-impl Media {
-    fn check(&self, at: &str, check: &mut Check) {
-        if let Err(rule) = Source::new(self.id.clone(), self.link.clone()) {
+impl MediaContent {
+    fn check(&self, at: &str, check: &mut ContentViolations) {
+        if let Err(rule) = MediaSource::new(self.id.clone(), self.link.clone()) {
             check.refuse(at, rule);
         }
         if let Some(caption) = &self.caption {
@@ -197,8 +199,8 @@ impl Media {
     }
 
     /// The location of the file, for checked content.
-    pub fn source(&self) -> Option<Source> {
-        Source::new(self.id.clone(), self.link.clone()).ok()
+    pub fn source(&self) -> Option<MediaSource> {
+        MediaSource::new(self.id.clone(), self.link.clone()).ok()
     }
 }
 
@@ -206,10 +208,10 @@ impl Media {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::Content;
+    use super::FreeContent;
 
     fn rules(content: Value) -> Vec<String> {
-        let content: Content = serde_json::from_value(content).unwrap();
+        let content: FreeContent = serde_json::from_value(content).unwrap();
         content
             .check()
             .into_iter()

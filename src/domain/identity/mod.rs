@@ -1,7 +1,7 @@
 //! Identity: which aliases belong to one person.
 //!
 //! A contact is a row; a person is whoever the provider says it is. What the provider reports is
-//! stored as [`evidence`](Observation), and identities are [computed](replay::replay) from all of
+//! stored as [`evidence`](FactObservation), and identities are [computed](replay::replay) from all of
 //! it: any order, repetition and batching of the same evidence gives the same persons. Nothing
 //! about products, catalogues or databases is known here.
 
@@ -49,13 +49,13 @@ impl AliasKind {
 
 /// A phone number or user id by which a person is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Alias {
+pub struct ContactAlias {
     pub kind: AliasKind,
     /// A phone number with its `+`.
     pub value: String,
 }
 
-impl Alias {
+impl ContactAlias {
     pub fn of_phone(phone: &Phone) -> Self {
         Self {
             kind: AliasKind::Phone,
@@ -94,25 +94,43 @@ impl Alias {
 
 /// A fact about aliases, reported by a provider or resulting from our own actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fact {
+pub enum AliasFact {
     /// The person with this alias wrote or called.
-    Seen(Alias),
+    Seen(ContactAlias),
     /// A number and a user id appeared together in one signed item.
-    Together { phone: Alias, id: Alias },
+    Together {
+        phone: ContactAlias,
+        id: ContactAlias,
+    },
     /// A user id and one of linked portfolios appeared together.
-    Parent { id: Alias, parent: Alias },
+    Parent {
+        id: ContactAlias,
+        parent: ContactAlias,
+    },
     /// A user id was replaced: the same person (`user_changed_user_id`).
-    Replaced { old: Alias, new: Alias },
+    Replaced {
+        old: ContactAlias,
+        new: ContactAlias,
+    },
     /// The user id at a number was replaced by this one; the old id was not named.
-    Rotated { phone: Alias, id: Alias },
+    Rotated {
+        phone: ContactAlias,
+        id: ContactAlias,
+    },
     /// A person gave up one number for another (`user_changed_number`).
-    Moved { from: Alias, to: Alias },
+    Moved {
+        from: ContactAlias,
+        to: ContactAlias,
+    },
     /// A number is a variant of the same line: the answer to a send named the other form that its
     /// country has.
-    Variant { sent: Alias, answered: Alias },
+    Variant {
+        sent: ContactAlias,
+        answered: ContactAlias,
+    },
 }
 
-impl Fact {
+impl AliasFact {
     /// Its stored and displayed name.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -127,7 +145,7 @@ impl Fact {
     }
 
     /// The aliases in it.
-    pub const fn aliases(&self) -> (&Alias, Option<&Alias>) {
+    pub const fn aliases(&self) -> (&ContactAlias, Option<&ContactAlias>) {
         match self {
             Self::Seen(alias) => (alias, None),
             Self::Together { phone, id } | Self::Rotated { phone, id } => (phone, Some(id)),
@@ -141,8 +159,8 @@ impl Fact {
 
 /// A fact, with the first and last time it was observed by the provider's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Observation {
-    pub fact: Fact,
+pub struct FactObservation {
+    pub fact: AliasFact,
     /// The account in which it was observed. User ids are valid within one portfolio; accounts
     /// belong to one portfolio if they have user ids in common.
     pub scope: String,
@@ -152,24 +170,24 @@ pub struct Observation {
 
 /// An operator's decision about aliases.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Decision {
+pub struct AliasDecision {
     pub at: Timestamp,
-    pub verdict: Verdict,
+    pub verdict: AliasVerdict,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum AliasVerdict {
     /// Both belong to one person.
-    Link(Alias, Alias),
+    Link(ContactAlias, ContactAlias),
     /// They belong to two persons, whatever the evidence says.
-    Apart(Alias, Alias),
+    Apart(ContactAlias, ContactAlias),
     /// From then on it belongs to another person, together with all of the same `group`: an address
     /// was corrected, and the provider's evidence about it goes with it.
-    Cut { alias: Alias, group: Uuid },
+    Cut { alias: ContactAlias, group: Uuid },
 }
 
-impl Verdict {
-    pub const fn aliases(&self) -> (&Alias, Option<&Alias>) {
+impl AliasVerdict {
+    pub const fn aliases(&self) -> (&ContactAlias, Option<&ContactAlias>) {
         match self {
             Self::Link(one, other) | Self::Apart(one, other) => (one, Some(other)),
             Self::Cut { alias, .. } => (alias, None),

@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use self::{
-    events::{Event, Kind, events},
+    events::{AliasEvent, AliasEventKind, events},
     same::{all_aliases, portfolios, spellings},
 };
-use super::{Alias, Decision, Fact, Observation, Verdict};
+use super::{AliasDecision, AliasFact, AliasVerdict, ContactAlias, FactObservation};
 use crate::domain::time::Timestamp;
 
 /// Before all times.
@@ -27,20 +27,20 @@ const ALWAYS: Timestamp = Timestamp::from_micros(i64::MIN);
 /// All evidence about some aliases.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    pub observations: Vec<Observation>,
-    pub decisions: Vec<Decision>,
+    pub observations: Vec<FactObservation>,
+    pub decisions: Vec<AliasDecision>,
     /// Aliases without any other evidence.
-    pub others: Vec<Alias>,
+    pub others: Vec<ContactAlias>,
 }
 
-/// A person, valid within one [`Identities`].
+/// A person, valid within one [`ComputedIdentities`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersonIndex(usize);
 
 /// One alias of a person.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holding {
-    pub alias: Alias,
+pub struct AliasHolding {
+    pub alias: ContactAlias,
     pub since: Timestamp,
     /// End of a number that was given up, or of a user id that was replaced. The id still belongs
     /// to this person.
@@ -50,8 +50,8 @@ pub struct Holding {
 /// An unexplained new user id at a known number: the same person with a new id, or another person
 /// who got the number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Question {
-    pub phone: Alias,
+pub struct OwnershipQuestion {
+    pub phone: ContactAlias,
     /// The person the number belonged to.
     pub owner: PersonIndex,
     /// The person seen with it.
@@ -64,7 +64,7 @@ pub struct Question {
 /// A number that counts as moved because no evidence explained the new user id in time: opt-outs of
 /// either person up to then apply to both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Inheritance {
+pub struct RefusalInheritance {
     pub owner: PersonIndex,
     pub claimant: PersonIndex,
     pub until: Timestamp,
@@ -72,26 +72,26 @@ pub struct Inheritance {
 
 /// Evidence that contradicts other evidence, or an operator's decision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Contradiction {
-    pub alias: Alias,
+pub struct EvidenceContradiction {
+    pub alias: ContactAlias,
     pub one: PersonIndex,
     pub other: PersonIndex,
 }
 
 /// The computed identities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identities {
+pub struct ComputedIdentities {
     /// For each alias: its owners with their start times, the oldest first.
-    epochs: BTreeMap<Alias, Vec<(Timestamp, PersonIndex)>>,
-    persons: BTreeMap<PersonIndex, Vec<Holding>>,
-    pub questions: Vec<Question>,
-    pub inheritances: Vec<Inheritance>,
-    pub contradictions: Vec<Contradiction>,
+    epochs: BTreeMap<ContactAlias, Vec<(Timestamp, PersonIndex)>>,
+    persons: BTreeMap<PersonIndex, Vec<AliasHolding>>,
+    pub questions: Vec<OwnershipQuestion>,
+    pub inheritances: Vec<RefusalInheritance>,
+    pub contradictions: Vec<EvidenceContradiction>,
 }
 
-impl Identities {
+impl ComputedIdentities {
     /// The owner of an alias at a time; `None` if nothing is known.
-    pub fn person_at(&self, alias: &Alias, at: Timestamp) -> Option<PersonIndex> {
+    pub fn person_at(&self, alias: &ContactAlias, at: Timestamp) -> Option<PersonIndex> {
         let epochs = self.epochs.get(alias)?;
         epochs
             .iter()
@@ -101,31 +101,31 @@ impl Identities {
     }
 
     /// The person of an item that names some aliases, the most reliable first.
-    pub fn person_of(&self, aliases: &[Alias], at: Timestamp) -> Option<PersonIndex> {
+    pub fn person_of(&self, aliases: &[ContactAlias], at: Timestamp) -> Option<PersonIndex> {
         aliases.iter().find_map(|alias| self.person_at(alias, at))
     }
 
     /// The owners of an alias with their start times, the oldest first.
-    pub fn epochs(&self, alias: &Alias) -> &[(Timestamp, PersonIndex)] {
+    pub fn epochs(&self, alias: &ContactAlias) -> &[(Timestamp, PersonIndex)] {
         self.epochs.get(alias).map_or(&[], Vec::as_slice)
     }
 
     /// Every person with their present and former aliases, in order of alias and time.
-    pub fn persons(&self) -> impl Iterator<Item = (PersonIndex, &[Holding])> {
+    pub fn persons(&self) -> impl Iterator<Item = (PersonIndex, &[AliasHolding])> {
         self.persons
             .iter()
             .map(|(person, held)| (*person, held.as_slice()))
     }
 
     /// Every alias with evidence.
-    pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
+    pub fn aliases(&self) -> impl Iterator<Item = &ContactAlias> {
         self.epochs.keys()
     }
 }
 
 /// Replays evidence. After `patience_seconds` an unexplained new user id counts as a move.
-pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Identities {
-    let mut replay = Replay::of(evidence, patience_seconds, now);
+pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> ComputedIdentities {
+    let mut replay = EvidenceReplay::of(evidence, patience_seconds, now);
     replay.tie_for_good(evidence);
     for event in events(evidence) {
         replay.apply(event);
@@ -134,21 +134,21 @@ pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Ide
 }
 
 /// A part of a person, united with others by the evidence.
-type Node = usize;
+type EvidenceNode = usize;
 
 /// A period in which a number, or an id that was cut off, belongs to one person.
 #[derive(Clone, Debug)]
-struct Epoch {
+struct OwnershipPeriod {
     since: Timestamp,
-    node: Node,
+    node: EvidenceNode,
     /// User ids seen with it, with their portfolio.
-    ids: BTreeSet<(String, Alias)>,
+    ids: BTreeSet<(String, ContactAlias)>,
     /// A person was seen with it, with or without an id.
     is_seen: bool,
 }
 
-impl Epoch {
-    const fn new(since: Timestamp, node: Node) -> Self {
+impl OwnershipPeriod {
+    const fn new(since: Timestamp, node: EvidenceNode) -> Self {
         Self {
             since,
             node,
@@ -159,27 +159,27 @@ impl Epoch {
 }
 
 #[derive(Debug)]
-struct Replay {
-    parents: Vec<Node>,
+struct EvidenceReplay {
+    parents: Vec<EvidenceNode>,
     /// By the first variant of each alias.
-    epochs: BTreeMap<Alias, Vec<Epoch>>,
+    epochs: BTreeMap<ContactAlias, Vec<OwnershipPeriod>>,
     /// The first variant of numbers that have several.
-    spellings: BTreeMap<Alias, Alias>,
+    spellings: BTreeMap<ContactAlias, ContactAlias>,
     /// The portfolio of each account.
     portfolios: BTreeMap<String, String>,
     /// When two aliases were last decided to be two persons.
-    apart: BTreeMap<(Alias, Alias), Timestamp>,
-    groups: BTreeMap<Uuid, Node>,
+    apart: BTreeMap<(ContactAlias, ContactAlias), Timestamp>,
+    groups: BTreeMap<Uuid, EvidenceNode>,
     /// When each user id was last seen.
-    alive: BTreeMap<Alias, Timestamp>,
-    questions: BTreeMap<(Alias, Node, Node), Timestamp>,
-    inheritances: BTreeSet<(Node, Node, Timestamp)>,
-    contradictions: BTreeSet<(Alias, Node, Node)>,
+    alive: BTreeMap<ContactAlias, Timestamp>,
+    questions: BTreeMap<(ContactAlias, EvidenceNode, EvidenceNode), Timestamp>,
+    inheritances: BTreeSet<(EvidenceNode, EvidenceNode, Timestamp)>,
+    contradictions: BTreeSet<(ContactAlias, EvidenceNode, EvidenceNode)>,
     patience_seconds: i64,
     now: Timestamp,
 }
 
-impl Replay {
+impl EvidenceReplay {
     fn of(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Self {
         let mut replay = Self {
             parents: Vec::new(),
@@ -199,23 +199,25 @@ impl Replay {
             let first = replay.first_spelling(alias).clone();
             if !replay.epochs.contains_key(&first) {
                 let node = replay.node();
-                replay.epochs.insert(first, vec![Epoch::new(ALWAYS, node)]);
+                replay
+                    .epochs
+                    .insert(first, vec![OwnershipPeriod::new(ALWAYS, node)]);
             }
         }
         for observation in &evidence.observations {
             let id = match &observation.fact {
-                Fact::Together { id, .. } => id,
-                Fact::Seen(alias) if !alias.is_phone() => alias,
+                AliasFact::Together { id, .. } => id,
+                AliasFact::Seen(alias) if !alias.is_phone() => alias,
                 _ => continue,
             };
             let alive = replay.alive.entry(id.clone()).or_insert(observation.last);
             *alive = (*alive).max(observation.last);
         }
-        let mut cuts: Vec<&Decision> = evidence.decisions.iter().collect();
+        let mut cuts: Vec<&AliasDecision> = evidence.decisions.iter().collect();
         cuts.sort();
-        for Decision { at, verdict } in cuts {
+        for AliasDecision { at, verdict } in cuts {
             match verdict {
-                Verdict::Apart(one, other) => {
+                AliasVerdict::Apart(one, other) => {
                     let (one, other) = (
                         replay.first_spelling(one).clone(),
                         replay.first_spelling(other).clone(),
@@ -223,25 +225,25 @@ impl Replay {
                     replay.apart.insert((one.clone(), other.clone()), *at);
                     replay.apart.insert((other, one), *at);
                 }
-                Verdict::Cut { alias, group } if !alias.is_phone() => {
+                AliasVerdict::Cut { alias, group } if !alias.is_phone() => {
                     replay.cut(alias, *group, *at);
                 }
-                Verdict::Cut { .. } | Verdict::Link(..) => {}
+                AliasVerdict::Cut { .. } | AliasVerdict::Link(..) => {}
             }
         }
         replay
     }
 
-    fn node(&mut self) -> Node {
+    fn node(&mut self) -> EvidenceNode {
         self.parents.push(self.parents.len());
         self.parents.len() - 1
     }
 
-    fn first_spelling<'a>(&'a self, alias: &'a Alias) -> &'a Alias {
+    fn first_spelling<'a>(&'a self, alias: &'a ContactAlias) -> &'a ContactAlias {
         self.spellings.get(alias).unwrap_or(alias)
     }
 
-    fn root(&self, node: Node) -> Node {
+    fn root(&self, node: EvidenceNode) -> EvidenceNode {
         let mut root = node;
         while let Some(parent) = self
             .parents
@@ -254,12 +256,12 @@ impl Replay {
         root
     }
 
-    fn are_one(&self, one: Node, other: Node) -> bool {
+    fn are_one(&self, one: EvidenceNode, other: EvidenceNode) -> bool {
         self.root(one) == self.root(other)
     }
 
     /// Unites two persons, unless they were decided to be two. Returns whether they are one.
-    fn unite(&mut self, one: Node, other: Node) -> bool {
+    fn unite(&mut self, one: EvidenceNode, other: EvidenceNode) -> bool {
         let (one, other) = (self.root(one), self.root(other));
         if one == other {
             return true;
@@ -274,7 +276,7 @@ impl Replay {
         true
     }
 
-    fn are_apart(&self, one: Node, other: Node) -> bool {
+    fn are_apart(&self, one: EvidenceNode, other: EvidenceNode) -> bool {
         !self.apart.is_empty()
             && self
                 .members(one)
@@ -282,7 +284,7 @@ impl Replay {
     }
 
     /// When an alias, in its first variant, was last decided not to belong to this person.
-    fn parted_from(&self, node: Node, alias: &Alias) -> Option<Timestamp> {
+    fn parted_from(&self, node: EvidenceNode, alias: &ContactAlias) -> Option<Timestamp> {
         if self.apart.is_empty() {
             return None;
         }
@@ -292,7 +294,7 @@ impl Replay {
     }
 
     /// The present and former aliases of a person.
-    fn members(&self, node: Node) -> impl Iterator<Item = &Alias> {
+    fn members(&self, node: EvidenceNode) -> impl Iterator<Item = &ContactAlias> {
         let root = self.root(node);
         self.epochs
             .iter()
@@ -303,7 +305,7 @@ impl Replay {
     /// Evidence gives a number to a person although it was decided not to be theirs: the number
     /// stays where it is, and its holder at the time of the decision is another person from then
     /// on.
-    fn refuse(&mut self, phone: &Alias, at: Timestamp, decided_at: Timestamp) {
+    fn refuse(&mut self, phone: &ContactAlias, at: Timestamp, decided_at: Timestamp) {
         if at < decided_at {
             let somebody = self.node();
             self.begin(phone, at, somebody);
@@ -311,17 +313,17 @@ impl Replay {
     }
 
     /// When two aliases, in their first variants, were decided to be two persons.
-    fn apart_since(&self, one: &Alias, other: &Alias) -> Option<Timestamp> {
+    fn apart_since(&self, one: &ContactAlias, other: &ContactAlias) -> Option<Timestamp> {
         self.apart.get(&(one.clone(), other.clone())).copied()
     }
 
-    fn epochs_of(&self, alias: &Alias) -> &[Epoch] {
+    fn epochs_of(&self, alias: &ContactAlias) -> &[OwnershipPeriod] {
         self.epochs
             .get(self.first_spelling(alias))
             .map_or(&[], Vec::as_slice)
     }
 
-    fn node_at(&self, alias: &Alias, at: Timestamp) -> Option<Node> {
+    fn node_at(&self, alias: &ContactAlias, at: Timestamp) -> Option<EvidenceNode> {
         let epochs = self.epochs_of(alias);
         epochs
             .iter()
@@ -330,11 +332,11 @@ impl Replay {
             .map(|epoch| epoch.node)
     }
 
-    fn current(&self, alias: &Alias) -> Option<&Epoch> {
+    fn current(&self, alias: &ContactAlias) -> Option<&OwnershipPeriod> {
         self.epochs_of(alias).last()
     }
 
-    fn current_mut(&mut self, alias: &Alias) -> Option<&mut Epoch> {
+    fn current_mut(&mut self, alias: &ContactAlias) -> Option<&mut OwnershipPeriod> {
         let first = self.first_spelling(alias).clone();
         self.epochs
             .get_mut(&first)
@@ -342,14 +344,14 @@ impl Replay {
     }
 
     /// Starts an epoch: the alias belongs to this person from then on.
-    fn begin(&mut self, alias: &Alias, since: Timestamp, node: Node) {
+    fn begin(&mut self, alias: &ContactAlias, since: Timestamp, node: EvidenceNode) {
         let first = self.first_spelling(alias).clone();
         let epochs = self.epochs.entry(first).or_default();
         epochs.retain(|epoch| epoch.since != since || epoch.since == ALWAYS);
-        epochs.push(Epoch::new(since, node));
+        epochs.push(OwnershipPeriod::new(since, node));
     }
 
-    fn cut(&mut self, alias: &Alias, group: Uuid, at: Timestamp) {
+    fn cut(&mut self, alias: &ContactAlias, group: Uuid, at: Timestamp) {
         let node = if let Some(node) = self.groups.get(&group) {
             *node
         } else {
@@ -362,31 +364,31 @@ impl Replay {
 
     /// Evidence that needs no order: user ids that were replaced or appear together.
     fn tie_for_good(&mut self, evidence: &Evidence) {
-        let mut ties: BTreeSet<(&Alias, &Alias, Timestamp)> = BTreeSet::new();
-        for Observation {
+        let mut ties: BTreeSet<(&ContactAlias, &ContactAlias, Timestamp)> = BTreeSet::new();
+        for FactObservation {
             fact, first, last, ..
         } in &evidence.observations
         {
             match fact {
-                Fact::Replaced { old, new } => {
+                AliasFact::Replaced { old, new } => {
                     ties.insert((old, new, *first));
                 }
-                Fact::Parent { id, parent } => {
+                AliasFact::Parent { id, parent } => {
                     ties.insert((id, parent, *first));
                     ties.insert((id, parent, *last));
                 }
-                Fact::Seen(_)
-                | Fact::Together { .. }
-                | Fact::Rotated { .. }
-                | Fact::Moved { .. }
-                | Fact::Variant { .. } => {}
+                AliasFact::Seen(_)
+                | AliasFact::Together { .. }
+                | AliasFact::Rotated { .. }
+                | AliasFact::Moved { .. }
+                | AliasFact::Variant { .. } => {}
             }
         }
         let linked = evidence
             .decisions
             .iter()
             .filter_map(|decision| match &decision.verdict {
-                Verdict::Link(one, other) if !one.is_phone() && !other.is_phone() => {
+                AliasVerdict::Link(one, other) if !one.is_phone() && !other.is_phone() => {
                     Some((one, other, decision.at))
                 }
                 _ => None,
@@ -398,7 +400,7 @@ impl Replay {
         }
     }
 
-    fn tie(&mut self, one: &Alias, other: &Alias, at: Timestamp) {
+    fn tie(&mut self, one: &ContactAlias, other: &ContactAlias, at: Timestamp) {
         let (Some(first), Some(second)) = (self.node_at(one, at), self.node_at(other, at)) else {
             return;
         };
@@ -407,18 +409,18 @@ impl Replay {
         }
     }
 
-    fn apply(&mut self, Event { at, kind }: Event<'_>) {
+    fn apply(&mut self, AliasEvent { at, kind }: AliasEvent<'_>) {
         match kind {
-            Kind::Moved { from, to } => self.moved(from, to, at),
-            Kind::Cut { alias, group } => self.cut(alias, group, at),
-            Kind::Linked { one, other } => self.tie(one, other, at),
-            Kind::Together {
+            AliasEventKind::Moved { from, to } => self.moved(from, to, at),
+            AliasEventKind::Cut { alias, group } => self.cut(alias, group, at),
+            AliasEventKind::Linked { one, other } => self.tie(one, other, at),
+            AliasEventKind::Together {
                 phone,
                 id,
                 scope,
                 is_first,
             } => self.together(phone, id, scope, is_first, at),
-            Kind::Seen { phone } => {
+            AliasEventKind::Seen { phone } => {
                 if let Some(epoch) = self.current_mut(phone) {
                     epoch.is_seen = true;
                 }
@@ -427,7 +429,7 @@ impl Replay {
     }
 
     /// A person has another number from now on.
-    fn moved(&mut self, from: &Alias, to: &Alias, at: Timestamp) {
+    fn moved(&mut self, from: &ContactAlias, to: &ContactAlias, at: Timestamp) {
         if self.first_spelling(from) == self.first_spelling(to) {
             return;
         }
@@ -458,7 +460,14 @@ impl Replay {
     }
 
     /// A number and a user id appeared together.
-    fn together(&mut self, phone: &Alias, id: &Alias, scope: &str, is_first: bool, at: Timestamp) {
+    fn together(
+        &mut self,
+        phone: &ContactAlias,
+        id: &ContactAlias,
+        scope: &str,
+        is_first: bool,
+        at: Timestamp,
+    ) {
         let portfolio = self
             .portfolios
             .get(scope)
@@ -467,7 +476,7 @@ impl Replay {
             return;
         };
         let owner = epoch.node;
-        let before: Vec<Alias> = epoch
+        let before: Vec<ContactAlias> = epoch
             .ids
             .iter()
             .filter(|(of, _)| *of == portfolio)
@@ -523,14 +532,14 @@ impl Replay {
         }
     }
 
-    fn finish(&self, evidence: &Evidence) -> Identities {
-        let mut identities = Identities::default();
-        let person = |node: Node| PersonIndex(self.root(node));
-        let replaced: BTreeMap<&Alias, Timestamp> = evidence
+    fn finish(&self, evidence: &Evidence) -> ComputedIdentities {
+        let mut identities = ComputedIdentities::default();
+        let person = |node: EvidenceNode| PersonIndex(self.root(node));
+        let replaced: BTreeMap<&ContactAlias, Timestamp> = evidence
             .observations
             .iter()
             .filter_map(|observation| match &observation.fact {
-                Fact::Replaced { old, .. } => Some((old, observation.first)),
+                AliasFact::Replaced { old, .. } => Some((old, observation.first)),
                 _ => None,
             })
             .collect();
@@ -546,7 +555,7 @@ impl Replay {
                 let later = epochs.get(place + 1..).unwrap_or_default();
                 let lost = later.iter().find(|later| person(later.node) != index);
                 let held = identities.persons.entry(index).or_default();
-                held.push(Holding {
+                held.push(AliasHolding {
                     alias: alias.clone(),
                     since: epoch.since,
                     until: lost
@@ -563,7 +572,7 @@ impl Replay {
             .questions
             .iter()
             .filter(|((_, owner, claimant), _)| !self.are_one(*owner, *claimant))
-            .map(|((phone, owner, claimant), since)| Question {
+            .map(|((phone, owner, claimant), since)| OwnershipQuestion {
                 phone: phone.clone(),
                 owner: person(*owner),
                 claimant: person(*claimant),
@@ -575,17 +584,17 @@ impl Replay {
             .inheritances
             .iter()
             .filter(|(owner, claimant, _)| !self.are_one(*owner, *claimant))
-            .map(|(owner, claimant, until)| Inheritance {
+            .map(|(owner, claimant, until)| RefusalInheritance {
                 owner: person(*owner),
                 claimant: person(*claimant),
                 until: *until,
             })
             .collect();
-        let mut contradictions: Vec<Contradiction> = self
+        let mut contradictions: Vec<EvidenceContradiction> = self
             .contradictions
             .iter()
             .filter(|(_, one, other)| !self.are_one(*one, *other))
-            .map(|(alias, one, other)| Contradiction {
+            .map(|(alias, one, other)| EvidenceContradiction {
                 alias: alias.clone(),
                 one: person(*one).min(person(*other)),
                 other: person(*one).max(person(*other)),

@@ -1,11 +1,11 @@
 //! Decides whether a message gets another attempt, from its history.
 
-use super::{NotificationState, Policy};
+use super::{NotificationState, PolicySettings};
 use crate::domain::{
     category::Category,
-    facts::Fact,
+    facts::DeliveryFact,
     failure::FailureClass,
-    retry::{self, Tried},
+    retry::{self, RetryHistory},
     time::Timestamp,
 };
 
@@ -19,7 +19,7 @@ impl NotificationState {
             .attempts
             .iter()
             .filter(|attempt| {
-                attempt.generation == self.generation && attempt.facts.has(Fact::Failed)
+                attempt.generation == self.generation && attempt.facts.has(DeliveryFact::Failed)
             })
             .count();
         i64::try_from(tried).unwrap_or(i64::MAX)
@@ -70,7 +70,7 @@ impl NotificationState {
     /// 131047).
     pub(super) fn falls_back(&self, now: Timestamp) -> bool {
         let refused = self.newest().is_some_and(|attempt| {
-            attempt.facts.has(Fact::Failed)
+            attempt.facts.has(DeliveryFact::Failed)
                 && attempt
                     .failure
                     .as_ref()
@@ -81,7 +81,7 @@ impl NotificationState {
 
     /// The pause before a retry after a `failed` callback, in seconds. It waits, checks again, can
     /// be turned off, and is never made for authentication.
-    pub(super) fn retry_after_callback(&self, policy: &Policy) -> Option<i64> {
+    pub(super) fn retry_after_callback(&self, policy: &PolicySettings) -> Option<i64> {
         if policy.settle_after_failed_seconds < 0
             || self.category == Category::Authentication
             || self.tries() >= policy.retry.max_tries
@@ -90,10 +90,10 @@ impl NotificationState {
         }
         let attempt = self.newest()?;
         let failure = attempt.failure.as_ref()?;
-        if !attempt.facts.has(Fact::Failed) || !attempt.facts.has(Fact::Accepted) {
+        if !attempt.facts.has(DeliveryFact::Failed) || !attempt.facts.has(DeliveryFact::Accepted) {
             return None;
         }
-        let tried = Tried {
+        let tried = RetryHistory {
             tries: self.tries(),
             of_this_class: self.of_class(failure.value.class),
             in_a_row: 0,

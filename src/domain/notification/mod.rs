@@ -17,28 +17,28 @@ use uuid::Uuid;
 
 use super::{
     category::Category,
-    facts::{Fact, Facts},
-    failure::{Failure, FailureClass},
+    facts::{DeliveryFact, DeliveryFacts},
+    failure::{DeliveryFailure, FailureClass},
     horizon,
-    outcome::{AttemptOutcome, Outcome},
-    retry::{self, Next, Tried},
-    settings::Policy,
-    status::{EngineState, Status, status},
+    outcome::{AttemptOutcome, CallOutcome},
+    retry::{self, RetryDecision, RetryHistory},
+    settings::PolicySettings,
+    status::{EngineState, NotificationStatus, status},
     time::Timestamp,
     timeline::TimelineKind,
-    trigger::{Trigger, Triggers},
+    trigger::{Trigger, TriggerSet},
 };
 
 /// A value that may come in several versions, of which the newest counts: by the provider's time,
 /// then by the digest of its content.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Versioned<T> {
+pub struct VersionedValue<T> {
     pub at: Timestamp,
     pub digest: String,
     pub value: T,
 }
 
-impl<T> Versioned<T> {
+impl<T> VersionedValue<T> {
     fn merge(slot: &mut Option<Self>, new: Self) -> bool {
         let newer = slot
             .as_ref()
@@ -62,9 +62,9 @@ pub struct AttemptState {
     /// Absent while the call is being made.
     pub outcome: Option<AttemptOutcome>,
     pub provider_message_id: Option<String>,
-    pub facts: Facts,
-    pub failure: Option<Versioned<Failure>>,
-    pub pricing: Option<Versioned<serde_json::Value>>,
+    pub facts: DeliveryFacts,
+    pub failure: Option<VersionedValue<DeliveryFailure>>,
+    pub pricing: Option<VersionedValue<serde_json::Value>>,
 }
 
 /// The state of one notification.
@@ -75,13 +75,13 @@ pub struct NotificationState {
     pub category: Category,
     pub engine: EngineState,
     pub generation: i64,
-    pub triggered: Triggers,
+    pub triggered: TriggerSet,
     pub replied: bool,
     /// An operator has accepted that the recipient may get a second copy.
     pub insists: bool,
     pub reason: Option<String>,
     /// A failure of our own, if no attempt has one.
-    pub failure: Option<Failure>,
+    pub failure: Option<DeliveryFailure>,
     pub due_at: Option<Timestamp>,
     pub leased_until: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
@@ -89,20 +89,20 @@ pub struct NotificationState {
     pub stored_wake_at: Option<Timestamp>,
     /// A template may replace it, once, if the window is closed.
     pub has_fallback: bool,
-    pub secrets: Secrets,
+    pub secrets: SecretsState,
     pub attempts: Vec<AttemptState>,
 }
 
 /// The secrets of a message, if it has any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Secrets {
+pub enum SecretsState {
     #[default]
     Kept,
     /// They have been wiped: the message cannot be sent again.
     Wiped,
 }
 
-impl Secrets {
+impl SecretsState {
     /// From the stored flag: whether they have been wiped.
     pub const fn stored(wiped: bool) -> Self {
         if wiped { Self::Wiped } else { Self::Kept }
@@ -111,14 +111,14 @@ impl Secrets {
 
 /// An event in the life of a notification.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum NotificationChange {
     /// A provider's status of one attempt.
     StatusReported {
         attempt: Uuid,
-        fact: Fact,
+        fact: DeliveryFact,
         at: Timestamp,
-        failure: Option<Versioned<Failure>>,
-        pricing: Option<Versioned<serde_json::Value>>,
+        failure: Option<VersionedValue<DeliveryFailure>>,
+        pricing: Option<VersionedValue<serde_json::Value>>,
         /// The message id in the status, learned if the answer is not here yet.
         provider_message_id: String,
     },
@@ -126,7 +126,7 @@ pub enum Change {
     SendCompleted {
         attempt: Uuid,
         lease_token: Uuid,
-        outcome: Outcome,
+        outcome: CallOutcome,
         provider_in_a_row: i64,
         jitter_permille: i64,
     },
@@ -154,7 +154,7 @@ pub enum Change {
 
 /// The effect of a change, for the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum ChangeEffect {
     Applied(TimelineKind),
     /// Nothing changed, with the reason.
     Ignored(&'static str),
@@ -168,7 +168,7 @@ impl NotificationState {
             .max_by_key(|attempt| attempt.number)
     }
 
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> NotificationStatus {
         status(
             self.attempts.iter().map(|attempt| &attempt.facts),
             self.newest().map(|attempt| &attempt.facts),
@@ -177,13 +177,13 @@ impl NotificationState {
     }
 
     /// Whether any attempt of any generation has this fact.
-    pub fn has(&self, fact: Fact) -> bool {
+    pub fn has(&self, fact: DeliveryFact) -> bool {
         self.attempts.iter().any(|attempt| attempt.facts.has(fact))
     }
 
     /// The earliest time of a fact, limited to now: a provider's clock decides nothing in the
     /// future.
-    pub fn first_at(&self, fact: Fact, now: Timestamp) -> Timestamp {
+    pub fn first_at(&self, fact: DeliveryFact, now: Timestamp) -> Timestamp {
         self.attempts
             .iter()
             .filter_map(|attempt| {
@@ -198,7 +198,7 @@ impl NotificationState {
     }
 
     /// The failure to show: the newest attempt's, or our own.
-    pub fn present_failure(&self) -> Option<&Failure> {
+    pub fn present_failure(&self) -> Option<&DeliveryFailure> {
         self.newest()
             .and_then(|attempt| attempt.failure.as_ref())
             .map(|versioned| &versioned.value)
@@ -206,9 +206,14 @@ impl NotificationState {
     }
 
     /// Applies one change.
-    pub fn on(&mut self, change: &Change, now: Timestamp, policy: &Policy) -> Effect {
+    pub fn on(
+        &mut self,
+        change: &NotificationChange,
+        now: Timestamp,
+        policy: &PolicySettings,
+    ) -> ChangeEffect {
         let effect = match change {
-            Change::StatusReported {
+            NotificationChange::StatusReported {
                 attempt,
                 fact,
                 at,
@@ -223,7 +228,7 @@ impl NotificationState {
                 pricing.clone(),
                 provider_message_id,
             ),
-            Change::SendCompleted {
+            NotificationChange::SendCompleted {
                 attempt,
                 lease_token,
                 outcome,
@@ -238,33 +243,33 @@ impl NotificationState {
                 now,
                 policy,
             ),
-            Change::Replied => {
+            NotificationChange::Replied => {
                 let first = !self.replied;
                 self.replied = true;
                 if first {
-                    Effect::Applied(TimelineKind::Replied)
+                    ChangeEffect::Applied(TimelineKind::Replied)
                 } else {
-                    Effect::Ignored("replied before")
+                    ChangeEffect::Ignored("replied before")
                 }
             }
-            Change::TimerFired => self.woken(now, policy),
-            Change::RetryRequested { even_if_delivered } => {
+            NotificationChange::TimerFired => self.woken(now, policy),
+            NotificationChange::RetryRequested { even_if_delivered } => {
                 self.retry_asked(*even_if_delivered, now)
             }
-            Change::Cancelled { reason } => self.cancelled(reason),
-            Change::SendNow => self.sent_now(now),
-            Change::Superseded => {
+            NotificationChange::Cancelled { reason } => self.cancelled(reason),
+            NotificationChange::SendNow => self.sent_now(now),
+            NotificationChange::Superseded => {
                 self.engine = EngineState::Cancelled;
                 self.leased_until = None;
                 self.reason =
                     Some("not needed any more: an `unless` of its rule came first".to_owned());
-                Effect::Applied(TimelineKind::Superseded)
+                ChangeEffect::Applied(TimelineKind::Superseded)
             }
-            Change::Suppressed { reason } => {
+            NotificationChange::Suppressed { reason } => {
                 self.engine = EngineState::Skipped;
                 self.leased_until = None;
                 self.reason = Some(reason.clone());
-                Effect::Applied(TimelineKind::Suppressed)
+                ChangeEffect::Applied(TimelineKind::Suppressed)
             }
         };
         self.settle(now, policy);
@@ -274,14 +279,14 @@ impl NotificationState {
     fn told(
         &mut self,
         id: Uuid,
-        fact: Fact,
+        fact: DeliveryFact,
         at: Timestamp,
-        failure: Option<Versioned<Failure>>,
-        pricing: Option<Versioned<serde_json::Value>>,
+        failure: Option<VersionedValue<DeliveryFailure>>,
+        pricing: Option<VersionedValue<serde_json::Value>>,
         provider_message_id: &str,
-    ) -> Effect {
+    ) -> ChangeEffect {
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
-            return Effect::Ignored("no such attempt");
+            return ChangeEffect::Ignored("no such attempt");
         };
         if attempt.provider_message_id.is_none() {
             attempt.provider_message_id = Some(provider_message_id.to_owned());
@@ -289,17 +294,17 @@ impl NotificationState {
         let told_before = attempt.facts.get(fact).is_some_and(|known| !known.implied);
         let mut changed = attempt.facts.add(fact, at);
         if let Some(failure) = failure {
-            changed |= Versioned::merge(&mut attempt.failure, failure);
+            changed |= VersionedValue::merge(&mut attempt.failure, failure);
         }
         if let Some(pricing) = pricing {
-            changed |= Versioned::merge(&mut attempt.pricing, pricing);
+            changed |= VersionedValue::merge(&mut attempt.pricing, pricing);
         }
         if !changed {
-            Effect::Ignored("known already")
+            ChangeEffect::Ignored("known already")
         } else if told_before {
-            Effect::Applied(TimelineKind::DetailsAdded)
+            ChangeEffect::Applied(TimelineKind::DetailsAdded)
         } else {
-            Effect::Applied(fact.into())
+            ChangeEffect::Applied(fact.into())
         }
     }
 
@@ -311,60 +316,60 @@ impl NotificationState {
         &mut self,
         id: Uuid,
         lease_token: Uuid,
-        outcome: &Outcome,
+        outcome: &CallOutcome,
         provider_in_a_row: i64,
         jitter_permille: i64,
         now: Timestamp,
-        policy: &Policy,
-    ) -> Effect {
+        policy: &PolicySettings,
+    ) -> ChangeEffect {
         let newest = self.newest().map(|attempt| attempt.id);
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
-            return Effect::Ignored("no such attempt");
+            return ChangeEffect::Ignored("no such attempt");
         };
         if attempt
             .outcome
             .is_some_and(|outcome| outcome != AttemptOutcome::Unknown)
         {
-            return Effect::Ignored("answered before");
+            return ChangeEffect::Ignored("answered before");
         }
         attempt.outcome = Some(outcome.kind());
         match outcome {
-            Outcome::Accepted {
+            CallOutcome::Accepted {
                 provider_message_id,
                 ..
             } => {
-                attempt.facts.add(Fact::Accepted, now);
+                attempt.facts.add(DeliveryFact::Accepted, now);
                 attempt.provider_message_id = Some(provider_message_id.clone());
             }
             // Throttling and account trouble say nothing about the message: no fact.
-            Outcome::Refused(failure) => {
+            CallOutcome::Refused(failure) => {
                 if failure.class.is_about_the_message() {
                     attempt.facts.add_refusal(now);
                 }
-                Versioned::merge(
+                VersionedValue::merge(
                     &mut attempt.failure,
-                    Versioned {
+                    VersionedValue {
                         at: now,
                         digest: String::new(),
                         value: failure.clone(),
                     },
                 );
             }
-            Outcome::Unavailable { .. } | Outcome::Unknown { .. } => {}
+            CallOutcome::Unavailable { .. } | CallOutcome::Unknown { .. } => {}
         }
         let holds_lease = self.engine == EngineState::Sending
             && newest == Some(id)
             && attempt.lease_token == lease_token;
         if !holds_lease {
             // A process that lost its lease may add facts but schedules nothing.
-            return Effect::Applied(TimelineKind::LateResponse);
+            return ChangeEffect::Applied(TimelineKind::LateResponse);
         }
         self.leased_until = None;
         let class = match outcome {
-            Outcome::Refused(failure) => failure.class,
+            CallOutcome::Refused(failure) => failure.class,
             _ => FailureClass::Unknown,
         };
-        let tried = Tried {
+        let tried = RetryHistory {
             tries: self.tries(),
             of_this_class: self.of_class(class),
             in_a_row: provider_in_a_row.max(self.troubles_in_a_row()),
@@ -372,58 +377,60 @@ impl NotificationState {
         };
         let next = match retry::after(outcome, tried, now, jitter_permille, &policy.retry) {
             // Only a wait of a day exceeds the usual time to live.
-            Next::Again {
+            RetryDecision::Again {
                 at, uses_try: true, ..
             } if class == FailureClass::MarketingLimit && !self.may_wait_until(at) => match outcome
             {
-                Outcome::Refused(failure) => Next::Fail(failure.clone()),
-                _ => Next::Await,
+                CallOutcome::Refused(failure) => RetryDecision::Fail(failure.clone()),
+                _ => RetryDecision::Await,
             },
             next => next,
         };
         match next {
-            Next::Accepted => {
+            RetryDecision::Accepted => {
                 self.engine = EngineState::Settled;
                 self.reason = match outcome {
-                    Outcome::Accepted { kept_back, .. } => kept_back.clone(),
+                    CallOutcome::Accepted { kept_back, .. } => kept_back.clone(),
                     _ => None,
                 };
-                Effect::Applied(if self.reason.is_some() {
+                ChangeEffect::Applied(if self.reason.is_some() {
                     TimelineKind::HeldByProvider
                 } else {
                     TimelineKind::Accepted
                 })
             }
-            Next::Again { at, uses_try } => {
+            RetryDecision::Again { at, uses_try } => {
                 self.engine = EngineState::Retrying;
                 self.due_at = Some(at);
                 self.reason = Some(match outcome {
-                    Outcome::Refused(failure) => failure.title.clone(),
-                    Outcome::Unavailable { reason } | Outcome::Unknown { reason } => reason.clone(),
-                    Outcome::Accepted { .. } => String::new(),
+                    CallOutcome::Refused(failure) => failure.title.clone(),
+                    CallOutcome::Unavailable { reason } | CallOutcome::Unknown { reason } => {
+                        reason.clone()
+                    }
+                    CallOutcome::Accepted { .. } => String::new(),
                 });
-                Effect::Applied(if uses_try {
+                ChangeEffect::Applied(if uses_try {
                     TimelineKind::RetryScheduled
                 } else {
                     TimelineKind::Deferred
                 })
             }
-            Next::Await => {
+            RetryDecision::Await => {
                 self.engine = EngineState::Unknown;
                 self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
                 self.reason =
                     Some("the response was lost: a callback or the policy will decide".to_owned());
-                Effect::Applied(TimelineKind::OutcomeUnknown)
+                ChangeEffect::Applied(TimelineKind::OutcomeUnknown)
             }
-            Next::Fail(_) => {
+            RetryDecision::Fail(_) => {
                 self.engine = EngineState::Settled;
                 self.reason = None;
-                Effect::Applied(TimelineKind::Failed)
+                ChangeEffect::Applied(TimelineKind::Failed)
             }
         }
     }
 
-    fn woken(&mut self, now: Timestamp, policy: &Policy) -> Effect {
+    fn woken(&mut self, now: Timestamp, policy: &PolicySettings) -> ChangeEffect {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         match self.engine {
             EngineState::Sending if due(self.leased_until) => {
@@ -439,7 +446,7 @@ impl NotificationState {
                     "the process that was sending has ended: a callback or the policy will decide"
                         .to_owned(),
                 );
-                Effect::Applied(TimelineKind::LeaseExpired)
+                ChangeEffect::Applied(TimelineKind::LeaseExpired)
             }
             EngineState::Unknown if due(self.leased_until) => {
                 self.leased_until = None;
@@ -450,12 +457,12 @@ impl NotificationState {
                             "no callback came: it may have been sent, it was not sent again"
                                 .to_owned(),
                         );
-                        self.failure = Some(Failure::ours(
+                        self.failure = Some(DeliveryFailure::ours(
                             "gave_up",
                             "The response to the call was lost and no callback has reported the outcome.",
                             "Ask the recipient, or retry it if a second copy does no harm.",
                         ));
-                        Effect::Applied(TimelineKind::GaveUp)
+                        ChangeEffect::Applied(TimelineKind::GaveUp)
                     }
                     UnknownPolicy::Resend => {
                         self.engine = EngineState::Queued;
@@ -463,7 +470,7 @@ impl NotificationState {
                         self.reason = Some(
                             "no callback came: it is sent again, and may arrive twice".to_owned(),
                         );
-                        Effect::Applied(TimelineKind::ResendScheduled)
+                        ChangeEffect::Applied(TimelineKind::ResendScheduled)
                     }
                 }
             }
@@ -472,24 +479,24 @@ impl NotificationState {
             {
                 self.engine = EngineState::Expired;
                 self.due_at = None;
-                self.failure = Some(Failure::ours(
+                self.failure = Some(DeliveryFailure::ours(
                     "expired",
                     "The message expired before it was sent.",
                     "See what it waited for; retry it if it is still needed.",
                 ));
-                Effect::Applied(TimelineKind::Expired)
+                ChangeEffect::Applied(TimelineKind::Expired)
             }
             EngineState::Settled
                 if self.is_stale(now, policy) && !self.triggered.contains(Trigger::Stale) =>
             {
-                Effect::Applied(TimelineKind::Stale)
+                ChangeEffect::Applied(TimelineKind::Stale)
             }
-            _ => Effect::Ignored("nothing was due"),
+            _ => ChangeEffect::Ignored("nothing was due"),
         }
     }
 
     /// Accepted, without any status since.
-    fn is_stale(&self, now: Timestamp, policy: &Policy) -> bool {
+    fn is_stale(&self, now: Timestamp, policy: &PolicySettings) -> bool {
         // Accepted at a time in the future, by a clock that was ahead: then it counts when the
         // timer fires.
         let looked_at = self.stored_wake_at.is_some_and(|at| at <= now);
@@ -498,7 +505,7 @@ impl NotificationState {
         })
     }
 
-    fn stale_at(&self, policy: &Policy) -> Option<Timestamp> {
+    fn stale_at(&self, policy: &PolicySettings) -> Option<Timestamp> {
         let accepted_at = self.accepted_at()?;
         Some(accepted_at.plus_seconds(policy.stale_after_seconds))
     }
@@ -506,70 +513,78 @@ impl NotificationState {
     /// When the newest attempt was accepted, if no callback has come since.
     fn accepted_at(&self) -> Option<Timestamp> {
         let newest = self.newest()?;
-        let accepted = newest.facts.get(Fact::Accepted)?;
+        let accepted = newest.facts.get(DeliveryFact::Accepted)?;
         (!newest.facts.has_been_told()).then_some(accepted.at)
     }
 
-    fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> Effect {
+    fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> ChangeEffect {
         if matches!(
             self.engine,
             EngineState::Queued | EngineState::Held | EngineState::Sending | EngineState::Retrying
         ) {
-            return Effect::Ignored("it is still on its way");
+            return ChangeEffect::Ignored("it is still on its way");
         }
-        if self.secrets == Secrets::Wiped {
-            return Effect::Ignored("its secrets have been wiped: send it as a new message");
+        if self.secrets == SecretsState::Wiped {
+            return ChangeEffect::Ignored("its secrets have been wiped: send it as a new message");
         }
         let allowed = match self.status() {
-            Status::Failed | Status::Expired | Status::Skipped | Status::Cancelled => true,
-            Status::GaveUp
-            | Status::Unknown
-            | Status::Accepted
-            | Status::Sent
-            | Status::Delivered
-            | Status::Read
-            | Status::Played => even_if_delivered,
-            Status::Queued | Status::Held | Status::Sending | Status::Retrying => false,
+            NotificationStatus::Failed
+            | NotificationStatus::Expired
+            | NotificationStatus::Skipped
+            | NotificationStatus::Cancelled => true,
+            NotificationStatus::GaveUp
+            | NotificationStatus::Unknown
+            | NotificationStatus::Accepted
+            | NotificationStatus::Sent
+            | NotificationStatus::Delivered
+            | NotificationStatus::Read
+            | NotificationStatus::Played => even_if_delivered,
+            NotificationStatus::Queued
+            | NotificationStatus::Held
+            | NotificationStatus::Sending
+            | NotificationStatus::Retrying => false,
         };
         if !allowed {
-            return Effect::Ignored("it was or may have been delivered: confirm to send it again");
+            return ChangeEffect::Ignored(
+                "it was or may have been delivered: confirm to send it again",
+            );
         }
         self.generation += 1;
         self.engine = EngineState::Queued;
-        self.triggered = Triggers::NONE;
+        self.triggered = TriggerSet::NONE;
         self.replied = false;
         self.insists = even_if_delivered;
         self.reason = None;
         self.failure = None;
         self.due_at = Some(now);
         self.leased_until = None;
-        Effect::Applied(TimelineKind::RetryRequested)
+        ChangeEffect::Applied(TimelineKind::RetryRequested)
     }
 
-    fn cancelled(&mut self, reason: &str) -> Effect {
+    fn cancelled(&mut self, reason: &str) -> ChangeEffect {
         if !matches!(
             self.engine,
             EngineState::Queued | EngineState::Held | EngineState::Retrying
         ) {
-            return Effect::Ignored("it is not waiting any more");
+            return ChangeEffect::Ignored("it is not waiting any more");
         }
         self.engine = EngineState::Cancelled;
         self.due_at = None;
         self.reason = Some(reason.to_owned());
-        Effect::Applied(TimelineKind::Cancelled)
+        ChangeEffect::Applied(TimelineKind::Cancelled)
     }
 
-    fn sent_now(&mut self, now: Timestamp) -> Effect {
+    fn sent_now(&mut self, now: Timestamp) -> ChangeEffect {
         match (self.engine, self.due_at) {
             (EngineState::Queued | EngineState::Retrying, Some(due_at)) if due_at > now => {
                 self.due_at = Some(now);
-                Effect::Applied(TimelineKind::SendNowRequested)
+                ChangeEffect::Applied(TimelineKind::SendNowRequested)
             }
             (EngineState::Queued | EngineState::Retrying, _) => {
-                Effect::Ignored("it is due already: the pace applies")
+                ChangeEffect::Ignored("it is due already: the pace applies")
             }
-            (EngineState::Held, _) => Effect::Ignored("it is held: release what holds it"),
-            _ => Effect::Ignored("it is not waiting any more"),
+            (EngineState::Held, _) => ChangeEffect::Ignored("it is held: release what holds it"),
+            _ => ChangeEffect::Ignored("it is not waiting any more"),
         }
     }
 
@@ -578,15 +593,15 @@ impl NotificationState {
     fn has_arrived(&self) -> bool {
         if self.insists {
             self.attempts.iter().any(|attempt| {
-                attempt.generation == self.generation && attempt.facts.has(Fact::Delivered)
+                attempt.generation == self.generation && attempt.facts.has(DeliveryFact::Delivered)
             })
         } else {
-            self.replied || self.has(Fact::Delivered)
+            self.replied || self.has(DeliveryFact::Delivered)
         }
     }
 
     /// Updates the engine's state from the facts known by now.
-    fn settle(&mut self, now: Timestamp, policy: &Policy) {
+    fn settle(&mut self, now: Timestamp, policy: &PolicySettings) {
         let arrived = self.has_arrived();
         let newest = self
             .newest()
@@ -601,7 +616,9 @@ impl NotificationState {
             }
             // It was sent after all: another attempt would be a second copy.
             EngineState::Queued | EngineState::Held | EngineState::Retrying
-                if arrived || (newest.has(Fact::Accepted) && !newest.has(Fact::Failed)) =>
+                if arrived
+                    || (newest.has(DeliveryFact::Accepted)
+                        && !newest.has(DeliveryFact::Failed)) =>
             {
                 self.engine = EngineState::Settled;
                 self.due_at = None;
@@ -632,14 +649,14 @@ impl NotificationState {
     }
 
     /// The triggers reached now.
-    fn reached(&self, before: &Self, now: Timestamp, policy: &Policy) -> Triggers {
-        let mut reached = Triggers::NONE;
+    fn reached(&self, before: &Self, now: Timestamp, policy: &PolicySettings) -> TriggerSet {
+        let mut reached = TriggerSet::NONE;
         for (fact, trigger) in [
-            (Fact::Accepted, Trigger::Accepted),
-            (Fact::Sent, Trigger::Sent),
-            (Fact::Delivered, Trigger::Delivered),
-            (Fact::Read, Trigger::Read),
-            (Fact::Played, Trigger::Played),
+            (DeliveryFact::Accepted, Trigger::Accepted),
+            (DeliveryFact::Sent, Trigger::Sent),
+            (DeliveryFact::Delivered, Trigger::Delivered),
+            (DeliveryFact::Read, Trigger::Read),
+            (DeliveryFact::Played, Trigger::Played),
         ] {
             let in_generation = self
                 .attempts
@@ -651,14 +668,14 @@ impl NotificationState {
             }
         }
         match self.status() {
-            Status::Failed | Status::GaveUp
+            NotificationStatus::Failed | NotificationStatus::GaveUp
                 if !self.replied
                     && !matches!(self.engine, EngineState::Retrying | EngineState::Sending) =>
             {
                 reached.insert(Trigger::Failed);
             }
-            Status::Expired => reached.insert(Trigger::Expired),
-            Status::Skipped => reached.insert(Trigger::Skipped),
+            NotificationStatus::Expired => reached.insert(Trigger::Expired),
+            NotificationStatus::Skipped => reached.insert(Trigger::Skipped),
             _ => {}
         }
         if self.engine == EngineState::Settled && self.is_stale(now, policy) {
@@ -671,14 +688,14 @@ impl NotificationState {
     }
 
     /// Records the triggers that fire now, each once in a generation, and returns them.
-    pub fn finish(&mut self, before: &Self, now: Timestamp, policy: &Policy) -> Triggers {
+    pub fn finish(&mut self, before: &Self, now: Timestamp, policy: &PolicySettings) -> TriggerSet {
         let new = self.reached(before, now, policy).without(self.triggered);
         self.triggered = self.triggered.union(new);
         new
     }
 
     /// When its timer is due if nothing else happens.
-    pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
+    pub fn wake_at(&self, policy: &PolicySettings) -> Option<Timestamp> {
         match self.engine {
             EngineState::Queued | EngineState::Held | EngineState::Retrying => self.expires_at,
             EngineState::Sending | EngineState::Unknown => self.leased_until,

@@ -2,10 +2,10 @@
 
 use super::{AttemptState, NotificationState};
 use crate::domain::{
-    facts::Fact,
-    failure::Failure,
+    facts::DeliveryFact,
+    failure::DeliveryFailure,
     latency,
-    status::{Group, Status},
+    status::{NotificationStatus, StatusGroup},
     trigger::Trigger,
 };
 
@@ -34,9 +34,9 @@ impl NotificationState {
         };
         TOOK.into_iter()
             .zip([
-                (Fact::Accepted, Fact::Sent),
-                (Fact::Sent, Fact::Delivered),
-                (Fact::Delivered, Fact::Read),
+                (DeliveryFact::Accepted, DeliveryFact::Sent),
+                (DeliveryFact::Sent, DeliveryFact::Delivered),
+                (DeliveryFact::Delivered, DeliveryFact::Read),
             ])
             .filter_map(|(name, (from, to))| Some((name, latency::class_of(between(from, to)?))))
             .collect()
@@ -69,33 +69,36 @@ impl NotificationState {
     pub fn tally(&self) -> Vec<(&'static str, String)> {
         let mut tally = vec![("created", String::new())];
         for fact in [
-            Fact::Accepted,
-            Fact::Sent,
-            Fact::Delivered,
-            Fact::Read,
-            Fact::Played,
+            DeliveryFact::Accepted,
+            DeliveryFact::Sent,
+            DeliveryFact::Delivered,
+            DeliveryFact::Read,
+            DeliveryFact::Played,
         ] {
             if self.has(fact) {
                 tally.push((fact.name(), String::new()));
             }
         }
         let status = self.status();
-        if status.group() == Group::Sent {
+        if status.group() == StatusGroup::Sent {
             tally.push((OUT, String::new()));
         }
-        if status.group() == Group::Failed {
+        if status.group() == StatusGroup::Failed {
             let code = self
                 .present_failure()
-                .map_or_else(|| status.name().to_owned(), Failure::counted_as);
+                .map_or_else(|| status.name().to_owned(), DeliveryFailure::counted_as);
             tally.push(("failed", code));
         }
-        if matches!(status, Status::Skipped | Status::Cancelled) {
+        if matches!(
+            status,
+            NotificationStatus::Skipped | NotificationStatus::Cancelled
+        ) {
             tally.push((status.name(), String::new()));
         }
         if self.replied {
             tally.push(("replied", String::new()));
         }
-        if status == Status::Accepted && self.triggered.contains(Trigger::Stale) {
+        if status == NotificationStatus::Accepted && self.triggered.contains(Trigger::Stale) {
             tally.push((STALE, String::new()));
         }
         tally

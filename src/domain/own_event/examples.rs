@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::{
     OwnEvent, OwnEventType,
     payload::{
-        AccountNews, AlarmChange, ContactChoice, CredentialDue, MessageReceived, SenderChange,
-        SenderHealth, SenderSilence, TemplateNews, WindowMoment,
+        AccountUpdateData, AlarmChange, ContactChoice, CredentialDue, MessageReceived,
+        SenderChange, SenderHealth, SenderSilence, TemplateUpdateData, WindowMoment,
     },
 };
 use crate::domain::alarm::AlarmKind;
@@ -103,8 +103,8 @@ impl OwnEventType {
     }
 }
 
-fn account(number: Option<&str>, summary: &str, value: serde_json::Value) -> AccountNews {
-    AccountNews {
+fn account(number: Option<&str>, summary: &str, value: serde_json::Value) -> AccountUpdateData {
+    AccountUpdateData {
         account: Some(ACCOUNT.to_owned()),
         number: number.map(str::to_owned),
         summary: summary.to_owned(),
@@ -112,7 +112,7 @@ fn account(number: Option<&str>, summary: &str, value: serde_json::Value) -> Acc
     }
 }
 
-fn quality() -> AccountNews {
+fn quality() -> AccountUpdateData {
     account(
         Some("15550783881"),
         "quality of a number: FLAGGED, limit TIER_1K",
@@ -163,8 +163,8 @@ fn message() -> MessageReceived {
     }
 }
 
-fn template(summary: &str, value: serde_json::Value) -> TemplateNews {
-    TemplateNews {
+fn template(summary: &str, value: serde_json::Value) -> TemplateUpdateData {
+    TemplateUpdateData {
         template: "order_shipped".to_owned(),
         language: "en_US".to_owned(),
         account: Some(ACCOUNT.to_owned()),

@@ -7,7 +7,7 @@ mod examples;
 mod occurrence;
 pub mod payload;
 
-pub use occurrence::Occurrence;
+pub use occurrence::EventOccurrence;
 
 use std::borrow::Cow;
 
@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::payload::{
-    AccountNews, AlarmChange, ContactChoice, CredentialDue, MessageReceived, SenderChange,
-    SenderSilence, TemplateNews, WindowMoment,
+    AccountUpdateData, AlarmChange, ContactChoice, CredentialDue, MessageReceived, SenderChange,
+    SenderSilence, TemplateUpdateData, WindowMoment,
 };
 use super::words::words;
 
@@ -96,7 +96,7 @@ impl OwnEventType {
     /// The name of its payload's schema in the API's description.
     pub const fn schema(self) -> &'static str {
         match self {
-            Self::AccountChanged => "AccountNews",
+            Self::AccountChanged => "AccountUpdateData",
             Self::AlarmCleared | Self::AlarmRaised => "AlarmChange",
             Self::ContactOptedIn | Self::ContactOptedOut => "ContactChoice",
             Self::CredentialExpiring | Self::CredentialOld => "CredentialDue",
@@ -107,7 +107,7 @@ impl OwnEventType {
             | Self::TemplateCategoryDue
             | Self::TemplateChanged
             | Self::TemplateQuality
-            | Self::TemplateStatus => "TemplateNews",
+            | Self::TemplateStatus => "TemplateUpdateData",
             Self::WindowClosed | Self::WindowClosing => "WindowMoment",
         }
     }
@@ -119,7 +119,7 @@ pub enum OwnEvent {
     AccountChanged {
         /// Which property, such as `quality` or `review`.
         property: String,
-        data: AccountNews,
+        data: AccountUpdateData,
     },
     AlarmCleared(AlarmChange),
     AlarmRaised(AlarmChange),
@@ -131,14 +131,14 @@ pub enum OwnEvent {
     SenderHeld(SenderChange),
     SenderReleased(SenderChange),
     SenderSilent(SenderSilence),
-    TemplateCategoryChanged(TemplateNews),
-    TemplateCategoryDue(TemplateNews),
-    TemplateChanged(TemplateNews),
-    TemplateQuality(TemplateNews),
+    TemplateCategoryChanged(TemplateUpdateData),
+    TemplateCategoryDue(TemplateUpdateData),
+    TemplateChanged(TemplateUpdateData),
+    TemplateQuality(TemplateUpdateData),
     TemplateStatus {
         /// The provider's word in lower case, such as `paused`.
         status: String,
-        data: TemplateNews,
+        data: TemplateUpdateData,
     },
     WindowClosed(WindowMoment),
     WindowClosing(WindowMoment),

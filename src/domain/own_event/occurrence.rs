@@ -8,9 +8,9 @@ use super::OwnEvent;
 use crate::domain::{alarm::AlarmKind, time::Timestamp};
 
 /// What an event is about, as far as it decides whether two of them are the same: an event whose
-/// [`Occurrence::id`] is known is not raised again.
+/// [`EventOccurrence::id`] is known is not raised again.
 #[derive(Clone, Copy, Debug)]
-pub enum Occurrence<'a> {
+pub enum EventOccurrence<'a> {
     /// A sender is held or released from this instant.
     Sender { sender: Uuid, at: Timestamp },
     /// Once for each credential.
@@ -48,7 +48,7 @@ pub enum Occurrence<'a> {
     },
 }
 
-impl Occurrence<'_> {
+impl EventOccurrence<'_> {
     /// The id of an event with this occurrence, unique among Herald's own.
     pub fn id(&self, event: &OwnEvent) -> String {
         let name = event.type_name();
@@ -90,32 +90,35 @@ impl Occurrence<'_> {
 mod tests {
     use uuid::Uuid;
 
-    use super::Occurrence;
+    use super::EventOccurrence;
     use crate::domain::{alarm::AlarmKind, own_event::OwnEventType, time::Timestamp};
 
     #[test]
     fn ids_are_those_of_the_events_that_were_raised_before() {
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let at = Timestamp::from_unix_seconds(1_767_225_600);
-        let id = |kind: OwnEventType, occurrence: &Occurrence<'_>| {
+        let id = |kind: OwnEventType, occurrence: &EventOccurrence<'_>| {
             occurrence.id(kind.examples().first().unwrap())
         };
         let ids = [
             id(
                 OwnEventType::SenderHeld,
-                &Occurrence::Sender { sender: one, at },
+                &EventOccurrence::Sender { sender: one, at },
             ),
-            id(OwnEventType::CredentialOld, &Occurrence::Credential(one)),
+            id(
+                OwnEventType::CredentialOld,
+                &EventOccurrence::Credential(one),
+            ),
             id(
                 OwnEventType::SenderSilent,
-                &Occurrence::Silence {
+                &EventOccurrence::Silence {
                     sender: one,
                     since: None,
                 },
             ),
             id(
                 OwnEventType::WindowClosing,
-                &Occurrence::Window {
+                &EventOccurrence::Window {
                     sender: one,
                     contact: two,
                     until: at,
@@ -123,7 +126,7 @@ mod tests {
             ),
             id(
                 OwnEventType::TemplateStatus,
-                &Occurrence::Template {
+                &EventOccurrence::Template {
                     account: "1",
                     template: "news",
                     language: "en_US",
@@ -133,7 +136,7 @@ mod tests {
             ),
             id(
                 OwnEventType::AlarmRaised,
-                &Occurrence::Alarm {
+                &EventOccurrence::Alarm {
                     kind: AlarmKind::Silence,
                     subject: "shop",
                     at,
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn the_id_of_an_item_is_its_content() {
         let kind = OwnEventType::ContactOptedOut;
-        let occurrence = Occurrence::Item {
+        let occurrence = EventOccurrence::Item {
             account: None,
             at: Some(Timestamp::from_unix_seconds(1_767_225_600)),
         };

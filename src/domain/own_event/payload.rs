@@ -66,7 +66,7 @@ pub enum SenderChange {
     /// Its calls say so.
     Sender(SenderHealth),
     /// Its account does.
-    Account(AccountNews),
+    Account(AccountUpdateData),
 }
 
 /// How a sender's calls went.
@@ -83,7 +83,7 @@ pub struct SenderHealth {
 
 /// What a provider says about an account or about one of its numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AccountNews {
+pub struct AccountUpdateData {
     pub account: Option<String>,
     /// The number that it is about, digits only; null when it is about the account itself.
     pub number: Option<String>,
@@ -130,7 +130,7 @@ impl CredentialDue {
 
 /// What became of a template at its provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TemplateNews {
+pub struct TemplateUpdateData {
     pub template: String,
     /// With an underscore: `en_US`.
     pub language: String,

@@ -5,7 +5,7 @@ use super::{DAY_SECONDS, MINUTE_SECONDS, section};
 section! {
     /// Thresholds of alarms.
     #[derive(Clone, Copy, Debug)]
-    pub struct Alarms {
+    pub struct AlarmSettings {
         /// `herald.silence` is raised when messages are accepted and no callback comes for this
         /// long.
         #[setting("HERALD_SILENT_AFTER_MINUTES" = "30", times(MINUTE_SECONDS, 1, 7 * 24 * 60))]

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::Reader;
+use super::SettingsReader;
 
 /// A setting as people see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub struct SettingDeclaration {
     /// The variable.
     pub name: &'static str,
     /// An older or shorter name that means the same.
@@ -17,7 +17,7 @@ pub struct Setting {
     pub meaning: &'static str,
 }
 
-impl Setting {
+impl SettingDeclaration {
     /// The name and the alias.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         [Some(self.name), self.alias].into_iter().flatten()
@@ -33,13 +33,13 @@ impl Setting {
 }
 
 /// Settings that are read together.
-pub trait Section {
+pub trait SettingsSection {
     /// Reads them, in the order of the documentation. What cannot be read is noted in the reader
     /// and has any value.
-    fn read(reader: &mut Reader<'_>) -> Self;
+    fn read(reader: &mut SettingsReader<'_>) -> Self;
 }
 
-/// Declares a [`Section`]: a struct whose fields are settings, or sections themselves.
+/// Declares a [`SettingsSection`]: a struct whose fields are settings, or sections themselves.
 ///
 /// ```ignore
 /// section! {
@@ -54,12 +54,12 @@ pub trait Section {
 /// ```
 ///
 /// The comment of a setting is its meaning in the documents. After the variable there may be
-/// `or "ALIAS"` and `= "DEFAULT"`; after the comma stands the method of [`Reader`] that reads it,
+/// `or "ALIAS"` and `= "DEFAULT"`; after the comma stands the method of [`SettingsReader`] that reads it,
 /// with its arguments.
 macro_rules! section {
     (
         $(#[$about:meta])*
-        pub struct $Section:ident {
+        pub struct $SettingsSection:ident {
             $(
                 $(#[doc = $meaning:literal])+
                 $(#[setting($($setting:tt)+)])?
@@ -68,7 +68,7 @@ macro_rules! section {
         }
     ) => {
         $(#[$about])*
-        pub struct $Section {
+        pub struct $SettingsSection {
             $(
                 $(#[doc = $meaning])+
                 $(#[doc = $crate::domain::settings::section!(@variable $($setting)+)])?
@@ -76,8 +76,8 @@ macro_rules! section {
             )+
         }
 
-        impl $crate::domain::settings::Section for $Section {
-            fn read(reader: &mut $crate::domain::settings::Reader<'_>) -> Self {
+        impl $crate::domain::settings::SettingsSection for $SettingsSection {
+            fn read(reader: &mut $crate::domain::settings::SettingsReader<'_>) -> Self {
                 Self {
                     $($field: $crate::domain::settings::section!(
                         @read reader [$($meaning),+] $($($setting)+)?
@@ -93,7 +93,7 @@ macro_rules! section {
         )
     };
     (@read $reader:ident [$($meaning:literal),+]) => {
-        $crate::domain::settings::Section::read($reader)
+        $crate::domain::settings::SettingsSection::read($reader)
     };
     (
         @read $reader:ident [$($meaning:literal),+]
@@ -101,7 +101,7 @@ macro_rules! section {
         $kind:ident $(($($argument:expr),+))?
     ) => {
         $reader.$kind(
-            $crate::domain::settings::Setting {
+            $crate::domain::settings::SettingDeclaration {
                 name: $name,
                 alias: $crate::domain::settings::section!(@optional $($alias)?),
                 default: $crate::domain::settings::section!(@optional $($default)?),

@@ -17,53 +17,53 @@ mod retention;
 mod sending;
 mod whatsapp;
 
-pub use ageing::Ageing;
-pub use alarms::Alarms;
+pub use ageing::AgeingSettings;
+pub use alarms::AlarmSettings;
 pub use backlog::BacklogLimits;
 pub(crate) use declare::section;
-pub use declare::{Section, Setting};
-pub use expiry::Expiry;
-pub use people::{People, Words};
-pub use policy::{Policy, RetryPolicy};
-pub use reader::{Reader, Strictness};
-pub use retention::Retention;
-pub use sending::{PairPace, Sending};
+pub use declare::{SettingDeclaration, SettingsSection};
+pub use expiry::ExpirySettings;
+pub use people::{ConsentKeywords, PeopleSettings};
+pub use policy::{PolicySettings, RetryPolicy};
+pub use reader::{SecretStrictness, SettingsReader};
+pub use retention::RetentionSettings;
+pub use sending::{PairPace, SendingSettings};
 pub use whatsapp::WhatsApp;
 
-use super::horizon::Horizon;
+use super::horizon::TimeHorizon;
 
 section! {
     /// Settings of the engine.
     #[derive(Clone, Debug)]
-    pub struct Settings {
+    pub struct EngineSettings {
         /// Whether messages leave, and how many at a time.
-        pub sending: Sending,
+        pub sending: SendingSettings,
         /// The pair pace.
         pub pair: PairPace,
         /// Retries, leases, and unknown outcomes.
-        pub policy: Policy,
+        pub policy: PolicySettings,
         /// How long messages and statuses wait.
-        pub expiry: Expiry,
+        pub expiry: ExpirySettings,
         /// What a backlog of callbacks may do.
         pub backlog: BacklogLimits,
         /// What is done about what people write, and about who they are.
-        pub people: People,
+        pub people: PeopleSettings,
         /// Thresholds of alarms.
-        pub alarms: Alarms,
+        pub alarms: AlarmSettings,
         /// When operators are warned of old credentials.
-        pub ageing: Ageing,
+        pub ageing: AgeingSettings,
         /// Appended to the names of templates at Meta, such as v1_02.
         #[setting("META_SYNC_VERSION_SUFFIX", optional_text)]
         pub template_suffix: Option<String>,
         /// How long rows are kept.
-        pub retention: Retention,
+        pub retention: RetentionSettings,
     }
 }
 
-impl Settings {
+impl EngineSettings {
     /// How far in the future timestamps in rows can be.
-    pub fn horizon(&self) -> Horizon {
-        Horizon::of(&self.policy, self.pair)
+    pub fn horizon(&self) -> TimeHorizon {
+        TimeHorizon::of(&self.policy, self.pair)
     }
 }
 

@@ -1,14 +1,14 @@
 //! People, and what they write.
 
-use super::{DAY_SECONDS, MINUTE_SECONDS, Reader, Setting, section};
+use super::{DAY_SECONDS, MINUTE_SECONDS, SettingDeclaration, SettingsReader, section};
 use crate::domain::preference::normal;
 
 section! {
     /// What is done about what people write, and about who they are.
     #[derive(Clone, Debug)]
-    pub struct People {
+    pub struct PeopleSettings {
         /// The words for STOP and START.
-        pub words: Words,
+        pub words: ConsentKeywords,
         /// `herald.window.closing` is raised this long before a 24-hour window is closed.
         #[setting("HERALD_WINDOW_CLOSING_MINUTES" = "60", times(MINUTE_SECONDS, 1, 23 * 60))]
         pub window_closing_seconds: i64,
@@ -25,7 +25,7 @@ section! {
 section! {
     /// The words by which people stop and start, in capitals and without punctuation.
     #[derive(Clone, Debug)]
-    pub struct Words {
+    pub struct ConsentKeywords {
         /// Words, separated by commas, by which a person opts out of all messages except one-time
         /// passwords.
         #[setting("HERALD_STOP_WORDS" = "STOP, UNSUBSCRIBE, STOPALL, ARRET, ARRÊT, BAJA, PARAR, SAIR, CANCELAR, रोकें, बंद करें, இனி வேண்டாம், IMA, MISA", words)]
@@ -36,9 +36,9 @@ section! {
     }
 }
 
-impl Reader<'_> {
+impl SettingsReader<'_> {
     /// Words, separated by commas.
-    fn words(&mut self, setting: Setting) -> Vec<String> {
+    fn words(&mut self, setting: SettingDeclaration) -> Vec<String> {
         let text = self.text(setting);
         let words = text.split(',').map(normal);
         words.filter(|word| !word.is_empty()).collect()

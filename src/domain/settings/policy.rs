@@ -19,7 +19,7 @@ section! {
 section! {
     /// What decides about a notification that was taken to be sent.
     #[derive(Clone, Copy, Debug)]
-    pub struct Policy {
+    pub struct PolicySettings {
         /// How often and how fast to try again.
         pub retry: RetryPolicy,
         /// After this time another process takes over the work of a dead one.

@@ -5,12 +5,12 @@ use std::{collections::HashMap, fmt::Display, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
-use super::Setting;
+use super::SettingDeclaration;
 use crate::domain::credential::PUBLISHED;
 
 /// How strict to be about secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
+pub enum SecretStrictness {
     /// A blank or published secret is refused.
     Production,
     /// `herald dev`: everything is on one laptop.
@@ -19,17 +19,17 @@ pub enum Strictness {
 
 /// Reads settings one after the other.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct SettingsReader<'a> {
     values: &'a HashMap<String, String>,
-    strictness: Strictness,
+    strictness: SecretStrictness,
     /// What was read so far.
-    pub settings: Vec<Setting>,
+    pub settings: Vec<SettingDeclaration>,
     /// What is wrong so far: the name of a setting, and a rule.
     pub mistakes: Vec<String>,
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(values: &'a HashMap<String, String>, strictness: Strictness) -> Self {
+impl<'a> SettingsReader<'a> {
+    pub fn new(values: &'a HashMap<String, String>, strictness: SecretStrictness) -> Self {
         Self {
             values,
             strictness,
@@ -44,24 +44,24 @@ impl<'a> Reader<'a> {
     }
 
     /// A text; none when it is not set and has no default.
-    pub fn optional_text(&mut self, setting: Setting) -> Option<String> {
+    pub fn optional_text(&mut self, setting: SettingDeclaration) -> Option<String> {
         self.value(setting).map(str::to_owned)
     }
 
     /// A text.
-    pub fn text(&mut self, setting: Setting) -> String {
+    pub fn text(&mut self, setting: SettingDeclaration) -> String {
         self.optional_text(setting).unwrap_or_default()
     }
 
     /// A path.
-    pub fn path(&mut self, setting: Setting) -> PathBuf {
+    pub fn path(&mut self, setting: SettingDeclaration) -> PathBuf {
         PathBuf::from(self.text(setting))
     }
 
     /// What `read` makes of the text; `rule` says what it takes.
     pub fn parsed<T: Default>(
         &mut self,
-        setting: Setting,
+        setting: SettingDeclaration,
         read: impl FnOnce(&str) -> Option<T>,
         rule: &str,
     ) -> T {
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     /// True or false.
-    pub fn flag(&mut self, setting: Setting) -> bool {
+    pub fn flag(&mut self, setting: SettingDeclaration) -> bool {
         let read = |text: &str| match text.to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Some(true),
             "false" | "0" | "no" | "off" => Some(false),
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     /// A whole number from `low` to `high`.
     pub fn number<T: TryFrom<i64> + Default>(
         &mut self,
-        setting: Setting,
+        setting: SettingDeclaration,
         low: i64,
         high: i64,
     ) -> T {
@@ -93,7 +93,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The same, none when it is not set.
-    pub fn optional_number(&mut self, setting: Setting, low: i64, high: i64) -> Option<i64> {
+    pub fn optional_number(
+        &mut self,
+        setting: SettingDeclaration,
+        low: i64,
+        high: i64,
+    ) -> Option<i64> {
         let text = self.value(setting)?;
         Some(self.whole(setting.name, text, low, high))
     }
@@ -101,7 +106,7 @@ impl<'a> Reader<'a> {
     /// A whole number from `low` to `high`, times `unit`: minutes as seconds, megabytes as bytes.
     pub fn times<T: TryFrom<i64> + Default>(
         &mut self,
-        setting: Setting,
+        setting: SettingDeclaration,
         unit: i64,
         low: i64,
         high: i64,
@@ -112,22 +117,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Whole seconds.
-    pub fn seconds(&mut self, setting: Setting, low: i64, high: i64) -> Duration {
+    pub fn seconds(&mut self, setting: SettingDeclaration, low: i64, high: i64) -> Duration {
         Duration::from_secs(self.number(setting, low, high))
     }
 
     /// Whole milliseconds.
-    pub fn milliseconds(&mut self, setting: Setting, low: i64, high: i64) -> Duration {
+    pub fn milliseconds(&mut self, setting: SettingDeclaration, low: i64, high: i64) -> Duration {
         Duration::from_millis(self.number(setting, low, high))
     }
 
     /// An address of the web.
-    pub fn url(&mut self, setting: Setting) -> String {
+    pub fn url(&mut self, setting: SettingDeclaration) -> String {
         self.optional_url(setting).unwrap_or_default()
     }
 
     /// The same, none when it is not set.
-    pub fn optional_url(&mut self, setting: Setting) -> Option<String> {
+    pub fn optional_url(&mut self, setting: SettingDeclaration) -> Option<String> {
         let url = self.optional_text(setting)?;
         if !url.starts_with("http://") && !url.starts_with("https://") {
             self.refuse(setting.name, "starts with https:// or http://");
@@ -136,18 +141,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A text that is never shown.
-    pub fn secret(&mut self, setting: Setting) -> Option<SecretString> {
+    pub fn secret(&mut self, setting: SettingDeclaration) -> Option<SecretString> {
         self.secret_text(setting).map(SecretString::from)
     }
 
     /// A secret that is worth its name.
-    pub fn credential(&mut self, setting: Setting) -> Option<SecretString> {
+    pub fn credential(&mut self, setting: SettingDeclaration) -> Option<SecretString> {
         let text = self.secret_text(setting)?;
         Some(self.unpublished(setting.name, text))
     }
 
     /// The same, several of them, separated by commas.
-    pub fn credentials(&mut self, setting: Setting) -> Vec<SecretString> {
+    pub fn credentials(&mut self, setting: SettingDeclaration) -> Vec<SecretString> {
         let text = self.secret_text(setting).unwrap_or_default();
         text.split(',')
             .map(str::trim)
@@ -157,7 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     /// 32 bytes in hex. A key that anyone would try protects nothing.
-    pub fn key(&mut self, setting: Setting) -> Option<SecretString> {
+    pub fn key(&mut self, setting: SettingDeclaration) -> Option<SecretString> {
         let text = self.secret_text(setting)?;
         match hex::decode(text).as_deref() {
             Ok([first, rest @ ..]) if rest.len() == 31 => {
@@ -187,7 +192,7 @@ impl<'a> Reader<'a> {
     }
 
     fn unpublished(&mut self, name: &str, secret: &str) -> SecretString {
-        if self.strictness == Strictness::Production
+        if self.strictness == SecretStrictness::Production
             && PUBLISHED.contains(&secret.to_lowercase().as_str())
         {
             self.refuse(name, "this value stands in documents and protects nothing");
@@ -195,15 +200,15 @@ impl<'a> Reader<'a> {
         SecretString::from(secret)
     }
 
-    fn secret_text(&mut self, setting: Setting) -> Option<&'a str> {
-        self.value(Setting {
+    fn secret_text(&mut self, setting: SettingDeclaration) -> Option<&'a str> {
+        self.value(SettingDeclaration {
             secret: true,
             ..setting
         })
     }
 
     /// What is set, or the default. Every setting is read through here, once.
-    fn value(&mut self, setting: Setting) -> Option<&'a str> {
+    fn value(&mut self, setting: SettingDeclaration) -> Option<&'a str> {
         self.settings.push(setting);
         setting.value_in(self.values).or(setting.default)
     }

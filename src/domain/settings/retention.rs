@@ -8,7 +8,7 @@ const LEAST_DAYS: i64 = 9;
 section! {
     /// How long rows are kept, in days.
     #[derive(Clone, Copy, Debug)]
-    pub struct Retention {
+    pub struct RetentionSettings {
         /// Retention of raw callbacks; Meta repeats for 7 days.
         #[setting("HERALD_KEEP_BODIES_DAYS" = "14", number(LEAST_DAYS, 3650))]
         pub bodies_days: i64,

@@ -5,7 +5,7 @@ use super::section;
 section! {
     /// Whether messages leave, and how many at a time.
     #[derive(Clone, Copy, Debug)]
-    pub struct Sending {
+    pub struct SendingSettings {
         /// `false` holds every message; requests are still accepted.
         #[setting("WHATSAPP_ENABLED" = "true", flag)]
         pub enabled: bool,

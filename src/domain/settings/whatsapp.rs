@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{Reader, Setting, section};
+use super::{SettingDeclaration, SettingsReader, section};
 
 section! {
     /// What the environment says of its number. Its credentials belong to the sender of that number.
@@ -35,9 +35,9 @@ section! {
     }
 }
 
-impl Reader<'_> {
+impl SettingsReader<'_> {
     /// An id that Meta gives to a number.
-    fn number_id(&mut self, setting: Setting) -> Option<String> {
+    fn number_id(&mut self, setting: SettingDeclaration) -> Option<String> {
         let id = self.optional_text(setting)?;
         if !id.bytes().all(|byte| byte.is_ascii_digit()) {
             self.refuse(

@@ -36,12 +36,12 @@ pub(super) fn too_large() -> Error {
 }
 
 /// The remaining budget of a rendering.
-struct Budget {
+struct RenderBudget {
     left: usize,
 }
 
-fn budget<'state>(state: &'state mut State<'_, '_>) -> &'state mut Budget {
-    state.get_or_insert_extension_with(|| Budget {
+fn budget<'state>(state: &'state mut State<'_, '_>) -> &'state mut RenderBudget {
+    state.get_or_insert_extension_with(|| RenderBudget {
         left: MAX_MADE_BYTES,
     })
 }
@@ -56,7 +56,7 @@ pub(super) fn charge(state: &mut State<'_, '_>, bytes: Option<usize>) -> Result<
 
 /// The size of a value.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Weight {
+pub(super) struct ValueWeight {
     /// Includes [`ITEM_BYTES`] for each value in it.
     pub(super) bytes: usize,
     pub(super) items: usize,
@@ -64,13 +64,13 @@ pub(super) struct Weight {
 }
 
 /// Weighs a value; `None` if it exceeds any budget or is too deep.
-pub(super) fn weigh(value: &Value) -> Option<Weight> {
-    let mut weight = Weight::default();
+pub(super) fn weigh(value: &Value) -> Option<ValueWeight> {
+    let mut weight = ValueWeight::default();
     add(value, 0, &mut weight)?;
     Some(weight)
 }
 
-fn add(value: &Value, depth: usize, weight: &mut Weight) -> Option<()> {
+fn add(value: &Value, depth: usize, weight: &mut ValueWeight) -> Option<()> {
     weight.items += 1;
     weight.depth = weight.depth.max(depth);
     let own = match value.kind() {
@@ -113,12 +113,12 @@ pub(super) fn list_bytes(value: &Value) -> Option<usize> {
 }
 
 /// Writes into an output until the budget is spent.
-struct Bounded<'a, 'o> {
+struct BoundedWriter<'a, 'o> {
     output: &'a mut Output<'o>,
     left: usize,
 }
 
-impl Write for Bounded<'_, '_> {
+impl Write for BoundedWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
         self.output.write_str(text)
@@ -136,7 +136,7 @@ pub(super) fn print(
         return Err(Error::new(ErrorKind::InvalidOperation, rule));
     }
     let left = budget(state).left;
-    let mut bounded = Bounded { output, left };
+    let mut bounded = BoundedWriter { output, left };
     value::write(&mut bounded, value).map_err(|_full| too_large())?;
     budget(state).left = bounded.left;
     Ok(())

@@ -1,7 +1,7 @@
 //! The filters, tests and functions available in templates, each with a bound of its output.
 //!
 //! The template engine's own defaults are not loaded: only the functions in these tables exist, and
-//! each of [`FILTERS`] has a [`Cost`], which is charged before it runs.
+//! each of [`FILTERS`] has a [`FilterCost`], which is charged before it runs.
 
 use minijinja::{
     Environment, Error, ErrorKind, State, filters as engine, functions, tests,
@@ -14,10 +14,10 @@ use super::{
 };
 
 /// The most bytes that a filter makes of its arguments; `None` exceeds any budget.
-type Cost = fn(&[Value]) -> Option<usize>;
+type FilterCost = fn(&[Value]) -> Option<usize>;
 
 /// Makes a filter or a test.
-type Function = fn() -> Value;
+type FilterFunction = fn() -> Value;
 
 /// Charges a value whenever it becomes part of a new one. No template can name it.
 pub(super) const CHARGED: &str = "#";
@@ -38,7 +38,7 @@ pub(super) const NUMBER: &str = "#number";
 pub(super) const FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 /// Name, bound, and the function.
-pub(super) const FILTERS: &[(&str, Cost, Function)] = &[
+pub(super) const FILTERS: &[(&str, FilterCost, FilterFunction)] = &[
     (CHARGED, weights, || Value::from_function(value::plain)),
     (CHARGED_TEXT, texts, || Value::from_function(string)),
     (COMPARISON, nothing, || Value::from_function(comparison)),
@@ -110,7 +110,7 @@ pub(super) const FILTERS: &[(&str, Cost, Function)] = &[
 ];
 
 /// Tests answer yes or no and make nothing.
-pub(super) const TESTS: &[(&str, Function)] = &[
+pub(super) const TESTS: &[(&str, FilterFunction)] = &[
     ("!=", || Value::from_function(tests::is_ne)),
     ("<", || Value::from_function(tests::is_lt)),
     ("<=", || Value::from_function(tests::is_le)),
@@ -157,7 +157,7 @@ pub(super) const TESTS: &[(&str, Function)] = &[
 
 /// How a filter takes its input.
 #[derive(Clone, Copy)]
-enum Taking {
+enum FilterInput {
     /// Unchanged.
     Value,
     /// As text: other values are written as [`value::write`] does.
@@ -170,25 +170,25 @@ enum Taking {
     Present,
 }
 
-fn taking(filter: &str) -> Taking {
+fn taking(filter: &str) -> FilterInput {
     match filter {
         "capitalize" | "indent" | "lines" | "lower" | "replace" | "split" | "title" | "trim"
-        | "truncate" | "upper" | "urlencode" | "wordcount" => Taking::Text,
-        "format" => Taking::Printed,
+        | "truncate" | "upper" | "urlencode" | "wordcount" => FilterInput::Text,
+        "format" => FilterInput::Printed,
         "abs" | "bool" | "float" | "int" | "max" | "min" | "money" | "round" | "sum" | "tojson" => {
-            Taking::Number
+            FilterInput::Number
         }
-        "d" | "default" => Taking::Present,
-        _ => Taking::Value,
+        "d" | "default" => FilterInput::Present,
+        _ => FilterInput::Value,
     }
 }
 
 /// The arguments that a filter is called with.
-fn given(taking: Taking, args: Vec<Value>) -> Result<Vec<Value>, Error> {
+fn given(taking: FilterInput, args: Vec<Value>) -> Result<Vec<Value>, Error> {
     match taking {
-        Taking::Value => Ok(args),
-        Taking::Number => Ok(args.into_iter().map(value::plain).collect()),
-        Taking::Printed => args
+        FilterInput::Value => Ok(args),
+        FilterInput::Number => Ok(args.into_iter().map(value::plain).collect()),
+        FilterInput::Printed => args
             .into_iter()
             .map(|arg| {
                 let arg = value::plain(arg);
@@ -199,7 +199,7 @@ fn given(taking: Taking, args: Vec<Value>) -> Result<Vec<Value>, Error> {
                 }
             })
             .collect(),
-        Taking::Text => {
+        FilterInput::Text => {
             let mut args = args;
             if let Some(first) = args.first_mut()
                 && first.as_str().is_none()
@@ -208,7 +208,7 @@ fn given(taking: Taking, args: Vec<Value>) -> Result<Vec<Value>, Error> {
             }
             Ok(args)
         }
-        Taking::Present => {
+        FilterInput::Present => {
             let mut args = args;
             if let Some(first) = args.first_mut()
                 && first.is_none()

@@ -17,8 +17,8 @@ use super::{
     TemplateError,
     budget::{self, TooLarge},
     builtins,
-    context::Context,
-    rebuild::Rebuild,
+    context::RenderContext,
+    rebuild::TemplateRebuild,
 };
 
 /// Most instructions of one rendering.
@@ -49,35 +49,35 @@ fn environment_of_keys() -> &'static Environment<'static> {
 }
 
 /// A text or an expression, ready to be rendered.
-pub(super) struct Compiled<'source> {
+pub(super) struct CompiledTemplate<'source> {
     instructions: Instructions<'source>,
     /// The variables it uses, sorted.
     pub(super) names: Vec<String>,
 }
 
 /// Compiles an expression.
-pub(super) fn expression(source: &str) -> Result<Compiled<'_>, TemplateError> {
+pub(super) fn expression(source: &str) -> Result<CompiledTemplate<'_>, TemplateError> {
     let parsed = parse_expr(source).map_err(|error| failed(&error, TemplateError::Syntax))?;
-    let mut rebuild = Rebuild::default();
+    let mut rebuild = TemplateRebuild::default();
     let charging = rebuild.expr(&parsed)?;
     let mut generator = CodeGenerator::new("<expression>", source);
     generator.compile_expr(&charging);
-    Ok(Compiled::new(generator, rebuild))
+    Ok(CompiledTemplate::new(generator, rebuild))
 }
 
 /// Compiles a text with expressions, `if`, `for` and `set`.
-pub(super) fn text(source: &str) -> Result<Compiled<'_>, TemplateError> {
+pub(super) fn text(source: &str) -> Result<CompiledTemplate<'_>, TemplateError> {
     let parsed = parse(source, "<text>", SyntaxConfig::default())
         .map_err(|error| failed(&error, TemplateError::Syntax))?;
-    let mut rebuild = Rebuild::default();
+    let mut rebuild = TemplateRebuild::default();
     let charging = rebuild.stmt(&parsed)?;
     let mut generator = CodeGenerator::new("<text>", source);
     generator.compile_stmt(&charging);
-    Ok(Compiled::new(generator, rebuild))
+    Ok(CompiledTemplate::new(generator, rebuild))
 }
 
-impl<'source> Compiled<'source> {
-    fn new(generator: CodeGenerator<'source>, rebuild: Rebuild<'source>) -> Self {
+impl<'source> CompiledTemplate<'source> {
+    fn new(generator: CodeGenerator<'source>, rebuild: TemplateRebuild<'source>) -> Self {
         Self {
             instructions: generator.finish().0,
             names: rebuild.into_names(),
@@ -85,7 +85,7 @@ impl<'source> Compiled<'source> {
     }
 
     /// The value of an expression.
-    pub(super) fn value(&self, context: &Context) -> Result<Value, TemplateError> {
+    pub(super) fn value(&self, context: &RenderContext) -> Result<Value, TemplateError> {
         Ok(self
             .run(environment(), context)?
             .0
@@ -93,19 +93,19 @@ impl<'source> Compiled<'source> {
     }
 
     /// A text, rendered.
-    pub(super) fn render(&self, context: &Context) -> Result<String, TemplateError> {
+    pub(super) fn render(&self, context: &RenderContext) -> Result<String, TemplateError> {
         Ok(self.run(environment(), context)?.1)
     }
 
     /// Renders a text in which no expression may be empty.
-    pub(super) fn render_full(&self, context: &Context) -> Result<String, TemplateError> {
+    pub(super) fn render_full(&self, context: &RenderContext) -> Result<String, TemplateError> {
         Ok(self.run(environment_of_keys(), context)?.1)
     }
 
     fn run(
         &self,
         environment: &'static Environment<'static>,
-        context: &Context,
+        context: &RenderContext,
     ) -> Result<(Option<Value>, String), TemplateError> {
         let mut rendered = String::new();
         let blocks: BTreeMap<&'source str, Instructions<'source>> = BTreeMap::new();
@@ -144,7 +144,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::{Body, TemplateError, check_text, holds, render_text, variables_of};
+    use super::super::{TemplateBody, TemplateError, check_text, holds, render_text, variables_of};
     use crate::domain::template::builtins::{
         CHARGED, CHARGED_TEXT, COMPARISON, FILTERS, NUMBER, PRODUCT,
     };
@@ -337,7 +337,8 @@ mod tests {
             holds("text | replace('', text)", context),
             Err(TemplateError::TooLarge)
         );
-        let body = Body::parse("See {{ text ~ text ~ text ~ text ~ text ~ text }} here.").unwrap();
+        let body =
+            TemplateBody::parse("See {{ text ~ text ~ text ~ text ~ text ~ text }} here.").unwrap();
         assert_eq!(body.parameters(context), Err(TemplateError::TooLarge));
     }
 

@@ -13,21 +13,21 @@ use minijinja::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::value::{self, Origin};
+use super::value::{self, ValueOrigin};
 
 /// The variable that makes filters show unreadable values; no caller can name it.
 const LENIENT: &str = "_lenient";
 
 /// A value that a filter could not read, shown unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unread {
+pub struct UnreadValue {
     /// The parameter or expression that contains it.
     pub place: String,
     /// The rule that it violates. Never the value.
     pub rule: String,
 }
 
-impl fmt::Display for Unread {
+impl fmt::Display for UnreadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.rule)
     }
@@ -35,19 +35,19 @@ impl fmt::Display for Unread {
 
 /// The rules violated in one rendering.
 #[derive(Default)]
-struct Broken(Vec<&'static str>);
+struct RenderViolations(Vec<&'static str>);
 
 /// The context of a rendering.
-pub struct Context {
+pub struct RenderContext {
     root: Value,
     unread: RefCell<Vec<&'static str>>,
 }
 
 /// Answers every name it is asked for.
 #[derive(Debug)]
-struct Probe(Arc<Mutex<BTreeSet<String>>>);
+struct VariableCollector(Arc<Mutex<BTreeSet<String>>>);
 
-impl Object for Probe {
+impl Object for VariableCollector {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
         if name == LENIENT {
@@ -63,23 +63,23 @@ impl Object for Probe {
     }
 }
 
-impl Context {
+impl RenderContext {
     /// For a route or a rule. A value that a filter cannot read is an error.
     pub fn strict(json: &serde_json::Value) -> Self {
-        Self::new(json, Origin::Ours, true)
+        Self::new(json, ValueOrigin::Ours, true)
     }
 
     /// For a route or a rule. A value that a filter cannot read is shown unchanged.
     pub fn lenient(json: &serde_json::Value) -> Self {
-        Self::new(json, Origin::Ours, false)
+        Self::new(json, ValueOrigin::Ours, false)
     }
 
     /// For a template: its parameters.
     pub(super) fn of_params(json: &serde_json::Value, is_strict: bool) -> Self {
-        Self::new(json, Origin::Theirs, is_strict)
+        Self::new(json, ValueOrigin::Theirs, is_strict)
     }
 
-    fn new(json: &serde_json::Value, origin: Origin, is_strict: bool) -> Self {
+    fn new(json: &serde_json::Value, origin: ValueOrigin, is_strict: bool) -> Self {
         let root = match json {
             serde_json::Value::Object(fields) => {
                 let mut fields = value::fields_of(fields, origin);
@@ -100,7 +100,7 @@ impl Context {
     /// Records the names that are asked for, and gives each a text.
     pub(super) fn probe(asked: Arc<Mutex<BTreeSet<String>>>) -> Self {
         Self {
-            root: Value::from_object(Probe(asked)),
+            root: Value::from_object(VariableCollector(asked)),
             unread: RefCell::default(),
         }
     }
@@ -111,15 +111,15 @@ impl Context {
 
     /// Records the values that could not be read in a rendering.
     pub(super) fn note(&self, state: &State<'_, '_>) {
-        if let Some(broken) = state.get_extension::<Broken>() {
+        if let Some(broken) = state.get_extension::<RenderViolations>() {
             self.unread.borrow_mut().extend(&broken.0);
         }
     }
 
     /// Moves the rules violated at a place since the last call to `unread`.
-    pub(super) fn take_unread(&self, place: &str, unread: &mut Vec<Unread>) {
+    pub(super) fn take_unread(&self, place: &str, unread: &mut Vec<UnreadValue>) {
         for rule in self.unread.take() {
-            let unread_here = Unread {
+            let unread_here = UnreadValue {
                 place: place.to_owned(),
                 rule: rule.to_owned(),
             };
@@ -142,7 +142,7 @@ pub(super) fn as_it_came(
         return Err(error);
     };
     state
-        .get_or_insert_extension_with(Broken::default)
+        .get_or_insert_extension_with(RenderViolations::default)
         .0
         .push(rule);
     Ok(value.clone())

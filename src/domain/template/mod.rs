@@ -21,7 +21,7 @@ mod rebuild;
 mod text;
 mod value;
 
-pub use context::{Context, Unread};
+pub use context::{RenderContext, UnreadValue};
 
 /// Longest rendered text, in bytes (Meta allows 4,096 characters).
 const MAX_RENDERED_BYTES: usize = 16 * 1024;
@@ -72,19 +72,19 @@ pub enum TemplateError {
 
 /// A parsed template body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
-    pieces: Vec<Piece>,
+pub struct TemplateBody {
+    pieces: Vec<TemplateBodyPiece>,
     /// The distinct expressions, in order of first appearance.
     pub expressions: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TemplateBodyPiece {
     Text(String),
     Expression(usize),
 }
 
-impl Body {
+impl TemplateBody {
     /// Parses a body under Meta's rules.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         check_source(source)?;
@@ -111,13 +111,13 @@ impl Body {
                     expressions.len() - 1
                 });
             if !text.is_empty() {
-                pieces.push(Piece::Text(text.to_owned()));
+                pieces.push(TemplateBodyPiece::Text(text.to_owned()));
             }
-            pieces.push(Piece::Expression(index));
+            pieces.push(TemplateBodyPiece::Expression(index));
             rest = remainder.strip_prefix("}}").unwrap_or(remainder);
         }
         if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
+            pieces.push(TemplateBodyPiece::Text(rest.to_owned()));
         }
         Ok(Self {
             pieces,
@@ -128,15 +128,15 @@ impl Body {
     /// The values of all expressions as Meta's parameters, each on one line. A value that a filter
     /// cannot read is an error.
     pub fn parameters(&self, context: &serde_json::Value) -> Result<Vec<String>, TemplateError> {
-        self.values(&Context::of_params(context, true), &mut Vec::new())
+        self.values(&RenderContext::of_params(context, true), &mut Vec::new())
     }
 
     /// Like [`Self::parameters`]; values that a filter could not read are shown unchanged and added
     /// to `unread`.
     fn values(
         &self,
-        context: &Context,
-        unread: &mut Vec<Unread>,
+        context: &RenderContext,
+        unread: &mut Vec<UnreadValue>,
     ) -> Result<Vec<String>, TemplateError> {
         self.expressions
             .iter()
@@ -172,34 +172,33 @@ impl Body {
 
     /// `begins with` or `ends with`, if there is an expression at an edge.
     pub fn edge(&self) -> Option<&'static str> {
-        let mut written = self
-            .pieces
-            .iter()
-            .filter(|piece| !matches!(piece, Piece::Text(text) if text.trim().is_empty()));
+        let mut written = self.pieces.iter().filter(
+            |piece| !matches!(piece, TemplateBodyPiece::Text(text) if text.trim().is_empty()),
+        );
         let first = written.next();
         let last = written.next_back().or(first);
         match (first, last) {
-            (Some(Piece::Expression(_)), _) => Some("begins with"),
-            (_, Some(Piece::Expression(_))) => Some("ends with"),
+            (Some(TemplateBodyPiece::Expression(_)), _) => Some("begins with"),
+            (_, Some(TemplateBodyPiece::Expression(_))) => Some("ends with"),
             _ => None,
         }
     }
 
     /// Whether two expressions follow each other, with nothing or only spaces between them.
     pub fn has_neighbours(&self) -> bool {
-        let written = self
-            .pieces
-            .iter()
-            .filter(|piece| !matches!(piece, Piece::Text(text) if text.trim().is_empty()));
+        let written = self.pieces.iter().filter(
+            |piece| !matches!(piece, TemplateBodyPiece::Text(text) if text.trim().is_empty()),
+        );
         let written: Vec<bool> = written
-            .map(|piece| matches!(piece, Piece::Expression(_)))
+            .map(|piece| matches!(piece, TemplateBodyPiece::Expression(_)))
             .collect();
         written.windows(2).any(|pair| pair == [true, true])
     }
 
     /// Whether nothing follows the last expression, or there is none.
     pub fn ends_with_expression(&self) -> bool {
-        self.expressions.is_empty() || matches!(self.pieces.last(), Some(Piece::Expression(_)))
+        self.expressions.is_empty()
+            || matches!(self.pieces.last(), Some(TemplateBodyPiece::Expression(_)))
     }
 
     /// The text a person will read, with `parameters` filled in.
@@ -207,8 +206,10 @@ impl Body {
         self.pieces
             .iter()
             .map(|piece| match piece {
-                Piece::Text(text) => text.as_str(),
-                Piece::Expression(index) => parameters.get(*index).map_or("", String::as_str),
+                TemplateBodyPiece::Text(text) => text.as_str(),
+                TemplateBodyPiece::Expression(index) => {
+                    parameters.get(*index).map_or("", String::as_str)
+                }
             })
             .collect()
     }
@@ -270,7 +271,7 @@ pub fn check_text(source: &str) -> Result<(), TemplateError> {
 /// Whether a condition holds. An undefined variable is an error, not false.
 pub fn holds(condition: &str, context: &serde_json::Value) -> Result<bool, TemplateError> {
     check_source(condition)?;
-    let value = compile::expression(condition)?.value(&Context::strict(context))?;
+    let value = compile::expression(condition)?.value(&RenderContext::strict(context))?;
     if value::is_absent(&value) {
         return Err(TemplateError::Missing(condition.to_owned()));
     }
@@ -278,7 +279,7 @@ pub fn holds(condition: &str, context: &serde_json::Value) -> Result<bool, Templ
 }
 
 /// The value of one expression as text.
-fn value_of(expression: &str, context: &Context) -> Result<String, TemplateError> {
+fn value_of(expression: &str, context: &RenderContext) -> Result<String, TemplateError> {
     let value = compile::expression(expression)?.value(context)?;
     if value.is_undefined() {
         return Err(TemplateError::Missing(expression.to_owned()));
@@ -294,7 +295,7 @@ fn value_of(expression: &str, context: &Context) -> Result<String, TemplateError
 /// are not taken do not count.
 fn asked_by(source: &str, asked: &Arc<Mutex<BTreeSet<String>>>) {
     // Whether it can be rendered with texts alone does not matter here.
-    let _unrendered = render_in(source, &Context::probe(Arc::clone(asked)));
+    let _unrendered = render_in(source, &RenderContext::probe(Arc::clone(asked)));
 }
 
 /// The variables that a text uses, sorted.
@@ -304,16 +305,16 @@ pub fn variables_of(source: &str) -> Result<Vec<String>, TemplateError> {
 
 /// Renders a text such as a route's `to`. A value that a filter cannot read is an error.
 pub fn render_text(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
-    render_in(source, &Context::strict(context))
+    render_in(source, &RenderContext::strict(context))
 }
 
 /// Renders a text such as a parameter, at `place`. Values that a filter could not read are shown
 /// unchanged and added to `unread`.
 pub fn render_for_people(
     source: &str,
-    context: &Context,
+    context: &RenderContext,
     place: &str,
-    unread: &mut Vec<Unread>,
+    unread: &mut Vec<UnreadValue>,
 ) -> Result<String, TemplateError> {
     let text = render_in(source, context)?;
     context.take_unread(place, unread);
@@ -324,14 +325,14 @@ pub fn render_for_people(
 /// for the same key.
 pub fn render_key(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {
     check_source(source)?;
-    let key = bounded(compile::text(source)?.render_full(&Context::strict(context))?)?;
+    let key = bounded(compile::text(source)?.render_full(&RenderContext::strict(context))?)?;
     if key.trim().is_empty() {
         return Err(TemplateError::Render("it is empty".to_owned()));
     }
     Ok(key)
 }
 
-fn render_in(source: &str, context: &Context) -> Result<String, TemplateError> {
+fn render_in(source: &str, context: &RenderContext) -> Result<String, TemplateError> {
     if !source.contains('{') {
         return bounded(source.to_owned());
     }
@@ -354,13 +355,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::{Body, TemplateError, holds};
+    use super::{TemplateBody, TemplateError, holds};
 
     #[test]
     fn each_distinct_expression_is_one_parameter_in_order_of_first_appearance() {
-        let body =
-            Body::parse("Dear {{ name }}, {{ test }} is ready. {{name}}: {{ url | upper }} }}")
-                .unwrap();
+        let body = TemplateBody::parse(
+            "Dear {{ name }}, {{ test }} is ready. {{name}}: {{ url | upper }} }}",
+        )
+        .unwrap();
         assert_eq!(body.expressions, ["name", "test", "url | upper"]);
         let context = json!({"name": "Asha", "test": "Unit\n 3", "url": "x"});
         let parameters = body.parameters(&context).unwrap();
@@ -374,14 +376,14 @@ mod tests {
     #[test]
     fn a_string_may_contain_the_closing_braces() {
         assert_eq!(
-            Body::parse("{{ 'a }} b' }}").unwrap().expressions,
+            TemplateBody::parse("{{ 'a }} b' }}").unwrap().expressions,
             ["'a }} b'"]
         );
     }
 
     #[test]
     fn what_is_undefined_or_empty_is_an_error() {
-        let body = Body::parse("{{ name }}").unwrap();
+        let body = TemplateBody::parse("{{ name }}").unwrap();
         assert!(body.parameters(&json!({})).is_err());
         assert_eq!(
             body.parameters(&json!({"name": " "})),
@@ -400,13 +402,13 @@ mod tests {
     #[test]
     fn a_template_for_meta_has_no_statements() {
         assert_eq!(
-            Body::parse("{% if a %}x{% endif %}"),
+            TemplateBody::parse("{% if a %}x{% endif %}"),
             Err(TemplateError::Statement)
         );
-        assert_eq!(Body::parse("{{ a"), Err(TemplateError::Unclosed));
-        assert_eq!(Body::parse("{{ }}"), Err(TemplateError::Empty));
+        assert_eq!(TemplateBody::parse("{{ a"), Err(TemplateError::Unclosed));
+        assert_eq!(TemplateBody::parse("{{ }}"), Err(TemplateError::Empty));
         assert!(matches!(
-            Body::parse("{{ a b }}"),
+            TemplateBody::parse("{{ a b }}"),
             Err(TemplateError::Syntax(_))
         ));
     }
@@ -414,7 +416,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_source_is_read_or_refused_and_what_was_read_gives_back_its_text(source in "[a-z{}%# '\n]{0,60}") {
-            if let Ok(body) = Body::parse(&source) {
+            if let Ok(body) = TemplateBody::parse(&source) {
                 let parameters = vec![String::from("P"); body.expressions.len()];
                 prop_assert!(body.fill(&parameters).len() <= source.len() + 4);
             }

@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 160;
 
 /// The origin of a JSON value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ValueOrigin {
     /// A product's, or a person's: a field that is null is like a missing one, and an item of a
     /// list that is null keeps its place, undefined.
     Theirs,
@@ -33,9 +33,9 @@ pub(super) enum Origin {
 }
 
 /// Converts a JSON value.
-pub(super) fn from_json(json: &serde_json::Value, origin: Origin) -> Value {
+pub(super) fn from_json(json: &serde_json::Value, origin: ValueOrigin) -> Value {
     match json {
-        serde_json::Value::Null if origin == Origin::Ours => Value::from(()),
+        serde_json::Value::Null if origin == ValueOrigin::Ours => Value::from(()),
         serde_json::Value::Null => Value::UNDEFINED,
         serde_json::Value::Bool(truth) => Value::from(*truth),
         serde_json::Value::Number(number) => number
@@ -56,15 +56,15 @@ pub(super) fn from_json(json: &serde_json::Value, origin: Origin) -> Value {
 /// The fields of an object that are present.
 pub(super) fn fields_of(
     fields: &serde_json::Map<String, serde_json::Value>,
-    origin: Origin,
+    origin: ValueOrigin,
 ) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for (name, value) in fields {
         let origin = match name.as_str() {
-            "data" | "params" => Origin::Theirs,
+            "data" | "params" => ValueOrigin::Theirs,
             _ => origin,
         };
-        if !value.is_null() || origin == Origin::Ours {
+        if !value.is_null() || origin == ValueOrigin::Ours {
             found.insert(name.clone(), from_json(value, origin));
         }
     }
@@ -73,12 +73,12 @@ pub(super) fn fields_of(
 
 /// The result of `number`: a number in the form of the reader's language.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct LocalizedNumber {
     pub(super) number: Value,
     pub(super) text: String,
 }
 
-impl Object for Written {
+impl Object for LocalizedNumber {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }
@@ -94,7 +94,7 @@ impl Object for Written {
 
 /// The plain number of a result of `number`; other values unchanged.
 pub(super) fn plain(value: Value) -> Value {
-    match value.downcast_object_ref::<Written>() {
+    match value.downcast_object_ref::<LocalizedNumber>() {
         Some(written) => written.number.clone(),
         None => value,
     }
@@ -183,7 +183,7 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
 
 /// Kinds that can be compared only with themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ComparisonKind {
     Truth,
     Number,
     Text,
@@ -192,14 +192,14 @@ enum Kind {
     Other,
 }
 
-fn kind(value: &Value) -> Kind {
+fn kind(value: &Value) -> ComparisonKind {
     match value.kind() {
-        ValueKind::Bool => Kind::Truth,
-        ValueKind::Number => Kind::Number,
-        ValueKind::String => Kind::Text,
-        ValueKind::Seq | ValueKind::Iterable => Kind::List,
-        ValueKind::Map => Kind::Map,
-        _ => Kind::Other,
+        ValueKind::Bool => ComparisonKind::Truth,
+        ValueKind::Number => ComparisonKind::Number,
+        ValueKind::String => ComparisonKind::Text,
+        ValueKind::Seq | ValueKind::Iterable => ComparisonKind::List,
+        ValueKind::Map => ComparisonKind::Map,
+        _ => ComparisonKind::Other,
     }
 }
 
@@ -208,7 +208,7 @@ fn kind(value: &Value) -> Kind {
 pub(super) fn comparable(left: &Value, right: &Value) -> Result<(), Error> {
     let (left, right) = (kind(left), kind(right));
     let both = |one, other| (left, right) == (one, other) || (left, right) == (other, one);
-    let rule = if both(Kind::Number, Kind::Text) {
+    let rule = if both(ComparisonKind::Number, ComparisonKind::Text) {
         "a number is compared with a text: `| number` parses a text, `| string` formats a number"
     } else if left != right {
         "values of different kinds are compared"

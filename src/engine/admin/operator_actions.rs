@@ -8,26 +8,26 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds,
-        notification::{Change, Effect},
+        access::AccessBounds,
+        notification::{ChangeEffect, NotificationChange},
         story::ManualAction,
         time::Timestamp,
     },
     engine::{
         Engine,
-        intake::idempotency::Key,
-        lifecycle::{self, Report, Step},
+        intake::idempotency::IdempotencyKey,
+        lifecycle::{self, LifecycleReport, LifecycleStep},
     },
     store::{
         DatabaseTransaction, StoreError, WorkError, audit,
-        event::{self, Used},
-        notification::{self, Filter},
+        event::{self, IdempotentRequest},
+        notification::{self, NotificationListFilter},
     },
 };
 
 /// The action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum OperatorAction {
     /// Another try, in a new generation. `even_if_delivered`: the recipient may get a second copy.
     Retry { even_if_delivered: bool },
     /// Removes it from the queue for good.
@@ -38,7 +38,7 @@ pub enum Action {
     SendNow,
 }
 
-impl From<ManualAction> for Action {
+impl From<ManualAction> for OperatorAction {
     fn from(action: ManualAction) -> Self {
         match action {
             ManualAction::Retry | ManualAction::RetryInsisting => Self::Retry {
@@ -50,7 +50,7 @@ impl From<ManualAction> for Action {
     }
 }
 
-impl Action {
+impl OperatorAction {
     /// The action of this name; `even_if_delivered` counts for a retry.
     pub fn parse(name: &str, even_if_delivered: bool) -> Option<Self> {
         [
@@ -71,23 +71,25 @@ impl Action {
         }
     }
 
-    fn change(self) -> Change {
+    fn change(self) -> NotificationChange {
         match self {
-            Self::Retry { even_if_delivered } => Change::RetryRequested { even_if_delivered },
-            Self::Cancel => Change::Cancelled {
+            Self::Retry { even_if_delivered } => {
+                NotificationChange::RetryRequested { even_if_delivered }
+            }
+            Self::Cancel => NotificationChange::Cancelled {
                 reason: "cancelled by an operator".to_owned(),
             },
-            Self::Discard => Change::Cancelled {
+            Self::Discard => NotificationChange::Cancelled {
                 reason: "discarded: it waited too long before sending was released".to_owned(),
             },
-            Self::SendNow => Change::SendNow,
+            Self::SendNow => NotificationChange::SendNow,
         }
     }
 }
 
 /// Result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
+pub enum OperatorActionOutcome {
     Yes,
     /// The state does not allow it, with the reason.
     No(&'static str),
@@ -100,7 +102,7 @@ pub enum Done {
 pub async fn note(
     engine: &Engine,
     actor: &str,
-    action: Action,
+    action: OperatorAction,
     subject: &str,
     changed: u64,
     now: Timestamp,
@@ -135,7 +137,7 @@ async fn write_down(
     engine
         .store
         .write(async |tx| {
-            let entry = audit::New {
+            let entry = audit::NewAuditEntry {
                 actor,
                 action,
                 subject,
@@ -149,18 +151,18 @@ async fn write_down(
 /// Performs an action on one notification within the caller's bounds; with a key, once.
 pub async fn one(
     engine: &Engine,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
-    action: Action,
-    key: Option<&Key>,
+    action: OperatorAction,
+    key: Option<&IdempotencyKey>,
     now: Timestamp,
-) -> Result<Done, StoreError> {
+) -> Result<OperatorActionOutcome, StoreError> {
     // The owner of a notification never changes.
     if notification::find(&engine.store, bounds, id)
         .await?
         .is_none()
     {
-        return Ok(Done::NotFound);
+        return Ok(OperatorActionOutcome::NotFound);
     }
     let (done, report) = engine
         .store
@@ -169,14 +171,18 @@ pub async fn one(
                 let same = key.is_some_and(|key| {
                     engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
                 });
-                let done = if same { Done::Yes } else { Done::KeyReused };
-                return Ok((done, Report::default()));
+                let done = if same {
+                    OperatorActionOutcome::Yes
+                } else {
+                    OperatorActionOutcome::KeyReused
+                };
+                return Ok((done, LifecycleReport::default()));
             }
             let report = run(engine, tx, &[id], action, now).await?;
             let done = match report.effects.first().cloned().flatten() {
-                Some(Effect::Applied(_)) => Done::Yes,
-                Some(Effect::Ignored(reason)) => Done::No(reason),
-                None => Done::NotFound,
+                Some(ChangeEffect::Applied(_)) => OperatorActionOutcome::Yes,
+                Some(ChangeEffect::Ignored(reason)) => OperatorActionOutcome::No(reason),
+                None => OperatorActionOutcome::NotFound,
             };
             Ok((done, report))
         })
@@ -188,15 +194,15 @@ pub async fn one(
 async fn take(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    key: Option<&Key>,
-    action: Action,
+    key: Option<&IdempotencyKey>,
+    action: OperatorAction,
     resource_id: Uuid,
     now: Timestamp,
-) -> Result<Option<Used>, StoreError> {
+) -> Result<Option<IdempotentRequest>, StoreError> {
     let Some(key) = key else {
         return Ok(None);
     };
-    let used = Used {
+    let used = IdempotentRequest {
         fingerprint: engine.fingerprint(&key.fingerprint),
         resource_id,
         answer: None,
@@ -208,16 +214,16 @@ async fn run(
     engine: &Engine,
     tx: &DatabaseTransaction,
     ids: &[Uuid],
-    action: Action,
+    action: OperatorAction,
     now: Timestamp,
-) -> Result<Report, StoreError> {
-    if matches!(action, Action::Retry { .. }) {
+) -> Result<LifecycleReport, StoreError> {
+    if matches!(action, OperatorAction::Retry { .. }) {
         let until = now.plus_seconds(engine.settings.expiry.ordinary_seconds);
         notification::extend(tx, ids, until, now).await?;
     }
-    let steps: Vec<Step> = ids
+    let steps: Vec<LifecycleStep> = ids
         .iter()
-        .map(|id| Step::new(*id, action.change()))
+        .map(|id| LifecycleStep::new(*id, action.change()))
         .collect();
     lifecycle::run(engine, tx, &steps, now).await
 }
@@ -227,7 +233,7 @@ pub const CHUNK: u64 = 100;
 
 /// Result of one chunk of matching notifications.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct BulkActionReport {
     pub matched: u64,
     /// Number changed, or that would be in a dry run.
     pub changed: u64,
@@ -237,7 +243,7 @@ pub struct Batch {
     pub next: Option<Uuid>,
 }
 
-impl Batch {
+impl BulkActionReport {
     /// Adds a later batch; its cursor counts.
     pub fn add(&mut self, later: Self) {
         self.matched += later.matched;
@@ -248,10 +254,10 @@ impl Batch {
         self.next = later.next;
     }
 
-    fn count(&mut self, effect: Option<&Effect>) {
+    fn count(&mut self, effect: Option<&ChangeEffect>) {
         match effect {
-            Some(Effect::Applied(_)) => self.changed += 1,
-            Some(Effect::Ignored(reason)) => {
+            Some(ChangeEffect::Applied(_)) => self.changed += 1,
+            Some(ChangeEffect::Ignored(reason)) => {
                 *self.left_alone.entry((*reason).to_owned()).or_default() += 1;
             }
             None => {}
@@ -282,14 +288,14 @@ impl WorkError for BatchError {
 /// does nothing.
 pub async fn chunk(
     engine: &Engine,
-    bounds: &Bounds,
-    filter: &Filter,
-    action: Action,
+    bounds: &AccessBounds,
+    filter: &NotificationListFilter,
+    action: OperatorAction,
     dry_run: bool,
-    key: Option<&Key>,
+    key: Option<&IdempotencyKey>,
     now: Timestamp,
-) -> Result<Batch, BatchError> {
-    let filter = Filter {
+) -> Result<BulkActionReport, BatchError> {
+    let filter = NotificationListFilter {
         limit: CHUNK + 1,
         ..filter.clone()
     };
@@ -299,10 +305,10 @@ pub async fn chunk(
     if more {
         ids.pop();
     }
-    let batch = Batch {
+    let batch = BulkActionReport {
         matched: u64::try_from(ids.len()).unwrap_or(0),
         next: ids.last().copied().filter(|_| more),
-        ..Batch::default()
+        ..BulkActionReport::default()
     };
     if dry_run {
         // A dry run writes nothing, so it takes no lock.
@@ -323,7 +329,10 @@ pub async fn chunk(
                 });
                 let answer = before.answer.filter(|_| same);
                 let before = answer.and_then(|answer| serde_json::from_str(&answer).ok());
-                return Ok((before.ok_or(BatchError::KeyReused)?, Report::default()));
+                return Ok((
+                    before.ok_or(BatchError::KeyReused)?,
+                    LifecycleReport::default(),
+                ));
             }
             let mut batch = batch.clone();
             let report = run(engine, tx, &ids, action, now).await?;

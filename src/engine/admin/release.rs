@@ -2,30 +2,32 @@
 
 use serde_json::json;
 
-use super::operator_actions::{self, Action, Batch, BatchError};
+use super::operator_actions::{self, BatchError, BulkActionReport, OperatorAction};
 use crate::{
-    domain::{access::Bounds, hold::Hold, status::Status, time::Timestamp},
+    domain::{
+        access::AccessBounds, hold::SendingHold, status::NotificationStatus, time::Timestamp,
+    },
     engine::{
         Engine,
         delivery::{follow_up, sweeper},
         intake,
-        runtime::hold::By,
+        runtime::hold::HoldActor,
     },
     store::{
         StoreError, audit,
-        hold::{self, Message, Waiting},
-        notification::Filter,
+        hold::{self, ReleasableCount, ReleasableMessage},
+        notification::NotificationListFilter,
     },
 };
 
 /// What is waiting because of a hold.
 #[derive(Clone, Debug)]
-pub struct Standing {
-    pub hold: Option<Hold>,
+pub struct HoldBacklog {
+    pub hold: Option<SendingHold>,
     /// By kind and age.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<ReleasableCount>,
     /// The messages that have waited longest.
-    pub messages: Vec<Message>,
+    pub messages: Vec<ReleasableMessage>,
     /// Due follow-ups, which fire after the release.
     pub follow_ups: i64,
     /// Events that are not fully expanded.
@@ -33,10 +35,14 @@ pub struct Standing {
 }
 
 /// What is waiting, with up to `limit` messages.
-pub async fn standing(engine: &Engine, limit: i64, now: Timestamp) -> Result<Standing, StoreError> {
+pub async fn standing(
+    engine: &Engine,
+    limit: i64,
+    now: Timestamp,
+) -> Result<HoldBacklog, StoreError> {
     let store = &engine.store;
     let (follow_ups, events) = hold::postponed(store, now).await?;
-    Ok(Standing {
+    Ok(HoldBacklog {
         hold: hold::get(store.reader()).await?,
         waiting: hold::waiting(store, now).await?,
         messages: hold::list(store, now, limit).await?,
@@ -47,7 +53,7 @@ pub async fn standing(engine: &Engine, limit: i64, now: Timestamp) -> Result<Sta
 
 /// What a release cancelled, or would cancel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Released {
+pub struct HoldReleaseReport {
     /// Whether there was a hold.
     pub was_held: bool,
     pub messages: u64,
@@ -62,13 +68,13 @@ const CANCELLED: &str = "sending was on hold, and older messages were cancelled 
 /// are cancelled first, in chunks. With `dry_run` it only reports what would be cancelled.
 pub async fn release(
     engine: &Engine,
-    by: By<'_>,
+    by: HoldActor<'_>,
     cancel_before: Option<Timestamp>,
     dry_run: bool,
-) -> Result<Released, StoreError> {
-    let mut released = Released {
+) -> Result<HoldReleaseReport, StoreError> {
+    let mut released = HoldReleaseReport {
         was_held: engine.refresh_hold().await?.is_some(),
-        ..Released::default()
+        ..HoldReleaseReport::default()
     };
     if !released.was_held {
         return Ok(released);
@@ -98,7 +104,7 @@ pub async fn release(
         .store
         .write(async |tx| {
             hold::end(tx, by.now).await?;
-            let entry = audit::New {
+            let entry = audit::NewAuditEntry {
                 actor: by.actor,
                 action: "hold.released",
                 subject: "sending",
@@ -121,20 +127,24 @@ async fn cancel_messages(
     dry_run: bool,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let mut filter = Filter {
-        statuses: vec![Status::Queued, Status::Held, Status::Retrying],
+    let mut filter = NotificationListFilter {
+        statuses: vec![
+            NotificationStatus::Queued,
+            NotificationStatus::Held,
+            NotificationStatus::Retrying,
+        ],
         until: Some(before),
         // A message scheduled for Friday has not been due yet.
         due_by: Some(now),
-        ..Filter::default()
+        ..NotificationListFilter::default()
     };
-    let mut all = Batch::default();
+    let mut all = BulkActionReport::default();
     loop {
         let done = operator_actions::chunk(
             engine,
-            &Bounds::All,
+            &AccessBounds::All,
             &filter,
-            Action::Discard,
+            OperatorAction::Discard,
             dry_run,
             None,
             now,

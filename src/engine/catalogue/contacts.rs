@@ -10,18 +10,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fields, Id, Mistake, Parsed, wanted_contacts};
+use super::{CatalogueFields, CatalogueMistake, CatalogueRowId, ParsedCatalogue, wanted_contacts};
 use crate::{
     domain::{
-        catalogue::{Action, Kind, Plan, plan as planned},
+        catalogue::{CataloguePlan, CatalogueRowKind, PlanAction, plan as planned},
         recipient::RecipientSpec,
         time::Timestamp,
     },
     store::{
         Store, StoreError,
         catalogue::{
-            self, By, Scope,
-            many::{self, ContactsError, Wanted},
+            self, CatalogueActor, CatalogueReadScope,
+            many::{self, ContactsError, WantedContact},
             rows::ContactRow,
         },
     },
@@ -38,38 +38,38 @@ const CHANGED: usize = 20;
 
 /// The contacts of one catalogue that are applied separately; for most catalogues none.
 #[derive(Debug, Default)]
-pub(super) struct Apart {
+pub(super) struct SeparateContactsPlan {
     /// Whether there are so many contacts that the main part covers only those that are named.
     pub(super) is_large: bool,
-    wanted: BTreeMap<Id, Fields>,
-    applied: BTreeMap<Id, Fields>,
-    plan: Plan,
+    wanted: BTreeMap<CatalogueRowId, CatalogueFields>,
+    applied: BTreeMap<CatalogueRowId, CatalogueFields>,
+    plan: CataloguePlan,
 }
 
-impl Apart {
+impl SeparateContactsPlan {
     /// The scope of the main part.
-    pub(super) fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> CatalogueReadScope {
         if self.is_large {
-            Scope::Rest
+            CatalogueReadScope::Rest
         } else {
-            Scope::All
+            CatalogueReadScope::All
         }
     }
 
     /// Whether this contact is applied separately.
-    pub(super) fn has(&self, id: &Id) -> bool {
+    pub(super) fn has(&self, id: &CatalogueRowId) -> bool {
         self.wanted.contains_key(id)
     }
 
     /// The complete plan of a catalogue: contacts are written first and removed last.
-    pub(super) fn join(&self, rest: Plan) -> Plan {
+    pub(super) fn join(&self, rest: CataloguePlan) -> CataloguePlan {
         let (removed, written): (Vec<_>, Vec<_>) = self
             .plan
             .steps
             .iter()
             .cloned()
-            .partition(|step| step.action == Action::Remove);
-        Plan {
+            .partition(|step| step.action == PlanAction::Remove);
+        CataloguePlan {
             steps: [written, rest.steps, removed].concat(),
             foreign: [self.plan.foreign.clone(), rest.foreign].concat(),
             unchanged: self.plan.unchanged + rest.unchanged,
@@ -78,7 +78,10 @@ impl Apart {
 }
 
 /// Finds the contacts to be applied separately, and plans them.
-pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apart>, StoreError> {
+pub(super) async fn find(
+    store: &Store,
+    catalogues: &[ParsedCatalogue],
+) -> Result<Vec<SeparateContactsPlan>, StoreError> {
     let named = named(catalogues);
     let files: BTreeSet<&str> = catalogues
         .iter()
@@ -93,12 +96,12 @@ pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apa
         let count = many::count_contacts(store.reader(), name).await?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if parsed.catalogue.contact.len().max(count) <= MANY {
-            all.push(Apart::default());
+            all.push(SeparateContactsPlan::default());
             continue;
         }
-        let is_apart = |id: &Id| !named.contains(id.name.as_str());
+        let is_apart = |id: &CatalogueRowId| !named.contains(id.name.as_str());
         let mut wanted = wanted_contacts(&parsed.catalogue);
-        let scope = Scope::Contacts;
+        let scope = CatalogueReadScope::Contacts;
         let mut present = catalogue::present(store.reader(), name, wanted.keys(), scope).await?;
         // An entry that moves from one of these files to another is handed over in one transaction.
         let moves = present.iter().any(|(id, there)| match &there.owner {
@@ -109,13 +112,16 @@ pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apa
             None => false,
         });
         if moves || is_twice {
-            return Ok(catalogues.iter().map(|_| Apart::default()).collect());
+            return Ok(catalogues
+                .iter()
+                .map(|_| SeparateContactsPlan::default())
+                .collect());
         }
         present.retain(|id, _| is_apart(id));
         wanted.retain(|id, _| is_apart(id));
         let mut applied = catalogue::applied(store.reader(), name, wanted.keys(), scope).await?;
         applied.retain(|id, _| is_apart(id));
-        all.push(Apart {
+        all.push(SeparateContactsPlan {
             is_large: true,
             plan: planned(name, &wanted, &present, &applied),
             wanted,
@@ -126,10 +132,10 @@ pub(super) async fn find(store: &Store, catalogues: &[Parsed]) -> Result<Vec<Apa
 }
 
 /// Contacts that are named by staff members, routes and rules of these files.
-fn named(catalogues: &[Parsed]) -> BTreeSet<String> {
+fn named(catalogues: &[ParsedCatalogue]) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     let mut texts: Vec<String> = Vec::new();
-    for Parsed { catalogue, .. } in catalogues {
+    for ParsedCatalogue { catalogue, .. } in catalogues {
         named.extend(catalogue.user.iter().filter_map(|it| it.contact.clone()));
         for route in &catalogue.route {
             texts.extend(Vec::from(route.to.clone()));
@@ -150,27 +156,27 @@ fn named(catalogues: &[Parsed]) -> BTreeSet<String> {
 /// The mistakes in contacts that are applied separately, by catalogue.
 pub(super) async fn mistakes(
     store: &Store,
-    catalogues: &[Parsed],
-    apart: &[Apart],
-) -> Result<Vec<Vec<Mistake>>, StoreError> {
+    catalogues: &[ParsedCatalogue],
+    apart: &[SeparateContactsPlan],
+) -> Result<Vec<Vec<CatalogueMistake>>, StoreError> {
     const RULE: &str = "belongs to another contact";
     let mut all = Vec::with_capacity(catalogues.len());
     let mut claims = BTreeSet::new();
     for (parsed, apart) in catalogues.iter().zip(apart) {
-        let mut wrong: Vec<Mistake> = Vec::new();
+        let mut wrong: Vec<CatalogueMistake> = Vec::new();
         for (id, owner) in &apart.plan.foreign {
             let rule = format!("belongs to the catalogue {owner}");
             wrong.push(parsed.mistake(id.kind, &id.name, "", &rule));
         }
         let steps = rows(apart, written(apart));
         for (name, kind) in many::claimed(store.reader(), &steps).await? {
-            wrong.push(parsed.mistake(Kind::Contact, &name, field(&kind), RULE));
+            wrong.push(parsed.mistake(CatalogueRowKind::Contact, &name, field(&kind), RULE));
         }
         // The same alias twice in the files.
         for (name, row) in rows(apart, apart.wanted.keys()) {
             for (field, alias) in many::aliases(&row) {
                 if !claims.insert(alias) {
-                    wrong.push(parsed.mistake(Kind::Contact, name, field, RULE));
+                    wrong.push(parsed.mistake(CatalogueRowKind::Contact, name, field, RULE));
                 }
             }
         }
@@ -188,14 +194,17 @@ fn field(kind: &str) -> &'static str {
 }
 
 /// The contacts that are created or changed.
-fn written(apart: &Apart) -> impl Iterator<Item = &Id> {
+fn written(apart: &SeparateContactsPlan) -> impl Iterator<Item = &CatalogueRowId> {
     let steps = apart.plan.steps.iter();
     steps
-        .filter(|step| step.action != Action::Remove)
+        .filter(|step| step.action != PlanAction::Remove)
         .map(|step| &step.id)
 }
 
-fn rows<'a>(apart: &'a Apart, ids: impl Iterator<Item = &'a Id>) -> Vec<Wanted<'a>> {
+fn rows<'a>(
+    apart: &'a SeparateContactsPlan,
+    ids: impl Iterator<Item = &'a CatalogueRowId>,
+) -> Vec<WantedContact<'a>> {
     ids.filter_map(|id| {
         let fields = apart.wanted.get(id)?.clone();
         let row: ContactRow = serde_json::from_value(fields.into()).ok()?;
@@ -208,11 +217,11 @@ fn rows<'a>(apart: &'a Apart, ids: impl Iterator<Item = &'a Id>) -> Vec<Wanted<'
 /// made impossible to write.
 pub(super) async fn write(
     store: &Store,
-    parsed: &Parsed,
-    apart: &Apart,
+    parsed: &ParsedCatalogue,
+    apart: &SeparateContactsPlan,
     now: Timestamp,
-) -> Result<Vec<Mistake>, StoreError> {
-    let by = By {
+) -> Result<Vec<CatalogueMistake>, StoreError> {
+    let by = CatalogueActor {
         catalogue: &parsed.catalogue.name,
         now,
     };
@@ -220,9 +229,9 @@ pub(super) async fn write(
     let mut changed = Vec::new();
     for step in &apart.plan.steps {
         match step.action {
-            Action::Add => new.push(&step.id),
-            Action::Change(_) | Action::Adopt => changed.push(&step.id),
-            Action::Remove => {}
+            PlanAction::Add => new.push(&step.id),
+            PlanAction::Change(_) | PlanAction::Adopt => changed.push(&step.id),
+            PlanAction::Remove => {}
         }
     }
     let chunks = new.chunks(NEW).chain(changed.chunks(CHANGED));
@@ -239,14 +248,19 @@ pub(super) async fn write(
             Ok(()) => {}
             Err(ContactsError::Broken { name, field, rule }) => {
                 let rule = format!("{rule}: contacts before it are applied; apply again");
-                return Ok(vec![parsed.mistake(Kind::Contact, &name, field, &rule)]);
+                return Ok(vec![parsed.mistake(
+                    CatalogueRowKind::Contact,
+                    &name,
+                    field,
+                    &rule,
+                )]);
             }
             Err(ContactsError::Store(error)) => return Err(error),
         }
     }
     // Rows that already have the wanted values without this catalogue having written them.
-    let steps: BTreeSet<&Id> = new.into_iter().chain(changed).collect();
-    let unnoted: Vec<&Id> = apart
+    let steps: BTreeSet<&CatalogueRowId> = new.into_iter().chain(changed).collect();
+    let unnoted: Vec<&CatalogueRowId> = apart
         .wanted
         .iter()
         .filter(|(id, fields)| apart.applied.get(id) != Some(fields) && !steps.contains(id))
@@ -260,18 +274,21 @@ pub(super) async fn write(
     Ok(Vec::new())
 }
 
-fn noted<'a>(apart: &'a Apart, ids: &'a [&'a Id]) -> impl Iterator<Item = (&'a Id, &'a Fields)> {
+fn noted<'a>(
+    apart: &'a SeparateContactsPlan,
+    ids: &'a [&'a CatalogueRowId],
+) -> impl Iterator<Item = (&'a CatalogueRowId, &'a CatalogueFields)> {
     ids.iter().filter_map(|id| apart.wanted.get_key_value(*id))
 }
 
 /// Releases the contacts that a catalogue no longer has.
 pub(super) async fn remove(
     store: &Store,
-    parsed: &Parsed,
-    apart: &Apart,
+    parsed: &ParsedCatalogue,
+    apart: &SeparateContactsPlan,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let by = By {
+    let by = CatalogueActor {
         catalogue: &parsed.catalogue.name,
         now,
     };
@@ -279,7 +296,7 @@ pub(super) async fn remove(
         .plan
         .steps
         .iter()
-        .filter(|step| step.action == Action::Remove)
+        .filter(|step| step.action == PlanAction::Remove)
         .map(|step| step.id.name.as_str())
         .collect();
     // Contacts that this catalogue wrote and that were removed by other means.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::domain::{
-    catalogue::Kind,
+    catalogue::CatalogueRowKind,
     channel::Channel,
     quiet::QuietHours,
     recipient::each,
     template::{
-        layout::{Button, Extras, Header},
-        parameter::Declared,
+        layout::{LayoutButton, LayoutExtras, LayoutHeader},
+        parameter::DeclaredParameter,
     },
 };
 
@@ -42,25 +42,25 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// The names of the entries of a kind, in their order.
-    pub fn names(&self, kind: Kind) -> Vec<String> {
+    pub fn names(&self, kind: CatalogueRowKind) -> Vec<String> {
         match kind {
-            Kind::Contact => self.contact.iter().map(|it| it.name.clone()).collect(),
-            Kind::User => self.user.iter().map(|it| it.name.clone()).collect(),
-            Kind::Group => self.group.iter().map(|it| it.name.clone()).collect(),
-            Kind::MessageKind => self.kind.iter().map(|it| it.name.clone()).collect(),
-            Kind::Event => self.event.iter().map(|it| it.r#type.clone()).collect(),
-            Kind::Template => self
+            CatalogueRowKind::Contact => self.contact.iter().map(|it| it.name.clone()).collect(),
+            CatalogueRowKind::User => self.user.iter().map(|it| it.name.clone()).collect(),
+            CatalogueRowKind::Group => self.group.iter().map(|it| it.name.clone()).collect(),
+            CatalogueRowKind::MessageKind => self.kind.iter().map(|it| it.name.clone()).collect(),
+            CatalogueRowKind::Event => self.event.iter().map(|it| it.r#type.clone()).collect(),
+            CatalogueRowKind::Template => self
                 .template
                 .iter()
                 .map(|it| format!("{} {}", it.name, it.language))
                 .collect(),
-            Kind::Route => self.route.iter().map(|it| it.name.clone()).collect(),
-            Kind::Rule => self.rule.iter().map(|it| it.name.clone()).collect(),
+            CatalogueRowKind::Route => self.route.iter().map(|it| it.name.clone()).collect(),
+            CatalogueRowKind::Rule => self.rule.iter().map(|it| it.name.clone()).collect(),
         }
     }
 
     /// The index of an entry among those of its kind.
-    pub fn index(&self, kind: Kind, name: &str) -> Option<usize> {
+    pub fn index(&self, kind: CatalogueRowKind, name: &str) -> Option<usize> {
         self.names(kind).iter().position(|it| it == name)
     }
 }
@@ -74,14 +74,14 @@ pub struct TemplateEntry {
     pub category: String,
     #[serde(default = "positional")]
     pub parameter_format: String,
-    pub header: Option<Header>,
+    pub header: Option<LayoutHeader>,
     pub body: String,
     pub footer: Option<String>,
     #[serde(default)]
-    pub button: Vec<Button>,
+    pub button: Vec<LayoutButton>,
     /// Declarations of its parameters: of none or of all.
     #[serde(default)]
-    pub parameter: Vec<Declared>,
+    pub parameter: Vec<DeclaredParameter>,
     /// How long the provider tries to deliver it; its notifications expire no later unless they say
     /// otherwise.
     pub message_send_ttl_seconds: Option<i64>,
@@ -100,8 +100,8 @@ pub struct TemplateEntry {
 
 impl TemplateEntry {
     /// Its parts besides the body, if any.
-    pub fn extras(&self) -> Option<Extras> {
-        let extras = Extras {
+    pub fn extras(&self) -> Option<LayoutExtras> {
+        let extras = LayoutExtras {
             header: self.header.clone(),
             footer: self.footer.clone(),
             buttons: self.button.clone(),

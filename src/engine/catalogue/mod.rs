@@ -10,19 +10,22 @@ mod format;
 mod references;
 mod values;
 
-pub use check::{Mistake, Mistakes, Parsed, parse};
+pub use check::{CatalogueMistake, CatalogueMistakes, ParsedCatalogue, parse};
 pub use format::*;
-pub use values::Values;
+pub use values::PlaceholderValues;
 
-use contacts::Apart;
+use contacts::SeparateContactsPlan;
 
 use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        catalogue::{Action, Fields, Id, Kind, Plan, of_one_owner, plan as planned},
+        catalogue::{
+            CatalogueFields, CataloguePlan, CatalogueRowId, CatalogueRowKind, PlanAction,
+            of_one_owner, plan as planned,
+        },
         channel::Channel,
-        rule::{Send, parse_duration_seconds},
+        rule::{RuleMessage, parse_duration_seconds},
         time::Timestamp,
         trigger::Trigger,
     },
@@ -30,7 +33,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError, WorkError,
         catalogue::{
-            self, By, Handover, RowError, fields,
+            self, CatalogueActor, CatalogueRowHandover, RowError, fields,
             rows::{
                 ContactRow, EventRow, GroupRow, MessageKindRow, RouteRow, RuleRow, TemplateRow,
                 UserRow,
@@ -43,10 +46,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     #[error("the catalogues have mistakes")]
-    Mistakes(Vec<Mistakes>),
+    Mistakes(Vec<CatalogueMistakes>),
     /// Changes made by hand would be lost.
     #[error("rows were changed by hand")]
-    Conflicts(Vec<Plan>),
+    Conflicts(Vec<CataloguePlan>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -61,28 +64,28 @@ pub enum ByHand {
 /// Applies catalogues, all in one transaction or none. Returns the changes.
 pub async fn apply(
     store: &Store,
-    catalogues: &[Parsed],
+    catalogues: &[ParsedCatalogue],
     by_hand: ByHand,
     now: Timestamp,
-) -> Result<Vec<Plan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, ApplyError> {
     run(store, catalogues, Some(by_hand), now).await
 }
 
 /// The changes that applying would make.
 pub async fn plan(
     store: &Store,
-    catalogues: &[Parsed],
+    catalogues: &[ParsedCatalogue],
     now: Timestamp,
-) -> Result<Vec<Plan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, ApplyError> {
     run(store, catalogues, None, now).await
 }
 
 async fn run(
     store: &Store,
-    catalogues: &[Parsed],
+    catalogues: &[ParsedCatalogue],
     by_hand: Option<ByHand>,
     now: Timestamp,
-) -> Result<Vec<Plan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, ApplyError> {
     let apart = contacts::find(store, catalogues).await?;
     if !apart.iter().any(|it| it.is_large) {
         return together(store, catalogues, (&apart, &[]), by_hand, now).await;
@@ -100,8 +103,10 @@ async fn run(
     for (place, (parsed, of_one)) in catalogues.iter().zip(&apart).enumerate() {
         let overtaken = contacts::write(store, parsed, of_one, now).await?;
         if !overtaken.is_empty() {
-            let mut wrong: Vec<Mistakes> =
-                catalogues.iter().map(|_| Mistakes(Vec::new())).collect();
+            let mut wrong: Vec<CatalogueMistakes> = catalogues
+                .iter()
+                .map(|_| CatalogueMistakes(Vec::new()))
+                .collect();
             if let Some(of_one) = wrong.get_mut(place) {
                 of_one.0 = overtaken;
             }
@@ -119,11 +124,11 @@ async fn run(
 /// known already.
 async fn together(
     store: &Store,
-    catalogues: &[Parsed],
-    (apart, wrong_apart): (&[Apart], &[Vec<Mistake>]),
+    catalogues: &[ParsedCatalogue],
+    (apart, wrong_apart): (&[SeparateContactsPlan], &[Vec<CatalogueMistake>]),
     by_hand: Option<ByHand>,
     now: Timestamp,
-) -> Result<Vec<Plan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, ApplyError> {
     let providers = Registry::standard();
     let done = store
         .write_or_refuse(async |tx| {
@@ -135,7 +140,7 @@ async fn together(
                 mistakes.extend(twice(catalogues, place));
                 mistakes.extend(wrong_apart.get(place).cloned().unwrap_or_default());
                 plans.push(plan);
-                wrong.push(Mistakes(mistakes));
+                wrong.push(CatalogueMistakes(mistakes));
             }
             // A file may refer to entries of another.
             for ((parsed, plan), wrong) in catalogues.iter().zip(&plans).zip(&mut wrong) {
@@ -153,35 +158,35 @@ async fn together(
             } else if conflicts && by_hand == Some(ByHand::Keep) {
                 Err(ApplyError::Conflicts(plans).into())
             } else if by_hand.is_none() {
-                Err(Stopped::Planned(plans))
+                Err(ApplyRollback::Planned(plans))
             } else {
                 Ok(plans)
             }
         })
         .await;
     match done {
-        Ok(plans) | Err(Stopped::Planned(plans)) => Ok(plans),
-        Err(Stopped::Refused(refused)) => Err(refused),
+        Ok(plans) | Err(ApplyRollback::Planned(plans)) => Ok(plans),
+        Err(ApplyRollback::Refused(refused)) => Err(refused),
     }
 }
 
 /// Why the transaction is rolled back.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
+enum ApplyRollback {
     /// It was only a plan.
     #[error("it was only planned")]
-    Planned(Vec<Plan>),
+    Planned(Vec<CataloguePlan>),
     #[error(transparent)]
     Refused(#[from] ApplyError),
 }
 
-impl From<StoreError> for Stopped {
+impl From<StoreError> for ApplyRollback {
     fn from(error: StoreError) -> Self {
         Self::Refused(error.into())
     }
 }
 
-impl WorkError for Stopped {
+impl WorkError for ApplyRollback {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Refused(ApplyError::Store(error)) => Ok(error),
@@ -194,13 +199,13 @@ impl WorkError for Stopped {
 /// memberships stay.
 async fn hand_over(
     tx: &DatabaseTransaction,
-    catalogues: &[Parsed],
-    apart: &[Apart],
+    catalogues: &[ParsedCatalogue],
+    apart: &[SeparateContactsPlan],
 ) -> Result<(), StoreError> {
     if catalogues.len() < 2 {
         return Ok(());
     }
-    let all: Vec<(&str, BTreeMap<Id, Fields>)> = catalogues
+    let all: Vec<(&str, BTreeMap<CatalogueRowId, CatalogueFields>)> = catalogues
         .iter()
         .map(|parsed| (parsed.catalogue.name.as_str(), wanted(&parsed.catalogue)))
         .collect();
@@ -209,11 +214,11 @@ async fn hand_over(
         let had = applied.into_keys();
         for id in had.filter(|id| !kept.contains_key(id)) {
             // A template is handed over with the translations that no file wants any more.
-            let takes = |(_, wanted): &&(&str, BTreeMap<Id, Fields>)| {
+            let takes = |(_, wanted): &&(&str, BTreeMap<CatalogueRowId, CatalogueFields>)| {
                 of_one_owner(wanted, &id).next().is_some()
             };
             if let Some((to, wanted)) = all.iter().find(takes) {
-                let over = Handover {
+                let over = CatalogueRowHandover {
                     from,
                     to,
                     is_wanted: wanted.contains_key(&id),
@@ -226,12 +231,12 @@ async fn hand_over(
 }
 
 /// Two files with the same catalogue name would remove each other's rows.
-fn twice(catalogues: &[Parsed], place: usize) -> Option<Mistake> {
+fn twice(catalogues: &[ParsedCatalogue], place: usize) -> Option<CatalogueMistake> {
     let name = &catalogues.get(place)?.catalogue.name;
     let before = catalogues.iter().take(place);
     let is_twice = before.into_iter().any(|it| it.catalogue.name == *name);
     is_twice.then(|| {
-        Mistake::anywhere(format!(
+        CatalogueMistake::anywhere(format!(
             "name: another of these files has the catalogue name {name}"
         ))
     })
@@ -240,10 +245,10 @@ fn twice(catalogues: &[Parsed], place: usize) -> Option<Mistake> {
 /// Plans and writes one catalogue; returns its mistakes.
 async fn one(
     tx: &DatabaseTransaction,
-    parsed: &Parsed,
-    apart: &Apart,
+    parsed: &ParsedCatalogue,
+    apart: &SeparateContactsPlan,
     now: Timestamp,
-) -> Result<(Plan, Vec<Mistake>), StoreError> {
+) -> Result<(CataloguePlan, Vec<CatalogueMistake>), StoreError> {
     let catalogue = &parsed.catalogue;
     let mut wanted = wanted(catalogue);
     wanted.retain(|id, _| !apart.has(id));
@@ -251,7 +256,7 @@ async fn one(
     let present = catalogue::present(tx, name, wanted.keys(), scope).await?;
     let applied = catalogue::applied(tx, name, wanted.keys(), scope).await?;
     let rest = planned(name, &wanted, &present, &applied);
-    let mut wrong: Vec<Mistake> = rest
+    let mut wrong: Vec<CatalogueMistake> = rest
         .foreign
         .iter()
         .map(|(id, owner)| {
@@ -262,20 +267,20 @@ async fn one(
     if !wrong.is_empty() {
         return Ok((apart.join(rest), wrong));
     }
-    let by = By {
+    let by = CatalogueActor {
         catalogue: &catalogue.name,
         now,
     };
     for step in &rest.steps {
-        if step.action == Action::Remove {
+        if step.action == PlanAction::Remove {
             let others = match step.id.kind {
-                Kind::User => {
+                CatalogueRowKind::User => {
                     catalogue::groups_of_others(tx, &step.id.name, &catalogue.name).await?
                 }
                 _ => None,
             };
             match others {
-                Some(group) => wrong.push(Mistake::anywhere(format!(
+                Some(group) => wrong.push(CatalogueMistake::anywhere(format!(
                     "{}: cannot be removed: it is in the group {group}, which is not this catalogue's",
                     step.id
                 ))),
@@ -285,7 +290,7 @@ async fn one(
             match catalogue::write(tx, by, &step.id, fields).await {
                 Ok(()) => {}
                 Err(RowError::Broken { field, rule }) => {
-                    let Id { kind, name } = &step.id;
+                    let CatalogueRowId { kind, name } = &step.id;
                     wrong.push(parsed.mistake(*kind, name, field, &rule));
                 }
                 Err(RowError::Store(error)) => return Err(error),
@@ -301,7 +306,7 @@ async fn one(
 }
 
 /// The contacts that a catalogue wants.
-fn wanted_contacts(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
+fn wanted_contacts(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
     let of_one = |entry: &ContactEntry| {
         let row = ContactRow {
             display_name: Some(entry.display_name.as_ref().unwrap_or(&entry.name).clone()),
@@ -311,20 +316,27 @@ fn wanted_contacts(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
             time_zone: entry.time_zone.clone(),
             quiet_hours: entry.quiet_hours,
         };
-        (Id::new(Kind::Contact, &entry.name), fields(&row))
+        (
+            CatalogueRowId::new(CatalogueRowKind::Contact, &entry.name),
+            fields(&row),
+        )
     };
     catalogue.contact.iter().map(of_one).collect()
 }
 
 /// The rows that a catalogue wants.
-fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
+fn wanted(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
     let mut wanted = wanted_contacts(catalogue);
-    let mut want = |kind: Kind, name: &str, fields: Fields| {
-        wanted.insert(Id::new(kind, name), fields);
+    let mut want = |kind: CatalogueRowKind, name: &str, fields: CatalogueFields| {
+        wanted.insert(CatalogueRowId::new(kind, name), fields);
     };
     for entry in &catalogue.user {
         let contact = entry.contact.clone();
-        want(Kind::User, &entry.name, fields(&UserRow { contact }));
+        want(
+            CatalogueRowKind::User,
+            &entry.name,
+            fields(&UserRow { contact }),
+        );
     }
     for entry in &catalogue.group {
         let row = GroupRow {
@@ -335,14 +347,14 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
                 members
             }),
         };
-        want(Kind::Group, &entry.name, fields(&row));
+        want(CatalogueRowKind::Group, &entry.name, fields(&row));
     }
     for entry in &catalogue.kind {
         let row = MessageKindRow {
             description: entry.description.clone(),
             required: entry.required,
         };
-        want(Kind::MessageKind, &entry.name, fields(&row));
+        want(CatalogueRowKind::MessageKind, &entry.name, fields(&row));
     }
     for entry in &catalogue.event {
         let row = EventRow {
@@ -350,7 +362,7 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
             sensitive: entry.sensitive,
             example: entry.example.as_ref().map(|it| serde_json::json!(it)),
         };
-        want(Kind::Event, &entry.r#type, fields(&row));
+        want(CatalogueRowKind::Event, &entry.r#type, fields(&row));
     }
     for entry in &catalogue.template {
         let row = TemplateRow {
@@ -361,14 +373,18 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<Id, Fields> {
             ttl_seconds: entry.message_send_ttl_seconds,
         };
         let name = format!("{} {}", entry.name, entry.language);
-        want(Kind::Template, &name, fields(&row));
+        want(CatalogueRowKind::Template, &name, fields(&row));
     }
     for entry in &catalogue.route {
-        want(Kind::Route, &entry.name, fields(&route_row(entry)));
+        want(
+            CatalogueRowKind::Route,
+            &entry.name,
+            fields(&route_row(entry)),
+        );
     }
     for entry in &catalogue.rule {
         if let Some(row) = rule_row(entry) {
-            want(Kind::Rule, &entry.name, fields(&row));
+            want(CatalogueRowKind::Rule, &entry.name, fields(&row));
         }
     }
     wanted
@@ -414,7 +430,7 @@ fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
             .and_then(parse_duration_seconds)
             .unwrap_or(0),
         unless,
-        send: Send {
+        send: RuleMessage {
             to: entry.send.to.clone().into(),
             template: entry.send.template.clone(),
             language: entry.send.language.clone(),

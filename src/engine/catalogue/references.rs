@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Mistake, Parsed};
+use super::{CatalogueMistake, ParsedCatalogue};
 use crate::{
     domain::{
-        access::Bounds,
-        catalogue::{Action, Id, Kind, Plan},
+        access::AccessBounds,
+        catalogue::{CataloguePlan, CatalogueRowId, CatalogueRowKind, PlanAction},
         channel::Channel,
         recipient::{RecipientSpec, is_expression},
     },
@@ -23,36 +23,74 @@ use crate::{
 pub(super) async fn missing(
     tx: &DatabaseTransaction,
     providers: &Registry,
-    parsed: &Parsed,
-) -> Result<Vec<Mistake>, StoreError> {
+    parsed: &ParsedCatalogue,
+) -> Result<Vec<CatalogueMistake>, StoreError> {
     let catalogue = &parsed.catalogue;
     let mut templates = Vec::new();
     let mut kinds = Vec::new();
-    let mut recipients: Vec<(Kind, &String, &str, Vec<String>)> = Vec::new();
+    let mut recipients: Vec<(CatalogueRowKind, &String, &str, Vec<String>)> = Vec::new();
     for entry in &catalogue.route {
         let name = &entry.name;
-        templates.push((Kind::Route, name, "template", Some(&entry.template)));
+        templates.push((
+            CatalogueRowKind::Route,
+            name,
+            "template",
+            Some(&entry.template),
+        ));
         let fallback = entry.fallback_template.as_ref();
-        templates.push((Kind::Route, name, "fallback_template", fallback));
-        kinds.push((Kind::Route, name, "kind", entry.kind.as_ref()));
-        recipients.push((Kind::Route, name, "to", entry.to.clone().into()));
+        templates.push((CatalogueRowKind::Route, name, "fallback_template", fallback));
+        kinds.push((CatalogueRowKind::Route, name, "kind", entry.kind.as_ref()));
+        recipients.push((CatalogueRowKind::Route, name, "to", entry.to.clone().into()));
         let about = entry.about.clone().into_iter().collect();
-        recipients.push((Kind::Route, name, "about", about));
+        recipients.push((CatalogueRowKind::Route, name, "about", about));
     }
     for entry in &catalogue.rule {
         let (name, send) = (&entry.name, &entry.send);
-        templates.push((Kind::Rule, name, "send.template", Some(&send.template)));
+        templates.push((
+            CatalogueRowKind::Rule,
+            name,
+            "send.template",
+            Some(&send.template),
+        ));
         let fallback = send.fallback_template.as_ref();
-        templates.push((Kind::Rule, name, "send.fallback_template", fallback));
-        kinds.push((Kind::Rule, name, "send.kind", send.kind.as_ref()));
-        recipients.push((Kind::Rule, name, "send.to", send.to.clone().into()));
+        templates.push((
+            CatalogueRowKind::Rule,
+            name,
+            "send.fallback_template",
+            fallback,
+        ));
+        kinds.push((
+            CatalogueRowKind::Rule,
+            name,
+            "send.kind",
+            send.kind.as_ref(),
+        ));
+        recipients.push((
+            CatalogueRowKind::Rule,
+            name,
+            "send.to",
+            send.to.clone().into(),
+        ));
     }
     let mut wrong = Vec::new();
     let routes = catalogue.route.iter();
-    let of_routes = routes.map(|entry| (Kind::Route, &entry.name, "channel", &entry.channel));
+    let of_routes = routes.map(|entry| {
+        (
+            CatalogueRowKind::Route,
+            &entry.name,
+            "channel",
+            &entry.channel,
+        )
+    });
     let rules = catalogue.rule.iter();
-    let of_rules =
-        rules.map(|entry| (Kind::Rule, &entry.name, "send.channel", &entry.send.channel));
+    let of_rules = rules.map(|entry| {
+        (
+            CatalogueRowKind::Rule,
+            &entry.name,
+            "send.channel",
+            &entry.send.channel,
+        )
+    });
     for (kind, name, field, channel) in of_routes.chain(of_rules) {
         if !Channel::parse(channel).is_some_and(|channel| providers.serves(channel)) {
             let rule = format!("no provider of this server sends by {channel}");
@@ -66,7 +104,7 @@ pub(super) async fn missing(
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
     }
-    let known = wish::kinds(tx, &Bounds::All).await?;
+    let known = wish::kinds(tx, &AccessBounds::All).await?;
     for (kind, name, field, wanted) in kinds {
         let Some(wanted) = wanted else { continue };
         if !known.iter().any(|row| row.name == *wanted) {
@@ -77,9 +115,12 @@ pub(super) async fn missing(
     // Checks against what this catalogue has just removed, too.
     for entry in &catalogue.group {
         for member in entry.members.iter().flatten() {
-            if people::user(tx, &Bounds::All, member).await?.is_none() {
+            if people::user(tx, &AccessBounds::All, member)
+                .await?
+                .is_none()
+            {
                 let rule = format!("there is no user {member}");
-                wrong.push(parsed.mistake(Kind::Group, &entry.name, "members", &rule));
+                wrong.push(parsed.mistake(CatalogueRowKind::Group, &entry.name, "members", &rule));
             }
         }
     }
@@ -89,7 +130,7 @@ pub(super) async fn missing(
         };
         if people::contact_by_handle(tx, contact).await?.is_none() {
             let rule = format!("there is no contact {contact}");
-            wrong.push(parsed.mistake(Kind::User, &entry.name, "contact", &rule));
+            wrong.push(parsed.mistake(CatalogueRowKind::User, &entry.name, "contact", &rule));
         }
     }
     for (kind, name, field, to) in recipients {
@@ -122,7 +163,7 @@ async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool
         RecipientSpec::Group(name) => people::keep_staff(tx, StaffKind::Group, name).await?,
         RecipientSpec::User(name) => people::keep_staff(tx, StaffKind::User, name).await?,
         RecipientSpec::Contact(name) => {
-            match people::contact_named(tx, &Bounds::All, name).await? {
+            match people::contact_named(tx, &AccessBounds::All, name).await? {
                 Some(person) => people::keep(tx, person.contact_id).await?,
                 None => false,
             }
@@ -134,19 +175,19 @@ async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool
 /// Entries that a plan has removed although routes or rules of other catalogues name them.
 pub(super) async fn left_without(
     tx: &DatabaseTransaction,
-    parsed: &Parsed,
-    plan: &Plan,
-) -> Result<Vec<Mistake>, StoreError> {
-    let removed: BTreeSet<&Id> = plan
+    parsed: &ParsedCatalogue,
+    plan: &CataloguePlan,
+) -> Result<Vec<CatalogueMistake>, StoreError> {
+    let removed: BTreeSet<&CatalogueRowId> = plan
         .steps
         .iter()
-        .filter(|step| step.action == Action::Remove)
+        .filter(|step| step.action == PlanAction::Remove)
         .map(|step| &step.id)
         .collect();
     if removed.is_empty() {
         return Ok(Vec::new());
     }
-    let others: Vec<uses::Use> = uses::uses(tx)
+    let others: Vec<uses::CatalogueNameUses> = uses::uses(tx)
         .await?
         .into_iter()
         .filter(|it| it.catalogue.as_deref() != Some(&parsed.catalogue.name))
@@ -154,7 +195,7 @@ pub(super) async fn left_without(
     let mut wrong = Vec::new();
     for id in removed {
         // Another translation of it is enough.
-        if id.kind == Kind::Template
+        if id.kind == CatalogueRowKind::Template
             && !catalogue::translations(tx, id.template()).await?.is_empty()
         {
             continue;
@@ -168,27 +209,27 @@ pub(super) async fn left_without(
                 "{id}: cannot be removed: the {} {}{whose} needs it",
                 it.what, it.name
             );
-            wrong.push(Mistake::anywhere(rule));
+            wrong.push(CatalogueMistake::anywhere(rule));
         }
     }
     Ok(wrong)
 }
 
-fn needs(it: &uses::Use, id: &Id) -> bool {
+fn needs(it: &uses::CatalogueNameUses, id: &CatalogueRowId) -> bool {
     match id.kind {
-        Kind::Template => it.sends(id.template()),
-        Kind::MessageKind => it.message_kind.as_ref() == Some(&id.name),
+        CatalogueRowKind::Template => it.sends(id.template()),
+        CatalogueRowKind::MessageKind => it.message_kind.as_ref() == Some(&id.name),
         _ => recipient(id).is_some_and(|recipient| it.names(&recipient)),
     }
 }
 
 /// How routes and rules refer to a person or group of a catalogue.
-fn recipient(id: &Id) -> Option<RecipientSpec> {
+fn recipient(id: &CatalogueRowId) -> Option<RecipientSpec> {
     let name = id.name.clone();
     match id.kind {
-        Kind::Contact => Some(RecipientSpec::Contact(name)),
-        Kind::User => Some(RecipientSpec::User(name)),
-        Kind::Group => Some(RecipientSpec::Group(name)),
+        CatalogueRowKind::Contact => Some(RecipientSpec::Contact(name)),
+        CatalogueRowKind::User => Some(RecipientSpec::User(name)),
+        CatalogueRowKind::Group => Some(RecipientSpec::Group(name)),
         _ => None,
     }
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{Mistake, line_at};
+use super::check::{CatalogueMistake, line_at};
 
 /// Settings that a catalogue may use, by name; `None` if they are not set.
-pub type Values = BTreeMap<&'static str, Option<String>>;
+pub type PlaceholderValues = BTreeMap<&'static str, Option<String>>;
 
 /// Replaces the placeholders.
-pub fn fill(text: &str, values: &Values) -> Result<String, Vec<Mistake>> {
+pub fn fill(text: &str, values: &PlaceholderValues) -> Result<String, Vec<CatalogueMistake>> {
     let mut filled = String::with_capacity(text.len());
     let mut wrong = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         filled.push_str(before);
         let mut refuse = |rule: String| {
-            wrong.push(Mistake {
+            wrong.push(CatalogueMistake {
                 line: Some(line_at(text, text.len() - after.len())),
                 text: rule,
             });
@@ -63,11 +63,11 @@ pub fn fill(text: &str, values: &Values) -> Result<String, Vec<Mistake>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Values, fill};
+    use super::{PlaceholderValues, fill};
 
     #[test]
     fn settings_on_the_list_are_filled_in_and_others_are_refused_with_their_line() {
-        let values = Values::from([
+        let values = PlaceholderValues::from([
             ("GROUPS", Some("System Admins,Sales Team".to_owned())),
             ("SUFFIX", None),
             ("BAD", Some("a\"\nb = 1".to_owned())),

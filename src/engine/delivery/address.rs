@@ -7,11 +7,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    domain::{identity::Alias, recipient::Address, time::Timestamp, timeline::TimelineKind},
+    domain::{
+        identity::ContactAlias, recipient::MessageAddress, time::Timestamp, timeline::TimelineKind,
+    },
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, Holder},
-        notification::{self, Claimed, Place, Wait},
+        identity::{self, AliasHolder},
+        notification::{self, ClaimStage, ClaimedNotification, MessageWaitReason},
         people, timeline,
     },
 };
@@ -28,19 +30,19 @@ const NO_ADDRESS: &str = "the contact has no number any more: it waits until ano
 pub(super) async fn resolve(
     tx: &DatabaseTransaction,
     sender: Uuid,
-    claimed: &mut Vec<Claimed>,
+    claimed: &mut Vec<ClaimedNotification>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     relink(tx, claimed).await?;
     if claimed.iter().all(|message| message.is_at_home) {
         return Ok(());
     }
-    let addresses: Vec<Alias> = claimed
+    let addresses: Vec<ContactAlias> = claimed
         .iter()
         .filter(|message| !message.is_at_home)
         .filter_map(address)
         .collect();
-    let holders: HashMap<Alias, Holder> = identity::holders(tx, &addresses)
+    let holders: HashMap<ContactAlias, AliasHolder> = identity::holders(tx, &addresses)
         .await?
         .into_iter()
         .map(|holder| (holder.alias.clone(), holder))
@@ -57,9 +59,11 @@ pub(super) async fn resolve(
         if is_theirs || people::is_deleted(tx, contact).await? {
             continue;
         }
-        let owner = match message.recipient.as_deref().and_then(Address::parse) {
-            Some(Address::Phone(phone)) => Some(people::ensure_phone(tx, &phone, now).await?),
-            Some(Address::UserId(id)) => Some(people::ensure_user_id(tx, &id, now).await?),
+        let owner = match message.recipient.as_deref().and_then(MessageAddress::parse) {
+            Some(MessageAddress::Phone(phone)) => {
+                Some(people::ensure_phone(tx, &phone, now).await?)
+            }
+            Some(MessageAddress::UserId(id)) => Some(people::ensure_user_id(tx, &id, now).await?),
             None => None,
         };
         if let Some(owner) = owner {
@@ -90,8 +94,8 @@ pub(super) async fn resolve(
         tx,
         sender,
         &waiting,
-        Place::Claimed,
-        Wait::Address,
+        ClaimStage::Claimed,
+        MessageWaitReason::Address,
         NO_ADDRESS,
         now,
     )
@@ -109,7 +113,10 @@ pub(super) async fn resolve(
 }
 
 /// A message for a staff member follows the link to the contact the staff member has now.
-async fn relink(tx: &DatabaseTransaction, claimed: &mut [Claimed]) -> Result<(), StoreError> {
+async fn relink(
+    tx: &DatabaseTransaction,
+    claimed: &mut [ClaimedNotification],
+) -> Result<(), StoreError> {
     for message in claimed {
         let Some(contact) = message.linked_contact_id else {
             continue;
@@ -135,13 +142,13 @@ async fn note(
 }
 
 /// Whether the alias is a user id that has been replaced by another one.
-fn is_replaced(holder: &Holder) -> bool {
+fn is_replaced(holder: &AliasHolder) -> bool {
     !holder.alias.is_phone() && holder.superseded_at.is_some()
 }
 
-fn address(message: &Claimed) -> Option<Alias> {
-    Some(match Address::parse(message.address.as_deref()?)? {
-        Address::Phone(phone) => Alias::of_phone(&phone),
-        Address::UserId(user_id) => Alias::of_user_id(&user_id),
+fn address(message: &ClaimedNotification) -> Option<ContactAlias> {
+    Some(match MessageAddress::parse(message.address.as_deref()?)? {
+        MessageAddress::Phone(phone) => ContactAlias::of_phone(&phone),
+        MessageAddress::UserId(user_id) => ContactAlias::of_user_id(&user_id),
     })
 }

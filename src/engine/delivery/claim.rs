@@ -5,25 +5,25 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Job, Slots,
-    compose::{ComposeError, compose},
+    CallSlots, DeliveryJob,
+    compose::{MessageComposeError, compose},
     gate, health, pairs,
-    permits::{Pace, Permit, Times, give_back, take_pace},
-    take::{Claiming, Taken},
+    permits::{CallTimeAllocator, Permit, PermitDecision, give_back, take_pace},
+    take::{ClaimRequest, TakenMessages},
 };
 use crate::{
-    domain::{hold::Passing, time::Timestamp},
+    domain::{hold::HoldExemption, time::Timestamp},
     engine::{
         Engine,
-        lifecycle::Report,
-        runtime::lineage::{self, Advance},
+        lifecycle::LifecycleReport,
+        runtime::lineage::{self, MarkAdvance},
     },
     error::ErrorChain,
     providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
-        dialect::Id,
+        dialect::HexUuid,
         notification::{self, SenderScope},
         pair, sender,
     },
@@ -31,8 +31,8 @@ use crate::{
 
 /// The result of a claim.
 #[derive(Debug, Default)]
-pub struct Claim {
-    pub jobs: Vec<Job>,
+pub struct ClaimOutcome {
+    pub jobs: Vec<DeliveryJob>,
     /// Number of messages taken, including those that were held back.
     pub taken: usize,
     /// When to try again, if the pace or a hold allowed nothing.
@@ -61,9 +61,9 @@ const TURNS: [[i64; 3]; 8] = [
 pub async fn claim(
     engine: &Engine,
     sender: Uuid,
-    slots: Slots,
+    slots: CallSlots,
     now: Timestamp,
-) -> Result<Claim, StoreError> {
+) -> Result<ClaimOutcome, StoreError> {
     claim_as(engine, sender, slots, true, now).await
 }
 
@@ -73,17 +73,17 @@ pub async fn claim_with(
     engine: &Engine,
     provider: &dyn MessageSender,
     sender: Uuid,
-    slots: Slots,
+    slots: CallSlots,
     now: Timestamp,
-) -> Result<Claim, StoreError> {
+) -> Result<ClaimOutcome, StoreError> {
     let claim = claim_as(engine, sender, slots, false, now).await?;
     if !claim.needs_probe {
         return Ok(claim);
     }
     match health::probe(engine, provider, sender, now).await? {
-        Some(again_at) => Ok(Claim {
+        Some(again_at) => Ok(ClaimOutcome {
             again_at: Some(again_at),
-            ..Claim::default()
+            ..ClaimOutcome::default()
         }),
         None => claim_as(engine, sender, slots, true, now).await,
     }
@@ -94,9 +94,9 @@ pub async fn claim_with(
 pub async fn claim_current(
     engine: &Engine,
     sender: Uuid,
-    slots: Slots,
+    slots: CallSlots,
     now: Timestamp,
-) -> Result<(Claim, Arc<dyn MessageSender>), StoreError> {
+) -> Result<(ClaimOutcome, Arc<dyn MessageSender>), StoreError> {
     let provider = engine.provider_or_unavailable(sender);
     let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
     if !claim.outdated {
@@ -112,10 +112,10 @@ pub async fn claim_current(
 async fn claim_as(
     engine: &Engine,
     sender: Uuid,
-    slots: Slots,
+    slots: CallSlots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<Claim, StoreError> {
+) -> Result<ClaimOutcome, StoreError> {
     // The pace is charged for the messages that will be sent, not for every free slot.
     let most = slots.otp.max(slots.ordinary);
     let ring = engine.keyring();
@@ -138,32 +138,32 @@ async fn claim_as(
         due = notification::count_due(&engine.store, whose, passing, now, most).await?;
     }
     let [otp, ordinary @ ..] = due;
-    let wanted = Slots {
+    let wanted = CallSlots {
         otp: otp.min(slots.otp),
         ordinary: ordinary.iter().sum::<i64>().min(slots.ordinary),
     };
     if wanted.otp <= 0 && wanted.ordinary <= 0 {
-        return Ok(Claim::default());
+        return Ok(ClaimOutcome::default());
     }
     let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
     let Some(row) = row else {
-        return Ok(Claim {
+        return Ok(ClaimOutcome {
             again_at: Some(now.plus_seconds(1)),
-            ..Claim::default()
+            ..ClaimOutcome::default()
         });
     };
     let permits = match take_pace(engine, &row, wanted, is_probed, now).await? {
-        Pace::Granted(permits) => permits,
-        Pace::NotBefore(again_at) => {
-            return Ok(Claim {
+        PermitDecision::Granted(permits) => permits,
+        PermitDecision::NotBefore(again_at) => {
+            return Ok(ClaimOutcome {
                 again_at: Some(again_at),
-                ..Claim::default()
+                ..ClaimOutcome::default()
             });
         }
-        Pace::ProbeFirst => {
-            return Ok(Claim {
+        PermitDecision::ProbeFirst => {
+            return Ok(ClaimOutcome {
                 needs_probe: true,
-                ..Claim::default()
+                ..ClaimOutcome::default()
             });
         }
     };
@@ -196,7 +196,7 @@ async fn claim_as(
     }
     lineage::advanced(engine, found.advance, now).await?;
     found.report.publish(engine);
-    Ok(Claim {
+    Ok(ClaimOutcome {
         jobs: found.jobs,
         taken: found.taken,
         again_at: again_at.filter(|_| found.taken == 0),
@@ -206,14 +206,14 @@ async fn claim_as(
 }
 
 /// What the transaction of one claim found.
-struct Found {
-    jobs: Vec<Job>,
+struct ClaimTransactionResult {
+    jobs: Vec<DeliveryJob>,
     taken: usize,
-    report: Report,
+    report: LifecycleReport,
     /// Revision of the sender's settings.
     revision: i64,
     /// Result of advancing the database's state mark.
-    advance: Advance,
+    advance: MarkAdvance,
 }
 
 async fn claim_in(
@@ -221,28 +221,28 @@ async fn claim_in(
     tx: &DatabaseTransaction,
     sender: Uuid,
     permits: &[Permit],
-    (ordinary, passing): (&[i64], Option<Passing>),
+    (ordinary, passing): (&[i64], Option<HoldExemption>),
     lease: Timestamp,
     now: Timestamp,
-) -> Result<Found, StoreError> {
+) -> Result<ClaimTransactionResult, StoreError> {
     let advance = lineage::advance(engine, tx, now).await?;
     let row = match advance {
         // The attempts may have been made before, so nothing is claimed.
-        Advance::WentBack { .. } => None,
-        Advance::NotDue | Advance::To(_) => sender::find(tx, sender).await?,
+        MarkAdvance::WentBack { .. } => None,
+        MarkAdvance::NotDue | MarkAdvance::To(_) => sender::find(tx, sender).await?,
     };
     let Some(row) = row else {
-        return Ok(Found {
+        return Ok(ClaimTransactionResult {
             jobs: Vec::new(),
             taken: 0,
-            report: Report::default(),
+            report: LifecycleReport::default(),
             revision: 0,
             advance,
         });
     };
     let catalogue_snapshot = engine.catalogue_snapshot(tx).await?;
     let capabilities = engine.capabilities_of(&row.kind);
-    let claiming = Claiming {
+    let claiming = ClaimRequest {
         engine,
         tx,
         catalogue_snapshot: &catalogue_snapshot,
@@ -254,7 +254,7 @@ async fn claim_in(
         lease,
         now,
     };
-    let Taken {
+    let TakenMessages {
         ready,
         never,
         count: taken,
@@ -263,14 +263,14 @@ async fn claim_in(
     let attempts: Vec<NewAttempt> = ready
         .iter()
         .map(|(_, claimed)| NewAttempt {
-            id: Id(engine.attempt_id(now)),
-            notification_id: Id(claimed.id),
+            id: HexUuid(engine.attempt_id(now)),
+            notification_id: HexUuid(claimed.id),
             number: claimed.attempt_count,
             generation: claimed.generation,
         })
         .collect();
     if attempts.is_empty() {
-        return Ok(Found {
+        return Ok(ClaimTransactionResult {
             jobs: Vec::new(),
             taken,
             report,
@@ -280,11 +280,11 @@ async fn claim_in(
     }
     attempt::insert(tx, &attempts, sender, engine.process, now).await?;
     let mut jobs = Vec::with_capacity(ready.len());
-    let mut times = Times::of(permits);
+    let mut times = CallTimeAllocator::of(permits);
     for ((lane, claimed), attempt) in ready.iter().zip(&attempts) {
         let lane = *lane;
         let (not_before, interval_micros) = times.next(lane, now);
-        jobs.push(Job {
+        jobs.push(DeliveryJob {
             notification_id: claimed.id,
             attempt_id: attempt.id.0,
             not_before,
@@ -304,13 +304,13 @@ async fn claim_in(
                 let from = (sender, capabilities);
                 match compose(tx, snapshot, engine, from, claimed, attempt, now).await {
                     Ok(message) => Ok(message),
-                    Err(ComposeError::Failed(failure)) => Err(*failure),
-                    Err(ComposeError::Store(error)) => return Err(error),
+                    Err(MessageComposeError::Failed(failure)) => Err(*failure),
+                    Err(MessageComposeError::Store(error)) => return Err(error),
                 }
             },
         });
     }
-    Ok(Found {
+    Ok(ClaimTransactionResult {
         jobs,
         taken,
         report,

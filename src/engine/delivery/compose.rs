@@ -9,8 +9,8 @@ use crate::{
         category::Category,
         channel::Capabilities,
         content,
-        failure::{Failure, FailureClass},
-        recipient::Address,
+        failure::{DeliveryFailure, FailureClass},
+        recipient::MessageAddress,
         template::{TemplateError, layout::Layout, name::at_meta},
         time::Timestamp,
         window,
@@ -23,16 +23,18 @@ use crate::{
             vault::{Vault, of_notification},
         },
     },
-    providers::{Content, Message},
-    store::{DatabaseTransaction, StoreError, alias, conversation, notification::Claimed},
+    providers::{OutgoingContent, ProviderMessage},
+    store::{
+        DatabaseTransaction, StoreError, alias, conversation, notification::ClaimedNotification,
+    },
 };
 
 /// Why no message can be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ComposeError {
+pub(super) enum MessageComposeError {
     /// The notification fails with it.
     #[error("{}", .0.title)]
-    Failed(Box<Failure>),
+    Failed(Box<DeliveryFailure>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -44,17 +46,17 @@ pub(super) async fn compose(
     catalogue_snapshot: &CatalogueSnapshot,
     engine: &Engine,
     (sender, capabilities): (Uuid, Capabilities),
-    claimed: &Claimed,
+    claimed: &ClaimedNotification,
     attempt_id: Uuid,
     now: Timestamp,
-) -> Result<Message, ComposeError> {
+) -> Result<ProviderMessage, MessageComposeError> {
     let fix = |title: &str, meaning: &str, remedy: &str| {
-        ComposeError::Failed(Box::new(Failure {
+        MessageComposeError::Failed(Box::new(DeliveryFailure {
             class: FailureClass::FixRequest,
-            ..Failure::ours(title, meaning, remedy)
+            ..DeliveryFailure::ours(title, meaning, remedy)
         }))
     };
-    let Some(to) = claimed.address.as_deref().and_then(Address::parse) else {
+    let Some(to) = claimed.address.as_deref().and_then(MessageAddress::parse) else {
         return Err(fix(
             "no_address",
             "The recipient has no usable phone number.",
@@ -63,7 +65,7 @@ pub(super) async fn compose(
     };
     let is_code = claimed.category == Category::Authentication;
     let sensitive = is_code || claimed.sealed.is_some();
-    if is_code && matches!(to, Address::UserId(_)) {
+    if is_code && matches!(to, MessageAddress::UserId(_)) {
         return Err(fix(
             "needs_phone",
             NEEDS_PHONE,
@@ -83,9 +85,9 @@ pub(super) async fn compose(
             None => None,
         };
         if capabilities.service_window && !window::is_open(until, now) {
-            return Err(ComposeError::Failed(Box::new(Failure {
+            return Err(MessageComposeError::Failed(Box::new(DeliveryFailure {
                 class: FailureClass::NeedsTemplate,
-                ..Failure::ours(
+                ..DeliveryFailure::ours(
                     "window_closed",
                     "The recipient has not written in the last 24 hours: free text may not be sent.",
                     "Send a template, or wait until the recipient writes.",
@@ -94,15 +96,15 @@ pub(super) async fn compose(
         }
         // A notification queued by an older version has only its text.
         let content = serde_json::from_value(params).unwrap_or_else(|_older| {
-            content::Content::Text(content::Text {
+            content::FreeContent::Text(content::TextContent {
                 body: claimed.body.clone().unwrap_or_default(),
                 preview_url: false,
             })
         });
-        return Ok(Message {
+        return Ok(ProviderMessage {
             attempt_id,
             to,
-            content: Content::Free(content),
+            content: OutgoingContent::Free(content),
             reply_to: claimed.reply_to.clone(),
             sensitive,
         });
@@ -137,14 +139,14 @@ pub(super) async fn compose(
                 params.extend(secrets);
             }
         }
-        Err(Lost::Wiped) => {
+        Err(SecretParamsError::Wiped) => {
             return Err(fix(
                 "secrets_wiped",
                 "The secrets of this message have been wiped, because it was final or had expired.",
                 "Send it as a new message.",
             ));
         }
-        Err(Lost::Sealed) => {
+        Err(SecretParamsError::Sealed) => {
             return Err(fix(
                 "secrets_sealed",
                 "The secrets of this message were sealed with another HERALD_SECRET_KEY.",
@@ -160,10 +162,10 @@ pub(super) async fn compose(
                 "Mend the parameters, then send it anew.",
             )
         })?;
-        return Ok(Message {
+        return Ok(ProviderMessage {
             attempt_id,
             to,
-            content: Content::Free(content::Content::Text(content::Text {
+            content: OutgoingContent::Free(content::FreeContent::Text(content::TextContent {
                 body,
                 preview_url: false,
             })),
@@ -172,10 +174,10 @@ pub(super) async fn compose(
         });
     }
     match layout.fill(&params) {
-        Ok(filled) => Ok(Message {
+        Ok(filled) => Ok(ProviderMessage {
             attempt_id,
             to,
-            content: Content::Template {
+            content: OutgoingContent::Template {
                 name: at_meta(
                     &claimed.template,
                     engine.settings.template_suffix.as_deref(),
@@ -207,20 +209,23 @@ fn as_text(layout: &Layout, params: &Value) -> Result<String, TemplateError> {
 }
 
 /// Why the secret parameters of a message cannot be read.
-enum Lost {
+enum SecretParamsError {
     Wiped,
     Sealed,
 }
 
 /// The secret parameters of a message.
-fn secrets(vault: Option<&Vault>, claimed: &Claimed) -> Result<Map<String, Value>, Lost> {
+fn secrets(
+    vault: Option<&Vault>,
+    claimed: &ClaimedNotification,
+) -> Result<Map<String, Value>, SecretParamsError> {
     let sealed = match claimed.sealed.as_deref() {
         None => return Ok(Map::new()),
-        Some("") => return Err(Lost::Wiped),
+        Some("") => return Err(SecretParamsError::Wiped),
         Some(sealed) => sealed,
     };
     let opened = vault
         .and_then(|vault| vault.open(&of_notification(claimed.id), sealed))
-        .ok_or(Lost::Sealed)?;
-    serde_json::from_str(opened.expose_secret()).map_err(|_unreadable| Lost::Sealed)
+        .ok_or(SecretParamsError::Sealed)?;
+    serde_json::from_str(opened.expose_secret()).map_err(|_unreadable| SecretParamsError::Sealed)
 }

@@ -5,31 +5,31 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        failure::{Failure, FailureClass},
-        identity::Alias,
-        preference::{Scope, Wish},
+        failure::{DeliveryFailure, FailureClass},
+        identity::ContactAlias,
+        preference::{ConsentChange, ConsentScope},
         retry,
         time::Timestamp,
     },
     engine::{
         Engine,
-        people::identity::{self, Recipient},
-        runtime::sighting::Sighting,
+        people::identity::{self, ReportedRecipient},
+        runtime::sighting::PersonSighting,
     },
     store::{
         DatabaseTransaction, StoreError,
-        identity::Source,
+        identity::EvidenceSource,
         pair, people, sender,
-        template_sync::{self, Name, Part},
+        template_sync::{self, AccountTemplateName, TemplateSyncProperty},
     },
 };
 
 /// The failed message.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct About<'a> {
+pub(in crate::engine) struct FailedMessage<'a> {
     pub sender: Uuid,
     pub contact: Option<Uuid>,
-    pub recipient: Recipient<'a>,
+    pub recipient: ReportedRecipient<'a>,
     /// The account (portfolio) that reported the failure.
     pub scope: &'a str,
     /// Name and language of its template, if it has one.
@@ -40,16 +40,16 @@ pub(in crate::engine) struct About<'a> {
 pub(in crate::engine) async fn of_failure(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    about: About<'_>,
-    failure: &Failure,
+    about: FailedMessage<'_>,
+    failure: &DeliveryFailure,
     at: Timestamp,
     callback: Option<Uuid>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match (failure.class, about.contact, about.template) {
         (FailureClass::OptedOut, ..) => {
-            let wish = Wish {
-                scope: Scope::Marketing,
+            let wish = ConsentChange {
+                scope: ConsentScope::Marketing,
                 wanted: false,
                 source: "131050",
                 at,
@@ -57,19 +57,21 @@ pub(in crate::engine) async fn of_failure(
             let aliases = about.recipient.aliases();
             // If the contact was deleted meanwhile, the opt-out applies to the current holder of
             // the number: the next message to it would otherwise go out.
-            let person = |alias: &Alias| Sighting {
+            let person = |alias: &ContactAlias| PersonSighting {
                 aliases: vec![alias.clone()],
                 facts: Vec::new(),
                 scope: about.scope.to_owned(),
                 at,
-                source: Source::Status,
+                source: EvidenceSource::Status,
                 callback_id: callback,
                 is_person: true,
                 profile_name: None,
                 username: None,
             };
-            let tie = about.recipient.sighting(about.scope, at, Source::Status);
-            let sightings: Vec<Sighting> =
+            let tie = about
+                .recipient
+                .sighting(about.scope, at, EvidenceSource::Status);
+            let sightings: Vec<PersonSighting> =
                 tie.into_iter().chain(aliases.iter().map(person)).collect();
             let met = identity::meet(engine, tx, &sightings, now).await?;
             // Each alias separately: it may be undecided whether they belong to one person.
@@ -84,7 +86,7 @@ pub(in crate::engine) async fn of_failure(
             let account = sender::find(tx, about.sender)
                 .await?
                 .and_then(|row| row.account_id);
-            let name = Name {
+            let name = AccountTemplateName {
                 account_id: account.as_deref().unwrap_or(""),
                 name: template.0,
                 language: template.1,
@@ -95,7 +97,15 @@ pub(in crate::engine) async fn of_failure(
             };
             let reason = failure.counted_as();
             template_sync::ensure(tx, name, None, now).await?;
-            template_sync::set(tx, name, Part::Status, status, Some(&reason), at).await?;
+            template_sync::set(
+                tx,
+                name,
+                TemplateSyncProperty::Status,
+                status,
+                Some(&reason),
+                at,
+            )
+            .await?;
         }
         (FailureClass::Spam, ..) => {
             sender::hold_marketing(tx, about.sender, at.plus_seconds(retry::SPAM_SECONDS), now)

@@ -5,24 +5,24 @@ use uuid::Uuid;
 use crate::{
     domain::{
         category::Category,
-        failure::{Failure, FailureClass},
-        notification::Change,
+        failure::{DeliveryFailure, FailureClass},
+        notification::NotificationChange,
         preference,
         priority::Priority,
         time::Timestamp,
     },
     engine::{
         Engine,
-        lifecycle::{self, Report, Step},
+        lifecycle::{self, LifecycleReport, LifecycleStep},
         runtime::{
             catalogue_cache::CatalogueSnapshot,
-            template_status::{Sendable, sendable},
+            template_status::{TemplateSendability, sendable},
         },
     },
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, Claimed, Delay},
-        template_sync::{self, Standing},
+        notification::{self, ClaimDelay, ClaimedNotification},
+        template_sync::{self, TemplateSyncState},
         wish,
     },
 };
@@ -31,10 +31,10 @@ use crate::{
 const HIGH: i64 = Priority::High.lane();
 
 /// The failure of a message whose template can never be sent.
-pub(super) fn never(reason: &str) -> Failure {
-    Failure {
+pub(super) fn never(reason: &str) -> DeliveryFailure {
+    DeliveryFailure {
         class: FailureClass::TemplateTrouble,
-        ..Failure::ours(
+        ..DeliveryFailure::ours(
             "template_unusable",
             reason,
             "Send another template, or fix this one at the provider, then retry.",
@@ -45,17 +45,17 @@ pub(super) fn never(reason: &str) -> Failure {
 /// Result of the last check, besides the messages that may be sent.
 #[derive(Default)]
 pub(super) struct HeldBack {
-    pub report: Report,
+    pub report: LifecycleReport,
     /// Messages that can never be sent, with the reason.
     pub never: Vec<(Uuid, String)>,
     /// Messages that wait for their templates.
-    pub held: Vec<Held>,
+    pub held: Vec<TemplateHeldMessage>,
     /// Whether any message was delayed.
     pub is_any_late: bool,
 }
 
 /// A message that waits for its template.
-pub(super) struct Held {
+pub(super) struct TemplateHeldMessage {
     pub id: Uuid,
     pub template: String,
     /// Empty if the template has no language.
@@ -70,7 +70,7 @@ pub(super) async fn hold_back(
     tx: &DatabaseTransaction,
     catalogue_snapshot: &CatalogueSnapshot,
     sender: &entity::sender::Model,
-    claimed: &mut Vec<Claimed>,
+    claimed: &mut Vec<ClaimedNotification>,
     now: Timestamp,
 ) -> Result<HeldBack, StoreError> {
     let account_id = sender.account_id.as_deref();
@@ -78,13 +78,13 @@ pub(super) async fn hold_back(
         .marketing_held_until
         .map(Timestamp::from_micros)
         .filter(|until| *until > now);
-    let mut delays: Vec<Delay> = Vec::new();
+    let mut delays: Vec<ClaimDelay> = Vec::new();
     let contacts: Vec<Uuid> = claimed
         .iter()
         .filter_map(|claimed| claimed.contact_id)
         .collect();
     let wishes = wish::of(tx, &contacts).await?;
-    let mut standings: Vec<((String, String), Option<Standing>)> = Vec::new();
+    let mut standings: Vec<((String, String), Option<TemplateSyncState>)> = Vec::new();
     let mut steps = Vec::new();
     let mut held = Vec::new();
     let mut never = Vec::new();
@@ -103,9 +103,9 @@ pub(super) async fn hold_back(
                 standing
             };
             match sendable(&message.template, standing.as_ref()) {
-                Sendable::Yes => {}
-                Sendable::Later(reason) => {
-                    held.push(Held {
+                TemplateSendability::Yes => {}
+                TemplateSendability::Later(reason) => {
+                    held.push(TemplateHeldMessage {
                         id: message.id,
                         template: message.template.clone(),
                         language: message.language.clone().unwrap_or_default(),
@@ -113,7 +113,7 @@ pub(super) async fn hold_back(
                     });
                     continue;
                 }
-                Sendable::Never(reason) => {
+                TemplateSendability::Never(reason) => {
                     never.push((message.id, reason));
                     continue;
                 }
@@ -124,7 +124,7 @@ pub(super) async fn hold_back(
             }
         }
         let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));
-        let asked = preference::Message {
+        let asked = preference::MessageTraits {
             category,
             kind: message.message_kind.as_deref(),
             required: catalogue_snapshot.is_required(message.message_kind.as_deref()),
@@ -135,16 +135,19 @@ pub(super) async fn hold_back(
             .filter(|_| !asked.insists() && message.priority > HIGH)
             .and_then(|wishes| wishes.quiet_until(asked.product, now));
         if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
-            steps.push(Step::new(message.id, Change::Suppressed { reason }));
+            steps.push(LifecycleStep::new(
+                message.id,
+                NotificationChange::Suppressed { reason },
+            ));
         } else if let Some(until) = quiet_until {
-            delays.push(Delay::new(
+            delays.push(ClaimDelay::new(
                 message.id,
                 until,
                 "the recipient has quiet hours",
             ));
         } else if let Some(until) = marketing_held_until.filter(|_| category == Category::Marketing)
         {
-            delays.push(Delay::new(
+            delays.push(ClaimDelay::new(
                 message.id,
                 until,
                 "marketing of this number is held: recipients have reported it as spam",

@@ -2,23 +2,23 @@
 
 use uuid::Uuid;
 
-use super::{Answer, permits::probe_at};
+use super::{CompletedDeliveryJob, permits::probe_at};
 use crate::{
     domain::{
-        failure::{Failure, FailureClass},
-        outcome::Outcome,
+        failure::{DeliveryFailure, FailureClass},
+        outcome::CallOutcome,
         own_event::{
-            Occurrence, OwnEvent,
+            EventOccurrence, OwnEvent,
             payload::{SenderChange, SenderHealth},
         },
         retry,
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::Report},
+    engine::{Engine, intake, lifecycle::LifecycleReport},
     providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError, made_at,
-        sender::{self, Health},
+        sender::{self, SendingHealth},
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) async fn probe(
             let Some(row) = due else {
                 return Ok(None);
             };
-            let health = Health {
+            let health = SendingHealth {
                 state: "held",
                 reason: row.state_reason,
                 failures_in_row: row.failures_in_row,
@@ -63,7 +63,7 @@ pub(super) async fn probe(
     } else {
         now.plus_micros(retry::probe_after_micros(failures_in_row))
     };
-    let health = Health {
+    let health = SendingHealth {
         failures_in_row,
         probe_at: Some(again_at),
         ..health
@@ -77,7 +77,7 @@ pub(super) async fn probe(
 
 /// What a batch of answers says about the provider.
 #[derive(Debug)]
-pub(super) struct Seen<'a> {
+pub(super) struct ProviderAnswerSummary<'a> {
     /// Consecutive provider failures since the last real answer.
     pub in_a_row: i64,
     /// At least one answer says something about the provider's availability.
@@ -85,13 +85,13 @@ pub(super) struct Seen<'a> {
     /// At least one answer concerned the message itself.
     pub good_answer: bool,
     /// The provider refuses the credentials or the account.
-    trouble: Option<&'a Failure>,
+    trouble: Option<&'a DeliveryFailure>,
     /// When the first of these calls began.
     began: Timestamp,
 }
 
-impl<'a> Seen<'a> {
-    pub(super) fn new(answers: &'a [Answer], before: i64, now: Timestamp) -> Self {
+impl<'a> ProviderAnswerSummary<'a> {
+    pub(super) fn new(answers: &'a [CompletedDeliveryJob], before: i64, now: Timestamp) -> Self {
         Self {
             in_a_row: before,
             spoken: false,
@@ -109,7 +109,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Takes one answer into account.
-    pub(super) fn note(&mut self, answer: &'a Answer) {
+    pub(super) fn note(&mut self, answer: &'a CompletedDeliveryJob) {
         match &answer.exchange.outcome {
             // No call was made: this says nothing about the provider.
             _ if answer.job.message.is_err() => {}
@@ -117,7 +117,7 @@ impl<'a> Seen<'a> {
                 self.in_a_row += 1;
                 self.spoken = true;
             }
-            Outcome::Refused(failure) => match failure.class {
+            CallOutcome::Refused(failure) => match failure.class {
                 // A request to wait is not a failure, and no sign that one is over.
                 FailureClass::PaceNumber | FailureClass::PacePair | FailureClass::WaitUntil => {}
                 FailureClass::Token | FailureClass::Account => self.trouble = Some(failure),
@@ -134,9 +134,9 @@ impl<'a> Seen<'a> {
     }
 
     /// The health to store for a sender in this state, if it changes.
-    fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<Health> {
+    fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<SendingHealth> {
         let held = |reason, probe_at| {
-            Some(Health {
+            Some(SendingHealth {
                 state: "held",
                 reason: Some(reason),
                 failures_in_row: self.in_a_row,
@@ -153,7 +153,7 @@ impl<'a> Seen<'a> {
         }
         ((self.good_answer && row.state == "held")
             || (self.spoken && self.in_a_row != row.failures_in_row))
-            .then_some(Health {
+            .then_some(SendingHealth {
                 state: "active",
                 reason: None,
                 failures_in_row: self.in_a_row,
@@ -178,10 +178,10 @@ impl<'a> Seen<'a> {
             .await?;
         report.publish(engine);
         match change {
-            Some(Change::Held(reason)) => {
+            Some(SenderHoldChange::Held(reason)) => {
                 tracing::error!(event = "sender.held", sender.id = %sender, reason, "the sender is held: its queue waits");
             }
-            Some(Change::Released) => {
+            Some(SenderHoldChange::Released) => {
                 tracing::info!(event = "sender.released", sender.id = %sender, "the sender can send again");
             }
             None => {}
@@ -195,29 +195,29 @@ impl<'a> Seen<'a> {
         tx: &DatabaseTransaction,
         sender: Uuid,
         now: Timestamp,
-    ) -> Result<(Option<Change>, Report), StoreError> {
+    ) -> Result<(Option<SenderHoldChange>, LifecycleReport), StoreError> {
         // Checked again under the row's lock: another process may have stored the same.
         let Some(row) = sender::lock(tx, sender).await? else {
-            return Ok((None, Report::default()));
+            return Ok((None, LifecycleReport::default()));
         };
         // A refusal of credentials that have been replaced since says nothing.
         let replaced = self.trouble.is_some() && row.credentials_at > self.began.micros();
         let Some(health) = self.health(&row, now).filter(|_| !replaced) else {
-            return Ok((None, Report::default()));
+            return Ok((None, LifecycleReport::default()));
         };
         sender::set_health(tx, sender, &health, self.began, now).await?;
         let after = sender::find(tx, sender).await?;
         let state = after.as_ref().map_or("", |row| row.state.as_str());
         if state == row.state {
-            return Ok((None, Report::default()));
+            return Ok((None, LifecycleReport::default()));
         }
         let change = match (state, health.reason) {
-            ("held", reason) => Change::Held(reason.unwrap_or_default()),
-            _ => Change::Released,
+            ("held", reason) => SenderHoldChange::Held(reason.unwrap_or_default()),
+            _ => SenderHoldChange::Released,
         };
         let summary = match &change {
-            Change::Held(reason) => format!("the sender {} is held: {reason}", row.name),
-            Change::Released => format!("the sender {} can send again", row.name),
+            SenderHoldChange::Held(reason) => format!("the sender {} is held: {reason}", row.name),
+            SenderHoldChange::Released => format!("the sender {} can send again", row.name),
         };
         let data = SenderChange::Sender(SenderHealth {
             sender: row.name,
@@ -226,17 +226,17 @@ impl<'a> Seen<'a> {
             remedy: self.trouble.map(|failure| failure.remedy.clone()),
         });
         let event = match &change {
-            Change::Held(_) => OwnEvent::SenderHeld(data),
-            Change::Released => OwnEvent::SenderReleased(data),
+            SenderHoldChange::Held(_) => OwnEvent::SenderHeld(data),
+            SenderHoldChange::Released => OwnEvent::SenderReleased(data),
         };
-        let occurrence = Occurrence::Sender { sender, at: now };
+        let occurrence = EventOccurrence::Sender { sender, at: now };
         let report = intake::raise(engine, tx, &event, &occurrence, now).await?;
         Ok((Some(change), report))
     }
 }
 
 /// Change of a sender's state.
-enum Change {
+enum SenderHoldChange {
     Held(String),
     Released,
 }

@@ -21,7 +21,7 @@ pub mod sweeper;
 mod take;
 pub mod templates;
 
-pub use claim::{Claim, claim, claim_current, claim_with};
+pub use claim::{ClaimOutcome, claim, claim_current, claim_with};
 pub use permits::catch_up;
 pub use settle::{settle, settle_surely};
 
@@ -30,31 +30,31 @@ use uuid::Uuid;
 
 use super::{Engine, people::identity};
 use crate::{
-    domain::{failure::Failure, outcome::Outcome, pace::Lane, time::Timestamp},
+    domain::{failure::DeliveryFailure, outcome::CallOutcome, pace::PaceShare, time::Timestamp},
     engine::runtime::open_calls::OpenCall,
-    providers::{Exchange, Message, MessageSender},
+    providers::{MessageSender, ProviderExchange, ProviderMessage},
     store::StoreError,
 };
 
 /// A claimed attempt whose call is made at a given time.
 #[derive(Debug)]
-pub struct Job {
+pub struct DeliveryJob {
     pub notification_id: Uuid,
     pub attempt_id: Uuid,
     /// Earliest time at which the sender's pace allows the call.
     pub not_before: Timestamp,
     /// Interval between the sender's calls, in microseconds.
     pub interval_micros: i64,
-    pub lane: Lane,
+    pub lane: PaceShare,
     contact_id: Option<Uuid>,
     template: Option<(String, String)>,
     /// The message, or why it cannot be sent.
-    message: Result<Message, Failure>,
+    message: Result<ProviderMessage, DeliveryFailure>,
     /// Marks the call as open until its result is stored.
     _open: OpenCall,
 }
 
-impl Job {
+impl DeliveryJob {
     /// Name and language of its template.
     fn template(&self) -> Option<(&str, &str)> {
         self.template
@@ -65,26 +65,26 @@ impl Job {
 
 /// A job whose call has returned.
 #[derive(Debug)]
-pub struct Answer {
-    job: Job,
-    exchange: Exchange,
+pub struct CompletedDeliveryJob {
+    job: DeliveryJob,
+    exchange: ProviderExchange,
 }
 
-impl Answer {
-    pub const fn lane(&self) -> Lane {
+impl CompletedDeliveryJob {
+    pub const fn lane(&self) -> PaceShare {
         self.job.lane
     }
 }
 
 /// Free slots for concurrent calls.
 #[derive(Clone, Copy, Debug)]
-pub struct Slots {
+pub struct CallSlots {
     /// Slots for one-time passwords.
     pub otp: i64,
     pub ordinary: i64,
 }
 
-impl Slots {
+impl CallSlots {
     /// The same number of slots for each lane.
     pub const fn each(slots: i64) -> Self {
         Self {
@@ -95,19 +95,19 @@ impl Slots {
 }
 
 /// Makes the call of a job.
-pub async fn call(provider: &dyn MessageSender, job: Job) -> Answer {
+pub async fn call(provider: &dyn MessageSender, job: DeliveryJob) -> CompletedDeliveryJob {
     let exchange = match &job.message {
         Ok(message) => provider.send(message).await,
-        Err(failure) => Exchange {
+        Err(failure) => ProviderExchange {
             request: json!("no call was made"),
             http_status: None,
             answer: None,
-            outcome: Outcome::Refused(failure.clone()),
+            outcome: CallOutcome::Refused(failure.clone()),
         },
     };
     metrics::counter!("herald_sends_total", "outcome" => exchange.outcome.kind().name())
         .increment(1);
-    Answer { job, exchange }
+    CompletedDeliveryJob { job, exchange }
 }
 
 /// Claims, calls and settles one batch, with the sender's current credentials.
@@ -118,7 +118,7 @@ pub async fn turn_of(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(engine.settings.sending.slots).unwrap_or(1);
-    let (claim, provider) = claim_current(engine, sender, Slots::each(most), now).await?;
+    let (claim, provider) = claim_current(engine, sender, CallSlots::each(most), now).await?;
     make_all(
         engine,
         provider.as_ref(),
@@ -139,7 +139,7 @@ pub async fn turn(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(engine.settings.sending.slots).unwrap_or(1);
-    let claim = claim_with(engine, provider, sender, Slots::each(most), now).await?;
+    let claim = claim_with(engine, provider, sender, CallSlots::each(most), now).await?;
     make_all(engine, provider, sender, claim, jitter_permille, now).await
 }
 
@@ -147,7 +147,7 @@ async fn make_all(
     engine: &Engine,
     provider: &dyn MessageSender,
     sender: Uuid,
-    claim: Claim,
+    claim: ClaimOutcome,
     jitter_permille: i64,
     now: Timestamp,
 ) -> Result<usize, StoreError> {

@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, Claimed, Place, Wait},
+        notification::{self, ClaimStage, ClaimedNotification, MessageWaitReason},
         pair,
     },
 };
@@ -30,7 +30,7 @@ pub(super) async fn keep_pace(
     engine: &Engine,
     tx: &DatabaseTransaction,
     sender: Uuid,
-    claimed: &mut Vec<Claimed>,
+    claimed: &mut Vec<ClaimedNotification>,
     now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     let pace = engine.settings.pair;
@@ -77,8 +77,8 @@ pub(super) async fn keep_pace(
         tx,
         sender,
         &waiting,
-        Place::Claimed,
-        Wait::Turn,
+        ClaimStage::Claimed,
+        MessageWaitReason::Turn,
         ITS_TURN,
         now,
     )

@@ -2,28 +2,28 @@
 
 use uuid::Uuid;
 
-use super::{Job, Slots};
+use super::{CallSlots, DeliveryJob};
 use crate::{
     domain::{
         horizon,
-        pace::{self, Grant, Lane},
+        pace::{self, PaceGrant, PaceShare},
         time::Timestamp,
     },
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError,
-        sender::{self, Health},
+        sender::{self, SendingHealth},
     },
 };
 
 /// The calls that a sender may make in one lane, and when.
 pub(super) struct Permit {
-    pub lane: Lane,
-    pub grant: Grant,
+    pub lane: PaceShare,
+    pub grant: PaceGrant,
 }
 
 /// What a sender's pace allows now.
-pub(super) enum Pace {
+pub(super) enum PermitDecision {
     Granted(Vec<Permit>),
     /// Nothing may be claimed before then.
     NotBefore(Timestamp),
@@ -38,16 +38,16 @@ pub(super) enum Pace {
 pub(super) async fn take_pace(
     engine: &Engine,
     row: &entity::sender::Model,
-    wanted: Slots,
+    wanted: CallSlots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<Pace, StoreError> {
+) -> Result<PermitDecision, StoreError> {
     if row.off_at.is_none() && row.state != "held" {
         let (permits, next_at) = weigh(engine, row, wanted, now);
         if next_at.micros() == row.pace_next_at
             || sender::take_pace(&engine.store, row, next_at).await?
         {
-            return Ok(Pace::Granted(permits));
+            return Ok(PermitDecision::Granted(permits));
         }
     }
     engine
@@ -60,26 +60,26 @@ async fn take_locked(
     engine: &Engine,
     tx: &DatabaseTransaction,
     id: Uuid,
-    mut wanted: Slots,
+    mut wanted: CallSlots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<Pace, StoreError> {
+) -> Result<PermitDecision, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
-        return Ok(Pace::NotBefore(now.plus_seconds(1)));
+        return Ok(PermitDecision::NotBefore(now.plus_seconds(1)));
     };
     if row.off_at.is_some() {
-        return Ok(Pace::NotBefore(now.plus_seconds(1)));
+        return Ok(PermitDecision::NotBefore(now.plus_seconds(1)));
     }
     if row.state == "held" {
         let probe_at = probe_at(engine, &row, now);
         if probe_at > now {
-            return Ok(Pace::NotBefore(probe_at));
+            return Ok(PermitDecision::NotBefore(probe_at));
         }
         if !is_probed {
-            return Ok(Pace::ProbeFirst);
+            return Ok(PermitDecision::ProbeFirst);
         }
         // One probe at a time: the next one may go when the lease of this one has run out.
-        let health = Health {
+        let health = SendingHealth {
             state: "held",
             reason: row.state_reason.clone(),
             failures_in_row: row.failures_in_row,
@@ -93,7 +93,7 @@ async fn take_locked(
     if next_at.micros() != row.pace_next_at {
         sender::set_pace(tx, id, next_at).await?;
     }
-    Ok(Pace::Granted(permits))
+    Ok(PermitDecision::Granted(permits))
 }
 
 /// When a held sender may be probed. The stored time is exact only if the provider holds the whole
@@ -110,7 +110,7 @@ pub(super) fn probe_at(engine: &Engine, row: &entity::sender::Model, now: Timest
 fn weigh(
     engine: &Engine,
     row: &entity::sender::Model,
-    wanted: Slots,
+    wanted: CallSlots,
     now: Timestamp,
 ) -> (Vec<Permit>, Timestamp) {
     let slowed_at = Timestamp::from_micros(row.slowed_at);
@@ -123,7 +123,10 @@ fn weigh(
     let per_second = pace::reduced(allowed, permille);
     let mut next_at = Timestamp::from_micros(row.pace_next_at);
     let mut permits = Vec::with_capacity(2);
-    for (lane, wanted) in [(Lane::Otp, wanted.otp), (Lane::Ordinary, wanted.ordinary)] {
+    for (lane, wanted) in [
+        (PaceShare::Otp, wanted.otp),
+        (PaceShare::Ordinary, wanted.ordinary),
+    ] {
         if wanted > 0 {
             let grant = pace::take(next_at, now, per_second, lane, wanted);
             next_at = grant.next_at;
@@ -135,7 +138,7 @@ fn weigh(
 
 /// The sender's next instant with unused permits taken back, if possible: only the last ones can
 /// be. `used` counts the calls made in a lane.
-fn unused(permits: &[Permit], used: impl Fn(Lane) -> i64) -> Option<Timestamp> {
+fn unused(permits: &[Permit], used: impl Fn(PaceShare) -> i64) -> Option<Timestamp> {
     let mut back = None;
     for permit in permits.iter().rev() {
         let (grant, used) = (permit.grant, used(permit.lane));
@@ -159,7 +162,7 @@ pub(super) async fn give_back(
     engine: &Engine,
     sender: Uuid,
     permits: &[Permit],
-    used: impl Fn(Lane) -> i64,
+    used: impl Fn(PaceShare) -> i64,
 ) -> Result<(), StoreError> {
     let taken = permits.last().map(|permit| permit.grant.next_at);
     if let (Some(taken), Some(back)) = (taken, unused(permits, used)) {
@@ -173,12 +176,12 @@ pub(super) async fn give_back(
 pub async fn catch_up(
     engine: &Engine,
     id: Uuid,
-    jobs: &mut [Job],
+    jobs: &mut [DeliveryJob],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut late: Vec<&mut Job> = jobs
+    let mut late: Vec<&mut DeliveryJob> = jobs
         .iter_mut()
-        .filter(|job| job.lane == Lane::Ordinary)
+        .filter(|job| job.lane == PaceShare::Ordinary)
         .collect();
     let Some((first_at, interval)) = late
         .first()
@@ -213,12 +216,12 @@ pub async fn catch_up(
 }
 
 /// Hands out the granted times one after the other.
-pub(super) struct Times<'a> {
+pub(super) struct CallTimeAllocator<'a> {
     permits: &'a [Permit],
     given: [i64; 2],
 }
 
-impl<'a> Times<'a> {
+impl<'a> CallTimeAllocator<'a> {
     pub(super) const fn of(permits: &'a [Permit]) -> Self {
         Self {
             permits,
@@ -226,12 +229,12 @@ impl<'a> Times<'a> {
         }
     }
 
-    pub(super) fn next(&mut self, lane: Lane, now: Timestamp) -> (Timestamp, i64) {
+    pub(super) fn next(&mut self, lane: PaceShare, now: Timestamp) -> (Timestamp, i64) {
         let found = self.permits.iter().find(|permit| permit.lane == lane);
         let [otp, ordinary] = &mut self.given;
         let given = match lane {
-            Lane::Otp => otp,
-            Lane::Ordinary => ordinary,
+            PaceShare::Otp => otp,
+            PaceShare::Ordinary => ordinary,
         };
         let next = found.map_or((now, 0), |permit| {
             let interval = permit.grant.interval_micros;

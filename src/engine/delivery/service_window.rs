@@ -2,12 +2,12 @@
 
 use crate::{
     domain::{
-        access::Bounds,
-        own_event::{Occurrence, OwnEvent, OwnEventType, payload::WindowMoment},
+        access::AccessBounds,
+        own_event::{EventOccurrence, OwnEvent, OwnEventType, payload::WindowMoment},
         time::Timestamp,
-        window::{self, Moment},
+        window::{self, WindowEvent},
     },
-    engine::{Engine, intake, lifecycle::Report},
+    engine::{Engine, intake, lifecycle::LifecycleReport},
     store::{DatabaseTransaction, StoreError, catalogue, conversation, people, sender},
 };
 
@@ -26,7 +26,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let woken = conversation::woken(tx, now, BATCH).await?;
-            let mut report = Report::default();
+            let mut report = LifecycleReport::default();
             for window in &woken {
                 let (moment, next) = window::due(
                     window.until,
@@ -48,18 +48,18 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 async fn tell(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    window: &conversation::Woken,
-    moment: Moment,
+    window: &conversation::DueWindow,
+    moment: WindowEvent,
     now: Timestamp,
-) -> Result<Report, StoreError> {
+) -> Result<LifecycleReport, StoreError> {
     let (name, kind) = match moment {
-        Moment::Closing => ("closing", OwnEventType::WindowClosing),
-        Moment::Closed => ("closed", OwnEventType::WindowClosed),
+        WindowEvent::Closing => ("closing", OwnEventType::WindowClosing),
+        WindowEvent::Closed => ("closed", OwnEventType::WindowClosed),
     };
     metrics::counter!("herald_windows_total", "moment" => name).increment(1);
-    let routes = catalogue::routes(tx, &Bounds::All, kind.name()).await?;
+    let routes = catalogue::routes(tx, &AccessBounds::All, kind.name()).await?;
     if routes.is_empty() {
-        return Ok(Report::default());
+        return Ok(LifecycleReport::default());
     }
     let person = people::contact(tx, window.contact).await?;
     let (handle, users) = people::names(tx, window.contact).await?;
@@ -75,10 +75,10 @@ async fn tell(
         until: window.until.to_string(),
     };
     let event = match moment {
-        Moment::Closing => OwnEvent::WindowClosing(data),
-        Moment::Closed => OwnEvent::WindowClosed(data),
+        WindowEvent::Closing => OwnEvent::WindowClosing(data),
+        WindowEvent::Closed => OwnEvent::WindowClosed(data),
     };
-    let occurrence = Occurrence::Window {
+    let occurrence = EventOccurrence::Window {
         sender: window.sender,
         contact: window.contact,
         until: window.until,

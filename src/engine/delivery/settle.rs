@@ -4,24 +4,27 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, Job,
-    failure_effects::{self, About},
-    health::Seen,
+    CompletedDeliveryJob, DeliveryJob,
+    failure_effects::{self, FailedMessage},
+    health::ProviderAnswerSummary,
     status_updates,
 };
 use crate::{
-    domain::{access::Bounds, notification::Change, outcome::Outcome, time::Timestamp},
+    domain::{
+        access::AccessBounds, notification::NotificationChange, outcome::CallOutcome,
+        time::Timestamp,
+    },
     engine::{
         Engine,
-        lifecycle::{self, Step},
-        people::identity::{self, Recipient},
+        lifecycle::{self, LifecycleStep},
+        people::identity::{self, ReportedRecipient},
         runtime::send_waiters::SendResult,
     },
     error::ErrorChain,
-    providers::{Exchange, Update},
+    providers::{ProviderExchange, StatusUpdate},
     store::{
-        StoreError, attempt::Record, dialect::Id, identity::Source, made_at, notification, parked,
-        sender,
+        StoreError, attempt::ProviderCallRecord, dialect::HexUuid, identity::EvidenceSource,
+        made_at, notification, parked, sender,
     },
 };
 
@@ -30,7 +33,7 @@ use crate::{
 pub async fn settle(
     engine: &Engine,
     sender: Uuid,
-    answers: &[Answer],
+    answers: &[CompletedDeliveryJob],
     jitter_permille: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -40,20 +43,20 @@ pub async fn settle(
     // If everything was accepted, earlier failures do not affect the messages.
     let all_accepted = answers
         .iter()
-        .all(|answer| matches!(answer.exchange.outcome, Outcome::Accepted { .. }));
+        .all(|answer| matches!(answer.exchange.outcome, CallOutcome::Accepted { .. }));
     let before = if all_accepted {
         0
     } else {
         let row = sender::find(engine.store.by_index(), sender).await?;
         row.map_or(0, |row| row.failures_in_row)
     };
-    let mut seen = Seen::new(answers, before, now);
+    let mut seen = ProviderAnswerSummary::new(answers, before, now);
     let mut steps = Vec::with_capacity(answers.len());
     for answer in answers {
         seen.note(answer);
-        steps.push(Step {
+        steps.push(LifecycleStep {
             notification_id: answer.job.notification_id,
-            change: Change::SendCompleted {
+            change: NotificationChange::SendCompleted {
                 attempt: answer.job.attempt_id,
                 lease_token: engine.process,
                 outcome: answer.exchange.outcome.clone(),
@@ -67,25 +70,27 @@ pub async fn settle(
             detail: describe(&answer.exchange),
         });
     }
-    let records: Vec<Record> = answers
+    let records: Vec<ProviderCallRecord> = answers
         .iter()
-        .map(|answer| Record {
-            id: Id(answer.job.attempt_id),
+        .map(|answer| ProviderCallRecord {
+            id: HexUuid(answer.job.attempt_id),
             http_status: answer.exchange.http_status,
             request: answer.exchange.request.to_string(),
             answer: answer.exchange.answer.clone(),
         })
         .collect();
-    let known: Vec<parked::Known> = answers
+    let known: Vec<parked::KnownAttemptIds> = answers
         .iter()
-        .map(|answer| parked::Known {
-            our_id: Id(answer.job.attempt_id),
+        .map(|answer| parked::KnownAttemptIds {
+            our_id: HexUuid(answer.job.attempt_id),
             message: match &answer.exchange.outcome {
-                Outcome::Accepted {
+                CallOutcome::Accepted {
                     provider_message_id,
                     ..
                 } => Some(provider_message_id.clone()),
-                Outcome::Refused(_) | Outcome::Unavailable { .. } | Outcome::Unknown { .. } => None,
+                CallOutcome::Refused(_)
+                | CallOutcome::Unavailable { .. }
+                | CallOutcome::Unknown { .. } => None,
             },
         })
         .collect();
@@ -117,8 +122,8 @@ pub async fn settle(
                 .collect();
             status_updates::learn(engine, tx, &told, &report, now).await?;
             for answer in answers {
-                if let Outcome::Refused(failure) = &answer.exchange.outcome {
-                    let about = About {
+                if let CallOutcome::Refused(failure) = &answer.exchange.outcome {
+                    let about = FailedMessage {
                         sender,
                         contact: answer.job.contact_id,
                         recipient: recipient(answer),
@@ -147,13 +152,13 @@ pub async fn settle(
 
 /// Notifies requests that wait for these notifications; the rows are read once for all of them. A
 /// waiter that is not notified polls.
-async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
+async fn tell(engine: &Engine, answers: &[CompletedDeliveryJob], now: Timestamp) {
     let ids = answers.iter().map(|answer| answer.job.notification_id);
     let wanted = engine.send_waiters.waited_for(ids);
     if wanted.is_empty() {
         return;
     }
-    let rows = match notification::find_all(&engine.store, &Bounds::All, &wanted).await {
+    let rows = match notification::find_all(&engine.store, &AccessBounds::All, &wanted).await {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "requests that wait for send results could not be notified: they poll instead");
@@ -163,7 +168,7 @@ async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
     engine.send_waiters.tell(rows.into_iter().map(|row| {
         let accepted = answers.iter().any(|answer| {
             answer.job.notification_id == row.id
-                && matches!(answer.exchange.outcome, Outcome::Accepted { .. })
+                && matches!(answer.exchange.outcome, CallOutcome::Accepted { .. })
         });
         let accepted_at = accepted.then_some(now);
         (row.id, SendResult { row, accepted_at })
@@ -175,7 +180,7 @@ async fn tell(engine: &Engine, answers: &[Answer], now: Timestamp) {
 async fn note_health(
     engine: &Engine,
     sender: Uuid,
-    seen: &Seen<'_>,
+    seen: &ProviderAnswerSummary<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Some(row) = sender::find(engine.store.by_index(), sender).await? else {
@@ -192,31 +197,31 @@ async fn note_health(
 }
 
 /// Logs one line per call: ids and codes, never a number or a text.
-fn say(answer: &Answer) {
+fn say(answer: &CompletedDeliveryJob) {
     let (notification, attempt) = (answer.job.notification_id, answer.job.attempt_id);
     match &answer.exchange.outcome {
-        Outcome::Accepted { .. } => {
+        CallOutcome::Accepted { .. } => {
             tracing::info!(event = "send.accepted", notification.id = %notification, attempt.id = %attempt, "accepted by the provider");
         }
-        Outcome::Refused(failure) => {
+        CallOutcome::Refused(failure) => {
             tracing::error!(event = "send.refused", notification.id = %notification, attempt.id = %attempt, code = failure.code, "refused by the provider");
         }
-        Outcome::Unavailable { reason } => {
+        CallOutcome::Unavailable { reason } => {
             tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider cannot be reached");
         }
-        Outcome::Unknown { reason } => {
+        CallOutcome::Unknown { reason } => {
             tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "send outcome unknown: the response was lost");
         }
     }
 }
 
-fn describe(exchange: &Exchange) -> Option<Value> {
+fn describe(exchange: &ProviderExchange) -> Option<Value> {
     match &exchange.outcome {
-        Outcome::Accepted { .. } => None,
-        Outcome::Refused(failure) => Some(
+        CallOutcome::Accepted { .. } => None,
+        CallOutcome::Refused(failure) => Some(
             json!({ "code": failure.code, "title": failure.title, "meaning": failure.meaning }),
         ),
-        Outcome::Unavailable { reason } | Outcome::Unknown { reason } => {
+        CallOutcome::Unavailable { reason } | CallOutcome::Unknown { reason } => {
             Some(json!({ "reason": reason }))
         }
     }
@@ -224,16 +229,16 @@ fn describe(exchange: &Exchange) -> Option<Value> {
 
 /// Parked statuses that belong to these answers, with their attempts.
 fn join_parked<'a>(
-    parked: &[parked::Parked],
-    answers: &'a [Answer],
-) -> Vec<(Update, &'a Job, Uuid)> {
+    parked: &[parked::ParkedStatus],
+    answers: &'a [CompletedDeliveryJob],
+) -> Vec<(StatusUpdate, &'a DeliveryJob, Uuid)> {
     parked
         .iter()
         .filter_map(|parked| {
-            let update: Update = serde_json::from_str(&parked.update).ok()?;
+            let update: StatusUpdate = serde_json::from_str(&parked.update).ok()?;
             let answer = answers.iter().find(|answer| {
                 update.our_id == Some(answer.job.attempt_id)
-                    || matches!(&answer.exchange.outcome, Outcome::Accepted { provider_message_id, .. }
+                    || matches!(&answer.exchange.outcome, CallOutcome::Accepted { provider_message_id, .. }
                         if *provider_message_id == update.provider_message_id)
             })?;
             Some((update, &answer.job, parked.callback_id))
@@ -242,12 +247,14 @@ fn join_parked<'a>(
 }
 
 /// The recipient as the provider reports it for a call.
-fn recipient(answer: &Answer) -> Recipient<'_> {
+fn recipient(answer: &CompletedDeliveryJob) -> ReportedRecipient<'_> {
     let (wa_id, user_id) = match &answer.exchange.outcome {
-        Outcome::Accepted { wa_id, user_id, .. } => (wa_id.as_deref(), user_id.as_deref()),
-        Outcome::Refused(_) | Outcome::Unavailable { .. } | Outcome::Unknown { .. } => (None, None),
+        CallOutcome::Accepted { wa_id, user_id, .. } => (wa_id.as_deref(), user_id.as_deref()),
+        CallOutcome::Refused(_) | CallOutcome::Unavailable { .. } | CallOutcome::Unknown { .. } => {
+            (None, None)
+        }
     };
-    Recipient {
+    ReportedRecipient {
         address: answer.job.message.as_ref().ok().map(|it| &it.to),
         wa_id,
         user_id,
@@ -257,12 +264,17 @@ fn recipient(answer: &Answer) -> Recipient<'_> {
 
 /// Learns from the answer which user id and which form of the number belong to the recipient; never
 /// guessed. Settling does not wait for it.
-async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Timestamp) {
+async fn learn_names(
+    engine: &Engine,
+    scope: &str,
+    answers: &[CompletedDeliveryJob],
+    now: Timestamp,
+) {
     let sightings = answers
         .iter()
         .filter_map(|answer| {
             let at = made_at(answer.job.attempt_id);
-            recipient(answer).sighting(scope, at, Source::Answer)
+            recipient(answer).sighting(scope, at, EvidenceSource::Answer)
         })
         .collect();
     if engine.pending_sightings.add(sightings, now) {
@@ -276,7 +288,7 @@ async fn learn_names(engine: &Engine, scope: &str, answers: &[Answer], now: Time
 pub async fn settle_surely(
     engine: &Engine,
     sender: Uuid,
-    answers: &[Answer],
+    answers: &[CompletedDeliveryJob],
     jitter_permille: i64,
     now: Timestamp,
 ) {

@@ -2,10 +2,10 @@
 
 use crate::{
     domain::{
-        own_event::{Occurrence, OwnEvent, payload::SenderSilence},
+        own_event::{EventOccurrence, OwnEvent, payload::SenderSilence},
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::Report},
+    engine::{Engine, intake, lifecycle::LifecycleReport},
     store::{StoreError, sender},
 };
 
@@ -21,7 +21,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let silent = sender::silent(tx, since, now).await?;
-            let mut report = Report::default();
+            let mut report = LifecycleReport::default();
             for row in &silent {
                 let since = row.unheard_since.map(Timestamp::from_micros);
                 let event = OwnEvent::SenderSilent(SenderSilence {
@@ -29,7 +29,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     since: since.map(|since| since.to_string()),
                     remedy: SenderSilence::REMEDY.to_owned(),
                 });
-                let occurrence = Occurrence::Silence { sender: row.id, since };
+                let occurrence = EventOccurrence::Silence { sender: row.id, since };
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((silent, report))

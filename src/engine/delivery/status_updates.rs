@@ -3,16 +3,19 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::failure_effects::{self, About};
+use super::failure_effects::{self, FailedMessage};
 use crate::{
-    domain::{facts::Fact, notification::Change, recipient::Address, time::Timestamp},
+    domain::{
+        facts::DeliveryFact, notification::NotificationChange, recipient::MessageAddress,
+        time::Timestamp,
+    },
     engine::{
         Engine,
-        lifecycle::{Report, Step},
-        people::identity::{self, Recipient},
+        lifecycle::{LifecycleReport, LifecycleStep},
+        people::identity::{self, ReportedRecipient},
     },
-    providers::Update,
-    store::{DatabaseTransaction, StoreError, identity::Source, made_at},
+    providers::StatusUpdate,
+    store::{DatabaseTransaction, StoreError, identity::EvidenceSource, made_at},
 };
 
 /// A status of one of our messages.
@@ -22,21 +25,21 @@ pub(in crate::engine) struct KnownStatus<'a> {
     pub callback_id: Uuid,
     /// The account (portfolio) that reported it.
     pub scope: &'a str,
-    pub update: &'a Update,
+    pub update: &'a StatusUpdate,
 }
 
 /// Converts a status of a known attempt to a change. `None` for a status this version does not
 /// know.
 pub(in crate::engine) fn step(
-    update: &Update,
+    update: &StatusUpdate,
     notification_id: Uuid,
     attempt_id: Uuid,
     callback_id: Uuid,
-) -> Option<Step> {
-    let fact: Fact = update.fact?.into();
-    Some(Step {
+) -> Option<LifecycleStep> {
+    let fact: DeliveryFact = update.fact?.into();
+    Some(LifecycleStep {
         notification_id,
-        change: Change::StatusReported {
+        change: NotificationChange::StatusReported {
             attempt: attempt_id,
             fact,
             at: update.at,
@@ -61,7 +64,7 @@ pub(in crate::engine) async fn learn(
     engine: &Engine,
     tx: &DatabaseTransaction,
     told: &[KnownStatus<'_>],
-    report: &Report,
+    report: &LifecycleReport,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut sightings = Vec::new();
@@ -70,8 +73,8 @@ pub(in crate::engine) async fn learn(
             continue;
         };
         let facets = &heard.facets;
-        let address = facets.address.as_deref().and_then(Address::parse);
-        let recipient = Recipient {
+        let address = facets.address.as_deref().and_then(MessageAddress::parse);
+        let recipient = ReportedRecipient {
             address: address.as_ref(),
             wa_id: told.update.recipient.wa_id.as_deref(),
             user_id: told.update.recipient.user_id.as_deref(),
@@ -79,7 +82,7 @@ pub(in crate::engine) async fn learn(
         };
         if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
             let language = facets.language.as_deref().unwrap_or("");
-            let about = About {
+            let about = FailedMessage {
                 sender,
                 contact: facets.contact_id,
                 recipient,
@@ -93,7 +96,7 @@ pub(in crate::engine) async fn learn(
         }
         // The time of the call: equal for all statuses of a message, whichever comes first.
         let at = made_at(told.attempt_id);
-        if let Some(mut sighting) = recipient.sighting(told.scope, at, Source::Status) {
+        if let Some(mut sighting) = recipient.sighting(told.scope, at, EvidenceSource::Status) {
             sighting.callback_id = Some(told.callback_id);
             sighting
                 .profile_name

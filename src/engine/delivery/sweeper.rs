@@ -5,19 +5,19 @@ use uuid::Uuid;
 
 use super::status_updates::{self, KnownStatus};
 use crate::{
-    domain::{notification::Change, time::Timestamp},
+    domain::{notification::NotificationChange, time::Timestamp},
     engine::{
         Engine,
-        lifecycle::{self, Step},
+        lifecycle::{self, LifecycleStep},
         runtime::{
-            keyring::{Account, Keyring, Token},
-            template_status::{Sendable, sendable},
+            keyring::{AccessTokenState, Keyring, SenderAccount},
+            template_status::{TemplateSendability, sendable},
         },
     },
-    providers::Update,
+    providers::StatusUpdate,
     store::{
         StoreError,
-        notification::{self, Cause, SenderScope},
+        notification::{self, QueueHoldCause, SenderScope},
         parked, template_sync,
     },
 };
@@ -38,10 +38,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let open = engine.open_calls.of(&woken);
             let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
             let waiting = notification::await_open_calls(tx, &open, lease).await?;
-            let steps: Vec<Step> = woken
+            let steps: Vec<LifecycleStep> = woken
                 .iter()
                 .filter(|id| !waiting.contains(id))
-                .map(|id| Step::new(*id, Change::TimerFired))
+                .map(|id| LifecycleStep::new(*id, NotificationChange::TimerFired))
                 .collect();
             let report = lifecycle::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
@@ -72,7 +72,8 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
             let mut ids = Vec::with_capacity(found.len());
             let mut steps = Vec::with_capacity(found.len());
             let ring = engine.keyring();
-            let mut updates: Vec<(Joined, String, Update)> = Vec::with_capacity(found.len());
+            let mut updates: Vec<(JoinedRows, String, StatusUpdate)> =
+                Vec::with_capacity(found.len());
             for joinable in found {
                 ids.push(joinable.parked.id);
                 if let Ok(update) = serde_json::from_str(&joinable.parked.update) {
@@ -86,7 +87,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                     let scope = number
                         .and_then(|number| ring.account_of_number(number))
                         .and_then(|account| account.account_id.clone());
-                    let joined = Joined {
+                    let joined = JoinedRows {
                         notification: joinable.notification_id,
                         attempt: joinable.attempt_id,
                         callback: joinable.parked.callback_id,
@@ -117,7 +118,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
 }
 
 /// The rows that a parked status belongs to.
-struct Joined {
+struct JoinedRows {
     notification: Uuid,
     attempt: Uuid,
     callback: Uuid,
@@ -127,7 +128,7 @@ struct Joined {
 pub async fn hold(
     engine: &Engine,
     whose: SenderScope,
-    cause: Cause,
+    cause: QueueHoldCause,
     reason: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -145,7 +146,10 @@ async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64
     let Some(hold_now) = engine.refresh_hold().await? else {
         return Ok(0);
     };
-    let (cause, reason) = (Cause::Hold(hold_now.passing()), hold_now.sentence());
+    let (cause, reason) = (
+        QueueHoldCause::Hold(hold_now.passing()),
+        hold_now.sentence(),
+    );
     let mut held = hold(engine, SenderScope::Unassigned, cause, &reason, now).await?;
     for account in &ring.accounts {
         held += hold(engine, SenderScope::Sender(account.id), cause, &reason, now).await?;
@@ -158,14 +162,14 @@ async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64
 /// take the queue from other processes.
 pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.keyring();
-    let readable = |account: &Account| !matches!(account.token, Token::Unreadable);
+    let readable = |account: &SenderAccount| !matches!(account.token, AccessTokenState::Unreadable);
     let mut held = hold_all(engine, &ring, now).await?;
     for account in ring.accounts.iter().filter(|account| readable(account)) {
         if let Some(reason) = engine.obstacle(Some(account.id)) {
             held += hold(
                 engine,
                 SenderScope::Sender(account.id),
-                Cause::Sender,
+                QueueHoldCause::Sender,
                 &reason,
                 now,
             )
@@ -175,7 +179,14 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
     if let Some(reason) = engine.obstacle(None)
         && ring.default_account().is_none_or(readable)
     {
-        held += hold(engine, SenderScope::Unassigned, Cause::Sender, &reason, now).await?;
+        held += hold(
+            engine,
+            SenderScope::Unassigned,
+            QueueHoldCause::Sender,
+            &reason,
+            now,
+        )
+        .await?;
     }
     Ok(held)
 }
@@ -229,7 +240,10 @@ async fn release_templates(
         // Read before writing: most of them still have to wait.
         let reader = engine.store.by_index();
         let standing = template_sync::standing(reader, account_id, template, language).await?;
-        if matches!(sendable(template, standing.as_ref()), Sendable::Later(_)) {
+        if matches!(
+            sendable(template, standing.as_ref()),
+            TemplateSendability::Later(_)
+        ) {
             continue;
         }
         released += engine

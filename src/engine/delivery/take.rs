@@ -11,23 +11,25 @@ use uuid::Uuid;
 
 use super::{
     address,
-    gate::{self, Held},
+    gate::{self, TemplateHeldMessage},
     pairs,
     permits::Permit,
 };
 use crate::{
     domain::{
-        channel::Capabilities, hold::Passing, notification::Change, pace::Lane, priority::Priority,
-        time::Timestamp, timeline::TimelineKind,
+        channel::Capabilities, hold::HoldExemption, notification::NotificationChange,
+        pace::PaceShare, priority::Priority, time::Timestamp, timeline::TimelineKind,
     },
     engine::{
         Engine,
-        lifecycle::{self, Report, Step},
+        lifecycle::{self, LifecycleReport, LifecycleStep},
         runtime::catalogue_cache::CatalogueSnapshot,
     },
     store::{
         DatabaseTransaction, StoreError, follow_up,
-        notification::{self, Claimed, End, Place, SenderScope, Wait},
+        notification::{
+            self, ClaimStage, ClaimedNotification, MessageWaitReason, QueueClaimOrder, SenderScope,
+        },
         timeline,
     },
 };
@@ -39,7 +41,7 @@ const OTP: i64 = Priority::Otp.lane();
 const AHEAD: i64 = 500;
 
 /// The scope of a claim: sender, lanes, permits, lease.
-pub(super) struct Claiming<'a> {
+pub(super) struct ClaimRequest<'a> {
     pub engine: &'a Engine,
     pub tx: &'a DatabaseTransaction,
     pub catalogue_snapshot: &'a CatalogueSnapshot,
@@ -49,26 +51,26 @@ pub(super) struct Claiming<'a> {
     /// Lanes other than one-time passwords, in the order in which they are claimed.
     pub ordinary: &'a [i64],
     /// What may be sent while sending is on hold.
-    pub passing: Option<Passing>,
+    pub passing: Option<HoldExemption>,
     pub lease: Timestamp,
     pub now: Timestamp,
 }
 
 /// The messages that were taken.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct TakenMessages {
     /// Messages that may be sent.
-    pub ready: Vec<(Lane, Claimed)>,
+    pub ready: Vec<(PaceShare, ClaimedNotification)>,
     /// For messages in `ready` that can never be sent: the reason.
     pub never: HashMap<Uuid, String>,
     /// Number of messages examined.
     pub count: usize,
-    pub report: Report,
+    pub report: LifecycleReport,
 }
 
-impl Taken {
+impl TakenMessages {
     /// Number of calls to be made in a lane.
-    pub(super) fn ready_in(&self, lane: Lane) -> i64 {
+    pub(super) fn ready_in(&self, lane: PaceShare) -> i64 {
         let ready = self.ready.iter().filter(|(of, _)| *of == lane).count();
         i64::try_from(ready).unwrap_or(i64::MAX)
     }
@@ -76,24 +78,24 @@ impl Taken {
 
 /// What the messages that were put aside wait for.
 #[derive(Default)]
-struct Waits {
+struct MessageWaitReasons {
     contacts: HashSet<Uuid>,
     templates: HashMap<(String, String), String>,
     lanes: HashSet<i64>,
     is_any_late: bool,
 }
 
-impl Waits {
+impl MessageWaitReasons {
     fn is_empty(&self) -> bool {
         self.contacts.is_empty() && self.templates.is_empty()
     }
 }
 
-impl Claiming<'_> {
+impl ClaimRequest<'_> {
     /// Takes as much as the permits allow.
-    pub(super) async fn take(&self) -> Result<Taken, StoreError> {
-        let mut taken = Taken::default();
-        for end in [End::Oldest, End::Newest] {
+    pub(super) async fn take(&self) -> Result<TakenMessages, StoreError> {
+        let mut taken = TakenMessages::default();
+        for end in [QueueClaimOrder::Oldest, QueueClaimOrder::Newest] {
             let waits = self.take_from(end, &mut taken).await?;
             self.set_more_aside(end, &waits).await?;
             if waits.is_empty() && !waits.is_any_late {
@@ -103,7 +105,11 @@ impl Claiming<'_> {
         Ok(taken)
     }
 
-    async fn take_from(&self, end: End, taken: &mut Taken) -> Result<Waits, StoreError> {
+    async fn take_from(
+        &self,
+        end: QueueClaimOrder,
+        taken: &mut TakenMessages,
+    ) -> Result<MessageWaitReasons, StoreError> {
         let (tx, now) = (self.tx, self.now);
         let (lanes, mut claimed) = self.claim(end, taken).await?;
         taken.count += claimed.len();
@@ -128,10 +134,10 @@ impl Claiming<'_> {
         } else {
             Vec::new()
         };
-        let mut waits = Waits {
+        let mut waits = MessageWaitReasons {
             contacts: contacts.into_iter().collect(),
             is_any_late: held_back.is_any_late,
-            ..Waits::default()
+            ..MessageWaitReasons::default()
         };
         for held in held_back.held {
             waits
@@ -143,7 +149,7 @@ impl Claiming<'_> {
             let aside = priorities.iter().filter(|(id, _)| !ready.contains(*id));
             waits.lanes = aside.map(|(_, priority)| *priority).collect();
         }
-        let lane = |id: Uuid| lanes.get(&id).copied().unwrap_or(Lane::Ordinary);
+        let lane = |id: Uuid| lanes.get(&id).copied().unwrap_or(PaceShare::Ordinary);
         taken.ready.extend(
             claimed
                 .into_iter()
@@ -154,15 +160,15 @@ impl Claiming<'_> {
 
     async fn claim(
         &self,
-        end: End,
-        taken: &Taken,
-    ) -> Result<(HashMap<Uuid, Lane>, Vec<Claimed>), StoreError> {
+        end: QueueClaimOrder,
+        taken: &TakenMessages,
+    ) -> Result<(HashMap<Uuid, PaceShare>, Vec<ClaimedNotification>), StoreError> {
         let mut lanes_of = HashMap::new();
         let mut claimed = Vec::new();
         for permit in self.permits {
             let lanes = match permit.lane {
-                Lane::Otp => &[OTP][..],
-                Lane::Ordinary => self.ordinary,
+                PaceShare::Otp => &[OTP][..],
+                PaceShare::Ordinary => self.ordinary,
             };
             let mut left = permit.grant.calls - taken.ready_in(permit.lane);
             for lane in lanes {
@@ -201,26 +207,29 @@ impl Claiming<'_> {
     }
 
     /// Skips follow-ups whose reason no longer holds.
-    async fn drop_overtaken(&self, claimed: &mut Vec<Claimed>) -> Result<Report, StoreError> {
+    async fn drop_overtaken(
+        &self,
+        claimed: &mut Vec<ClaimedNotification>,
+    ) -> Result<LifecycleReport, StoreError> {
         let children: Vec<Uuid> = claimed
             .iter()
             .filter(|claimed| claimed.follow_up_id.is_some())
             .map(|claimed| claimed.id)
             .collect();
         if children.is_empty() {
-            return Ok(Report::default());
+            return Ok(LifecycleReport::default());
         }
         let overtaken = follow_up::overtaken(self.tx, &children).await?;
-        let steps: Vec<Step> = overtaken
+        let steps: Vec<LifecycleStep> = overtaken
             .iter()
-            .map(|id| Step::new(*id, Change::Superseded))
+            .map(|id| LifecycleStep::new(*id, NotificationChange::Superseded))
             .collect();
         let report = lifecycle::run(self.engine, self.tx, &steps, self.now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
         Ok(report)
     }
 
-    async fn hold_for_templates(&self, held: &[Held]) -> Result<(), StoreError> {
+    async fn hold_for_templates(&self, held: &[TemplateHeldMessage]) -> Result<(), StoreError> {
         let mut of_reason: HashMap<&str, Vec<Uuid>> = HashMap::new();
         for message in held {
             of_reason
@@ -229,7 +238,8 @@ impl Claiming<'_> {
                 .push(message.id);
         }
         for (reason, ids) in of_reason {
-            self.hold_for_template(&ids, Place::Claimed, reason).await?;
+            self.hold_for_template(&ids, ClaimStage::Claimed, reason)
+                .await?;
         }
         Ok(())
     }
@@ -237,12 +247,21 @@ impl Claiming<'_> {
     async fn hold_for_template(
         &self,
         ids: &[Uuid],
-        place: Place,
+        place: ClaimStage,
         reason: &str,
     ) -> Result<(), StoreError> {
         let (tx, now) = (self.tx, self.now);
         let sender = self.sender.id;
-        notification::set_aside(tx, sender, ids, place, Wait::Template, reason, now).await?;
+        notification::set_aside(
+            tx,
+            sender,
+            ids,
+            place,
+            MessageWaitReason::Template,
+            reason,
+            now,
+        )
+        .await?;
         timeline::note_all(
             tx,
             ids,
@@ -254,7 +273,11 @@ impl Claiming<'_> {
     }
 
     /// Puts aside the next messages that wait for the same reasons and would be claimed next.
-    async fn set_more_aside(&self, end: End, waits: &Waits) -> Result<(), StoreError> {
+    async fn set_more_aside(
+        &self,
+        end: QueueClaimOrder,
+        waits: &MessageWaitReasons,
+    ) -> Result<(), StoreError> {
         if waits.is_empty() {
             return Ok(());
         }
@@ -279,14 +302,15 @@ impl Claiming<'_> {
                 tx,
                 self.sender.id,
                 &turns,
-                Place::Queue,
-                Wait::Turn,
+                ClaimStage::Queue,
+                MessageWaitReason::Turn,
                 pairs::ITS_TURN,
                 now,
             )
             .await?;
             for (reason, ids) in held {
-                self.hold_for_template(&ids, Place::Queue, reason).await?;
+                self.hold_for_template(&ids, ClaimStage::Queue, reason)
+                    .await?;
             }
         }
         Ok(())

@@ -4,12 +4,12 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Work, people};
+use super::{CallbackWorkItem, people};
 use crate::{
     domain::{
-        identity::{Alias, AliasKind, Fact},
+        identity::{AliasFact, AliasKind, ContactAlias},
         own_event::{
-            Occurrence, OwnEvent,
+            EventOccurrence, OwnEvent,
             payload::{self, SenderChange},
         },
         template::name::ours,
@@ -18,19 +18,19 @@ use crate::{
     engine::{
         delivery::templates::{known_category, release},
         intake,
-        lifecycle::Report,
+        lifecycle::LifecycleReport,
         people::identity,
-        runtime::{sighting::Sighting, turn::Turn},
+        runtime::{sighting::PersonSighting, turn::TransactionContext},
     },
     providers::{
-        AccountEffect, AccountNews, Identity, ItemKind, News, Other, Subject, TemplateChange,
-        TemplateNews,
+        AccountEffect, AccountUpdate, Identity, IgnoredItem, ItemKind, ProviderUpdate,
+        TemplateChange, TemplateUpdate, UpdateSubject,
     },
     store::{
         StoreError, account_fact,
-        identity::Source,
+        identity::EvidenceSource,
         notice, sender,
-        template_sync::{self, Name, Part},
+        template_sync::{self, AccountTemplateName, TemplateSyncProperty},
     },
 };
 
@@ -38,8 +38,11 @@ use crate::{
 const OLDER: &str = "ignored: a newer value is known";
 
 /// Applies changed numbers and user ids.
-pub(super) async fn identities(turn: Turn<'_>, work: &[&Work]) -> Result<(), StoreError> {
-    let Turn { tx, now, .. } = turn;
+pub(super) async fn identities(
+    turn: TransactionContext<'_>,
+    work: &[&CallbackWorkItem],
+) -> Result<(), StoreError> {
+    let TransactionContext { tx, now, .. } = turn;
     for work in work {
         let ItemKind::Identity(identity) = &work.item.kind else {
             continue;
@@ -48,7 +51,7 @@ pub(super) async fn identities(turn: Turn<'_>, work: &[&Work]) -> Result<(), Sto
             continue;
         }
         let outcome = change_identity(turn, identity, work).await?;
-        let kept = notice::New {
+        let kept = notice::NewNotice {
             callback_id: work.callback_id,
             pointer: &work.item.pointer,
             field: "messages",
@@ -64,13 +67,13 @@ pub(super) async fn identities(turn: Turn<'_>, work: &[&Work]) -> Result<(), Sto
 }
 
 async fn change_identity(
-    Turn { engine, tx, now }: Turn<'_>,
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
     identity: &Identity,
-    work: &Work,
+    work: &CallbackWorkItem,
 ) -> Result<&'static str, StoreError> {
     let old = identity::aliases(&identity.old);
     let new = identity::aliases(&identity.new);
-    let mut changes: Vec<Fact> = Vec::new();
+    let mut changes: Vec<AliasFact> = Vec::new();
     for old in &old {
         let Some(new) = new
             .iter()
@@ -79,18 +82,18 @@ async fn change_identity(
             continue;
         };
         changes.push(if old.is_phone() {
-            Fact::Moved {
+            AliasFact::Moved {
                 from: old.clone(),
                 to: new.clone(),
             }
         } else {
-            Fact::Replaced {
+            AliasFact::Replaced {
                 old: old.clone(),
                 new: new.clone(),
             }
         });
     }
-    let is_of = |all: &[Alias], kind| all.iter().find(|alias| alias.kind == kind).cloned();
+    let is_of = |all: &[ContactAlias], kind| all.iter().find(|alias| alias.kind == kind).cloned();
     // The item does not say which user id was replaced, but at which number.
     let number = is_of(&new, AliasKind::Phone).or_else(|| is_of(&old, AliasKind::Phone));
     if let (Some(phone), None, Some(id)) = (
@@ -98,23 +101,23 @@ async fn change_identity(
         is_of(&old, AliasKind::UserId),
         is_of(&new, AliasKind::UserId),
     ) {
-        changes.push(Fact::Rotated { phone, id });
+        changes.push(AliasFact::Rotated { phone, id });
     }
-    let sighting = |aliases: Vec<Alias>, facts: Vec<Fact>, at| Sighting {
+    let sighting = |aliases: Vec<ContactAlias>, facts: Vec<AliasFact>, at| PersonSighting {
         aliases,
         facts,
         scope: work.item.account_id.clone().unwrap_or_default(),
         at,
-        source: Source::System,
+        source: EvidenceSource::System,
         callback_id: Some(work.callback_id),
         is_person: false,
         profile_name: None,
         username: None,
     };
     // The contact did not write: no `Seen` facts.
-    let side_by_side = |aliases: &[Alias]| {
+    let side_by_side = |aliases: &[ContactAlias]| {
         let mut facts = identity::facts(aliases);
-        facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
+        facts.retain(|fact| !matches!(fact, AliasFact::Seen(_)));
         facts
     };
     let before = sighting(old.clone(), side_by_side(&old), identity.at.plus_micros(-1));
@@ -129,9 +132,12 @@ async fn change_identity(
 }
 
 /// Applies items about preferences, templates and accounts.
-pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, StoreError> {
-    let Turn { tx, now, .. } = turn;
-    let mut report = Report::default();
+pub(super) async fn apply(
+    turn: TransactionContext<'_>,
+    work: &[&CallbackWorkItem],
+) -> Result<LifecycleReport, StoreError> {
+    let TransactionContext { tx, now, .. } = turn;
+    let mut report = LifecycleReport::default();
     for work in work {
         let news = match &work.item.kind {
             ItemKind::News(news) => news,
@@ -146,7 +152,7 @@ pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, Stor
         }
         let at = news.at.unwrap_or(now);
         let outcome = match &news.subject {
-            Subject::Preference { person, wish } => {
+            UpdateSubject::Preference { person, wish } => {
                 match people::of_preference(turn, person, work, at).await? {
                     None => "ignored: no person is named".to_owned(),
                     Some(met) => {
@@ -157,14 +163,14 @@ pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, Stor
                     }
                 }
             }
-            Subject::Template(template) => {
+            UpdateSubject::Template(template) => {
                 apply_template(turn, work, news, template, at, &mut report).await?
             }
-            Subject::Account(account) => {
+            UpdateSubject::Account(account) => {
                 apply_account(turn, work, news, account, at, &mut report).await?
             }
         };
-        let kept = notice::New {
+        let kept = notice::NewNotice {
             callback_id: work.callback_id,
             pointer: &work.item.pointer,
             field: &news.field,
@@ -181,8 +187,12 @@ pub(super) async fn apply(turn: Turn<'_>, work: &[&Work]) -> Result<Report, Stor
 }
 
 /// Lists an item that has no effect.
-async fn list(turn: Turn<'_>, work: &Work, other: &Other) -> Result<(), StoreError> {
-    let kept = notice::New {
+async fn list(
+    turn: TransactionContext<'_>,
+    work: &CallbackWorkItem,
+    other: &IgnoredItem,
+) -> Result<(), StoreError> {
+    let kept = notice::NewNotice {
         callback_id: work.callback_id,
         pointer: &work.item.pointer,
         field: &other.field,
@@ -196,19 +206,19 @@ async fn list(turn: Turn<'_>, work: &Work, other: &Other) -> Result<(), StoreErr
 }
 
 async fn apply_template(
-    turn: Turn<'_>,
-    work: &Work,
-    news: &News,
-    template: &TemplateNews,
+    turn: TransactionContext<'_>,
+    work: &CallbackWorkItem,
+    news: &ProviderUpdate,
+    template: &TemplateUpdate,
     at: Timestamp,
-    report: &mut Report,
+    report: &mut LifecycleReport,
 ) -> Result<String, StoreError> {
-    let Turn { engine, tx, now } = turn;
+    let TransactionContext { engine, tx, now } = turn;
     let suffix = engine.settings.template_suffix.as_deref();
     let Some(called) = ours(&template.name, suffix) else {
         return Ok("applied: it lacks the suffix of our templates".to_owned());
     };
-    let name = Name {
+    let name = AccountTemplateName {
         account_id: news.account_id.as_deref().unwrap_or(""),
         name: called,
         language: &template.language,
@@ -222,7 +232,9 @@ async fn apply_template(
     } = &template.change
     {
         let known = known_category(tx, name).await?;
-        let is_new = template_sync::set(tx, name, Part::Category, category, None, at).await?;
+        let is_new =
+            template_sync::set(tx, name, TemplateSyncProperty::Category, category, None, at)
+                .await?;
         recategorised = (is_new && known.is_some_and(|known| known != *category)).then(|| {
             format!(
                 "the template {} ({}) is now {category}",
@@ -230,7 +242,7 @@ async fn apply_template(
             )
         });
     }
-    let data = |summary: String| payload::TemplateNews {
+    let data = |summary: String| payload::TemplateUpdateData {
         template: name.name.to_owned(),
         language: template.language.clone(),
         account: news.account_id.clone(),
@@ -240,28 +252,53 @@ async fn apply_template(
     let said = data(news.summary.clone());
     let (newest, event) = match &template.change {
         TemplateChange::Status { status, reason, .. } => (
-            template_sync::set(tx, name, Part::Status, status, reason.as_deref(), at).await?,
+            template_sync::set(
+                tx,
+                name,
+                TemplateSyncProperty::Status,
+                status,
+                reason.as_deref(),
+                at,
+            )
+            .await?,
             OwnEvent::TemplateStatus {
                 status: status.to_lowercase(),
                 data: said,
             },
         ),
         TemplateChange::Quality(score) => (
-            template_sync::set(tx, name, Part::Quality, score, None, at).await?,
+            template_sync::set(tx, name, TemplateSyncProperty::Quality, score, None, at).await?,
             OwnEvent::TemplateQuality(said),
         ),
         TemplateChange::Category(category) => (
-            template_sync::set(tx, name, Part::Category, category, None, at).await?,
+            template_sync::set(tx, name, TemplateSyncProperty::Category, category, None, at)
+                .await?,
             OwnEvent::TemplateCategoryChanged(said),
         ),
         TemplateChange::CategoryDue(category) => (
-            template_sync::set(tx, name, Part::CategoryDue, category, None, at).await?,
+            template_sync::set(
+                tx,
+                name,
+                TemplateSyncProperty::CategoryDue,
+                category,
+                None,
+                at,
+            )
+            .await?,
             OwnEvent::TemplateCategoryDue(said),
         ),
         TemplateChange::Components => {
             let digest = hex::encode(Sha256::digest(news.raw.as_bytes()));
             (
-                template_sync::set(tx, name, Part::Components, &digest, None, at).await?,
+                template_sync::set(
+                    tx,
+                    name,
+                    TemplateSyncProperty::Components,
+                    &digest,
+                    None,
+                    at,
+                )
+                .await?,
                 OwnEvent::TemplateChanged(said),
             )
         }
@@ -281,16 +318,16 @@ async fn apply_template(
 }
 
 async fn apply_account(
-    turn: Turn<'_>,
-    work: &Work,
-    news: &News,
-    account: &AccountNews,
+    turn: TransactionContext<'_>,
+    work: &CallbackWorkItem,
+    news: &ProviderUpdate,
+    account: &AccountUpdate,
     at: Timestamp,
-    report: &mut Report,
+    report: &mut LifecycleReport,
 ) -> Result<String, StoreError> {
-    let Turn { tx, now, .. } = turn;
+    let TransactionContext { tx, now, .. } = turn;
     let account_id = news.account_id.as_deref().unwrap_or("");
-    let fact = account_fact::New {
+    let fact = account_fact::NewAccountFact {
         account_id,
         number: account.number.as_deref().unwrap_or(""),
         property: &account.property,
@@ -305,7 +342,7 @@ async fn apply_account(
     if !account_fact::set(tx, fact, now).await? {
         return Ok(OLDER.to_owned());
     }
-    let data = payload::AccountNews {
+    let data = payload::AccountUpdateData {
         account: news.account_id.clone(),
         number: account.number.clone(),
         summary: news.summary.clone(),
@@ -338,17 +375,17 @@ async fn apply_account(
 
 /// Raises an event of Herald's own about an item, once.
 pub(super) async fn raise(
-    Turn { engine, tx, now }: Turn<'_>,
-    work: &Work,
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
+    work: &CallbackWorkItem,
     event: &OwnEvent,
-    report: &mut Report,
+    report: &mut LifecycleReport,
 ) -> Result<(), StoreError> {
     let (account, at) = match &work.item.kind {
         ItemKind::News(news) => (news.account_id.as_deref(), news.at),
         ItemKind::Inbound(message) => (None, Some(message.at)),
         _ => (None, None),
     };
-    let occurrence = Occurrence::Item { account, at };
+    let occurrence = EventOccurrence::Item { account, at };
     report.add(intake::raise(engine, tx, event, &occurrence, now).await?);
     Ok(())
 }

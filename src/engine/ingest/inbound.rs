@@ -7,32 +7,32 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Work, account_updates, people,
-    voice_call::{Added, Record},
+    CallbackWorkItem, account_updates, people,
+    voice_call::{CallReportAddOutcome, VoiceCallRecord},
 };
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         channel::Capabilities,
-        notification::Change,
+        notification::NotificationChange,
         own_event::{OwnEvent, OwnEventType, payload::MessageReceived},
-        preference::Wish,
+        preference::ConsentChange,
         time::Timestamp,
-        voice_call::Report as CallReport,
+        voice_call::VoiceCallReport as CallReport,
         window,
     },
     engine::{
         Engine,
-        lifecycle::{Report, Step},
+        lifecycle::{LifecycleReport, LifecycleStep},
         people::identity,
-        runtime::turn::Turn,
+        runtime::turn::TransactionContext,
     },
-    providers::{Inbound, ItemKind},
+    providers::{InboundItem, ItemKind},
     store::{
         DatabaseTransaction, StoreError,
-        attempt::{self, Lookup},
+        attempt::{self, AttemptLookup},
         catalogue,
-        conversation::{self, Heard},
+        conversation::{self, WindowOpening},
         inbound::{self, ProviderId},
         notice, notification, sender,
     },
@@ -43,12 +43,12 @@ const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// Stores inbound messages, opens service windows, and finds the notifications they answer.
 pub(super) async fn steps(
-    turn: Turn<'_>,
-    work: &[&Work],
-    report: &mut Report,
-) -> Result<Vec<Step>, StoreError> {
-    let Turn { engine, tx, now } = turn;
-    let messages: Vec<(&Work, &Inbound)> = work
+    turn: TransactionContext<'_>,
+    work: &[&CallbackWorkItem],
+    report: &mut LifecycleReport,
+) -> Result<Vec<LifecycleStep>, StoreError> {
+    let TransactionContext { engine, tx, now } = turn;
+    let messages: Vec<(&CallbackWorkItem, &InboundItem)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
             ItemKind::Inbound(message) => Some((*work, message.as_ref())),
@@ -62,7 +62,7 @@ pub(super) async fn steps(
     let quoted = find_quoted(engine, tx, &messages).await?;
     // One event per message, but only if a route listens to it.
     let received = OwnEventType::MessageReceived.name();
-    let routes = catalogue::routes(tx, &Bounds::All, received).await?;
+    let routes = catalogue::routes(tx, &AccessBounds::All, received).await?;
     let listened = !routes.is_empty();
     let mut senders: HashMap<&str, (Option<Uuid>, Capabilities)> = HashMap::new();
     let mut steps = Vec::new();
@@ -93,13 +93,13 @@ pub(super) async fn steps(
         let answered = quoted.get(&position).copied();
         let written = match &message.call {
             Some(report) => {
-                let mut record = Record::default();
+                let mut record = VoiceCallRecord::default();
                 record.add(report, &message.raw);
                 Cow::Owned(record.written())
             }
             None => Cow::Borrowed(message.raw.as_str()),
         };
-        let new = inbound::New {
+        let new = inbound::NewInboundMessage {
             callback_id: work.callback_id,
             sender_id,
             endpoint_id,
@@ -152,7 +152,7 @@ pub(super) async fn steps(
         if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {
             // The message counts for all contacts that act as one.
             for contact in identity::together(tx, met).await? {
-                let heard = Heard {
+                let heard = WindowOpening {
                     sender: sender_id,
                     contact,
                     at,
@@ -186,9 +186,9 @@ pub(super) async fn steps(
         answers.dedup();
         for notification_id in answers {
             let named = Some(notification_id) == answered;
-            steps.push(Step {
+            steps.push(LifecycleStep {
                 notification_id,
-                change: Change::Replied,
+                change: NotificationChange::Replied,
                 attempt_id: None,
                 callback_id: Some(work.callback_id),
                 occurrence: named.then(|| message.provider_message_id.clone()),
@@ -204,9 +204,9 @@ pub(super) async fn steps(
 /// by it: only then does it open a window or answer anything.
 async fn keep(
     tx: &DatabaseTransaction,
-    work: &Work,
-    message: &Inbound,
-    new: inbound::New<'_>,
+    work: &CallbackWorkItem,
+    message: &InboundItem,
+    new: inbound::NewInboundMessage<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let (id, number, contact) = (new.provider_id, new.endpoint_id, new.contact_id);
@@ -229,16 +229,16 @@ async fn keep(
     let Some(known) = inbound::lock(tx, id, number).await? else {
         return Ok(false);
     };
-    let mut record = Record::read(&known.item);
+    let mut record = VoiceCallRecord::read(&known.item);
     let had_come = record.is_from_person();
     match record.add(report, &message.raw) {
-        Added::Known => return Ok(false),
-        Added::Full => {
+        CallReportAddOutcome::Known => return Ok(false),
+        CallReportAddOutcome::Full => {
             let summary = "a report of a call that has too many reports";
             dropped(tx, work, message, summary, now).await?;
             return Ok(false);
         }
-        Added::New => {}
+        CallReportAddOutcome::New => {}
     }
     let summary = record.summary();
     let at = record.first_at().unwrap_or(message.at);
@@ -258,8 +258,8 @@ fn is_same(one: &str, other: &str) -> bool {
 /// Lists an item that is not stored because it is known already.
 async fn dropped(
     tx: &DatabaseTransaction,
-    work: &Work,
-    message: &Inbound,
+    work: &CallbackWorkItem,
+    message: &InboundItem,
     summary: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -273,7 +273,7 @@ async fn dropped(
         "item dropped: its id belongs to a different item (see `GET /api/v1/notices`)"
     );
     metrics::counter!("herald_callback_duplicate_differs_total").increment(1);
-    let kept = notice::New {
+    let kept = notice::NewNotice {
         callback_id: work.callback_id,
         pointer: &work.item.pointer,
         field: if message.call.is_some() {
@@ -291,7 +291,7 @@ async fn dropped(
 }
 
 /// Recognizes STOP and START, as text or as a button.
-fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
+fn wish(engine: &Engine, message: &InboundItem) -> Option<ConsentChange> {
     if message.group_id.is_some() {
         return None;
     }
@@ -310,13 +310,13 @@ fn wish(engine: &Engine, message: &Inbound) -> Option<Wish> {
 async fn find_quoted(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    messages: &[(&Work, &Inbound)],
+    messages: &[(&CallbackWorkItem, &InboundItem)],
 ) -> Result<HashMap<usize, Uuid>, StoreError> {
-    let lookups: Vec<Lookup> = messages
+    let lookups: Vec<AttemptLookup> = messages
         .iter()
         .enumerate()
         .filter_map(|(position, (_, message))| {
-            Some(Lookup {
+            Some(AttemptLookup {
                 position,
                 our_id: None,
                 message: message.context_message_id.clone()?,

@@ -16,17 +16,17 @@ use uuid::Uuid;
 
 use super::{
     Engine, lifecycle,
-    runtime::{sender_last_seen::Mention, turn::Turn},
+    runtime::{sender_last_seen::SenderMention, turn::TransactionContext},
 };
 use crate::{
     domain::time::Timestamp,
     engine::delivery::status_updates,
-    providers::{Dead, Item, ItemKind},
+    providers::{CallbackItem, DeadItem, ItemKind},
     store::{
         Store, StoreError,
-        callback::{self, Body, Processed},
+        callback::{self, CallbackBody, ProcessedBody},
         dead_letter,
-        dialect::Id,
+        dialect::HexUuid,
         made_at, new_id,
     },
 };
@@ -47,14 +47,14 @@ const REPLAYED: usize = 500;
 const ALONE_AFTER_TRIES: i64 = 3;
 
 /// One item, and the callback it came in.
-struct Work {
+struct CallbackWorkItem {
     callback_id: Uuid,
-    item: Item,
+    item: CallbackItem,
 }
 
 /// Result of a batch.
 #[derive(Debug, Default)]
-pub struct Applied {
+pub struct AppliedBatch {
     pub bodies: usize,
     pub items: usize,
     pub dead: usize,
@@ -64,12 +64,12 @@ pub struct Applied {
 /// repeats the turn.
 pub async fn process(
     engine: &Engine,
-    bodies: &[Body],
+    bodies: &[CallbackBody],
     now: Timestamp,
-) -> Result<Applied, StoreError> {
+) -> Result<AppliedBatch, StoreError> {
     engine.refresh_keyring().await?;
-    let mut applied = Applied::default();
-    let (alone, together): (Vec<&Body>, Vec<&Body>) = bodies
+    let mut applied = AppliedBatch::default();
+    let (alone, together): (Vec<&CallbackBody>, Vec<&CallbackBody>) = bodies
         .iter()
         .partition(|body| body.tries >= ALONE_AFTER_TRIES);
     if !together.is_empty() {
@@ -93,17 +93,17 @@ pub async fn process(
 
 async fn batch(
     engine: &Engine,
-    bodies: &[&Body],
+    bodies: &[&CallbackBody],
     now: Timestamp,
-    applied: &mut Applied,
+    applied: &mut AppliedBatch,
 ) -> Result<(), StoreError> {
     let mut work = Vec::with_capacity(bodies.len());
-    let mut dead: Vec<(Uuid, Dead)> = Vec::new();
+    let mut dead: Vec<(Uuid, DeadItem)> = Vec::new();
     let mut marks = Vec::with_capacity(bodies.len());
     for body in bodies {
         let (items, lost) = read(engine, body);
-        marks.push(Processed {
-            id: Id(body.id),
+        marks.push(ProcessedBody {
+            id: HexUuid(body.id),
             items: i64::try_from(items.len() + lost.len()).unwrap_or(i64::MAX),
             dead_items: i64::try_from(lost.len()).unwrap_or(i64::MAX),
         });
@@ -111,7 +111,7 @@ async fn batch(
         dead.extend(lost.into_iter().map(|dead| (body.id, dead)));
     }
     marks.sort_by_key(|mark| mark.id.0);
-    let all: Vec<&Work> = work.iter().collect();
+    let all: Vec<&CallbackWorkItem> = work.iter().collect();
     let (most, rest) = all.split_at(all.len() - all.len() % MOST_TOGETHER);
     // No transaction of unbounded size: the bodies are marked with the last piece, and applying a
     // piece twice changes nothing.
@@ -135,10 +135,10 @@ async fn batch(
         Err(error) if error.is_transient() => return Err(error),
         Err(_) => {
             // Some item cannot be applied: bisects to find it and spares the others.
-            let mut pieces: Vec<Vec<&Work>> = all
+            let mut pieces: Vec<Vec<&CallbackWorkItem>> = all
                 .chunks(MOST_TOGETHER)
                 .rev()
-                .map(<[&Work]>::to_vec)
+                .map(<[&CallbackWorkItem]>::to_vec)
                 .collect();
             while let Some(piece) = pieces.pop() {
                 match commit(engine, &piece, &[], &[], now).await {
@@ -149,7 +149,7 @@ async fn batch(
                             let reason = format!("it cannot be applied: {error}");
                             dead.push((
                                 work.callback_id,
-                                Dead {
+                                DeadItem {
                                     pointer: work.item.pointer.clone(),
                                     reason,
                                 },
@@ -197,9 +197,9 @@ async fn batch(
 
 /// The items of a body, and those that cannot be applied. A signature is valid only for the numbers
 /// and accounts of its own app.
-fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
+fn read(engine: &Engine, body: &CallbackBody) -> (Vec<CallbackWorkItem>, Vec<DeadItem>) {
     let Some(receiver) = engine.providers().receiver(&body.endpoint) else {
-        let unread = Dead {
+        let unread = DeadItem {
             pointer: String::new(),
             reason: format!(
                 "this version takes no callbacks of the endpoint {}",
@@ -211,19 +211,20 @@ fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
     let parsed = receiver.parse(&body.body, made_at(body.id));
     let ring = engine.keyring();
     let signed_by = body.signed_by.as_deref();
-    let (own, foreign): (Vec<Item>, Vec<Item>) = parsed.items.into_iter().partition(|item| {
-        ring.is_own_word(
-            signed_by,
-            item.endpoint_id.as_deref(),
-            item.account_id.as_deref(),
-        )
-    });
+    let (own, foreign): (Vec<CallbackItem>, Vec<CallbackItem>) =
+        parsed.items.into_iter().partition(|item| {
+            ring.is_own_word(
+                signed_by,
+                item.endpoint_id.as_deref(),
+                item.account_id.as_deref(),
+            )
+        });
     let mut dead = parsed.dead;
-    dead.extend(foreign.into_iter().map(|item| Dead {
+    dead.extend(foreign.into_iter().map(|item| DeadItem {
         pointer: item.pointer,
         reason: FOREIGN.to_owned(),
     }));
-    let work = own.into_iter().map(|item| Work {
+    let work = own.into_iter().map(|item| CallbackWorkItem {
         callback_id: body.id,
         item,
     });
@@ -234,13 +235,13 @@ fn read(engine: &Engine, body: &Body) -> (Vec<Work>, Vec<Dead>) {
 const FOREIGN: &str = "signed by a different app than the one its number belongs to";
 
 /// Sets aside a body during which processes crashed repeatedly, the last time alone.
-async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), StoreError> {
-    let mark = Processed {
-        id: Id(body.id),
+async fn isolate(engine: &Engine, body: &CallbackBody, now: Timestamp) -> Result<(), StoreError> {
+    let mark = ProcessedBody {
+        id: HexUuid(body.id),
         items: 1,
         dead_items: 1,
     };
-    let dead = Dead {
+    let dead = DeadItem {
         pointer: String::new(),
         reason: "processing it ended the process several times".to_owned(),
     };
@@ -250,12 +251,12 @@ async fn isolate(engine: &Engine, body: &Body, now: Timestamp) -> Result<(), Sto
 
 /// Dead letters as rows.
 fn letters<'a>(
-    dead: impl Iterator<Item = &'a (Uuid, Dead)>,
+    dead: impl Iterator<Item = &'a (Uuid, DeadItem)>,
     now: Timestamp,
-) -> Vec<dead_letter::New> {
-    dead.map(|(callback, dead)| dead_letter::New {
-        id: Id(new_id(now)),
-        callback_id: Id(*callback),
+) -> Vec<dead_letter::NewDeadLetter> {
+    dead.map(|(callback, dead)| dead_letter::NewDeadLetter {
+        id: HexUuid(new_id(now)),
+        callback_id: HexUuid(*callback),
         pointer: dead.pointer.clone(),
         reason: dead.reason.clone(),
     })
@@ -266,11 +267,11 @@ fn letters<'a>(
 /// rejected items: statuses of messages that another sender sent.
 async fn commit(
     engine: &Engine,
-    work: &[&Work],
-    marks: &[Processed],
-    dead: &[(Uuid, Dead)],
+    work: &[&CallbackWorkItem],
+    marks: &[ProcessedBody],
+    dead: &[(Uuid, DeadItem)],
     now: Timestamp,
-) -> Result<Vec<(Uuid, Dead)>, StoreError> {
+) -> Result<Vec<(Uuid, DeadItem)>, StoreError> {
     // Concurrent changes of the same notifications are rare, and locking costs as much as changing:
     // only a retry locks.
     let mut tries = 0;
@@ -282,7 +283,7 @@ async fn commit(
             } else {
                 callback::mark_processed(tx, marks, now).await?
             };
-            let work: Vec<&Work> = work
+            let work: Vec<&CallbackWorkItem> = work
                 .iter()
                 .copied()
                 .filter(|work| !elsewhere.contains(&work.callback_id))
@@ -292,7 +293,7 @@ async fn commit(
                 .filter(|(callback, _)| !elsewhere.contains(callback));
             dead_letter::insert(tx, &letters(dead, now), now).await?;
             // Identities come first: the other items refer to them.
-            let turn = Turn { engine, tx, now };
+            let turn = TransactionContext { engine, tx, now };
             account_updates::identities(turn, &work).await?;
             let mut report = account_updates::apply(turn, &work).await?;
             let (mut steps, told, foreign) = updates::steps(turn, &work).await?;
@@ -312,7 +313,7 @@ async fn commit(
     report.publish(engine);
     let numbers = work.iter().filter_map(|work| {
         let number = work.item.endpoint_id.as_deref()?;
-        Some(Mention {
+        Some(SenderMention {
             number,
             account: work.item.account_id.as_deref(),
             display_number: work.item.display_number.as_deref(),

@@ -2,29 +2,29 @@
 
 use std::collections::HashMap;
 
-use super::{Work, account_updates};
+use super::{CallbackWorkItem, account_updates};
 use crate::{
     domain::{
-        identity::{Alias, Fact},
+        identity::{AliasFact, ContactAlias},
         own_event::{OwnEvent, payload::ContactChoice},
-        preference::Wish,
+        preference::ConsentChange,
         time::Timestamp,
     },
     engine::{
-        lifecycle::Report,
-        people::identity::{self, Met},
-        runtime::{sighting::Sighting, turn::Turn},
+        lifecycle::LifecycleReport,
+        people::identity::{self, IdentifiedContact},
+        runtime::{sighting::PersonSighting, turn::TransactionContext},
     },
-    providers::{Inbound, PersonIds},
-    store::{StoreError, identity::Source},
+    providers::{InboundItem, PersonIds},
+    store::{StoreError, identity::EvidenceSource},
 };
 
 /// The sender contact of each message, by position.
 pub(super) async fn of_messages(
-    Turn { engine, tx, now }: Turn<'_>,
-    messages: &[(&Work, &Inbound)],
-) -> Result<HashMap<usize, Met>, StoreError> {
-    let sightings: Vec<Sighting> = messages
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
+    messages: &[(&CallbackWorkItem, &InboundItem)],
+) -> Result<HashMap<usize, IdentifiedContact>, StoreError> {
+    let sightings: Vec<PersonSighting> = messages
         .iter()
         .map(|(work, message)| of_message(work, message))
         .collect();
@@ -36,39 +36,39 @@ pub(super) async fn of_messages(
         .collect())
 }
 
-fn of_message(work: &Work, message: &Inbound) -> Sighting {
-    let mut sighting = Sighting::of(
+fn of_message(work: &CallbackWorkItem, message: &InboundItem) -> PersonSighting {
+    let mut sighting = PersonSighting::of(
         &message.person,
         work.item.account_id.as_deref(),
         message.at,
-        Source::Message,
+        EvidenceSource::Message,
         work.callback_id,
     );
     // A card that answers our request is verified evidence for the number and the user id.
     if let (Some(shared), Some(user_id)) = (&message.shared_phone, &message.person.user_id) {
-        let phone = Alias::of_wa_id(shared);
-        let id = Alias {
+        let phone = ContactAlias::of_wa_id(shared);
+        let id = ContactAlias {
             kind: crate::domain::identity::AliasKind::UserId,
             value: user_id.clone(),
         };
-        sighting.facts.push(Fact::Together { phone, id });
-        sighting.source = Source::Card;
+        sighting.facts.push(AliasFact::Together { phone, id });
+        sighting.source = EvidenceSource::Card;
     }
     sighting
 }
 
 /// The contact that a preference belongs to; absent if the item names none.
 pub(super) async fn of_preference(
-    Turn { engine, tx, now }: Turn<'_>,
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
     person: &PersonIds,
-    work: &Work,
+    work: &CallbackWorkItem,
     at: Timestamp,
-) -> Result<Option<Met>, StoreError> {
-    let sighting = Sighting::of(
+) -> Result<Option<IdentifiedContact>, StoreError> {
+    let sighting = PersonSighting::of(
         person,
         work.item.account_id.as_deref(),
         at,
-        Source::Preference,
+        EvidenceSource::Preference,
         work.callback_id,
     );
     let met = identity::meet(engine, tx, &[sighting], now).await?;
@@ -77,13 +77,13 @@ pub(super) async fn of_preference(
 
 /// Stores an opt-out or preference, and raises its event if it is new.
 pub(super) async fn note_wish(
-    turn: Turn<'_>,
-    (met, person): (Met, &PersonIds),
-    wish: &Wish,
-    work: &Work,
-    report: &mut Report,
+    turn: TransactionContext<'_>,
+    (met, person): (IdentifiedContact, &PersonIds),
+    wish: &ConsentChange,
+    work: &CallbackWorkItem,
+    report: &mut LifecycleReport,
 ) -> Result<bool, StoreError> {
-    let Turn { engine, tx, now } = turn;
+    let TransactionContext { engine, tx, now } = turn;
     let aliases = identity::aliases(person);
     let callback = Some(work.callback_id);
     if !identity::state(engine, tx, met, &aliases, wish, callback, now).await? {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    providers::{AskError, MessageSender},
+    providers::{MessageSender, ProviderQueryError},
     store::{
         StoreError,
         inbound::{self, ProviderId},
@@ -38,12 +38,12 @@ pub async fn turn(
         let message_id = ProviderId::of(&message.provider_message_id).id();
         let marked = match provider.inbox() {
             Some(inbox) => inbox.mark_read(message_id).await,
-            None => Err(AskError::Unsupported),
+            None => Err(ProviderQueryError::Unsupported),
         };
         let young = now.micros_since(Timestamp::from_micros(message.created_at))
             < GIVE_UP_SECONDS * 1_000_000;
         let again = match marked {
-            Err(AskError::Unreachable) if young => Some(now.plus_seconds(AGAIN_SECONDS)),
+            Err(ProviderQueryError::Unreachable) if young => Some(now.plus_seconds(AGAIN_SECONDS)),
             _ => None,
         };
         let result = if marked.is_ok() { "marked" } else { "failed" };

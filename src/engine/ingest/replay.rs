@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{Applied, REPLAYED, commit, read};
+use super::{AppliedBatch, REPLAYED, commit, read};
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    providers::Dead,
-    store::{StoreError, callback, dead_letter, dialect::Id, new_id},
+    providers::DeadItem,
+    store::{StoreError, callback, dead_letter, dialect::HexUuid, new_id},
 };
 
 /// Applies the dead letters of one callback again. Its other items have been applied; applying them
@@ -16,12 +16,12 @@ pub async fn replay(
     engine: &Engine,
     callback_id: Uuid,
     now: Timestamp,
-) -> Result<Option<Applied>, StoreError> {
+) -> Result<Option<AppliedBatch>, StoreError> {
     let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
         return Ok(None);
     };
     engine.refresh_keyring().await?;
-    let mut applied = Applied::default();
+    let mut applied = AppliedBatch::default();
     let (work, mut dead) = read(engine, &body);
     applied.bodies = 1;
     applied.items = work.len();
@@ -31,7 +31,7 @@ pub async fn replay(
                 Ok(foreign) => dead.extend(foreign.into_iter().map(|(_, dead)| dead)),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
-                    let letter = Dead {
+                    let letter = DeadItem {
                         pointer: work.item.pointer.clone(),
                         reason: format!("it cannot be applied: {error}"),
                     };
@@ -41,11 +41,11 @@ pub async fn replay(
         }
     }
     applied.dead = dead.len();
-    let letters: Vec<dead_letter::New> = dead
+    let letters: Vec<dead_letter::NewDeadLetter> = dead
         .into_iter()
-        .map(|dead| dead_letter::New {
-            id: Id(new_id(now)),
-            callback_id: Id(callback_id),
+        .map(|dead| dead_letter::NewDeadLetter {
+            id: HexUuid(new_id(now)),
+            callback_id: HexUuid(callback_id),
             pointer: dead.pointer,
             reason: dead.reason,
         })

@@ -2,28 +2,35 @@
 
 use uuid::Uuid;
 
-use super::{FOREIGN, Work};
+use super::{CallbackWorkItem, FOREIGN};
 use crate::{
     engine::{
         delivery::status_updates::{KnownStatus, step},
-        lifecycle::Step,
-        runtime::{hold, turn::Turn},
+        lifecycle::LifecycleStep,
+        runtime::{hold, turn::TransactionContext},
     },
-    providers::{Dead, ItemKind, Update},
+    providers::{DeadItem, ItemKind, StatusUpdate},
     store::{
         StoreError,
-        attempt::{self, Lookup},
-        dialect::Id,
+        attempt::{self, AttemptLookup},
+        dialect::HexUuid,
         new_id, parked,
     },
 };
 
 /// Matches statuses to attempts, and parks the rest.
 pub(super) async fn steps<'a>(
-    Turn { engine, tx, now }: Turn<'_>,
-    work: &[&'a Work],
-) -> Result<(Vec<Step>, Vec<KnownStatus<'a>>, Vec<(Uuid, Dead)>), StoreError> {
-    let updates: Vec<(&'a Work, &'a Update)> = work
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
+    work: &[&'a CallbackWorkItem],
+) -> Result<
+    (
+        Vec<LifecycleStep>,
+        Vec<KnownStatus<'a>>,
+        Vec<(Uuid, DeadItem)>,
+    ),
+    StoreError,
+> {
+    let updates: Vec<(&'a CallbackWorkItem, &'a StatusUpdate)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
             ItemKind::Update(update) => Some((*work, update.as_ref())),
@@ -33,16 +40,16 @@ pub(super) async fn steps<'a>(
     if updates.is_empty() {
         return Ok((Vec::new(), Vec::new(), Vec::new()));
     }
-    let lookups: Vec<Lookup> = updates
+    let lookups: Vec<AttemptLookup> = updates
         .iter()
         .enumerate()
-        .map(|(position, (_, update))| Lookup {
+        .map(|(position, (_, update))| AttemptLookup {
             position,
-            our_id: update.our_id.map(Id),
+            our_id: update.our_id.map(HexUuid),
             message: update.provider_message_id.clone(),
         })
         .collect();
-    let mut found: Vec<Option<attempt::Found>> = vec![None; updates.len()];
+    let mut found: Vec<Option<attempt::AttemptMatch>> = vec![None; updates.len()];
     for known in attempt::find(tx, &lookups).await? {
         if let Some(slot) = found.get_mut(known.position) {
             *slot = Some(known);
@@ -50,12 +57,12 @@ pub(super) async fn steps<'a>(
     }
     let mut steps = Vec::with_capacity(updates.len());
     let mut told = Vec::with_capacity(updates.len());
-    let (mut unknown, mut foreign) = (Vec::<parked::New>::new(), Vec::new());
+    let (mut unknown, mut foreign) = (Vec::<parked::NewParkedStatus>::new(), Vec::new());
     let ring = engine.keyring();
     for ((work, update), found) in updates.into_iter().zip(found) {
         match found {
             Some(found) if !ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id) => {
-                let dead = Dead {
+                let dead = DeadItem {
                     pointer: work.item.pointer.clone(),
                     reason: FOREIGN.to_owned(),
                 };
@@ -76,13 +83,13 @@ pub(super) async fn steps<'a>(
                     update,
                 });
             }
-            None => unknown.push(parked::New {
-                id: Id(new_id(now)),
-                callback_id: Id(work.callback_id),
+            None => unknown.push(parked::NewParkedStatus {
+                id: HexUuid(new_id(now)),
+                callback_id: HexUuid(work.callback_id),
                 pointer: work.item.pointer.clone(),
                 endpoint_id: work.item.endpoint_id.clone(),
                 message: update.provider_message_id.clone(),
-                our_id: update.our_id.map(Id),
+                our_id: update.our_id.map(HexUuid),
                 update_json: serde_json::to_string(update).unwrap_or_default(),
             }),
         }

@@ -5,26 +5,26 @@ use serde_json::Value;
 
 use crate::domain::{
     time::Timestamp,
-    voice_call::{MAX_REPORTS, Report, Summary, summary},
+    voice_call::{MAX_REPORTS, VoiceCallReport, VoiceCallSummary, summary},
 };
 
 /// The reports of a call, ordered by the provider's time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Record {
-    reports: Vec<Kept>,
+pub struct VoiceCallRecord {
+    reports: Vec<StoredCallReport>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Kept {
+struct StoredCallReport {
     #[serde(flatten)]
-    report: Report,
+    report: VoiceCallReport,
     /// The JSON as received.
     raw: Value,
 }
 
 /// Result of adding a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
+pub enum CallReportAddOutcome {
     New,
     /// The same report is stored already.
     Known,
@@ -32,29 +32,29 @@ pub enum Added {
     Full,
 }
 
-impl Record {
+impl VoiceCallRecord {
     /// Parses a stored record; empty if it cannot be parsed.
     pub fn read(item: &str) -> Self {
         serde_json::from_str(item).unwrap_or_default()
     }
 
     /// Adds a report.
-    pub fn add(&mut self, report: &Report, raw: &str) -> Added {
+    pub fn add(&mut self, report: &VoiceCallReport, raw: &str) -> CallReportAddOutcome {
         let raw: Value = serde_json::from_str(raw).unwrap_or(Value::Null);
         if self.reports.iter().any(|kept| kept.raw == raw) {
-            return Added::Known;
+            return CallReportAddOutcome::Known;
         }
         if self.reports.len() >= MAX_REPORTS {
-            return Added::Full;
+            return CallReportAddOutcome::Full;
         }
-        self.reports.push(Kept {
+        self.reports.push(StoredCallReport {
             report: report.clone(),
             raw,
         });
         // The same text, in whatever order the reports came.
         self.reports
             .sort_by_cached_key(|kept| (kept.report.at, kept.raw.to_string()));
-        Added::New
+        CallReportAddOutcome::New
     }
 
     /// Whether a report says that a person called.
@@ -71,8 +71,8 @@ impl Record {
         self.reports.iter().map(|kept| kept.report.at).min()
     }
 
-    pub fn summary(&self) -> Summary {
-        let reports: Vec<Report> = self
+    pub fn summary(&self) -> VoiceCallSummary {
+        let reports: Vec<VoiceCallReport> = self
             .reports
             .iter()
             .map(|kept| kept.report.clone())

@@ -1,13 +1,13 @@
 //! Raises and clears alarms, once each, as events that routes can use.
 
-use super::attention::{self, Finding};
+use super::attention::{self, AttentionFinding};
 use crate::{
     domain::{
-        alarm::{AlarmKind, Measure, Turn},
-        own_event::{Occurrence, OwnEvent, payload::AlarmChange},
+        alarm::{AlarmKind, AlarmMeasure, AlarmTransition},
+        own_event::{EventOccurrence, OwnEvent, payload::AlarmChange},
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::Report},
+    engine::{Engine, intake, lifecycle::LifecycleReport},
     store::{StoreError, alarm},
 };
 
@@ -20,13 +20,13 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     }
     let mut found = attention::measure(engine, now).await?;
     found.retain(|finding| !finding.is_local);
-    let mut changed: Vec<(Finding, Turn)> = found
+    let mut changed: Vec<(AttentionFinding, AlarmTransition)> = found
         .iter()
         .map(|finding| {
             let turn = finding.measure.turn(finding.raised_at.is_some());
             (finding.clone(), turn)
         })
-        .filter(|(_, turn)| *turn != Turn::Stay)
+        .filter(|(_, turn)| *turn != AlarmTransition::Stay)
         .collect();
     // The subject is gone: a removed credential, a deleted template.
     for row in alarm::raised(&engine.store).await? {
@@ -35,7 +35,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             .any(|finding| finding.kind.name() == row.kind && finding.subject == row.subject);
         // What another version has raised is another version's to clear.
         if let Some(kind) = AlarmKind::parse(&row.kind).filter(|_| !known) {
-            changed.push((gone(kind, &row), Turn::Clear));
+            changed.push((gone(kind, &row), AlarmTransition::Clear));
         }
     }
     tell_metrics(&found, &changed);
@@ -45,10 +45,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     let (told, report) = engine
         .store
         .write(async |tx| {
-            let (mut told, mut report) = (Vec::new(), Report::default());
+            let (mut told, mut report) = (Vec::new(), LifecycleReport::default());
             for (finding, turn) in &changed {
                 let (kind, subject) = (finding.kind, finding.subject.as_str());
-                let (word, is_new) = if *turn == Turn::Raise {
+                let (word, is_new) = if *turn == AlarmTransition::Raise {
                     let is_new = alarm::raise(tx, kind, subject, &finding.summary, now).await?;
                     ("raised", is_new)
                 } else {
@@ -65,13 +65,13 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     meaning: finding.meaning.to_owned(),
                     remedy: finding.remedy.clone(),
                 };
-                let event = if *turn == Turn::Raise {
+                let event = if *turn == AlarmTransition::Raise {
                     OwnEvent::AlarmRaised(data)
                 } else {
                     OwnEvent::AlarmCleared(data)
                 };
                 let at = now;
-                let occurrence = Occurrence::Alarm { kind, subject, at };
+                let occurrence = EventOccurrence::Alarm { kind, subject, at };
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((told, report))
@@ -89,12 +89,12 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 }
 
 /// The finding that clears an alarm whose subject no longer exists.
-fn gone(kind: AlarmKind, row: &entity::alarm::Model) -> Finding {
-    Finding {
+fn gone(kind: AlarmKind, row: &entity::alarm::Model) -> AttentionFinding {
+    AttentionFinding {
         kind,
         subject: row.subject.clone(),
-        urgency: attention::Urgency::Soon,
-        measure: Measure::flag(false),
+        urgency: attention::FindingUrgency::Soon,
+        measure: AlarmMeasure::flag(false),
         summary: row.summary.clone(),
         meaning: "",
         remedy: String::new(),
@@ -104,7 +104,7 @@ fn gone(kind: AlarmKind, row: &entity::alarm::Model) -> Finding {
 }
 
 /// Sets one gauge per kind: the number of raised alarms.
-fn tell_metrics(found: &[Finding], changed: &[(Finding, Turn)]) {
+fn tell_metrics(found: &[AttentionFinding], changed: &[(AttentionFinding, AlarmTransition)]) {
     for kind in AlarmKind::ALL
         .iter()
         .copied()
@@ -119,7 +119,7 @@ fn tell_metrics(found: &[Finding], changed: &[(Finding, Turn)]) {
         metrics::gauge!("herald_alarms", "alarm" => kind.name()).set(f64::from(raised));
     }
     for (finding, turn) in changed {
-        if *turn == Turn::Raise {
+        if *turn == AlarmTransition::Raise {
             metrics::counter!("herald_alarms_raised_total", "alarm" => finding.kind.name())
                 .increment(1);
         }

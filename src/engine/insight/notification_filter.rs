@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         field_error::FieldError,
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
-    store::notification::Filter,
+    store::notification::NotificationListFilter,
 };
 
 /// Most labels of a notification.
@@ -22,9 +22,9 @@ const MAX_LABELS: usize = 8;
 
 /// Labels that must all match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Labels(pub Vec<String>);
+pub struct LabelFilter(pub Vec<String>);
 
-impl Labels {
+impl LabelFilter {
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -47,36 +47,36 @@ impl Labels {
 }
 
 /// Accepts one label as a string, or several in a list.
-impl<'de> Deserialize<'de> for Labels {
+impl<'de> Deserialize<'de> for LabelFilter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Labels;
+        struct LabelsVisitor;
+        impl<'de> Visitor<'de> for LabelsVisitor {
+            type Value = LabelFilter;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("name=value as a text, or a list of them")
             }
 
-            fn visit_unit<E>(self) -> Result<Labels, E> {
-                Ok(Labels::default())
+            fn visit_unit<E>(self) -> Result<LabelFilter, E> {
+                Ok(LabelFilter::default())
             }
 
-            fn visit_str<E>(self, one: &str) -> Result<Labels, E> {
-                Ok(Labels(vec![one.to_owned()]))
+            fn visit_str<E>(self, one: &str) -> Result<LabelFilter, E> {
+                Ok(LabelFilter(vec![one.to_owned()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Labels, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(many)).map(Labels)
+            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<LabelFilter, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(many)).map(LabelFilter)
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(LabelsVisitor)
     }
 }
 
 /// Common properties of the notifications to select.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Match {
+pub struct NotificationCriteria {
     /// Statuses, separated by commas. The words of the statistics mean what is counted there:
     /// `pending`, `sent` (including delivered or read since), `failed` (including expired and given
     /// up) and `not_sent`; `status:sent` and `status:failed` mean exactly these statuses. `retried`
@@ -86,9 +86,9 @@ pub struct Match {
     pub r#type: Option<String>,
     pub template: Option<String>,
     /// `name=value`, or several in a list: all must match.
-    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[serde(default, skip_serializing_if = "LabelFilter::is_empty")]
     #[schema(value_type = Vec<String>)]
-    pub label: Labels,
+    pub label: LabelFilter,
     pub reference: Option<String>,
     /// A number in E.164, `user:NAME` or `contact:NAME`.
     pub recipient: Option<String>,
@@ -98,7 +98,7 @@ pub struct Match {
     pub until: Option<String>,
 }
 
-impl Match {
+impl NotificationCriteria {
     /// Whether nothing is set, so that all notifications match.
     pub const fn is_empty(&self) -> bool {
         self.status.is_none()
@@ -115,7 +115,7 @@ impl Match {
     ///
     /// # Errors
     /// Every field that cannot be parsed.
-    pub fn read(self, at: &str) -> Result<Filter, Vec<FieldError>> {
+    pub fn read(self, at: &str) -> Result<NotificationListFilter, Vec<FieldError>> {
         let mut wrong = Vec::new();
         let mut refuse = |field: &str, rule: String| {
             wrong.push(FieldError {
@@ -131,19 +131,29 @@ impl Match {
             .map(str::trim)
             .filter(|name| !name.is_empty())
         {
-            let alone = name.strip_prefix("status:").and_then(Status::parse);
-            let group = Group::ALL.into_iter().find(|group| group.name() == name);
-            match (alone, group, Status::parse(name)) {
+            let alone = name
+                .strip_prefix("status:")
+                .and_then(NotificationStatus::parse);
+            let group = StatusGroup::ALL
+                .into_iter()
+                .find(|group| group.name() == name);
+            match (alone, group, NotificationStatus::parse(name)) {
                 (Some(status), ..) | (None, None, Some(status)) => statuses.push(status),
                 (None, Some(group), _) => {
-                    statuses.extend(Status::ALL.into_iter().filter(|it| it.group() == group));
+                    statuses.extend(
+                        NotificationStatus::ALL
+                            .into_iter()
+                            .filter(|it| it.group() == group),
+                    );
                 }
                 (None, None, None) if name == "retried" => retried = true,
                 (None, None, None) => refuse(
                     "status",
                     format!(
                         "one of {} pending not_sent retried status:sent status:failed",
-                        Status::ALL.map(Status::name).join(" ")
+                        NotificationStatus::ALL
+                            .map(NotificationStatus::name)
+                            .join(" ")
                     ),
                 ),
             }
@@ -174,7 +184,7 @@ impl Match {
             .recipient
             .as_deref()
             .is_some_and(|recipient| recipient.starts_with('+'));
-        Ok(Filter {
+        Ok(NotificationListFilter {
             contact: None,
             statuses,
             template: self.template,
@@ -196,7 +206,7 @@ impl Match {
 
 #[cfg(test)]
 mod tests {
-    use super::Labels;
+    use super::LabelFilter;
 
     #[test]
     fn several_labels_stand_in_one_text() {
@@ -211,7 +221,7 @@ mod tests {
             ),
             ("x", &["x"]),
         ] {
-            assert_eq!(Labels::of_text(text).0, labels, "{text}");
+            assert_eq!(LabelFilter::of_text(text).0, labels, "{text}");
         }
     }
 }

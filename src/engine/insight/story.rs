@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         horizon, pace, phone,
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
         story::{self, ManualAction, TooFar},
         time::Timestamp,
         timeline::TimelineKind,
@@ -31,11 +31,11 @@ const LEFT_OUT: i64 = 20;
 
 /// The story of a message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Story {
+pub struct NotificationStory {
     pub id: Uuid,
     pub status: &'static str,
     #[schema(value_type = String)]
-    pub group: Group,
+    pub group: StatusGroup,
     /// Its state, as a sentence.
     pub standing: String,
     pub recipient: Option<String>,
@@ -46,21 +46,21 @@ pub struct Story {
     pub sender: Option<Uuid>,
     pub created_at: String,
     pub expires_at: Option<String>,
-    pub origin: Origin,
+    pub origin: NotificationOrigin,
     /// Oldest first. Entries past their retention time are gone.
-    pub lines: Vec<Line>,
-    pub attempts: Vec<Attempt>,
+    pub lines: Vec<StoryEntry>,
+    pub attempts: Vec<StoryAttempt>,
     /// Follow-ups that rules have planned, fired or skipped.
     pub follow_ups: Vec<FollowUp>,
     /// The failure and its remedy, if there was one.
-    pub failure: Option<Trouble>,
+    pub failure: Option<FailureExplanation>,
     /// Actions that are possible now.
     pub can_do: Vec<CanDo>,
 }
 
 /// The origin of a message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Origin {
+pub struct NotificationOrigin {
     /// As a sentence.
     pub text: String,
     pub event: Option<Uuid>,
@@ -87,7 +87,7 @@ pub struct LeftOut {
 
 /// One entry of a story.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Line {
+pub struct StoryEntry {
     pub at: String,
     /// By the provider's clock.
     pub provider_at: Option<String>,
@@ -100,7 +100,7 @@ pub struct Line {
 
 /// One call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Attempt {
+pub struct StoryAttempt {
     pub id: Uuid,
     pub number: i64,
     pub at: String,
@@ -124,7 +124,7 @@ pub struct FollowUp {
 
 /// A failure.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Trouble {
+pub struct FailureExplanation {
     pub code: Option<i64>,
     pub title: String,
     pub meaning: String,
@@ -142,7 +142,7 @@ pub struct CanDo {
     pub command: String,
 }
 
-impl Story {
+impl NotificationStory {
     /// Removes what not everyone may see: numbers, and the calls, which contain numbers and texts.
     pub fn mask(&mut self) {
         self.recipient = self.recipient.as_deref().map(phone::masked);
@@ -161,10 +161,10 @@ impl Story {
 /// The story of a notification within the caller's bounds; `None` if there is none.
 pub async fn of(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
     now: Timestamp,
-) -> Result<Option<Story>, StoreError> {
+) -> Result<Option<NotificationStory>, StoreError> {
     let Some(row) = notification::find(store, bounds, id).await? else {
         return Ok(None);
     };
@@ -185,15 +185,17 @@ pub async fn of(
         None => row.due_at.or(row.wake_at),
     }
     .filter(|at| *at > now.micros());
-    let waits_until = later.filter(|_| status.group() == Group::Pending);
+    let waits_until = later.filter(|_| status.group() == StatusGroup::Pending);
     let changed = too_far(store, &row, status, waits_until, now).await?;
     let hold = match status {
-        Status::Queued | Status::Held | Status::Retrying => hold::get(store.reader()).await?,
+        NotificationStatus::Queued | NotificationStatus::Held | NotificationStatus::Retrying => {
+            hold::get(store.reader()).await?
+        }
         _ => None,
     };
     // Mentioned once: it is not something that can be waited for.
     let until = waits_until
-        .filter(|_| status != Status::Held || hold.is_none())
+        .filter(|_| status != NotificationStatus::Held || hold.is_none())
         .filter(|_| {
             !changed
                 .iter()
@@ -223,7 +225,7 @@ pub async fn of(
                     .and_then(|failure| failure.get("value").cloned())
                     .unwrap_or_default();
             }
-            Line {
+            StoryEntry {
                 at: time(line.at),
                 provider_at: line.provider_at.map(time),
                 text: story::line(&line.kind, &detail),
@@ -234,7 +236,7 @@ pub async fn of(
         })
         .collect();
     let follow_ups = follow_up::of_notification(store, id).await?;
-    Ok(Some(Story {
+    Ok(Some(NotificationStory {
         id,
         status: status.name(),
         group: status.group(),
@@ -256,7 +258,7 @@ pub async fn of(
             .into_iter()
             .map(|row| planned(row, now))
             .collect(),
-        failure: failure.map(|failure| Trouble {
+        failure: failure.map(|failure| FailureExplanation {
             code: failure.code,
             title: failure.title,
             meaning: failure.meaning,
@@ -278,7 +280,7 @@ pub async fn of(
 async fn too_far(
     store: &Store,
     row: &entity::notification::Model,
-    status: Status,
+    status: NotificationStatus,
     waits_until: Option<i64>,
     now: Timestamp,
 ) -> Result<Vec<(TooFar, Timestamp)>, StoreError> {
@@ -287,21 +289,24 @@ async fn too_far(
     // Scheduled for later and never claimed: that time is right.
     let asked_for = row.lease_owner.is_none() && row.due_at > Some(row.updated_at);
     match (status, waits_until) {
-        (Status::Queued | Status::Retrying, Some(until))
+        (NotificationStatus::Queued | NotificationStatus::Retrying, Some(until))
             if row.due_at == waits_until
                 && horizon::is_ahead(at(row.updated_at), now)
                 && !asked_for =>
         {
             found.push((TooFar::Due, at(until)));
         }
-        (Status::Sending | Status::Unknown, Some(until))
+        (NotificationStatus::Sending | NotificationStatus::Unknown, Some(until))
             if horizon::is_ahead(at(row.updated_at), now) =>
         {
             found.push((TooFar::Lease, at(until)));
         }
         _ => {}
     }
-    if !matches!(status, Status::Queued | Status::Held | Status::Retrying) {
+    if !matches!(
+        status,
+        NotificationStatus::Queued | NotificationStatus::Held | NotificationStatus::Retrying
+    ) {
         return Ok(found);
     }
     let from = match row.sender_id {
@@ -330,10 +335,10 @@ fn read(json: Option<&str>) -> Value {
 
 async fn origin(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     row: &entity::notification::Model,
-) -> Result<Origin, StoreError> {
-    let mut origin = Origin {
+) -> Result<NotificationOrigin, StoreError> {
+    let mut origin = NotificationOrigin {
         text: String::new(),
         event: None,
         event_type: row.event_type.clone(),
@@ -386,9 +391,9 @@ async fn origin(
     Ok(origin)
 }
 
-fn told(row: entity::attempt::Model) -> Attempt {
+fn told(row: entity::attempt::Model) -> StoryAttempt {
     let text = story::attempt(row.outcome.as_deref(), row.http_status);
-    Attempt {
+    StoryAttempt {
         id: row.id,
         number: row.number,
         at: Timestamp::from_micros(row.created_at).to_string(),

@@ -6,19 +6,19 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{expand::expand, idempotency::Key};
+use super::{expand::expand, idempotency::IdempotencyKey};
 use crate::{
     domain::{
-        access::Bounds,
-        own_event::{Occurrence, OwnEvent, SOURCE},
+        access::AccessBounds,
+        own_event::{EventOccurrence, OwnEvent, SOURCE},
         route::RouteOutcome,
-        status::Status,
+        status::NotificationStatus,
         time::Timestamp,
     },
-    engine::{Engine, lifecycle::Report, runtime::vault::of_event},
+    engine::{Engine, lifecycle::LifecycleReport, runtime::vault::of_event},
     store::{
         DatabaseTransaction, StoreError, WorkError,
-        event::{self, Used},
+        event::{self, IdempotentRequest},
         new_id,
     },
 };
@@ -47,7 +47,7 @@ pub struct RouteResult {
     #[serde(default)]
     pub skipped: usize,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub duplicates: Vec<Duplicate>,
+    pub duplicates: Vec<DuplicateNotification>,
 }
 
 impl RouteResult {
@@ -59,17 +59,17 @@ impl RouteResult {
 
 /// A notification that was not made because its deduplication key was used before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Duplicate {
+pub struct DuplicateNotification {
     /// The notification that was made by it.
     pub of: Uuid,
     #[schema(value_type = String)]
-    pub status: Status,
+    pub status: NotificationStatus,
     pub hint: String,
 }
 
 /// Result of posting an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedEvent {
     pub id: Uuid,
     pub duplicate: bool,
     /// Further recipients are still being expanded.
@@ -79,10 +79,10 @@ pub struct Accepted {
 
 /// The API client that posts an event: its bounds apply to everything made from it.
 #[derive(Clone, Copy, Debug)]
-pub struct Poster<'a> {
+pub struct EventPoster<'a> {
     /// The API key it was posted with.
     pub key: Uuid,
-    pub bounds: &'a Bounds,
+    pub bounds: &'a AccessBounds,
 }
 
 /// Why an event is not accepted.
@@ -126,9 +126,9 @@ pub async fn raise(
     engine: &Engine,
     tx: &DatabaseTransaction,
     own: &OwnEvent,
-    occurrence: &Occurrence<'_>,
+    occurrence: &EventOccurrence<'_>,
     now: Timestamp,
-) -> Result<Report, StoreError> {
+) -> Result<LifecycleReport, StoreError> {
     metrics::counter!("herald_own_events_total").increment(1);
     let new = NewEvent {
         id: occurrence.id(own),
@@ -141,23 +141,23 @@ pub async fn raise(
     let data = new.data.to_string();
     let stored = stored(&new, None, &data, digest(&new), now);
     if !event::insert(tx, stored, now).await? {
-        return Ok(Report::default());
+        return Ok(LifecycleReport::default());
     }
     match event::by_external_id(tx, &new.source, &new.id).await? {
         Some(row) => expand(engine, tx, row, now).await,
-        None => Ok(Report::default()),
+        None => Ok(LifecycleReport::default()),
     }
 }
 
 fn stored<'a>(
     new: &'a NewEvent,
-    poster: Option<Poster<'a>>,
+    poster: Option<EventPoster<'a>>,
     data: &'a str,
     digest: Vec<u8>,
     now: Timestamp,
-) -> event::New<'a> {
+) -> event::NewEventRow<'a> {
     let product = poster.and_then(|poster| poster.bounds.owner());
-    event::New {
+    event::NewEventRow {
         product,
         key_id: poster.filter(|_| product.is_some()).map(|it| it.key),
         id: new_id(now),
@@ -180,10 +180,10 @@ const OPERATION: &str = "POST /api/v1/events";
 pub async fn event(
     engine: &Engine,
     new: &NewEvent,
-    poster: Poster<'_>,
-    key: Option<&Key>,
+    poster: EventPoster<'_>,
+    key: Option<&IdempotencyKey>,
     now: Timestamp,
-) -> Result<Accepted, EventError> {
+) -> Result<AcceptedEvent, EventError> {
     let digest = digest(new);
     let (accepted, report) = engine
         .store
@@ -201,7 +201,7 @@ pub async fn event(
                     Some(text) => sealed = text,
                     None => return Err(EventError::NoKey),
                 }
-                row = event::New {
+                row = event::NewEventRow {
                     data: &sealed,
                     sealed: true,
                     digest: engine.fingerprint(&digest),
@@ -218,7 +218,7 @@ pub async fn event(
                 return Err(corrupt.into());
             };
             if let Some(key) = key {
-                let used = Used {
+                let used = IdempotentRequest {
                     fingerprint: engine.fingerprint(&key.fingerprint),
                     resource_id: row.id,
                     answer: None,
@@ -240,9 +240,9 @@ pub async fn event(
                     && row.product.as_deref() != poster.bounds.owner();
                 if is_other || !engine.is_fingerprint(&row.digest, &digest) {
                     // Committed: its idempotency key is used.
-                    return Ok((None, Report::default()));
+                    return Ok((None, LifecycleReport::default()));
                 }
-                return Ok((Some(accepted(&row, true)), Report::default()));
+                return Ok((Some(accepted(&row, true)), LifecycleReport::default()));
             }
             let report = expand(engine, tx, row.clone(), now).await?;
             let row = event::find(tx, row.id).await?.unwrap_or(row);
@@ -257,8 +257,8 @@ pub async fn event(
     Ok(accepted)
 }
 
-fn accepted(row: &entity::event::Model, duplicate: bool) -> Accepted {
-    Accepted {
+fn accepted(row: &entity::event::Model, duplicate: bool) -> AcceptedEvent {
+    AcceptedEvent {
         id: row.id,
         duplicate,
         expanding: row.state == "expanding",

@@ -7,31 +7,32 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    ComposeError, Draft, Duplicate, Mode, Reading, RouteResult, compose,
-    route::{Plan, Planned, plan},
-    targets::{self, Place, ResolveError, Target, Unknown},
+    DraftComposeError, DuplicateNotification, IntakeRowCache, MessageDraft, MessageMode,
+    RouteResult, compose,
+    route::{PlannedRecipient, RoutePlan, plan},
+    targets::{self, RecipientCursor, ResolveError, ResolvedRecipient, UnknownRecipient},
     unique,
 };
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         horizon,
         own_event::SOURCE,
         priority::Priority,
         recipient::{RecipientError, RecipientSpec, is_expression},
         route::RouteOutcome,
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
     engine::{
         Engine,
-        lifecycle::{self, Report},
-        runtime::{access, turn::Turn, vault::of_event},
+        lifecycle::{self, LifecycleReport},
+        runtime::{access, turn::TransactionContext, vault::of_event},
     },
     store::{
         DatabaseTransaction, StoreError, access as rows,
         catalogue::{self, StoredRoute},
-        dialect::Id,
+        dialect::HexUuid,
         event::{self, DedupeClaim},
         notification::{self, NewNotification},
         sender,
@@ -43,18 +44,18 @@ const MAX_DUPLICATES: usize = 20;
 
 /// Progress of an expansion.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Cursor {
+pub(super) struct ExpansionCursor {
     /// Routes before this name are finished.
     route: String,
     /// Position among the route's recipients.
     #[serde(flatten)]
-    place: Place,
+    place: RecipientCursor,
     /// Routes that had fired before the event was replayed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     done: Vec<String>,
 }
 
-impl Cursor {
+impl ExpansionCursor {
     /// The start, without the routes that have fired already.
     pub(super) fn without(done: Vec<String>) -> Self {
         Self {
@@ -77,7 +78,7 @@ impl Cursor {
     fn at(self, route: String) -> Self {
         Self {
             route,
-            place: Place::default(),
+            place: RecipientCursor::default(),
             done: self.done,
         }
     }
@@ -100,7 +101,7 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
                 tried = Some(row.id);
                 Ok((true, expand(engine, tx, row, now).await?))
             }
-            None => Ok((false, Report::default())),
+            None => Ok((false, LifecycleReport::default())),
         })
         .await;
     match (expanded, tried) {
@@ -160,7 +161,7 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), 
 }
 
 /// Results and cursor of an event.
-fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, Cursor) {
+fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, ExpansionCursor) {
     let results = serde_json::from_str(&row.routes).unwrap_or_default();
     let cursor = row
         .cursor_at
@@ -193,7 +194,7 @@ pub(super) async fn expand(
     tx: &DatabaseTransaction,
     row: entity::event::Model,
     now: Timestamp,
-) -> Result<Report, StoreError> {
+) -> Result<LifecycleReport, StoreError> {
     let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
     let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     let (mut results, mut cursor) = progress(&row);
@@ -203,7 +204,7 @@ pub(super) async fn expand(
         "data": data.as_ref().unwrap_or(&Value::Null),
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
-    let mut report = Report::default();
+    let mut report = LifecycleReport::default();
     if cursor.is_fresh() {
         let unknown = unknown_names(tx, &bounds, &routes, &cursor, &context).await?;
         // An unknown name in the event itself stops all of it; an unknown name in a route stops
@@ -255,7 +256,7 @@ pub(super) async fn expand(
                     true
                 }
                 Some(entry) => {
-                    let step = Expansion {
+                    let step = ExpansionStep {
                         engine,
                         tx,
                         row: &row,
@@ -313,9 +314,9 @@ struct UnknownName {
 /// not go out before the mistake is found.
 async fn unknown_names(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     routes: &[StoredRoute],
-    cursor: &Cursor,
+    cursor: &ExpansionCursor,
     context: &Value,
 ) -> Result<Vec<UnknownName>, StoreError> {
     let mut unknown = Vec::new();
@@ -342,8 +343,12 @@ async fn unknown_names(
 }
 
 /// The bounds of an entry: a catalogue's own entries may name anyone.
-const fn nameable(is_chosen: bool, bounds: &Bounds) -> &Bounds {
-    if is_chosen { bounds } else { &Bounds::All }
+const fn nameable(is_chosen: bool, bounds: &AccessBounds) -> &AccessBounds {
+    if is_chosen {
+        bounds
+    } else {
+        &AccessBounds::All
+    }
 }
 
 const NO_RECIPIENT: &str = "it reached no one: its groups are empty, or all had the message before";
@@ -369,13 +374,13 @@ enum ExpandError {
     #[error(transparent)]
     Unreadable(#[from] RecipientError),
     #[error(transparent)]
-    Unknown(#[from] Unknown),
+    Unknown(#[from] UnknownRecipient),
     #[error("the key that the event was posted with may not send with {0}")]
     ForeignSender(String),
     #[error("there is no sender named {0}")]
     NoSender(String),
     #[error(transparent)]
-    Compose(ComposeError),
+    Compose(DraftComposeError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -389,49 +394,49 @@ impl From<ResolveError> for ExpandError {
     }
 }
 
-impl From<ComposeError> for ExpandError {
-    fn from(error: ComposeError) -> Self {
+impl From<DraftComposeError> for ExpandError {
+    fn from(error: DraftComposeError) -> Self {
         match error {
-            ComposeError::Store(error) => Self::Store(error),
+            DraftComposeError::Store(error) => Self::Store(error),
             refused => Self::Compose(refused),
         }
     }
 }
 
 /// One step of an expansion.
-struct Expansion<'a> {
+struct ExpansionStep<'a> {
     engine: &'a Engine,
     tx: &'a DatabaseTransaction,
     row: &'a entity::event::Model,
     /// Bounds of the API key that posted the event.
-    bounds: &'a Bounds,
+    bounds: &'a AccessBounds,
     route: &'a StoredRoute,
-    plan: &'a Plan,
+    plan: &'a RoutePlan,
     now: Timestamp,
 }
 
-impl Expansion<'_> {
+impl ExpansionStep<'_> {
     /// Makes the notifications of one entry of `to`. Returns their number, and where to continue.
     async fn recipient(
         &self,
-        planned: &Planned,
+        planned: &PlannedRecipient,
         after: Option<Uuid>,
         result: &mut RouteResult,
-        report: &mut Report,
+        report: &mut LifecycleReport,
     ) -> Result<(usize, Option<Uuid>), ExpandError> {
         let entry = planned.entry.as_str();
         let (mut targets, next) = if entry.trim().is_empty() {
-            let nobody = Target {
+            let nobody = ResolvedRecipient {
                 skipped: Some("the recipient has no phone number".to_owned()),
-                ..Target::default()
+                ..ResolvedRecipient::default()
             };
             (vec![nobody], None)
         } else {
             match RecipientSpec::parse(entry) {
                 Err(error) => {
-                    let skipped = Target {
+                    let skipped = ResolvedRecipient {
                         skipped: Some(format!("the recipient cannot be used: {error}")),
-                        ..Target::default()
+                        ..ResolvedRecipient::default()
                     };
                     (vec![skipped], None)
                 }
@@ -485,7 +490,7 @@ impl Expansion<'_> {
                 None
             }
         };
-        let reading = &mut Reading::default();
+        let reading = &mut IntakeRowCache::default();
         let from = match &self.route.route.sender {
             None => reading.own_sender(self.tx, self.bounds).await?,
             Some(named) => match sender::named(self.tx, named).await? {
@@ -495,7 +500,7 @@ impl Expansion<'_> {
             },
         };
         let product = self.product().await?;
-        let draft = Draft {
+        let draft = MessageDraft {
             event_id: Some(self.row.id),
             route: Some(self.route.name.clone()),
             event_type: Some(self.row.event_type.clone()),
@@ -520,12 +525,12 @@ impl Expansion<'_> {
             send_at: None,
             reply_to: None,
             message_kind: self.route.route.message_kind.clone(),
-            mode: Mode::parse(&self.route.route.mode).unwrap_or_default(),
+            mode: MessageMode::parse(&self.route.route.mode).unwrap_or_default(),
             fallback_template: self.route.route.fallback_template.clone(),
             product,
             unread: self.plan.unread.clone(),
         };
-        let turn = Turn {
+        let turn = TransactionContext {
             engine: self.engine,
             tx: self.tx,
             now: self.now,
@@ -560,7 +565,7 @@ impl Expansion<'_> {
     }
 
     /// The subject of the route's messages, or why there is none.
-    async fn about(&self) -> Result<Option<Target>, ExpandError> {
+    async fn about(&self) -> Result<Option<ResolvedRecipient>, ExpandError> {
         let entry = self.plan.about.as_deref().unwrap_or_default();
         if entry.trim().is_empty() {
             return Ok(None);
@@ -595,7 +600,7 @@ impl Expansion<'_> {
             .map(|new| DedupeClaim {
                 dedupe_key: key.clone(),
                 recipient: who(new),
-                notification_id: Id(new.id),
+                notification_id: HexUuid(new.id),
             })
             .collect();
         claims.sort_by(|one, other| one.recipient.cmp(&other.recipient));
@@ -617,15 +622,17 @@ impl Expansion<'_> {
             }
             let status = notification::in_transaction(self.tx, of)
                 .await?
-                .map_or(Status::Unknown, |row| {
+                .map_or(NotificationStatus::Unknown, |row| {
                     crate::store::convert::status(row.status)
                 });
             let hint = format!("duplicate of {of}, {}", status.name());
             let hint = match status.group() {
-                Group::Failed => format!("{hint}: retry it"),
-                Group::Pending | Group::Sent | Group::NotSent => hint,
+                StatusGroup::Failed => format!("{hint}: retry it"),
+                StatusGroup::Pending | StatusGroup::Sent | StatusGroup::NotSent => hint,
             };
-            result.duplicates.push(Duplicate { of, status, hint });
+            result
+                .duplicates
+                .push(DuplicateNotification { of, status, hint });
         }
         Ok(())
     }

@@ -7,15 +7,15 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    Asked, Reading, Refusal,
-    request::{Checked, check},
+    ClientDirectRequest, DirectRequestRefusal, IntakeRowCache,
+    request::{CheckedRequest, check},
 };
 use crate::{
     domain::{phone::Phone, recipient::RecipientSpec, time::Timestamp},
     engine::{
         Engine,
-        lifecycle::{self, Report},
-        runtime::{send_waiters::Waiter, turn::Turn},
+        lifecycle::{self, LifecycleReport},
+        runtime::{send_waiters::SendWaiter, turn::TransactionContext},
     },
     error::ErrorChain,
     store::{DatabaseTransaction, StoreError, notification::NewNotification},
@@ -32,19 +32,19 @@ const WAITING: usize = 1024;
 
 /// A stored request.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredRequest {
     pub ids: Vec<Uuid>,
     /// It is new, not a repeat: it has no result yet.
     pub fresh: bool,
     /// Waiter for the provider's answer, registered before the message could be sent.
-    pub waiter: Waiter,
+    pub waiter: SendWaiter,
 }
 
 /// Why a request was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum DirectRequestError {
     #[error("the request is refused")]
-    Refused(Refusal),
+    Refused(DirectRequestRefusal),
     /// Too many are waiting, or the database is unavailable: retry later.
     #[error("the database cannot do it now")]
     Later,
@@ -54,48 +54,52 @@ pub enum AskError {
 }
 
 /// Result of a request.
-pub type Answer = Result<Stored, AskError>;
+pub type DirectRequestResult = Result<StoredRequest, DirectRequestError>;
 
 #[derive(Debug)]
-struct Waiting {
-    asked: Asked,
-    answer: oneshot::Sender<Answer>,
+struct QueuedDirectRequest {
+    asked: ClientDirectRequest,
+    answer: oneshot::Sender<DirectRequestResult>,
 }
 
 /// The sending end.
 #[derive(Debug)]
-pub struct Door(mpsc::Sender<Waiting>);
+pub struct DirectRequestSubmitter(mpsc::Sender<QueuedDirectRequest>);
 
 /// The receiving end, owned by the worker that stores.
 #[derive(Debug)]
-pub struct Queue {
-    receiver: mpsc::Receiver<Waiting>,
+pub struct DirectRequestQueue {
+    receiver: mpsc::Receiver<QueuedDirectRequest>,
     /// The first request, if it has been taken from the channel already.
-    first: Option<Waiting>,
+    first: Option<QueuedDirectRequest>,
 }
 
 /// Both ends.
-pub fn open() -> (Door, Queue) {
+pub fn open() -> (DirectRequestSubmitter, DirectRequestQueue) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let queue = Queue {
+    let queue = DirectRequestQueue {
         receiver,
         first: None,
     };
-    (Door(sender), queue)
+    (DirectRequestSubmitter(sender), queue)
 }
 
-impl Door {
+impl DirectRequestSubmitter {
     /// Submits a request and waits until it is stored or refused.
-    pub async fn ask(&self, asked: Asked) -> Answer {
+    pub async fn ask(&self, asked: ClientDirectRequest) -> DirectRequestResult {
         let (answer, stored) = oneshot::channel();
-        if self.0.try_send(Waiting { asked, answer }).is_err() {
-            return Err(AskError::Later);
+        if self
+            .0
+            .try_send(QueuedDirectRequest { asked, answer })
+            .is_err()
+        {
+            return Err(DirectRequestError::Later);
         }
-        stored.await.unwrap_or(Err(AskError::Later))
+        stored.await.unwrap_or(Err(DirectRequestError::Later))
     }
 }
 
-impl Queue {
+impl DirectRequestQueue {
     /// Waits for a request; false when the channel is closed.
     pub async fn ready(&mut self) -> bool {
         if self.first.is_none() {
@@ -119,7 +123,7 @@ impl Queue {
             batch.push(next);
         }
         let count = batch.len();
-        let (asked, answers): (Vec<Asked>, Vec<_>) = batch
+        let (asked, answers): (Vec<ClientDirectRequest>, Vec<_>) = batch
             .into_iter()
             .map(|waiting| (waiting.asked, waiting.answer))
             .unzip();
@@ -132,25 +136,30 @@ impl Queue {
 }
 
 /// Stores requests together; one that cannot be stored does not affect the others.
-pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer> {
-    let mut answers: Vec<Option<Answer>> = all.iter().map(|_| None).collect();
+pub async fn many(
+    engine: &Engine,
+    all: &[ClientDirectRequest],
+    now: Timestamp,
+) -> Vec<DirectRequestResult> {
+    let mut answers: Vec<Option<DirectRequestResult>> = all.iter().map(|_| None).collect();
     // A second request with the same key must find what the first one stored.
     let mut keys = HashSet::new();
     let (together, later): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|position| {
         all.get(*position)
-            .and_then(Asked::whole_key)
+            .and_then(ClientDirectRequest::whole_key)
             .is_none_or(|key| keys.insert(key))
     });
     let mut pieces: Vec<Vec<usize>> = vec![together];
     pieces.extend(later.into_iter().map(|position| vec![position]));
     pieces.reverse();
     while let Some(piece) = pieces.pop() {
-        let wanted: Vec<&Asked> = piece.iter().filter_map(|at| all.get(*at)).collect();
+        let wanted: Vec<&ClientDirectRequest> =
+            piece.iter().filter_map(|at| all.get(*at)).collect();
         match transaction(engine, &wanted, now).await {
             Ok(stored) => {
                 for (position, result) in piece.into_iter().zip(stored) {
                     if let Some(slot) = answers.get_mut(position) {
-                        *slot = Some(result.map_err(AskError::Refused));
+                        *slot = Some(result.map_err(DirectRequestError::Refused));
                     }
                 }
             }
@@ -161,9 +170,9 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
             Err(error) => {
                 tracing::error!(event = "accept.store_failed", error = %ErrorChain(&error), count = piece.len(), "requests could not be stored");
                 let reason = if error.is_transient() {
-                    AskError::Later
+                    DirectRequestError::Later
                 } else {
-                    AskError::Never
+                    DirectRequestError::Never
                 };
                 for position in piece {
                     if let Some(slot) = answers.get_mut(position) {
@@ -175,15 +184,15 @@ pub async fn many(engine: &Engine, all: &[Asked], now: Timestamp) -> Vec<Answer>
     }
     answers
         .into_iter()
-        .map(|answer| answer.unwrap_or(Err(AskError::Later)))
+        .map(|answer| answer.unwrap_or(Err(DirectRequestError::Later)))
         .collect()
 }
 
 /// What came of requests of one transaction, each by itself.
-type Together = Vec<Result<Stored, Refusal>>;
+type BatchResult = Vec<Result<StoredRequest, DirectRequestRefusal>>;
 
 /// A valid request.
-enum Which {
+enum DirectRequestVerdict {
     /// A repeat: these are its notifications.
     Before(Vec<Uuid>),
     /// New, to be stored under this request id.
@@ -194,9 +203,9 @@ enum Which {
 /// transaction is rolled back, and each is stored again alone.
 async fn transaction(
     engine: &Engine,
-    asked: &[&Asked],
+    asked: &[&ClientDirectRequest],
     now: Timestamp,
-) -> Result<Together, StoreError> {
+) -> Result<BatchResult, StoreError> {
     let mut refusal = None;
     let stored = engine
         .store
@@ -225,10 +234,10 @@ async fn transaction(
 async fn store(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    asked: &[&Asked],
+    asked: &[&ClientDirectRequest],
     now: Timestamp,
-) -> Result<(Together, Report, bool), StoreError> {
-    let mut reading = Reading::default();
+) -> Result<(BatchResult, LifecycleReport, bool), StoreError> {
+    let mut reading = IntakeRowCache::default();
     let phones: Vec<Phone> = asked
         .iter()
         .flat_map(|asked| &asked.request.to)
@@ -242,18 +251,19 @@ async fn store(
     let mut all: Vec<NewNotification> = Vec::new();
     let mut spoilt = false;
     for asked in asked {
-        let (result, wrote) = check(Turn { engine, tx, now }, &mut reading, asked).await?;
+        let (result, wrote) =
+            check(TransactionContext { engine, tx, now }, &mut reading, asked).await?;
         spoilt |= wrote;
         checked.push(match result {
-            Checked::Before(ids) => Ok(Which::Before(ids)),
-            Checked::Refused(refusal) => Err(refusal),
-            Checked::New(request, new) => {
+            CheckedRequest::Before(ids) => Ok(DirectRequestVerdict::Before(ids)),
+            CheckedRequest::Refused(refusal) => Err(refusal),
+            CheckedRequest::New(request, new) => {
                 all.extend(new);
-                Ok(Which::New(request))
+                Ok(DirectRequestVerdict::New(request))
             }
         });
     }
-    let place = |ids: Vec<Uuid>, fresh: bool| Stored {
+    let place = |ids: Vec<Uuid>, fresh: bool| StoredRequest {
         waiter: engine.send_waiters.wait_for(&ids),
         ids,
         fresh,
@@ -262,19 +272,19 @@ async fn store(
         // Only used by a request that is alone and was not new.
         let results = checked.into_iter().map(|result| {
             result.map(|which| match which {
-                Which::Before(ids) => place(ids, false),
-                Which::New(_) => place(Vec::new(), false),
+                DirectRequestVerdict::Before(ids) => place(ids, false),
+                DirectRequestVerdict::New(_) => place(Vec::new(), false),
             })
         });
-        return Ok((results.collect(), Report::default(), true));
+        return Ok((results.collect(), LifecycleReport::default(), true));
     }
     let rules = reading.catalogue_snapshot(engine, tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &all, now).await?;
     let inserted: HashSet<Uuid> = inserted.into_iter().collect();
     let results = checked.into_iter().map(|result| {
         result.map(|which| match which {
-            Which::Before(ids) => place(ids, false),
-            Which::New(request) => {
+            DirectRequestVerdict::Before(ids) => place(ids, false),
+            DirectRequestVerdict::New(request) => {
                 let of_request = all
                     .iter()
                     .filter(|new| new.event_id == Some(request) && inserted.contains(&new.id))

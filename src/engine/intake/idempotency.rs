@@ -2,7 +2,7 @@
 
 /// An `Idempotency-Key`, its scope, and a digest of the request.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub struct IdempotencyKey {
     pub client: String,
     pub key: String,
     pub fingerprint: Vec<u8>,

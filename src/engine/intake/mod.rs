@@ -11,14 +11,21 @@ mod request;
 mod route;
 pub mod targets;
 
-pub use event::{Accepted, Duplicate, EventError, NewEvent, Poster, RouteResult, event, raise};
+pub use event::{
+    AcceptedEvent, DuplicateNotification, EventError, EventPoster, NewEvent, RouteResult, event,
+    raise,
+};
 pub(in crate::engine) use expand::end_expansion;
 pub use expand::expand_turn;
-pub use gather::{AskError, Door, Queue, Stored, many, open};
-pub use mode::Mode;
-pub use reading::Reading;
-pub use replay::{Replayed, replay};
-pub use request::{Asked, Refusal, Request, RequestContent, TemplateUse};
+pub use gather::{
+    DirectRequestError, DirectRequestQueue, DirectRequestSubmitter, StoredRequest, many, open,
+};
+pub use mode::MessageMode;
+pub use reading::IntakeRowCache;
+pub use replay::{ReplayReport, replay};
+pub use request::{
+    ClientDirectRequest, DirectRequest, DirectRequestRefusal, RequestContent, TemplateUse,
+};
 pub use route::try_route;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,12 +33,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::targets::Target;
+use self::targets::ResolvedRecipient;
 use super::{
     Engine,
     runtime::{
-        turn::Turn,
-        vault::{NO_KEY, Unusable, of_notification},
+        turn::TransactionContext,
+        vault::{NO_KEY, UnusableKey, of_notification},
     },
 };
 use crate::{
@@ -39,7 +46,7 @@ use crate::{
         category::Category,
         priority::Priority,
         recipient::UserId,
-        template::{TemplateError, Unread, layout::Layout},
+        template::{TemplateError, UnreadValue, layout::Layout},
         time::Timestamp,
     },
     store::{
@@ -51,7 +58,7 @@ use crate::{
 
 /// A message without its recipient.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct MessageDraft {
     pub event_id: Option<Uuid>,
     pub route: Option<String>,
     pub event_type: Option<String>,
@@ -82,14 +89,14 @@ pub struct Draft {
     pub reply_to: Option<String>,
     /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
-    pub mode: Mode,
+    pub mode: MessageMode,
     /// Template for a closed service window, instead of the message's own; it may show the text as
     /// `message`.
     pub fallback_template: Option<String>,
     /// The product that the message belongs to.
     pub product: Option<String>,
     /// Parameters that a filter could not read; they are shown unchanged.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadValue>,
 }
 
 /// Meta, code 131062.
@@ -97,7 +104,7 @@ pub const NEEDS_PHONE: &str =
     "A one-time password cannot be sent to a user id: a phone number is needed.";
 
 /// One target per person, however many groups contain them.
-pub fn unique(targets: Vec<Target>) -> Vec<Target> {
+pub fn unique(targets: Vec<ResolvedRecipient>) -> Vec<ResolvedRecipient> {
     let mut seen = BTreeSet::new();
     targets
         .into_iter()
@@ -106,15 +113,15 @@ pub fn unique(targets: Vec<Target>) -> Vec<Target> {
 }
 
 /// A notification made from a draft.
-pub struct Made {
+pub struct DraftedNotification {
     pub new: NewNotification,
     /// Why its template could not be filled, in which case it is skipped.
-    pub unfilled: Option<Unfilled>,
+    pub unfilled: Option<UnfilledTemplate>,
 }
 
 /// Why a template could not be filled.
 #[derive(Clone, Debug)]
-pub struct Unfilled {
+pub struct UnfilledTemplate {
     /// The parameter at fault, if it is one.
     pub parameter: Option<String>,
     pub error: TemplateError,
@@ -122,7 +129,7 @@ pub struct Unfilled {
 
 /// Why a draft becomes no messages.
 #[derive(Debug, thiserror::Error)]
-pub enum ComposeError {
+pub enum DraftComposeError {
     #[error("there is no template {0}")]
     NoTemplate(String),
     #[error("the template {template}: {reason}")]
@@ -136,12 +143,12 @@ pub enum ComposeError {
 
 /// Renders a draft for each target.
 pub async fn compose(
-    Turn { engine, tx, now }: Turn<'_>,
-    reading: &mut Reading,
-    draft: &Draft,
-    targets: Vec<Target>,
-) -> Result<Vec<Made>, ComposeError> {
-    let none = || ComposeError::NoTemplate(draft.template.clone());
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
+    reading: &mut IntakeRowCache,
+    draft: &MessageDraft,
+    targets: Vec<ResolvedRecipient>,
+) -> Result<Vec<DraftedNotification>, DraftComposeError> {
+    let none = || DraftComposeError::NoTemplate(draft.template.clone());
     if reading
         .template(engine, tx, &draft.template, &[])
         .await?
@@ -194,7 +201,7 @@ pub async fn compose(
         let layout = match &template.layout {
             Ok(layout) => layout,
             Err(reason) => {
-                return Err(ComposeError::UnreadableTemplate {
+                return Err(DraftComposeError::UnreadableTemplate {
                     template: draft.template.clone(),
                     reason: reason.clone(),
                 });
@@ -232,7 +239,7 @@ pub async fn compose(
             }
             Err(error) => {
                 let parameter = layout.blamed(&error, &params);
-                (None, Some(Unfilled { parameter, error }))
+                (None, Some(UnfilledTemplate { parameter, error }))
             }
         };
         let unusable = unfilled.as_ref().map(|unfilled| {
@@ -248,7 +255,7 @@ pub async fn compose(
         let skipped = target.skipped.or(unusable);
         let id = new_id(now);
         let Ok(sealed) = seal(engine, layout, &mut params, id) else {
-            return Err(ComposeError::NoKey);
+            return Err(DraftComposeError::NoKey);
         };
         let made = NewNotification {
             id,
@@ -291,7 +298,7 @@ pub async fn compose(
         };
         let is_open = made.contact_id.is_some_and(|it| open.contains(&it));
         let made = mode::apply(engine, tx, reading, draft, layout, is_open, made).await?;
-        new.push(Made {
+        new.push(DraftedNotification {
             new: made,
             unfilled,
         });
@@ -302,8 +309,8 @@ pub async fn compose(
 /// The names by which the draft's product knows recipient and subject.
 async fn own_names(
     tx: &DatabaseTransaction,
-    draft: &Draft,
-    targets: &[Target],
+    draft: &MessageDraft,
+    targets: &[ResolvedRecipient],
 ) -> Result<HashMap<Uuid, OwnName>, StoreError> {
     let Some(product) = &draft.product else {
         return Ok(HashMap::new());
@@ -330,7 +337,7 @@ fn own_name(
 }
 
 /// Replaces a target's name by the one that the message's product uses.
-fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut Target) {
+fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut ResolvedRecipient) {
     let Some(contact) = target.contact_id else {
         return;
     };
@@ -350,19 +357,19 @@ fn seal(
     layout: &Layout,
     params: &mut Value,
     id: Uuid,
-) -> Result<Option<String>, Unusable> {
+) -> Result<Option<String>, UnusableKey> {
     let secrets = layout.take_secrets(params);
     if secrets.is_empty() {
         return Ok(None);
     }
-    let vault = engine.vault().ok_or(Unusable)?;
+    let vault = engine.vault().ok_or(UnusableKey)?;
     let text = Value::Object(secrets).to_string();
     vault.seal_row(&of_notification(id), &text).map(Some)
 }
 
 /// What is known about the recipient. Unknown fields are left out, so that the `default` filter
 /// applies.
-fn known(target: &Target) -> Value {
+fn known(target: &ResolvedRecipient) -> Value {
     let known = [
         ("name", &target.name),
         ("language", &target.language),

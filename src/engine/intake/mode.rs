@@ -5,24 +5,24 @@ use std::collections::HashSet;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Draft, Reading, targets::Target};
+use super::{IntakeRowCache, MessageDraft, targets::ResolvedRecipient};
 use crate::{
     domain::{
         category::Category,
-        content::{Content, Text},
+        content::{FreeContent, TextContent},
         template::{layout::Layout, one_line},
         time::Timestamp,
     },
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError, conversation,
-        notification::{Fallback, NewNotification},
+        notification::{FallbackTemplate, NewNotification},
     },
 };
 
 /// The requested form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum MessageMode {
     #[default]
     Template,
     /// Free text while the window is open, which costs nothing; otherwise a template.
@@ -31,7 +31,7 @@ pub enum Mode {
     Text,
 }
 
-impl Mode {
+impl MessageMode {
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "template" => Some(Self::Template),
@@ -45,12 +45,12 @@ impl Mode {
 /// The contacts among these whose service window is open when the message is sent.
 pub(super) async fn open_windows(
     tx: &DatabaseTransaction,
-    reading: &mut Reading,
-    draft: &Draft,
-    targets: &[Target],
+    reading: &mut IntakeRowCache,
+    draft: &MessageDraft,
+    targets: &[ResolvedRecipient],
     now: Timestamp,
 ) -> Result<HashSet<Uuid>, StoreError> {
-    if draft.mode == Mode::Template {
+    if draft.mode == MessageMode::Template {
         return Ok(HashSet::new());
     }
     let sender = match draft.sender_id {
@@ -72,20 +72,20 @@ pub(super) async fn open_windows(
 pub(super) async fn apply(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    reading: &mut Reading,
-    draft: &Draft,
+    reading: &mut IntakeRowCache,
+    draft: &MessageDraft,
     layout: &Layout,
     is_open: bool,
     mut new: NewNotification,
 ) -> Result<NewNotification, StoreError> {
-    if draft.mode == Mode::Template || new.skipped.is_some() {
+    if draft.mode == MessageMode::Template || new.skipped.is_some() {
         return Ok(new);
     }
     let text = layout
         .plain_text(&new.params)
         .filter(|_| new.sealed.is_none());
     let Some(text) = text else {
-        if draft.mode == Mode::Text {
+        if draft.mode == MessageMode::Text {
             let reason = "the template has buttons, a file or a secret: it cannot be sent as text";
             new.skipped = Some(reason.to_owned());
         }
@@ -93,7 +93,7 @@ pub(super) async fn apply(
     };
     let named = named_fallback(engine, tx, reading, draft, &new, &text).await?;
     let fallback = named.or_else(|| {
-        (draft.mode == Mode::Auto).then(|| Fallback {
+        (draft.mode == MessageMode::Auto).then(|| FallbackTemplate {
             template: new.template.clone(),
             language: new.language.clone().unwrap_or_default(),
             category: new.category,
@@ -113,7 +113,7 @@ pub(super) async fn apply(
             new.body = fallback.body;
         }
         fallback => {
-            let content = Content::Text(Text {
+            let content = FreeContent::Text(TextContent {
                 body: text.clone(),
                 preview_url: false,
             });
@@ -131,11 +131,11 @@ pub(super) async fn apply(
 async fn named_fallback(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    reading: &mut Reading,
-    draft: &Draft,
+    reading: &mut IntakeRowCache,
+    draft: &MessageDraft,
     new: &NewNotification,
     text: &str,
-) -> Result<Option<Fallback>, StoreError> {
+) -> Result<Option<FallbackTemplate>, StoreError> {
     let Some(name) = &draft.fallback_template else {
         return Ok(None);
     };
@@ -163,7 +163,7 @@ async fn named_fallback(
         .as_ref()
         .ok()
         .and_then(|layout| Some(layout.masked_text(&layout.fill(&params).ok()?.body)));
-    Ok(filled.map(|body| Fallback {
+    Ok(filled.map(|body| FallbackTemplate {
         template: name.clone(),
         language: template.row.language.clone(),
         category: Category::counted_as(&template.row.category),

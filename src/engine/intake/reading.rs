@@ -5,32 +5,32 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    domain::{access::Bounds, phone::Phone, time::Timestamp},
+    domain::{access::AccessBounds, phone::Phone, time::Timestamp},
     engine::{
         Engine,
         runtime::catalogue_cache::{CatalogueSnapshot, Template},
     },
     store::{
         DatabaseTransaction, StoreError,
-        people::{self, Person},
+        people::{self, RecipientContact},
         sender,
-        template_sync::{self, Standing},
+        template_sync::{self, TemplateSyncState},
     },
 };
 
 /// The rows read so far.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub struct IntakeRowCache {
     catalogue_snapshot: Option<Arc<CatalogueSnapshot>>,
     accounts: HashMap<Option<Uuid>, Option<String>>,
-    standings: HashMap<(Option<String>, String, String), Option<Standing>>,
+    standings: HashMap<(Option<String>, String, String), Option<TemplateSyncState>>,
     senders: HashMap<String, Option<entity::sender::Model>>,
-    people: HashMap<String, Person>,
+    people: HashMap<String, RecipientContact>,
     /// At most one entry: the default sender, which may be absent.
     default_senders: Vec<Option<Uuid>>,
 }
 
-impl Reading {
+impl IntakeRowCache {
     /// The rules and templates in force, as of this transaction.
     pub async fn catalogue_snapshot(
         &mut self,
@@ -76,7 +76,7 @@ impl Reading {
     pub async fn own_sender(
         &mut self,
         tx: &DatabaseTransaction,
-        bounds: &Bounds,
+        bounds: &AccessBounds,
     ) -> Result<Option<Uuid>, StoreError> {
         let Some(first) = bounds.senders().first().copied() else {
             return Ok(None);
@@ -110,7 +110,7 @@ impl Reading {
         account: Option<&str>,
         name: &str,
         language: &str,
-    ) -> Result<Option<Standing>, StoreError> {
+    ) -> Result<Option<TemplateSyncState>, StoreError> {
         let key = (
             account.map(str::to_owned),
             name.to_owned(),
@@ -156,7 +156,7 @@ impl Reading {
         tx: &DatabaseTransaction,
         phone: &Phone,
         now: Timestamp,
-    ) -> Result<Person, StoreError> {
+    ) -> Result<RecipientContact, StoreError> {
         if let Some(person) = self.people.get(phone.e164()) {
             return Ok(person.clone());
         }

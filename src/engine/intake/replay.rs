@@ -5,17 +5,17 @@ use uuid::Uuid;
 
 use super::{
     RouteResult,
-    expand::{Cursor, expand},
+    expand::{ExpansionCursor, expand},
 };
 use crate::{
-    domain::{access::Bounds, route::RouteOutcome, time::Timestamp},
+    domain::{access::AccessBounds, route::RouteOutcome, time::Timestamp},
     engine::{Engine, runtime::access},
     store::{StoreError, audit, catalogue, event},
 };
 
 /// Result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Replayed {
+pub enum ReplayReport {
     /// Results of the routes that ran now; routes that had fired before were left out.
     Yes(Vec<RouteResult>),
     NotFound,
@@ -28,24 +28,24 @@ pub enum Replayed {
 /// continues with the others.
 pub async fn replay(
     engine: &Engine,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
     actor: &str,
     now: Timestamp,
-) -> Result<Replayed, StoreError> {
+) -> Result<ReplayReport, StoreError> {
     let (done, report) = engine
         .store
         .write(async |tx| {
-            let nothing = crate::engine::lifecycle::Report::default;
+            let nothing = crate::engine::lifecycle::LifecycleReport::default;
             let Some(row) = event::lock(tx, bounds, id).await? else {
-                return Ok((Replayed::NotFound, nothing()));
+                return Ok((ReplayReport::NotFound, nothing()));
             };
             if row.state == "expanding" {
-                return Ok((Replayed::No("it is still being expanded"), nothing()));
+                return Ok((ReplayReport::No("it is still being expanded"), nothing()));
             }
             if row.data.is_empty() {
                 let why = "its data were sealed, and have been wiped: post it again";
-                return Ok((Replayed::No(why), nothing()));
+                return Ok((ReplayReport::No(why), nothing()));
             }
             let before: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
             let known: Vec<String> = before.iter().map(|it| it.route.clone()).collect();
@@ -63,11 +63,11 @@ pub async fn replay(
                 let unheard = routes.iter().map(|route| route.name.clone());
                 done.extend(unheard.filter(|name| !known.contains(name)));
             }
-            let cursor = Cursor::without(done);
+            let cursor = ExpansionCursor::without(done);
             let routes = json!(fired).to_string();
             let cursor = Some(json!(cursor).to_string());
             event::set_progress(tx, id, "expanding", cursor, routes).await?;
-            let entry = audit::New {
+            let entry = audit::NewAuditEntry {
                 actor,
                 action: "event.replayed",
                 subject: &id.to_string(),
@@ -75,12 +75,12 @@ pub async fn replay(
             };
             audit::note(tx, entry, now).await?;
             let Some(row) = event::find(tx, id).await? else {
-                return Ok((Replayed::NotFound, nothing()));
+                return Ok((ReplayReport::NotFound, nothing()));
             };
             let report = expand(engine, tx, row, now).await?;
             let routes = event::find(tx, id).await?.map(|row| row.routes);
             let results = routes.and_then(|routes| serde_json::from_str(&routes).ok());
-            Ok((Replayed::Yes(results.unwrap_or_default()), report))
+            Ok((ReplayReport::Yes(results.unwrap_or_default()), report))
         })
         .await?;
     report.publish(engine);

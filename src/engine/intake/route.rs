@@ -8,25 +8,25 @@ use crate::{
     domain::{
         recipient::{each, is_expression},
         route::RouteOutcome,
-        template::{self, Context, Unread},
+        template::{self, RenderContext, UnreadValue},
     },
     store::catalogue::rows::RouteRow,
 };
 
 /// A route, evaluated for one event.
-pub(super) struct Plan {
-    pub(super) recipients: Vec<Planned>,
+pub(super) struct RoutePlan {
+    pub(super) recipients: Vec<PlannedRecipient>,
     pub(super) about: Option<String>,
     pub(super) params: Value,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) reference: Option<String>,
     pub(super) dedupe_key: Option<String>,
     /// Values that a filter could not read; they are shown unchanged.
-    pub(super) unread: Vec<Unread>,
+    pub(super) unread: Vec<UnreadValue>,
 }
 
 /// One entry of a route's recipients.
-pub(super) struct Planned {
+pub(super) struct PlannedRecipient {
     pub(super) entry: String,
     /// The entry comes from the event: it may name only contacts of its product.
     pub(super) is_chosen: bool,
@@ -43,7 +43,7 @@ pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, Str
 }
 
 /// Evaluates a route. The error is (outcome, reason).
-pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutcome, String)> {
+pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<RoutePlan, (RouteOutcome, String)> {
     let error = |what: &str, error: &template::TemplateError| {
         (RouteOutcome::Error, format!("{what}: {error}"))
     };
@@ -66,7 +66,7 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutc
     for entry in &route.recipients {
         let is_chosen = is_expression(entry);
         let entries = each(&render("its recipient", entry)?).into_iter();
-        recipients.extend(entries.map(|entry| Planned { entry, is_chosen }));
+        recipients.extend(entries.map(|entry| PlannedRecipient { entry, is_chosen }));
     }
     let about = route.about.as_deref();
     let about = about.map(|source| render("its subject", source));
@@ -75,7 +75,7 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutc
     });
     // Texts for people show a value unchanged if a filter cannot read it.
     let mut unread = Vec::new();
-    let lenient = Context::lenient(context);
+    let lenient = RenderContext::lenient(context);
     let mut show = |what: String, source: &str| {
         template::render_for_people(source, &lenient, &what, &mut unread)
             .map_err(|problem| error(&what, &problem))
@@ -98,7 +98,7 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<Plan, (RouteOutc
         .map(|source| show("its reference".to_owned(), source))
         .transpose()?
         .filter(|reference| !reference.trim().is_empty());
-    Ok(Plan {
+    Ok(RoutePlan {
         recipients,
         about: about.transpose()?,
         params: Value::Object(params),

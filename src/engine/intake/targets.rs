@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         phone::Phone,
         recipient::{RecipientSpec, UserId},
         time::Timestamp,
@@ -13,7 +13,7 @@ use crate::{
     store::{
         ConnectionTrait, DatabaseTransaction, StoreError,
         dialect::is_sqlite,
-        people::{self, Person, Staff},
+        people::{self, RecipientContact, StaffMember},
     },
 };
 
@@ -25,14 +25,14 @@ pub fn recipients_at_once(connection: &impl ConnectionTrait) -> usize {
 
 /// Cursor in a list of recipients, as stored in a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct RecipientCursor {
     /// Recipients before this index are done.
     pub recipient: usize,
     /// Group members up to and including this one are done.
     pub after: Option<Uuid>,
 }
 
-impl Place {
+impl RecipientCursor {
     /// Moves past a page: within the same group if it has another page.
     pub fn pass(&mut self, next: Option<Uuid>) {
         self.after = next;
@@ -44,7 +44,7 @@ impl Place {
 
 /// One recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Target {
+pub struct ResolvedRecipient {
     /// As text: `user:NAME`, `contact:NAME` or the number.
     pub recipient: String,
     pub contact_id: Option<Uuid>,
@@ -58,14 +58,14 @@ pub struct Target {
     pub skipped: Option<String>,
 }
 
-impl Target {
+impl ResolvedRecipient {
     /// Two targets with the same key are one person.
     pub fn key(&self) -> String {
         self.contact_id
             .map_or_else(|| self.recipient.clone(), |contact| contact.to_string())
     }
 
-    fn of(recipient: String, person: Option<Person>, missing: &str) -> Self {
+    fn of(recipient: String, person: Option<RecipientContact>, missing: &str) -> Self {
         let mut target = Self {
             recipient,
             ..Self::default()
@@ -93,7 +93,7 @@ impl Target {
     }
 
     /// A contact at this number, even if it also has others.
-    pub fn at(phone: &Phone, person: Person) -> Self {
+    pub fn at(phone: &Phone, person: RecipientContact) -> Self {
         Self {
             recipient: phone.e164().to_owned(),
             contact_id: Some(person.contact_id),
@@ -105,7 +105,7 @@ impl Target {
         }
     }
 
-    fn of_staff(staff: Staff) -> Self {
+    fn of_staff(staff: StaffMember) -> Self {
         Self::of(
             format!("user:{}", staff.name),
             staff.person,
@@ -116,8 +116,8 @@ impl Target {
 
 /// The targets of one entry, from a position on.
 #[derive(Debug)]
-pub struct Page {
-    pub targets: Vec<Target>,
+pub struct RecipientBatch {
+    pub targets: Vec<ResolvedRecipient>,
     /// Cursor, if the group has more members.
     pub next: Option<Uuid>,
 }
@@ -125,9 +125,9 @@ pub struct Page {
 /// An entry without a recipient; why, as a sentence.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unknown(pub String);
+pub struct UnknownRecipient(pub String);
 
-impl Unknown {
+impl UnknownRecipient {
     fn of(what: &str, name: &str) -> Self {
         Self(format!("there is no {what} {name}"))
     }
@@ -137,7 +137,7 @@ impl Unknown {
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     #[error(transparent)]
-    Unknown(#[from] Unknown),
+    Unknown(#[from] UnknownRecipient),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -145,15 +145,15 @@ pub enum ResolveError {
 /// Resolves one entry within the caller's bounds. `same` is `original`.
 pub async fn resolve(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     spec: &RecipientSpec,
-    original: Option<&Target>,
+    original: Option<&ResolvedRecipient>,
     after: Option<Uuid>,
     now: Timestamp,
-) -> Result<Page, ResolveError> {
+) -> Result<RecipientBatch, ResolveError> {
     let target = match spec {
         RecipientSpec::Same => original.cloned().ok_or_else(|| {
-            Unknown(
+            UnknownRecipient(
                 "`same` means the recipient of a notification, and there is none here".to_owned(),
             )
         })?,
@@ -161,12 +161,12 @@ pub async fn resolve(
         RecipientSpec::UserId(user_id) => by_user_id(tx, user_id, now).await?,
         RecipientSpec::Contact(name) => {
             let person = people::contact_named(tx, bounds, name).await?;
-            let person = person.ok_or_else(|| Unknown::of("contact", name))?;
-            Target::of(format!("contact:{name}"), Some(person), "")
+            let person = person.ok_or_else(|| UnknownRecipient::of("contact", name))?;
+            ResolvedRecipient::of(format!("contact:{name}"), Some(person), "")
         }
         RecipientSpec::User(name) => {
             let staff = people::user(tx, bounds, name).await?;
-            Target::of_staff(staff.ok_or_else(|| Unknown::of("user", name))?)
+            ResolvedRecipient::of_staff(staff.ok_or_else(|| UnknownRecipient::of("user", name))?)
         }
         RecipientSpec::Group(name) => {
             let most = i64::try_from(recipients_at_once(tx)).unwrap_or(i64::MAX);
@@ -174,7 +174,7 @@ pub async fn resolve(
             // A group that has members is known to exist.
             let is_known = !members.is_empty() && bounds.catalogue().is_none();
             if !is_known && !people::group_exists(tx, bounds, name).await? {
-                return Err(Unknown::of("group", name).into());
+                return Err(UnknownRecipient::of("group", name).into());
             }
             let more = i64::try_from(members.len()).unwrap_or(0) == most;
             let next = if more {
@@ -182,13 +182,16 @@ pub async fn resolve(
             } else {
                 None
             };
-            return Ok(Page {
-                targets: members.into_iter().map(Target::of_staff).collect(),
+            return Ok(RecipientBatch {
+                targets: members
+                    .into_iter()
+                    .map(ResolvedRecipient::of_staff)
+                    .collect(),
                 next,
             });
         }
     };
-    Ok(Page {
+    Ok(RecipientBatch {
         targets: vec![target],
         next: None,
     })
@@ -198,9 +201,9 @@ pub async fn resolve(
 /// created with their message.
 pub async fn find_unknown(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     spec: &RecipientSpec,
-) -> Result<Option<Unknown>, StoreError> {
+) -> Result<Option<UnknownRecipient>, StoreError> {
     let (is_known, what, name) = match spec {
         RecipientSpec::Group(name) => {
             (people::group_exists(tx, bounds, name).await?, "group", name)
@@ -214,16 +217,16 @@ pub async fn find_unknown(
             return Ok(None);
         }
     };
-    Ok((!is_known).then(|| Unknown::of(what, name)))
+    Ok((!is_known).then(|| UnknownRecipient::of(what, name)))
 }
 
 async fn by_phone(
     tx: &DatabaseTransaction,
     phone: &Phone,
     now: Timestamp,
-) -> Result<Target, StoreError> {
+) -> Result<ResolvedRecipient, StoreError> {
     let person = people::ensure_phone(tx, phone, now).await?;
-    Ok(Target::at(phone, person))
+    Ok(ResolvedRecipient::at(phone, person))
 }
 
 /// A contact whose number may be unknown.
@@ -231,9 +234,9 @@ pub async fn by_user_id(
     tx: &DatabaseTransaction,
     user_id: &UserId,
     now: Timestamp,
-) -> Result<Target, StoreError> {
+) -> Result<ResolvedRecipient, StoreError> {
     let person = people::ensure_user_id(tx, user_id, now).await?;
-    Ok(Target {
+    Ok(ResolvedRecipient {
         recipient: user_id.as_str().to_owned(),
         contact_id: Some(person.contact_id),
         // The current user id.

@@ -3,12 +3,12 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, note, own};
+use super::{PeopleActor, note, own};
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         channel::Channel,
-        edit::Edit,
+        edit::ValueEdit,
         language,
         phone::Phone,
         preference::Preference,
@@ -18,9 +18,9 @@ use crate::{
     engine::InputError,
     store::{
         DatabaseTransaction, Store, StoreError,
-        alias::{self, Alias},
+        alias::{self, ContactAlias},
         bounds,
-        people::{self, Details},
+        people::{self, ContactDetails},
         wish,
     },
 };
@@ -34,17 +34,17 @@ const MAX_PREFERENCES: usize = 200;
 /// Changes to a contact.
 #[derive(Clone, Debug, Default)]
 pub struct ContactChanges {
-    pub name: Edit<String>,
+    pub name: ValueEdit<String>,
     /// Its name in catalogues and requests: `contact:HANDLE`.
-    pub handle: Edit<String>,
+    pub handle: ValueEdit<String>,
     /// In E.164.
     pub phone: Option<String>,
     /// WhatsApp's business-scoped user id of a person whose number may be unknown.
     pub user_id: Option<String>,
-    pub language: Edit<String>,
+    pub language: ValueEdit<String>,
     /// Name in the tz database.
-    pub time_zone: Edit<String>,
-    pub quiet_hours: Edit<QuietHours>,
+    pub time_zone: ValueEdit<String>,
+    pub quiet_hours: ValueEdit<QuietHours>,
 }
 
 impl ContactChanges {
@@ -62,7 +62,7 @@ impl ContactChanges {
     }
 
     /// The valid numbers and user ids among them.
-    pub fn aliases(&self) -> Vec<Alias> {
+    pub fn aliases(&self) -> Vec<ContactAlias> {
         aliases(self).map_or_else(
             |_wrong| Vec::new(),
             |all| all.into_iter().map(|(_, alias)| alias).collect(),
@@ -73,7 +73,7 @@ impl ContactChanges {
 /// Changes a contact or creates one. A known number or user id selects its contact.
 pub async fn save_contact(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     id: Option<Uuid>,
     changes: &ContactChanges,
 ) -> Result<Uuid, InputError> {
@@ -113,7 +113,7 @@ pub async fn save_contact(
             {
                 return Err(InputError::field("/handle", "belongs to another contact"));
             }
-            let Some(mut details) = people::details(tx, &Bounds::All, contact).await? else {
+            let Some(mut details) = people::details(tx, &AccessBounds::All, contact).await? else {
                 return Err(gone());
             };
             merge(&mut details, changes);
@@ -133,11 +133,11 @@ pub(super) fn gone() -> InputError {
 }
 
 /// The aliases in the changes, each with its field.
-fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, InputError> {
+fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, ContactAlias)>, InputError> {
     let mut aliases = Vec::new();
     if let Some(text) = &changes.phone {
         match Phone::parse(text) {
-            Ok(phone) => aliases.push(("/phone", Alias::of_phone(&phone))),
+            Ok(phone) => aliases.push(("/phone", ContactAlias::of_phone(&phone))),
             Err(error) => return Err(InputError::field("/phone", error.to_string())),
         }
     }
@@ -146,7 +146,7 @@ fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, Alias)>, Input
             let rule = "a user id is written US.13491208655302741918";
             return Err(InputError::field("/user_id", rule));
         };
-        aliases.push(("/user_id", Alias::of_user_id(&user_id)));
+        aliases.push(("/user_id", ContactAlias::of_user_id(&user_id)));
     }
     Ok(aliases)
 }
@@ -174,18 +174,18 @@ fn check(changes: &ContactChanges) -> Result<(), InputError> {
     Ok(())
 }
 
-pub(super) fn merge(details: &mut Details, changes: &ContactChanges) {
+pub(super) fn merge(details: &mut ContactDetails, changes: &ContactChanges) {
     for (kept, change) in [
         (&mut details.name, &changes.name),
         (&mut details.handle, &changes.handle),
         (&mut details.language, &changes.language),
         (&mut details.time_zone, &changes.time_zone),
     ] {
-        if let Edit::To(value) = change {
+        if let ValueEdit::To(value) = change {
             kept.clone_from(value);
         }
     }
-    if let Edit::To(hours) = changes.quiet_hours {
+    if let ValueEdit::To(hours) = changes.quiet_hours {
         details.quiet_hours = hours;
     }
 }
@@ -193,13 +193,13 @@ pub(super) fn merge(details: &mut Details, changes: &ContactChanges) {
 /// The names of the changed fields without their values: the audit log contains no numbers.
 pub(super) fn named(changes: &ContactChanges) -> Vec<&'static str> {
     [
-        ("name", changes.name != Edit::Keep),
-        ("handle", changes.handle != Edit::Keep),
+        ("name", changes.name != ValueEdit::Keep),
+        ("handle", changes.handle != ValueEdit::Keep),
         ("phone", changes.phone.is_some()),
         ("user_id", changes.user_id.is_some()),
-        ("language", changes.language != Edit::Keep),
-        ("time_zone", changes.time_zone != Edit::Keep),
-        ("quiet_hours", changes.quiet_hours != Edit::Keep),
+        ("language", changes.language != ValueEdit::Keep),
+        ("time_zone", changes.time_zone != ValueEdit::Keep),
+        ("quiet_hours", changes.quiet_hours != ValueEdit::Keep),
     ]
     .into_iter()
     .filter_map(|(field, is_changed)| is_changed.then_some(field))
@@ -210,7 +210,7 @@ pub(super) fn named(changes: &ContactChanges) -> Vec<&'static str> {
 /// rejected.
 pub async fn set_preferences(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
     wanted: &[Preference],
 ) -> Result<(), InputError> {
@@ -234,7 +234,7 @@ pub async fn set_preferences(
 /// Stores one preference and leaves the others unchanged.
 pub async fn prefer(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
     wanted: &Preference,
 ) -> Result<(), InputError> {
@@ -257,7 +257,7 @@ pub async fn prefer(
 /// Deletes one preference, even of a kind that no catalogue has any more.
 pub async fn forget_preference(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
     kind: &str,
     channel: &str,
@@ -275,7 +275,7 @@ pub async fn forget_preference(
 /// one of them.
 async fn check_preferences(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     wanted: &[Preference],
     at: impl Fn(usize, &str) -> String,
 ) -> Result<(), InputError> {

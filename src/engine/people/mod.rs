@@ -8,36 +8,37 @@ mod removal;
 mod staff;
 
 pub use contacts::{ContactChanges, forget_preference, prefer, save_contact, set_preferences};
-pub use removal::{Deleted, delete_contact, delete_group, delete_user};
+pub use removal::{ContactDeletion, delete_contact, delete_group, delete_user};
 pub use staff::{
-    Group, Whom, add_member, connect, disconnect, ensure_group, ensure_user, remove_member,
+    SavedGroup, StaffContactSpec, add_member, connect, disconnect, ensure_group, ensure_user,
+    remove_member,
 };
 
 use serde_json::Value;
 
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::AccessBounds, time::Timestamp},
     store::{DatabaseTransaction, StoreError, audit},
 };
 
 /// The actor of a change, and its time.
 #[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
+pub struct PeopleActor<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
     /// The contacts that the actor may see and change.
-    pub bounds: &'a Bounds,
+    pub bounds: &'a AccessBounds,
 }
 
 /// Writes an audit entry.
 pub(super) async fn note(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     action: &str,
     subject: &str,
     detail: &Value,
 ) -> Result<(), StoreError> {
-    let entry = audit::New {
+    let entry = audit::NewAuditEntry {
         actor: by.actor,
         action,
         subject,

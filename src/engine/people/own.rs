@@ -5,16 +5,16 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    By,
+    PeopleActor,
     contacts::{ContactChanges, gone, merge, named},
     note,
 };
 use crate::{
-    domain::access::Product,
+    domain::access::ProductAccess,
     engine::InputError,
     store::{
         DatabaseTransaction, Store, StoreError,
-        alias::{self, Alias},
+        alias::{self, ContactAlias},
         bounds, people,
     },
 };
@@ -24,11 +24,11 @@ use crate::{
 /// hidden.
 pub(super) async fn save(
     store: &Store,
-    by: By<'_>,
-    product: &Product,
+    by: PeopleActor<'_>,
+    product: &ProductAccess,
     id: Option<Uuid>,
     changes: &ContactChanges,
-    aliases: &[(&'static str, Alias)],
+    aliases: &[(&'static str, ContactAlias)],
 ) -> Result<Uuid, InputError> {
     let name = product.name.as_str();
     store
@@ -75,7 +75,7 @@ pub(super) async fn save(
 }
 
 /// The contact to be changed.
-struct Target {
+struct ContactChangeTarget {
     contact: Uuid,
     /// No other product knows this contact: its numbers may be changed.
     is_own: bool,
@@ -83,11 +83,11 @@ struct Target {
 
 async fn target(
     tx: &DatabaseTransaction,
-    by: By<'_>,
-    product: &Product,
+    by: PeopleActor<'_>,
+    product: &ProductAccess,
     id: Option<Uuid>,
-    aliases: &[(&'static str, Alias)],
-) -> Result<Target, InputError> {
+    aliases: &[(&'static str, ContactAlias)],
+) -> Result<ContactChangeTarget, InputError> {
     let mut leads_to = None;
     let mut is_new = false;
     for (pointer, alias) in aliases {
@@ -109,12 +109,12 @@ async fn target(
         (None, Some(id)) if !is_new || people::is_only_of(tx, product, id).await? => id,
         (None, _) => {
             let contact = people::insert_contact(tx, None, &[], by.now).await?;
-            return Ok(Target {
+            return Ok(ContactChangeTarget {
                 contact,
                 is_own: true,
             });
         }
     };
     let is_own = people::is_only_of(tx, product, contact).await?;
-    Ok(Target { contact, is_own })
+    Ok(ContactChangeTarget { contact, is_own })
 }

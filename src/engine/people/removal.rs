@@ -5,28 +5,28 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{By, contacts::gone, note};
+use super::{PeopleActor, contacts::gone, note};
 use crate::{
     domain::{
-        access::Bounds, notification::Change, preference::DELETED, recipient::RecipientSpec,
-        status::Status,
+        access::AccessBounds, notification::NotificationChange, preference::DELETED,
+        recipient::RecipientSpec, status::NotificationStatus,
     },
     engine::{
         Engine, InputError,
-        lifecycle::{self, Step},
+        lifecycle::{self, LifecycleStep},
     },
     store::{
         ConnectionTrait, Store, StoreError,
         catalogue::uses::uses,
         identity,
-        notification::{self, Filter},
+        notification::{self, NotificationListFilter},
         people::{self, StaffKind},
     },
 };
 
 /// Result of deleting a contact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Deleted {
+pub struct ContactDeletion {
     /// Number of waiting messages that were cancelled.
     pub cancelled: u64,
     /// The contact has an opt-out: number and opt-out are kept, otherwise the next message to this
@@ -45,9 +45,9 @@ const CHUNK: u64 = 100;
 /// member, a route or a rule is linked to it.
 pub async fn delete_contact(
     engine: &Engine,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
-) -> Result<Deleted, InputError> {
+) -> Result<ContactDeletion, InputError> {
     let (all, kept_as) = engine
         .store
         .write_or_refuse::<_, InputError, _>(async |tx| {
@@ -74,7 +74,7 @@ pub async fn delete_contact(
     for contact in all {
         cancelled += cancel(engine, by, contact).await?;
     }
-    Ok(Deleted {
+    Ok(ContactDeletion {
         cancelled,
         refusal_kept: kept_as.is_some(),
         kept_as,
@@ -83,7 +83,7 @@ pub async fn delete_contact(
 
 /// Refuses a contact that does not exist, or to which something is linked.
 async fn may_delete(connection: &impl ConnectionTrait, contact: Uuid) -> Result<(), InputError> {
-    let Some(details) = people::details(connection, &Bounds::All, contact).await? else {
+    let Some(details) = people::details(connection, &AccessBounds::All, contact).await? else {
         return Err(gone());
     };
     let (_, users) = people::names(connection, contact).await?;
@@ -119,25 +119,29 @@ async fn is_unused(
 }
 
 /// Cancels a contact's waiting messages. A message whose call is open is still sent.
-async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, StoreError> {
+async fn cancel(engine: &Engine, by: PeopleActor<'_>, contact: Uuid) -> Result<u64, StoreError> {
     let mut cancelled = 0;
-    let mut filter = Filter {
+    let mut filter = NotificationListFilter {
         contact: Some(contact),
-        statuses: vec![Status::Queued, Status::Held, Status::Retrying],
+        statuses: vec![
+            NotificationStatus::Queued,
+            NotificationStatus::Held,
+            NotificationStatus::Retrying,
+        ],
         limit: CHUNK,
-        ..Filter::default()
+        ..NotificationListFilter::default()
     };
     loop {
-        let found = notification::search(&engine.store, &Bounds::All, &filter).await?;
+        let found = notification::search(&engine.store, &AccessBounds::All, &filter).await?;
         let Some(last) = found.last() else {
             return Ok(cancelled);
         };
         filter.before = Some(last.id);
-        let steps: Vec<Step> = found
+        let steps: Vec<LifecycleStep> = found
             .iter()
             .map(|row| {
                 let reason = DELETED.to_owned();
-                Step::new(row.id, Change::Cancelled { reason })
+                LifecycleStep::new(row.id, NotificationChange::Cancelled { reason })
             })
             .collect();
         let report = engine
@@ -150,16 +154,25 @@ async fn cancel(engine: &Engine, by: By<'_>, contact: Uuid) -> Result<u64, Store
 }
 
 /// Deletes a staff member, and removes it from all groups. A dashboard user of the same name stays.
-pub async fn delete_user(store: &Store, by: By<'_>, name: &str) -> Result<(), InputError> {
+pub async fn delete_user(store: &Store, by: PeopleActor<'_>, name: &str) -> Result<(), InputError> {
     delete(store, by, StaffKind::User, name).await
 }
 
 /// Deletes a group; its members stay.
-pub async fn delete_group(store: &Store, by: By<'_>, name: &str) -> Result<(), InputError> {
+pub async fn delete_group(
+    store: &Store,
+    by: PeopleActor<'_>,
+    name: &str,
+) -> Result<(), InputError> {
     delete(store, by, StaffKind::Group, name).await
 }
 
-async fn delete(store: &Store, by: By<'_>, kind: StaffKind, name: &str) -> Result<(), InputError> {
+async fn delete(
+    store: &Store,
+    by: PeopleActor<'_>,
+    kind: StaffKind,
+    name: &str,
+) -> Result<(), InputError> {
     let what = kind.name();
     let absent = || InputError::field("/name", format!("there is no {what} of this name"));
     if super::staff::bad_name(name) {

@@ -2,25 +2,25 @@
 
 use serde_json::json;
 
-use super::{By, note};
+use super::{PeopleActor, note};
 use crate::{
-    domain::{access::Bounds, phone::Phone, recipient::RecipientSpec},
+    domain::{access::AccessBounds, phone::Phone, recipient::RecipientSpec},
     engine::InputError,
     store::{
         Store,
-        people::{self, Person},
+        people::{self, RecipientContact},
     },
 };
 
 /// The contact that a staff member is linked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum StaffContactSpec {
     /// The contact of this number; created if there is none.
     Phone(Phone),
     Handle(String),
 }
 
-impl Whom {
+impl StaffContactSpec {
     /// Parses a number or `contact:NAME`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match RecipientSpec::parse(text).map_err(|error| error.to_string())? {
@@ -33,7 +33,7 @@ impl Whom {
 
 /// A group, and whether it existed before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct SavedGroup {
     pub created: bool,
     pub members: i64,
 }
@@ -49,13 +49,17 @@ fn unusable() -> InputError {
 }
 
 /// Creates a staff member without a contact, unless the name exists. Returns whether it did.
-pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Result<bool, InputError> {
+pub async fn ensure_user(
+    store: &Store,
+    by: PeopleActor<'_>,
+    user: &str,
+) -> Result<bool, InputError> {
     if bad_name(user) {
         return Err(unusable());
     }
     store
         .write_or_refuse(async |tx| {
-            if people::user(tx, &Bounds::All, user).await?.is_some() {
+            if people::user(tx, &AccessBounds::All, user).await?.is_some() {
                 return Ok(false);
             }
             people::link_user(tx, user, None, by.now).await?;
@@ -69,18 +73,20 @@ pub async fn ensure_user(store: &Store, by: By<'_>, user: &str) -> Result<bool, 
 /// created.
 pub async fn connect(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     user: &str,
-    whom: &Whom,
+    whom: &StaffContactSpec,
 ) -> Result<bool, InputError> {
     if bad_name(user) {
         return Err(unusable());
     }
     store
         .write_or_refuse(async |tx| {
-            let person: Option<Person> = match whom {
-                Whom::Phone(phone) => Some(people::ensure_phone(tx, phone, by.now).await?),
-                Whom::Handle(handle) => people::contact_by_handle(tx, handle).await?,
+            let person: Option<RecipientContact> = match whom {
+                StaffContactSpec::Phone(phone) => {
+                    Some(people::ensure_phone(tx, phone, by.now).await?)
+                }
+                StaffContactSpec::Handle(handle) => people::contact_by_handle(tx, handle).await?,
             };
             let Some(person) = person else {
                 let rule = "there is no contact of this name";
@@ -96,13 +102,13 @@ pub async fn connect(
 }
 
 /// Removes the link of a staff member: messages for it are then skipped, with the reason.
-pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Result<(), InputError> {
+pub async fn disconnect(store: &Store, by: PeopleActor<'_>, user: &str) -> Result<(), InputError> {
     if bad_name(user) {
         return Err(InputError::field("/name", "there is no user of this name"));
     }
     store
         .write_or_refuse(async |tx| {
-            if people::user(tx, &Bounds::All, user).await?.is_none() {
+            if people::user(tx, &AccessBounds::All, user).await?.is_none() {
                 return Err(InputError::field("/name", "there is no user of this name"));
             }
             people::link_user(tx, user, None, by.now).await?;
@@ -115,10 +121,10 @@ pub async fn disconnect(store: &Store, by: By<'_>, user: &str) -> Result<(), Inp
 /// Creates a group unless the name exists.
 pub async fn ensure_group(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     name: &str,
     description: Option<&str>,
-) -> Result<Group, InputError> {
+) -> Result<SavedGroup, InputError> {
     if bad_name(name) {
         return Err(unusable());
     }
@@ -129,7 +135,7 @@ pub async fn ensure_group(
                 note(tx, by, "group.made", name, &json!({})).await?;
             }
             let members = people::count_members(tx, name).await?;
-            Ok(Group { created, members })
+            Ok(SavedGroup { created, members })
         })
         .await
 }
@@ -137,7 +143,7 @@ pub async fn ensure_group(
 /// Adds a staff member to a group. Returns whether it was added.
 pub async fn add_member(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     group: &str,
     user: &str,
 ) -> Result<bool, InputError> {
@@ -147,7 +153,7 @@ pub async fn add_member(
 /// Removes a staff member from a group. Returns whether it was removed.
 pub async fn remove_member(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     group: &str,
     user: &str,
 ) -> Result<bool, InputError> {
@@ -156,7 +162,7 @@ pub async fn remove_member(
 
 async fn membership(
     store: &Store,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     group: &str,
     user: &str,
     is_in: bool,
@@ -166,13 +172,13 @@ async fn membership(
     }
     store
         .write_or_refuse(async |tx| {
-            if !people::group_exists(tx, &Bounds::All, group).await? {
+            if !people::group_exists(tx, &AccessBounds::All, group).await? {
                 return Err(InputError::field(
                     "/group",
                     "there is no group of this name",
                 ));
             }
-            if people::user(tx, &Bounds::All, user).await?.is_none() {
+            if people::user(tx, &AccessBounds::All, user).await?.is_none() {
                 return Err(InputError::field("/user", "there is no user of this name"));
             }
             let changed = people::set_member(tx, group, user, is_in, by.now).await?;

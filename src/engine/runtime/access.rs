@@ -11,10 +11,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-pub use crate::domain::access::Role;
+pub use crate::domain::access::ApiKeyRole;
 use crate::{
     domain::{
-        access::{Bounds, Product, Scope, Scopes, overlap},
+        access::{AccessBounds, ApiKeyScope, ApiKeyScopes, ProductAccess, overlap},
         field_error::FieldError,
         own_event::SOURCE,
         time::Timestamp,
@@ -60,12 +60,12 @@ pub fn key_digest(text: &str) -> Vec<u8> {
 
 /// A key to be created.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ApiKeySpec {
     /// The product it belongs to: all keys of a product see the same.
     pub product: String,
-    pub role: Role,
+    pub role: ApiKeyRole,
     /// Absent: all scopes that its role allows.
-    pub scopes: Option<Vec<Scope>>,
+    pub scopes: Option<Vec<ApiKeyScope>>,
     /// The key has no bounds, which must be stated explicitly.
     pub all: bool,
     pub source: Option<String>,
@@ -75,9 +75,9 @@ pub struct Wanted {
     pub expires_at: Option<Timestamp>,
 }
 
-impl Wanted {
+impl ApiKeySpec {
     /// A key without bounds.
-    pub fn all(product: &str, role: Role) -> Self {
+    pub fn all(product: &str, role: ApiKeyRole) -> Self {
         Self {
             product: product.to_owned(),
             role,
@@ -95,9 +95,9 @@ impl Wanted {
     }
 
     /// The scopes of the key.
-    pub fn scopes(&self) -> Scopes {
+    pub fn scopes(&self) -> ApiKeyScopes {
         self.scopes.as_ref().map_or_else(
-            || Scopes::of(self.role),
+            || ApiKeyScopes::of(self.role),
             |all| all.iter().copied().collect(),
         )
     }
@@ -124,7 +124,7 @@ impl Wanted {
         match (self.all, self.has_bounds(), self.role) {
             (false, false, _) => refuse("/all", NO_BOUNDS.to_owned()),
             (true, true, _) => refuse("/all", "either all, or bounds".to_owned()),
-            (false, true, Role::Admin) => refuse(
+            (false, true, ApiKeyRole::Admin) => refuse(
                 "/role",
                 "an admin key has no bounds: it administers everything".to_owned(),
             ),
@@ -136,8 +136,8 @@ impl Wanted {
         }
         let beyond: Vec<&str> = scopes
             .iter()
-            .filter(|scope| self.role == Role::Product && scope.is_of_admins())
-            .map(Scope::name)
+            .filter(|scope| self.role == ApiKeyRole::Product && scope.is_of_admins())
+            .map(ApiKeyScope::name)
             .collect();
         if !beyond.is_empty() {
             refuse(
@@ -159,7 +159,7 @@ impl Wanted {
             Some(source) if overlap(source, SOURCE) => {
                 refuse("/source", format!("{SOURCE} is the source of Herald's own events"));
             }
-            None if self.has_bounds() && scopes.has(Scope::EventsWrite) => refuse(
+            None if self.has_bounds() && scopes.has(ApiKeyScope::EventsWrite) => refuse(
                 "/source",
                 "a key with bounds that posts events needs a source; without events:write it needs none"
                     .to_owned(),
@@ -179,7 +179,7 @@ pub const NO_BOUNDS: &str = "a key without bounds sees and changes what belongs 
 
 /// A created key with its row.
 #[derive(Debug)]
-pub struct Made {
+pub struct CreatedApiKey {
     pub key: NewKey,
     pub row: entity::api_key::Model,
 }
@@ -188,10 +188,10 @@ pub struct Made {
 pub async fn create_key(
     store: &Store,
     actor: &str,
-    wanted: &Wanted,
+    wanted: &ApiKeySpec,
     random: &[u8; 32],
     now: Timestamp,
-) -> Result<Made, InputError> {
+) -> Result<CreatedApiKey, InputError> {
     let wrong = wanted.wrong(now);
     if !wrong.is_empty() {
         return Err(InputError::Invalid(wrong));
@@ -202,7 +202,7 @@ pub async fn create_key(
         .write_or_refuse::<_, InputError, _>(async |tx| {
             access::lock_keys(tx).await?;
             let product = bounds(tx, wanted, now).await?;
-            let new = access::New {
+            let new = access::NewApiKey {
                 role: wanted.role,
                 scopes: wanted.scopes(),
                 product: &product,
@@ -218,15 +218,15 @@ pub async fn create_key(
             Ok(row)
         })
         .await?;
-    Ok(Made { key, row })
+    Ok(CreatedApiKey { key, row })
 }
 
 /// The requested bounds, if they exist and belong to no other product.
 async fn bounds(
     tx: &DatabaseTransaction,
-    wanted: &Wanted,
+    wanted: &ApiKeySpec,
     now: Timestamp,
-) -> Result<Product, InputError> {
+) -> Result<ProductAccess, InputError> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
     let mut senders = Vec::with_capacity(wanted.senders.len());
@@ -270,7 +270,7 @@ async fn bounds(
     if !wrong.is_empty() {
         return Err(InputError::Invalid(wrong));
     }
-    Ok(Product {
+    Ok(ProductAccess {
         name: wanted.product.clone(),
         source: wanted.source.clone(),
         senders,
@@ -307,7 +307,7 @@ async fn note(
     detail: &serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let entry = audit::New {
+    let entry = audit::NewAuditEntry {
         actor,
         action,
         subject,
@@ -321,12 +321,15 @@ pub async fn bounds_of_key(
     tx: &DatabaseTransaction,
     key: Option<Uuid>,
     product: Option<&str>,
-) -> Result<Bounds, StoreError> {
+) -> Result<AccessBounds, StoreError> {
     let row = match key.filter(|_| product.is_some()) {
         Some(id) => access::key(tx, id).await?,
         None => None,
     };
-    Ok(row.map_or_else(|| Bounds::of_product(product), |row| access::bounds(&row)))
+    Ok(row.map_or_else(
+        || AccessBounds::of_product(product),
+        |row| access::bounds(&row),
+    ))
 }
 
 /// Minimum time between two stored uses of a key, in microseconds.
@@ -335,10 +338,10 @@ const AGAIN_MICROS: i64 = 60_000_000;
 /// Last use of each API key: kept in memory and written by a worker, so that no request waits for
 /// it.
 #[derive(Debug, Default)]
-pub struct LastUses(Mutex<HashMap<Uuid, Use>>);
+pub struct LastUses(Mutex<HashMap<Uuid, ApiKeyUse>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Use {
+struct ApiKeyUse {
     last: Timestamp,
     written: Option<Timestamp>,
 }
@@ -347,7 +350,7 @@ impl LastUses {
     /// Records a use.
     pub fn note(&self, key: Uuid, now: Timestamp) {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = uses.entry(key).or_insert(Use {
+        let known = uses.entry(key).or_insert(ApiKeyUse {
             last: now,
             written: None,
         });

@@ -12,14 +12,14 @@ use std::{
 
 use crate::{
     domain::{
-        backlog::{self, Oldest},
+        backlog::{self, OldestCallback},
         settings::BacklogLimits,
         time::Timestamp,
     },
     engine::Engine,
     store::{
         StoreError,
-        callback::{self, Waiting},
+        callback::{self, CallbackBacklog},
         space,
     },
 };
@@ -40,13 +40,13 @@ pub struct Backlog {
     limits: BacklogLimits,
     lag_micros: AtomicI64,
     is_full: AtomicBool,
-    measured: Mutex<Measured>,
+    measured: Mutex<BacklogMeasurement>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Measured {
+struct BacklogMeasurement {
     callbacks: i64,
-    oldest: Option<Oldest>,
+    oldest: Option<OldestCallback>,
     at: Timestamp,
     next_at: Timestamp,
 }
@@ -74,7 +74,7 @@ impl Backlog {
         self.is_full.load(Ordering::Acquire)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Measured)) -> Measured {
+    fn change(&self, change: impl FnOnce(&mut BacklogMeasurement)) -> BacklogMeasurement {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut measured);
         *measured
@@ -100,9 +100,9 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
     let pause = started.elapsed() * PAUSE_PER_LOOK;
     let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
     engine.backlog.change(|measured| {
-        *measured = Measured {
+        *measured = BacklogMeasurement {
             callbacks: waiting.callbacks,
-            oldest: Oldest::next(measured.oldest, waiting.oldest, now),
+            oldest: OldestCallback::next(measured.oldest, waiting.oldest, now),
             at: now,
             next_at: now.plus_micros(pause.max(LOOK_MICROS)),
         };
@@ -147,7 +147,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
 /// Whether the backlog has reached the space reserved for processing it.
 pub(in crate::engine) async fn is_full(
     engine: &Engine,
-    waiting: &Waiting,
+    waiting: &CallbackBacklog,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     if !backlog::is_behind(backlog::lag_micros(waiting.oldest, now)) {
@@ -169,6 +169,6 @@ pub async fn timers_until(engine: &Engine, now: Timestamp) -> Result<Timestamp, 
     let oldest = callback::oldest(&engine.store).await?;
     let known = engine
         .backlog
-        .change(|measured| measured.oldest = Oldest::next(measured.oldest, oldest, now));
+        .change(|measured| measured.oldest = OldestCallback::next(measured.oldest, oldest, now));
     Ok(backlog::timers_until(known.oldest, now))
 }

@@ -8,10 +8,10 @@ use std::{
 use super::template_layout::layout;
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         language::nearest,
         template::layout::Layout,
-        trigger::{Trigger, Triggers},
+        trigger::{Trigger, TriggerSet},
     },
     engine::Engine,
     store::{
@@ -34,7 +34,7 @@ pub struct Template {
 
 /// A kind of message.
 #[derive(Debug)]
-struct Kind {
+struct CachedMessageKind {
     /// Recipients cannot turn it off.
     required: bool,
     catalogue: Option<String>,
@@ -46,17 +46,17 @@ pub struct CatalogueSnapshot {
     revision: i64,
     by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
     /// The triggers that any version of any rule names in `unless`.
-    unless_ever: Triggers,
+    unless_ever: TriggerSet,
     /// Types of events whose data are secret.
     sensitive_events: BTreeSet<String>,
-    message_kinds: BTreeMap<String, Kind>,
+    message_kinds: BTreeMap<String, CachedMessageKind>,
     /// Templates used so far, in all their languages.
     templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
 }
 
 impl CatalogueSnapshot {
     /// Whether one of these triggers may cancel a pending follow-up.
-    pub const fn may_cancel(&self, reached: Triggers) -> bool {
+    pub const fn may_cancel(&self, reached: TriggerSet) -> bool {
         !self.unless_ever.intersection(reached).is_empty()
     }
 
@@ -66,7 +66,7 @@ impl CatalogueSnapshot {
     }
 
     /// Whether this kind of message exists in the caller's catalogue.
-    pub fn knows_kind(&self, bounds: &Bounds, kind: &str) -> bool {
+    pub fn knows_kind(&self, bounds: &AccessBounds, kind: &str) -> bool {
         self.message_kinds
             .get(kind)
             .is_some_and(|kind| bounds.has_catalogue(kind.catalogue.as_deref()))
@@ -157,7 +157,7 @@ impl Engine {
             }
         }
         let mut by_trigger: BTreeMap<Trigger, Vec<StoredRule>> = BTreeMap::new();
-        let mut unless_ever = Triggers::NONE;
+        let mut unless_ever = TriggerSet::NONE;
         for rule in catalogue::rules(connection).await? {
             unless_ever = unless_ever.union(rule.rule.unless);
             if rule.active {
@@ -168,12 +168,12 @@ impl Engine {
             revision,
             by_trigger,
             unless_ever,
-            message_kinds: wish::kinds(connection, &Bounds::All)
+            message_kinds: wish::kinds(connection, &AccessBounds::All)
                 .await?
                 .into_iter()
                 .map(|kind| {
                     let (required, catalogue) = (kind.required, kind.catalogue);
-                    let it = Kind {
+                    let it = CachedMessageKind {
                         required,
                         catalogue,
                     };

@@ -16,7 +16,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    domain::{horizon::Kind, time::Timestamp, timeline::TimelineKind},
+    domain::{horizon::TimestampKind, time::Timestamp, timeline::TimelineKind},
     engine::Engine,
     store::{Store, StoreError, horizon, setting, timeline},
 };
@@ -32,14 +32,14 @@ pub fn machine_now() -> Timestamp {
 
 /// The clock that counts between two measurements.
 #[derive(Debug)]
-enum Local {
+enum LocalClock {
     /// The machine's monotonic clock, from its first use.
     Machine,
     /// Stands still until it is set: for tests.
     Fixed(Arc<AtomicI64>),
 }
 
-impl Local {
+impl LocalClock {
     fn now(&self) -> Timestamp {
         static FIRST: LazyLock<(Instant, Timestamp)> =
             LazyLock::new(|| (Instant::now(), machine_now()));
@@ -67,18 +67,18 @@ fn micros(span: Duration) -> i64 {
 
 /// The database's time as last measured; before the first measurement, the machine's.
 #[derive(Debug)]
-pub struct Reference {
-    local: Local,
+pub struct ReferenceClock {
+    local: LocalClock,
     /// Offset of the database's clock from the local one, in microseconds; positive if ahead.
     ahead: AtomicI64,
     is_measured: AtomicBool,
 }
 
 /// A process works with one database.
-pub static OF_PROCESS: Reference = Reference::new(Local::Machine);
+pub static OF_PROCESS: ReferenceClock = ReferenceClock::new(LocalClock::Machine);
 
-impl Reference {
-    const fn new(local: Local) -> Self {
+impl ReferenceClock {
+    const fn new(local: LocalClock) -> Self {
         Self {
             local,
             ahead: AtomicI64::new(0),
@@ -88,7 +88,7 @@ impl Reference {
 
     /// A reference for a machine whose clock has this value: for tests.
     pub const fn of(machine: Arc<AtomicI64>) -> Self {
-        Self::new(Local::Fixed(machine))
+        Self::new(LocalClock::Fixed(machine))
     }
 
     pub fn now(&self) -> Timestamp {
@@ -124,22 +124,22 @@ const SETTLING: Duration = Duration::from_mins(5);
 
 /// The clock changes that this process has noticed.
 #[derive(Debug, Default)]
-pub struct Changes(Mutex<Seen>);
+pub struct ClockChanges(Mutex<ClockChangeState>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct ClockChangeState {
     /// The last step: its time on the monotonic clock, and its size.
     step: Option<(Instant, i64)>,
     /// Rows from a clock that was ahead have been repaired up to here.
-    mended: horizon::Traces,
+    mended: horizon::FutureTraces,
 }
 
-impl Changes {
+impl ClockChanges {
     /// Records that the clock was put forward, or back (negative).
     pub fn note(&self, step_micros: i64) {
-        *self.lock() = Seen {
+        *self.lock() = ClockChangeState {
             step: Some((Instant::now(), step_micros)),
-            mended: horizon::Traces::default(),
+            mended: horizon::FutureTraces::default(),
         };
     }
 
@@ -151,7 +151,7 @@ impl Changes {
             .map(|(_, step)| step)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ClockChangeState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,14 +167,17 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
     if !traces.any() || (known && !lately) {
         return Ok(0);
     }
-    let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<TimestampKind, u64> = BTreeMap::new();
     let all_mended = loop {
         let found = horizon::find(&engine.store, &bounds, now).await?;
         let chunk = engine
             .store
             .write(async |tx| {
                 let chunk = horizon::mend(tx, &found, &bounds, now).await?;
-                let waiting = chunk.messages.iter().filter(|it| it.kind != Kind::Stale);
+                let waiting = chunk
+                    .messages
+                    .iter()
+                    .filter(|it| it.kind != TimestampKind::Stale);
                 for message in waiting {
                     let detail = json!({
                         "instant": message.kind.name(), "was": message.was.to_string(),
@@ -221,7 +224,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
 }
 
 /// Kinds with their counts, for people.
-pub fn said(counts: impl Iterator<Item = (Kind, u64)>) -> String {
+pub fn said(counts: impl Iterator<Item = (TimestampKind, u64)>) -> String {
     let parts: Vec<String> = counts
         .map(|(kind, count)| format!("{} {count}", kind.name()))
         .collect();

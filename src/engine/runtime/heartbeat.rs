@@ -47,7 +47,7 @@ pub async fn gone(engine: &Engine, worker: &str) -> Result<(), StoreError> {
 
 /// State of a kind of worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pulse {
+pub enum WorkerState {
     /// Some process has a recent heartbeat.
     Alive,
     /// No recent heartbeat, for so many seconds.
@@ -60,7 +60,7 @@ pub enum Pulse {
 pub async fn pulses(
     engine: &Engine,
     now: Timestamp,
-) -> Result<[(&'static str, Pulse); 2], StoreError> {
+) -> Result<[(&'static str, WorkerState); 2], StoreError> {
     let all = heartbeat::all(&engine.store).await?;
     Ok(WORKERS.map(|worker| {
         let last = all
@@ -70,12 +70,12 @@ pub async fn pulses(
             .filter(|beat| !horizon::is_ahead(Timestamp::from_micros(beat.seen_at), now))
             .map(|beat| beat.seen_at)
             .max();
-        let pulse = last.map_or(Pulse::Missing, |at| {
+        let pulse = last.map_or(WorkerState::Missing, |at| {
             let ago = now.micros_since(Timestamp::from_micros(at)) / 1_000_000;
             if ago > DEAD_AFTER_SECONDS {
-                Pulse::Dead(ago)
+                WorkerState::Dead(ago)
             } else {
-                Pulse::Alive
+                WorkerState::Alive
             }
         });
         (worker, pulse)

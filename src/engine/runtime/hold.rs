@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        hold::{Hold, Reason},
+        hold::{HoldReason, SendingHold},
         time::Timestamp,
     },
     engine::Engine,
@@ -17,29 +17,29 @@ use crate::{
 
 /// The hold as this process last read it.
 #[derive(Debug, Default)]
-pub struct Current(RwLock<Option<Arc<Hold>>>);
+pub struct CurrentHold(RwLock<Option<Arc<SendingHold>>>);
 
-impl Current {
-    fn get(&self) -> Option<Arc<Hold>> {
+impl CurrentHold {
+    fn get(&self) -> Option<Arc<SendingHold>> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn set(&self, hold: Option<Hold>) {
+    fn set(&self, hold: Option<SendingHold>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = hold.map(Arc::new);
     }
 }
 
 impl Engine {
     /// The hold, as this process last read it.
-    pub fn hold(&self) -> Option<Arc<Hold>> {
+    pub fn hold(&self) -> Option<Arc<SendingHold>> {
         self.current_hold.get()
     }
 
     /// Reads the hold in one statement. Called before anything is sent.
-    pub async fn refresh_hold(&self) -> Result<Option<Arc<Hold>>, StoreError> {
+    pub async fn refresh_hold(&self) -> Result<Option<Arc<SendingHold>>, StoreError> {
         let stored = hold::get(self.store.reader()).await?;
         let before = self.current_hold.get();
         if before.as_deref() != stored.as_ref() {
@@ -61,7 +61,7 @@ impl Engine {
 
 /// The actor of a change, and its time.
 #[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
+pub struct HoldActor<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
 }
@@ -69,8 +69,8 @@ pub struct By<'a> {
 /// Holds sending. Returns false if it is held already; the first reason stays.
 pub async fn begin(
     engine: &Engine,
-    by: By<'_>,
-    reason: Reason,
+    by: HoldActor<'_>,
+    reason: HoldReason,
     detail: Option<&str>,
 ) -> Result<bool, StoreError> {
     let begun = engine
@@ -84,11 +84,11 @@ pub async fn begin(
 /// Like [`begin`], within an open transaction.
 pub(in crate::engine) async fn begin_in(
     tx: &DatabaseTransaction,
-    by: By<'_>,
-    reason: Reason,
+    by: HoldActor<'_>,
+    reason: HoldReason,
     detail: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let hold = Hold {
+    let hold = SendingHold {
         reason,
         since: by.now,
         detail: detail.map(str::to_owned),
@@ -96,7 +96,7 @@ pub(in crate::engine) async fn begin_in(
     if !hold::begin(tx, &hold, by.now).await? {
         return Ok(false);
     }
-    let entry = audit::New {
+    let entry = audit::NewAuditEntry {
         actor: by.actor,
         action: "hold.began",
         subject: "sending",
@@ -134,10 +134,10 @@ pub(in crate::engine) async fn on_unknown_attempts(
         return Ok(());
     }
     let detail = format!("attempt {id}, made at {at}");
-    let by = By {
+    let by = HoldActor {
         actor: "herald",
         now,
     };
-    begin_in(tx, by, Reason::LostAttempt, Some(&detail)).await?;
+    begin_in(tx, by, HoldReason::LostAttempt, Some(&detail)).await?;
     Ok(())
 }

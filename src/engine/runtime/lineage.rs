@@ -14,18 +14,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::hold::{self, By};
+use super::hold::{self, HoldActor};
 use crate::{
     domain::{
         attempt_id,
-        hold::{Hold, Reason},
+        hold::{HoldReason, SendingHold},
         time::Timestamp,
     },
     engine::Engine,
     error::ErrorChain,
     store::{
         DatabaseTransaction, StoreError, hold as stored_hold,
-        lineage::{self, Cluster},
+        lineage::{self, ClusterPosition},
         new_id,
         state_mark::{MarkError, StateMark},
     },
@@ -42,21 +42,21 @@ const SEQUENCE_BITS: u128 = 0x3fff_ffff << 32;
 pub struct Lineage {
     installation: Uuid,
     outside: Option<StateMark>,
-    seen: Mutex<Seen>,
+    seen: Mutex<LineageState>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct LineageState {
     mark: i64,
     marked_at: Option<Timestamp>,
-    cluster: Option<Cluster>,
+    cluster: Option<ClusterPosition>,
     /// What is wrong with the external mark.
     trouble: Option<String>,
 }
 
 /// Result of advancing the mark in a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advance {
+pub enum MarkAdvance {
     /// The mark was advanced a moment ago.
     NotDue,
     To(i64),
@@ -76,7 +76,7 @@ impl Lineage {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, LineageState> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,26 +135,30 @@ pub async fn advance(
     engine: &Engine,
     tx: &DatabaseTransaction,
     now: Timestamp,
-) -> Result<Advance, StoreError> {
+) -> Result<MarkAdvance, StoreError> {
     if engine.lineage.installation.is_nil() || !engine.lineage.is_due(now) {
-        return Ok(Advance::NotDue);
+        return Ok(MarkAdvance::NotDue);
     }
     let mark = lineage::advance(tx, now).await?;
     let seen = engine.lineage.seen().mark;
     Ok(if mark <= seen {
-        Advance::WentBack { seen }
+        MarkAdvance::WentBack { seen }
     } else {
-        Advance::To(mark)
+        MarkAdvance::To(mark)
     })
 }
 
 /// Completes a claim after its commit and before its calls: writes the external mark, or holds
 /// sending.
-pub async fn advanced(engine: &Engine, advance: Advance, now: Timestamp) -> Result<(), StoreError> {
+pub async fn advanced(
+    engine: &Engine,
+    advance: MarkAdvance,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let lineage = &engine.lineage;
     match advance {
-        Advance::NotDue => Ok(()),
-        Advance::To(mark) => {
+        MarkAdvance::NotDue => Ok(()),
+        MarkAdvance::To(mark) => {
             {
                 let mut seen = lineage.seen();
                 seen.mark = seen.mark.max(mark);
@@ -169,26 +173,26 @@ pub async fn advanced(engine: &Engine, advance: Advance, now: Timestamp) -> Resu
             }
             Ok(())
         }
-        Advance::WentBack { seen } => went_back(engine, seen, now).await,
+        MarkAdvance::WentBack { seen } => went_back(engine, seen, now).await,
     }
 }
 
 async fn went_back(engine: &Engine, seen: i64, now: Timestamp) -> Result<(), StoreError> {
     let mark = lineage::mark(engine.store.reader()).await?;
     let detail = format!("its mark is {mark}, and this process has seen {seen}");
-    hold_for(engine, Reason::WentBack, &detail, seen, now).await
+    hold_for(engine, HoldReason::WentBack, &detail, seen, now).await
 }
 
 /// Holds sending, and accepts an external mark that is newer than the database's: after the release
 /// it must not cause another hold.
 async fn hold_for(
     engine: &Engine,
-    reason: Reason,
+    reason: HoldReason,
     detail: &str,
     least: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let by = By {
+    let by = HoldActor {
         actor: "herald",
         now,
     };
@@ -208,12 +212,12 @@ pub async fn begin(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     engine.lineage.seen().mark = lineage::mark(engine.store.reader()).await?;
     compare_cluster(engine, now).await?;
     if !compare_mark(engine, now).await? && engine.lineage.outside.is_some() {
-        let by = By {
+        let by = HoldActor {
             actor: "herald",
             now,
         };
         let trouble = engine.lineage.trouble();
-        hold::begin(engine, by, Reason::MarkUnreadable, trouble.as_deref()).await?;
+        hold::begin(engine, by, HoldReason::MarkUnreadable, trouble.as_deref()).await?;
     }
     engine.refresh_hold().await?;
     Ok(())
@@ -252,14 +256,14 @@ async fn compare_mark(engine: &Engine, now: Timestamp) -> Result<bool, StoreErro
     let ours = lineage::mark(engine.store.reader()).await?;
     if theirs > ours {
         let detail = format!("the mark is {theirs}, the database's {ours}");
-        hold_for(engine, Reason::NewerMark, &detail, theirs, now).await?;
+        hold_for(engine, HoldReason::NewerMark, &detail, theirs, now).await?;
     }
     Ok(true)
 }
 
 /// Ends the hold that an unreadable mark caused at the start, once it is readable.
 async fn readable_again(engine: &Engine) -> Result<(), StoreError> {
-    let unreadable = |hold: &Hold| hold.reason == Reason::MarkUnreadable;
+    let unreadable = |hold: &SendingHold| hold.reason == HoldReason::MarkUnreadable;
     if !engine.hold().is_some_and(|hold| unreadable(&hold)) {
         return Ok(());
     }
@@ -289,17 +293,17 @@ async fn compare_cluster(engine: &Engine, now: Timestamp) -> Result<(), StoreErr
     for last in [&seen, &kept].into_iter().flatten() {
         if last.system != found.system {
             reason = Some((
-                Reason::OtherCluster,
+                HoldReason::OtherCluster,
                 format!("system identifier {}, before {}", found.system, last.system),
             ));
         } else if last.timeline > found.timeline && reason.is_none() {
             reason = Some((
-                Reason::OlderTimeline,
+                HoldReason::OlderTimeline,
                 format!("timeline {}, before {}", found.timeline, last.timeline),
             ));
         }
     }
-    let by = By {
+    let by = HoldActor {
         actor: "herald",
         now,
     };

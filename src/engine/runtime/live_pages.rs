@@ -9,7 +9,7 @@ use crate::{
     engine::Engine,
     store::{
         StoreError,
-        live::{Cursor, cursor},
+        live::{LivePageCursor, cursor},
     },
 };
 
@@ -18,7 +18,7 @@ use crate::{
 pub struct LivePages {
     /// Counts changes; `None` when the process stops.
     changes: watch::Sender<Option<u64>>,
-    seen: Mutex<Cursor>,
+    seen: Mutex<LivePageCursor>,
     /// Notified when a page subscribes.
     pub opened: Notify,
 }
@@ -47,7 +47,7 @@ impl LivePages {
         self.changes.send_replace(None);
     }
 
-    fn tell(&self, found: Cursor) -> bool {
+    fn tell(&self, found: LivePageCursor) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == found {
             return false;

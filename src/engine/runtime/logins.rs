@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::passwords::Passwords;
+use super::passwords::PasswordHasher;
 use crate::{
     domain::{
         horizon,
-        login::{self as rules, Role},
+        login::{self as rules, DashboardRole},
         time::Timestamp,
     },
     store::{DatabaseTransaction, Store, StoreError, WorkError, audit, login, session},
@@ -61,7 +61,7 @@ impl WorkError for LoginError {
 
 /// Result of signing in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum SignInOutcome {
     In(entity::login::Model),
     Wrong,
     /// Too many failures: the password was not checked. Seconds until the next try.
@@ -72,7 +72,7 @@ pub enum Entry {
 
 /// An attempt to sign in.
 #[derive(Clone, Copy, Debug)]
-pub struct Try<'a> {
+pub struct SignInAttempt<'a> {
     pub name: &'a str,
     pub password: &'a SecretString,
     /// The client's address, if known.
@@ -80,13 +80,13 @@ pub struct Try<'a> {
 }
 
 /// A subject of failure counting, with its rule.
-struct Counted {
+struct CountedSubject {
     subject: String,
     forgotten_after: i64,
     wait_seconds: fn(i64) -> i64,
 }
 
-impl Counted {
+impl CountedSubject {
     fn of_name(subject: String) -> Self {
         Self {
             subject,
@@ -138,16 +138,16 @@ fn subject(name: &str, login: Option<&entity::login::Model>) -> String {
 /// address, so that parallel tries gain nothing.
 pub async fn enter(
     store: &Store,
-    passwords: &Passwords,
-    attempt: Try<'_>,
+    passwords: &PasswordHasher,
+    attempt: SignInAttempt<'_>,
     now: Timestamp,
-) -> Result<Entry, StoreError> {
+) -> Result<SignInOutcome, StoreError> {
     let found = login::by_name(store.reader(), attempt.name).await?;
-    let of_name = Counted::of_name(subject(attempt.name, found.as_ref()));
+    let of_name = CountedSubject::of_name(subject(attempt.name, found.as_ref()));
     // Always in this order: two tries cannot deadlock.
-    let counted: Vec<Counted> = attempt
+    let counted: Vec<CountedSubject> = attempt
         .address
-        .map(Counted::of_address)
+        .map(CountedSubject::of_address)
         .into_iter()
         .chain([of_name])
         .collect();
@@ -157,11 +157,11 @@ pub async fn enter(
         // A time in the future is repaired below.
         let known = known.filter(|(_, at)| !horizon::is_ahead(*at, now));
         if let Some(wait) = known.and_then(|(failures, at)| it.wait(failures, at, now)) {
-            return Ok(Entry::Wait(wait));
+            return Ok(SignInOutcome::Wait(wait));
         }
     }
     let Some(place) = passwords.place() else {
-        return Ok(Entry::Busy);
+        return Ok(SignInOutcome::Busy);
     };
     let wait = store
         .write(async |tx| {
@@ -190,7 +190,7 @@ pub async fn enter(
         })
         .await?;
     if let Some(seconds) = wait {
-        return Ok(Entry::Wait(seconds));
+        return Ok(SignInOutcome::Wait(seconds));
     }
     let usable = found.filter(|login| login.off_at.is_none());
     let kept = usable
@@ -201,7 +201,7 @@ pub async fn enter(
         && passwords.matches(place, given, kept).await;
     let login = usable.filter(|login| fits && login.password_hash.is_some());
     let Some(login) = login else {
-        return Ok(Entry::Wrong);
+        return Ok(SignInOutcome::Wrong);
     };
     let entered = store
         .write(async |tx| {
@@ -225,9 +225,9 @@ pub async fn enter(
         })
         .await?;
     if !entered {
-        return Ok(Entry::Wrong);
+        return Ok(SignInOutcome::Wrong);
     }
-    Ok(Entry::In(login))
+    Ok(SignInOutcome::In(login))
 }
 
 async fn note(
@@ -238,7 +238,7 @@ async fn note(
     detail: &Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let entry = audit::New {
+    let entry = audit::NewAuditEntry {
         actor,
         action,
         subject,
@@ -252,7 +252,7 @@ pub async fn add(
     store: &Store,
     actor: &str,
     name: &str,
-    role: Role,
+    role: DashboardRole,
     now: Timestamp,
 ) -> Result<Uuid, LoginError> {
     if let Some(rule) = rules::unusable_name(name) {
@@ -317,7 +317,7 @@ pub async fn of_link(
 /// Signs in by a link, once; sets a new password if one is given.
 pub async fn enter_by_link(
     store: &Store,
-    passwords: &Passwords,
+    passwords: &PasswordHasher,
     text: &str,
     password: Option<SecretString>,
     now: Timestamp,
@@ -360,7 +360,7 @@ pub async fn enter_by_link(
 }
 
 async fn hashed(
-    passwords: &Passwords,
+    passwords: &PasswordHasher,
     name: &str,
     password: SecretString,
 ) -> Result<String, LoginError> {
@@ -382,7 +382,7 @@ pub async fn set_password(
     password: SecretString,
     now: Timestamp,
 ) -> Result<(), LoginError> {
-    let hashed = hashed(&Passwords::default(), name, password).await?;
+    let hashed = hashed(&PasswordHasher::default(), name, password).await?;
     store
         .write_or_refuse(async |tx| {
             let Some(found) = login::by_name(tx, name).await? else {
@@ -400,8 +400,8 @@ pub async fn set_password(
 
 /// Changes of a dashboard user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Role(Role),
+pub enum DashboardUserChange {
+    Role(DashboardRole),
     /// Disables the user and ends its sessions.
     Off,
     On,
@@ -412,12 +412,12 @@ pub async fn change(
     store: &Store,
     actor: &str,
     name: &str,
-    change: Change,
+    change: DashboardUserChange,
     now: Timestamp,
 ) -> Result<(), LoginError> {
     let admins = |all: &[entity::login::Model]| {
         all.iter()
-            .filter(|it| it.role == Role::Admin.name() && it.off_at.is_none())
+            .filter(|it| it.role == DashboardRole::Admin.name() && it.off_at.is_none())
             .map(|it| it.id)
             .collect::<Vec<_>>()
     };
@@ -430,26 +430,27 @@ pub async fn change(
             };
             let falls = matches!(
                 change,
-                Change::Off | Change::Role(Role::Viewer | Role::Operator)
+                DashboardUserChange::Off
+                    | DashboardUserChange::Role(DashboardRole::Viewer | DashboardRole::Operator)
             );
             if falls && admins(&all) == [found.id] {
                 return Err(LoginError::LastAdmin);
             }
             let (action, detail) = match change {
-                Change::Role(role) => {
+                DashboardUserChange::Role(role) => {
                     login::set_role(tx, found.id, role.name()).await?;
                     (
                         "login.role",
                         json!({ "before": found.role, "after": role.name() }),
                     )
                 }
-                Change::Off => {
+                DashboardUserChange::Off => {
                     login::set_off(tx, found.id, Some(now)).await?;
                     login::forget_links(tx, found.id).await?;
                     session::end_all(tx, found.id).await?;
                     ("login.off", json!({}))
                 }
-                Change::On => {
+                DashboardUserChange::On => {
                     login::set_off(tx, found.id, None).await?;
                     ("login.on", json!({}))
                 }

@@ -32,13 +32,13 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::{domain::settings::Settings, store::Store};
+use crate::{domain::settings::EngineSettings, store::Store};
 
 /// Shared state of the engine.
 #[derive(Debug)]
 pub struct Engine {
     pub store: Store,
-    pub settings: Settings,
+    pub settings: EngineSettings,
     /// Id of this process, as the owner of leases.
     pub process: Uuid,
     /// This process's slot in the counters.
@@ -47,7 +47,7 @@ pub struct Engine {
     /// When callbacks last named each number.
     pub sender_last_seen: sender_last_seen::SenderLastSeen,
     /// Clock changes seen by this process.
-    pub clock: clock::Changes,
+    pub clock: clock::ClockChanges,
     /// The clock was changed and the rows are not repaired yet: nothing is claimed meanwhile.
     clock_changed: AtomicBool,
     /// How far processing is behind.
@@ -59,7 +59,7 @@ pub struct Engine {
     /// Calls of this process that have not returned.
     pub open_calls: open_calls::OpenCalls,
     /// Credentials of the senders.
-    pub keys: keyring::Keys,
+    pub keys: keyring::KeyringCache,
     /// Counts the changes of senders that this process has seen.
     pub senders_changed: tokio::sync::watch::Sender<u64>,
     /// Identity evidence in responses to sends, not applied yet.
@@ -75,9 +75,9 @@ pub struct Engine {
     /// Subscriptions of open pages.
     pub live: live_pages::LivePages,
     /// Hashes passwords.
-    pub passwords: passwords::Passwords,
+    pub passwords: passwords::PasswordHasher,
     /// The hold of all sending, as this process last read it.
-    current_hold: hold::Current,
+    current_hold: hold::CurrentHold,
     /// Whether the database is in the state it was left in.
     pub lineage: lineage::Lineage,
 }
@@ -86,7 +86,7 @@ pub struct Engine {
 const SLOTS: u128 = 64;
 
 impl Engine {
-    pub fn new(store: Store, settings: Settings, process: Uuid) -> Self {
+    pub fn new(store: Store, settings: EngineSettings, process: Uuid) -> Self {
         Self {
             backlog: Arc::new(backlog::Backlog::new(settings.backlog)),
             store,
@@ -95,12 +95,12 @@ impl Engine {
             slot: i64::try_from(process.as_u128() % SLOTS).unwrap_or(0),
             catalogue_snapshot: RwLock::default(),
             sender_last_seen: sender_last_seen::SenderLastSeen::default(),
-            clock: clock::Changes::default(),
+            clock: clock::ClockChanges::default(),
             clock_changed: AtomicBool::new(false),
             key_uses: access::LastUses::default(),
             claims: Mutex::default(),
             open_calls: open_calls::OpenCalls::default(),
-            keys: keyring::Keys::default(),
+            keys: keyring::KeyringCache::default(),
             senders_changed: tokio::sync::watch::Sender::new(0),
             pending_sightings: sighting::PendingSightings::default(),
             send_waiters: send_waiters::SendWaiters::default(),
@@ -108,8 +108,8 @@ impl Engine {
             followed_up: tokio::sync::Notify::new(),
             unexpanded: tokio::sync::Notify::new(),
             live: live_pages::LivePages::default(),
-            passwords: passwords::Passwords::default(),
-            current_hold: hold::Current::default(),
+            passwords: passwords::PasswordHasher::default(),
+            current_hold: hold::CurrentHold::default(),
             lineage: lineage::Lineage::default(),
         }
     }
@@ -122,7 +122,7 @@ impl Engine {
 
     /// The same engine with keys, so that it can open and seal secrets.
     #[must_use]
-    pub fn with_keys(self, keys: keyring::Keys) -> Self {
+    pub fn with_keys(self, keys: keyring::KeyringCache) -> Self {
         Self { keys, ..self }
     }
 

@@ -18,22 +18,22 @@ pub const MAX_WAITING: usize = 16;
 /// Largest memory parameter of a stored hash, in blocks of 1 KiB.
 const MAX_BLOCKS: usize = 64 * 1024;
 
-type Work = Box<dyn FnOnce(&mut Memory) + Send>;
+type HashingJob = Box<dyn FnOnce(&mut HashingMemory) + Send>;
 
 /// The hashing thread. It starts with the first password and ends when this is dropped.
 #[derive(Debug)]
-pub struct Passwords {
+pub struct PasswordHasher {
     places: Arc<Semaphore>,
-    work: OnceLock<Option<mpsc::Sender<Work>>>,
+    work: OnceLock<Option<mpsc::Sender<HashingJob>>>,
 }
 
 /// A place in the queue; nothing is hashed without one.
 #[derive(Debug)]
-pub struct Place {
+pub struct HashingSlot {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Default for Passwords {
+impl Default for PasswordHasher {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(MAX_WAITING)),
@@ -42,15 +42,15 @@ impl Default for Passwords {
     }
 }
 
-impl Passwords {
+impl PasswordHasher {
     /// Takes a place in the queue; `None` if all are taken.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<HashingSlot> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Place { _permit: permit })
+        Some(HashingSlot { _permit: permit })
     }
 
     /// A new hash of a password in the PHC string format; `None` if it could not be made.
-    pub async fn hash(&self, place: Place, password: SecretString) -> Option<String> {
+    pub async fn hash(&self, place: HashingSlot, password: SecretString) -> Option<String> {
         self.run(place, move |memory| memory.hash(&password).ok())
             .await
             .flatten()
@@ -59,7 +59,7 @@ impl Passwords {
     /// Whether a password matches the stored hash. Without a hash it takes as long and is false.
     pub async fn matches(
         &self,
-        place: Place,
+        place: HashingSlot,
         password: SecretString,
         kept: Option<String>,
     ) -> bool {
@@ -73,12 +73,12 @@ impl Passwords {
     /// Processes requests one after the other, and skips those that have been cancelled.
     async fn run<T: Send + 'static>(
         &self,
-        place: Place,
-        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+        place: HashingSlot,
+        work: impl FnOnce(&mut HashingMemory) -> T + Send + 'static,
     ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let thread = self.work.get_or_init(start).as_ref()?;
-        let work = move |memory: &mut Memory| {
+        let work = move |memory: &mut HashingMemory| {
             if !answer.is_closed() {
                 // The receiver may be gone: the request has ended.
                 drop(answer.send(work(memory)));
@@ -90,12 +90,12 @@ impl Passwords {
     }
 }
 
-fn start() -> Option<mpsc::Sender<Work>> {
-    let (sender, receiver) = mpsc::channel::<Work>();
+fn start() -> Option<mpsc::Sender<HashingJob>> {
+    let (sender, receiver) = mpsc::channel::<HashingJob>();
     let thread = std::thread::Builder::new()
         .name("passwords".to_owned())
         .spawn(move || {
-            let mut memory = Memory::default();
+            let mut memory = HashingMemory::default();
             while let Ok(work) = receiver.recv() {
                 work(&mut memory);
             }
@@ -108,13 +108,13 @@ fn start() -> Option<mpsc::Sender<Work>> {
 
 /// The memory of the thread.
 #[derive(Default)]
-struct Memory {
+struct HashingMemory {
     blocks: Vec<Block>,
     /// Hash that the password for an unknown name is checked against, so that it takes as long.
     unknown: Option<String>,
 }
 
-impl Memory {
+impl HashingMemory {
     /// As many blocks as `params` needs; kept for the next hash.
     fn blocks(&mut self, params: &Params) -> argon2::Result<&mut [Block]> {
         let count = params.block_count();
@@ -187,7 +187,7 @@ mod tests {
 
     use secrecy::SecretString;
 
-    use super::{MAX_WAITING, Memory, Passwords};
+    use super::{HashingMemory, MAX_WAITING, PasswordHasher};
 
     fn password(text: &str) -> SecretString {
         SecretString::from(text)
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_known_again_and_no_other() {
-        let passwords = Passwords::default();
+        let passwords = PasswordHasher::default();
         let place = || passwords.place().unwrap();
         let kept = passwords
             .hash(place(), password("one of these"))
@@ -237,11 +237,11 @@ mod tests {
 
     #[tokio::test]
     async fn all_are_hashed_by_one_thread_in_one_allocation() {
-        let passwords = Passwords::default();
+        let passwords = PasswordHasher::default();
         let mut seen = HashSet::new();
         for _ in 0..4 {
             let place = passwords.place().unwrap();
-            let work = |memory: &mut Memory| {
+            let work = |memory: &mut HashingMemory| {
                 memory.matches(&password("x"), None);
                 (
                     std::thread::current().id(),
@@ -257,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_place_is_told_and_places_come_back() {
-        let passwords = Passwords::default();
+        let passwords = PasswordHasher::default();
         let mut places: Vec<_> = std::iter::from_fn(|| passwords.place()).collect();
         assert_eq!(places.len(), MAX_WAITING);
         passwords

@@ -33,12 +33,12 @@ const DIGEST_DAYS: i64 = 9;
 
 /// Deletes rows that have passed their retention time.
 #[derive(Debug, Default)]
-pub struct Cleaner {
+pub struct RetentionCleaner {
     /// Duration of the last write of each kind.
     pub lasted: HashMap<&'static str, Duration>,
 }
 
-impl Cleaner {
+impl RetentionCleaner {
     /// Deletes one chunk of each kind of row. Returns the number of deleted rows; unless it is
     /// zero, there may be more.
     ///
@@ -47,14 +47,17 @@ impl Cleaner {
         let keep = engine.settings.retention;
         let mut deleted = 0;
         for (what, days) in [
-            (retention::What::Bodies, keep.bodies_days),
-            (retention::What::Digests, DIGEST_DAYS),
-            (retention::What::Timeline, keep.timeline_days),
-            (retention::What::Notices, keep.timeline_days),
-            (retention::What::Inbound, keep.notifications_days),
-            (retention::What::Notifications, keep.notifications_days),
-            (retention::What::Events, keep.notifications_days),
-            (retention::What::Idempotency, DIGEST_DAYS),
+            (retention::RetainedRowKind::Bodies, keep.bodies_days),
+            (retention::RetainedRowKind::Digests, DIGEST_DAYS),
+            (retention::RetainedRowKind::Timeline, keep.timeline_days),
+            (retention::RetainedRowKind::Notices, keep.timeline_days),
+            (retention::RetainedRowKind::Inbound, keep.notifications_days),
+            (
+                retention::RetainedRowKind::Notifications,
+                keep.notifications_days,
+            ),
+            (retention::RetainedRowKind::Events, keep.notifications_days),
+            (retention::RetainedRowKind::Idempotency, DIGEST_DAYS),
         ] {
             let before = now.plus_seconds(-days * 24 * 60 * 60);
             if !retention::any(&engine.store, what, before).await? {

@@ -14,10 +14,10 @@ use crate::domain::time::Timestamp;
 /// Requests that wait for results of their notifications. Only a shortcut: waiters also poll the
 /// database, because another process may send.
 #[derive(Clone, Debug)]
-pub struct SendWaiters<News = SendResult>(Arc<Mutex<Row<News>>>);
+pub struct SendWaiters<News = SendResult>(Arc<Mutex<SendWaiterMap<News>>>);
 
 /// The waiters of each notification.
-type Row<News> = HashMap<Uuid, Vec<Arc<Place<News>>>>;
+type SendWaiterMap<News> = HashMap<Uuid, Vec<Arc<SendWaiterSlot<News>>>>;
 
 impl<News> Default for SendWaiters<News> {
     fn default() -> Self {
@@ -27,7 +27,7 @@ impl<News> Default for SendWaiters<News> {
 
 /// One waiter.
 #[derive(Debug)]
-struct Place<News> {
+struct SendWaiterSlot<News> {
     notify: Notify,
     /// The results that have arrived so far.
     told: Mutex<HashMap<Uuid, News>>,
@@ -43,16 +43,16 @@ pub struct SendResult {
 
 /// A registered waiter; dropping it unregisters it.
 #[derive(Debug)]
-pub struct Waiter<News = SendResult> {
+pub struct SendWaiter<News = SendResult> {
     answers: SendWaiters<News>,
     ids: Vec<Uuid>,
-    place: Arc<Place<News>>,
+    place: Arc<SendWaiterSlot<News>>,
 }
 
 impl<News: Clone> SendWaiters<News> {
     /// Registers a waiter for the results of these notifications.
-    pub fn wait_for(&self, ids: &[Uuid]) -> Waiter<News> {
-        let place = Arc::new(Place {
+    pub fn wait_for(&self, ids: &[Uuid]) -> SendWaiter<News> {
+        let place = Arc::new(SendWaiterSlot {
             notify: Notify::new(),
             told: Mutex::default(),
         });
@@ -60,7 +60,7 @@ impl<News: Clone> SendWaiters<News> {
         for id in ids {
             waiting.entry(*id).or_default().push(Arc::clone(&place));
         }
-        Waiter {
+        SendWaiter {
             answers: Self(Arc::clone(&self.0)),
             ids: ids.to_vec(),
             place,
@@ -102,7 +102,7 @@ impl<News: Clone> SendWaiters<News> {
     }
 }
 
-impl<News: Clone> Waiter<News> {
+impl<News: Clone> SendWaiter<News> {
     /// Returns when a result has arrived since the last call.
     pub async fn told(&self) {
         self.place.notify.notified().await;
@@ -119,7 +119,7 @@ impl<News: Clone> Waiter<News> {
     }
 }
 
-impl<News> Drop for Waiter<News> {
+impl<News> Drop for SendWaiter<News> {
     fn drop(&mut self) {
         let mut waiting = self
             .answers

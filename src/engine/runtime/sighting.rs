@@ -6,21 +6,21 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{Alias, Fact},
+        identity::{AliasFact, ContactAlias},
         time::Timestamp,
     },
-    store::identity::Source,
+    store::identity::EvidenceSource,
 };
 
 /// One item of a provider that refers to a person.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Sighting {
-    pub aliases: Vec<Alias>,
-    pub facts: Vec<Fact>,
+pub(in crate::engine) struct PersonSighting {
+    pub aliases: Vec<ContactAlias>,
+    pub facts: Vec<AliasFact>,
     /// The account that it was observed in.
     pub scope: String,
     pub at: Timestamp,
-    pub source: Source,
+    pub source: EvidenceSource,
     pub callback_id: Option<Uuid>,
     /// Whether a contact is created for a new person.
     pub is_person: bool,
@@ -39,21 +39,21 @@ const CAPACITY: usize = 10_000;
 
 /// Sightings from responses to sends that are not in the database yet.
 #[derive(Debug, Default)]
-pub struct PendingSightings(Mutex<Vec<(Sighting, Timestamp)>>);
+pub struct PendingSightings(Mutex<Vec<(PersonSighting, Timestamp)>>);
 
 impl PendingSightings {
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<(Sighting, Timestamp)>) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<(PersonSighting, Timestamp)>) -> T) -> T {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut kept)
     }
 
     /// Adds sightings. Returns whether the batch should be applied now: it is full, it has waited
     /// long enough, or a number has another form, from which its owner may write at any moment.
-    pub(in crate::engine) fn add(&self, sightings: Vec<Sighting>, now: Timestamp) -> bool {
+    pub(in crate::engine) fn add(&self, sightings: Vec<PersonSighting>, now: Timestamp) -> bool {
         let is_urgent = sightings
             .iter()
             .flat_map(|sighting| &sighting.facts)
-            .any(|fact| matches!(fact, Fact::Variant { .. }));
+            .any(|fact| matches!(fact, AliasFact::Variant { .. }));
         self.change(|kept| {
             kept.extend(sightings.into_iter().map(|sighting| (sighting, now)));
             kept.truncate(CAPACITY);
@@ -69,12 +69,12 @@ impl PendingSightings {
     }
 
     /// Takes all of them out.
-    pub(in crate::engine) fn take(&self) -> Vec<(Sighting, Timestamp)> {
+    pub(in crate::engine) fn take(&self) -> Vec<(PersonSighting, Timestamp)> {
         self.change(std::mem::take)
     }
 
     /// Puts back what could not be applied, in front of what has come since.
-    pub(in crate::engine) fn put_back(&self, taken: Vec<(Sighting, Timestamp)>) {
+    pub(in crate::engine) fn put_back(&self, taken: Vec<(PersonSighting, Timestamp)>) {
         self.change(|kept| {
             kept.splice(0..0, taken);
             kept.truncate(CAPACITY);
@@ -83,7 +83,7 @@ impl PendingSightings {
 }
 
 /// Whether the first of them has waited long enough, or the clock was changed since.
-fn is_due(kept: &[(Sighting, Timestamp)], now: Timestamp) -> bool {
+fn is_due(kept: &[(PersonSighting, Timestamp)], now: Timestamp) -> bool {
     kept.first().is_some_and(|(_, since)| {
         let waited = now.micros_since(*since);
         !(0..MAX_WAIT_MICROS).contains(&waited)
@@ -92,28 +92,28 @@ fn is_due(kept: &[(Sighting, Timestamp)], now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH_SIZE, CAPACITY, Fact, PendingSightings, Sighting, Timestamp};
+    use super::{AliasFact, BATCH_SIZE, CAPACITY, PendingSightings, PersonSighting, Timestamp};
     use crate::{
-        domain::identity::{Alias, AliasKind},
-        store::identity::Source,
+        domain::identity::{AliasKind, ContactAlias},
+        store::identity::EvidenceSource,
     };
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
 
-    fn alias(kind: AliasKind, value: &str) -> Alias {
-        Alias {
+    fn alias(kind: AliasKind, value: &str) -> ContactAlias {
+        ContactAlias {
             kind,
             value: value.to_owned(),
         }
     }
 
-    fn sighting(fact: Fact) -> Sighting {
-        Sighting {
+    fn sighting(fact: AliasFact) -> PersonSighting {
+        PersonSighting {
             aliases: Vec::new(),
             facts: vec![fact],
             scope: String::new(),
             at: NOW,
-            source: Source::Answer,
+            source: EvidenceSource::Answer,
             callback_id: None,
             is_person: false,
             profile_name: None,
@@ -121,9 +121,9 @@ mod tests {
         }
     }
 
-    fn many(count: usize) -> Vec<Sighting> {
+    fn many(count: usize) -> Vec<PersonSighting> {
         let id = alias(AliasKind::UserId, "US.1");
-        vec![sighting(Fact::Seen(id)); count]
+        vec![sighting(AliasFact::Seen(id)); count]
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_other_form_of_a_number_does_not_wait() {
-        let variant = Fact::Variant {
+        let variant = AliasFact::Variant {
             sent: alias(AliasKind::Phone, "+5511955500131"),
             answered: alias(AliasKind::Phone, "+551155500131"),
         };

@@ -4,13 +4,13 @@ use entity::template::Model;
 
 use crate::domain::{
     category::Category,
-    template::layout::{Extras, Layout},
+    template::layout::{Layout, LayoutExtras},
 };
 
 /// Parses a template's row; the error says what is wrong with it.
 pub fn layout(row: &Model) -> Result<Layout, String> {
-    let extras: Extras = match row.extras.as_deref() {
-        None => Extras::default(),
+    let extras: LayoutExtras = match row.extras.as_deref() {
+        None => LayoutExtras::default(),
         Some(json) => serde_json::from_str(json)
             .map_err(|_unreadable| "its header, footer or buttons cannot be read".to_owned())?,
     };

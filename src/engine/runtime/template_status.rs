@@ -1,10 +1,10 @@
 //! Decides whether a template may be sent, by its status in the account.
 
-use crate::store::template_sync::Standing;
+use crate::store::template_sync::TemplateSyncState;
 
 /// Whether a template may be sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sendable {
+pub enum TemplateSendability {
     Yes,
     /// It may become sendable again: queued messages wait until they expire.
     Later(String),
@@ -13,9 +13,9 @@ pub enum Sendable {
 
 /// The meaning of a template's status for sending. An unknown template counts as sendable: it may
 /// be older than this installation.
-pub fn sendable(template: &str, standing: Option<&Standing>) -> Sendable {
+pub fn sendable(template: &str, standing: Option<&TemplateSyncState>) -> TemplateSendability {
     let Some(standing) = standing else {
-        return Sendable::Yes;
+        return TemplateSendability::Yes;
     };
     let because = standing
         .reason
@@ -24,14 +24,14 @@ pub fn sendable(template: &str, standing: Option<&Standing>) -> Sendable {
     match standing.status.as_deref() {
         Some("PAUSED" | "PENDING" | "IN_APPEAL" | "LOCKED" | "ARCHIVED" | "LIMIT_EXCEEDED") => {
             let status = standing.status.as_deref().unwrap_or("").to_lowercase();
-            Sendable::Later(format!(
+            TemplateSendability::Later(format!(
                 "the template {template} is {status}{because}: it waits until it is approved"
             ))
         }
         Some("DISABLED" | "REJECTED" | "DELETED" | "PENDING_DELETION") => {
             let status = standing.status.as_deref().unwrap_or("").to_lowercase();
-            Sendable::Never(format!("the template {template} is {status}{because}"))
+            TemplateSendability::Never(format!("the template {template} is {status}{because}"))
         }
-        _ => Sendable::Yes,
+        _ => TemplateSendability::Yes,
     }
 }

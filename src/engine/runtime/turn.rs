@@ -5,7 +5,7 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A transaction that is under way, of which engine, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub struct TransactionContext<'a> {
     pub engine: &'a Engine,
     pub tx: &'a DatabaseTransaction,
     pub now: Timestamp,

@@ -18,19 +18,19 @@ use crate::{
 };
 
 /// Random bytes of a nonce.
-pub type Nonce = [u8; 24];
+pub type VaultNonce = [u8; 24];
 
 const VERSION: &str = "v1";
 
 /// A key with its id in ciphertexts.
 #[derive(Clone)]
-struct Key {
+struct VaultKey {
     id: String,
     cipher: XChaCha20Poly1305,
     mac: Hmac<Sha256>,
 }
 
-impl Key {
+impl VaultKey {
     /// Parses a key of 64 hex digits.
     fn parse(text: &SecretString) -> Option<Self> {
         let mut bytes = hex::decode(text.expose_secret()).ok()?;
@@ -61,8 +61,8 @@ impl Key {
 /// The keys of this installation.
 #[derive(Clone)]
 pub struct Vault {
-    current: Key,
-    previous: Option<Key>,
+    current: VaultKey,
+    previous: Option<VaultKey>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -78,21 +78,24 @@ impl std::fmt::Debug for Vault {
 /// The key is not 32 bytes in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret key has 64 hex digits")]
-pub struct Unusable;
+pub struct UnusableKey;
 
 impl Vault {
     /// The current key, and a previous one that only opens.
-    pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Result<Self, Unusable> {
+    pub fn new(
+        current: &SecretString,
+        previous: Option<&SecretString>,
+    ) -> Result<Self, UnusableKey> {
         Ok(Self {
-            current: Key::parse(current).ok_or(Unusable)?,
+            current: VaultKey::parse(current).ok_or(UnusableKey)?,
             previous: previous
-                .map(|key| Key::parse(key).ok_or(Unusable))
+                .map(|key| VaultKey::parse(key).ok_or(UnusableKey))
                 .transpose()?,
         })
     }
 
     /// Seals a text for one row.
-    pub fn seal(&self, place: &str, text: &str, nonce: Nonce) -> Result<String, Unusable> {
+    pub fn seal(&self, place: &str, text: &str, nonce: VaultNonce) -> Result<String, UnusableKey> {
         let payload = Payload {
             msg: text.as_bytes(),
             aad: place.as_bytes(),
@@ -101,7 +104,7 @@ impl Vault {
             .current
             .cipher
             .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_opaque| Unusable)?;
+            .map_err(|_opaque| UnusableKey)?;
         Ok(format!(
             "{VERSION}:{}:{}:{}",
             self.current.id,
@@ -112,14 +115,14 @@ impl Vault {
 
     /// Seals a text for one row with a nonce derived from both (as in RFC 5297), so that none has
     /// to be drawn: only the same text in the same row gives the same ciphertext.
-    pub fn seal_row(&self, place: &str, text: &str) -> Result<String, Unusable> {
+    pub fn seal_row(&self, place: &str, text: &str) -> Result<String, UnusableKey> {
         let mut mac = self.current.mac.clone();
         for part in ["herald nonce", place, text] {
             let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
             mac.update(&length.to_be_bytes());
             mac.update(part.as_bytes());
         }
-        let mut nonce = Nonce::default();
+        let mut nonce = VaultNonce::default();
         for (byte, made) in nonce.iter_mut().zip(mac.finalize().into_bytes()) {
             *byte = made;
         }
@@ -130,7 +133,7 @@ impl Vault {
     pub fn open(&self, place: &str, sealed: &str) -> Option<SecretString> {
         let mut parts = sealed.split(':');
         let (version, key_id) = (parts.next()?, parts.next()?);
-        let nonce = <Nonce>::try_from(hex::decode(parts.next()?).ok()?).ok()?;
+        let nonce = <VaultNonce>::try_from(hex::decode(parts.next()?).ok()?).ok()?;
         let text = hex::decode(parts.next()?).ok()?;
         if version != VERSION || parts.next().is_some() {
             return None;
@@ -227,7 +230,7 @@ pub async fn check(
     store: &Store,
     vault: &Vault,
     rotate: bool,
-    mut nonce: impl FnMut() -> Option<Nonce>,
+    mut nonce: impl FnMut() -> Option<VaultNonce>,
     now: Timestamp,
 ) -> Result<KeyCheck, StoreError> {
     // A command that only reads takes no lock.
@@ -247,7 +250,7 @@ async fn check_in(
     tx: &DatabaseTransaction,
     vault: &Vault,
     rotate: bool,
-    nonce: &mut impl FnMut() -> Option<Nonce>,
+    nonce: &mut impl FnMut() -> Option<VaultNonce>,
     now: Timestamp,
 ) -> Result<KeyCheck, StoreError> {
     let sealed = credential::all(tx).await?;

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size};
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
-    engine::runtime::template_status::{Sendable, sendable},
+    domain::{access::AccessBounds, time::Timestamp},
+    engine::runtime::template_status::{TemplateSendability, sendable},
     http::{
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -73,7 +73,7 @@ pub struct NoticePage {
     responses((status = 200, body = NoticePage), (status = 422, body = ProblemDocument))
 )]
 pub async fn notices(
-    caller: Allowed<scope::AccountRead>,
+    caller: AllowedClient<scope::AccountRead>,
     state: web::Data<AppState>,
     query: web::Query<NoticeQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -139,7 +139,10 @@ impl OwnTemplates {
     }
 }
 
-async fn own_templates(store: &Store, bounds: &Bounds) -> Result<Option<OwnTemplates>, Problem> {
+async fn own_templates(
+    store: &Store,
+    bounds: &AccessBounds,
+) -> Result<Option<OwnTemplates>, Problem> {
     if bounds.product().is_none() {
         return Ok(None);
     }
@@ -174,7 +177,7 @@ async fn own_templates(store: &Store, bounds: &Bounds) -> Result<Option<OwnTempl
     responses((status = 200, body = Vec<TemplateView>))
 )]
 pub async fn templates(
-    caller: Allowed<scope::CatalogueRead>,
+    caller: AllowedClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
@@ -184,15 +187,15 @@ pub async fn templates(
         .into_iter()
         .filter(|row| own.as_ref().is_none_or(|own| own.has(row)))
         .map(|row| {
-            let standing = template_sync::Standing {
+            let standing = template_sync::TemplateSyncState {
                 status: row.status.clone(),
                 reason: row.status_reason.clone(),
                 category: row.category.clone(),
             };
             let sendable = match sendable(&row.name, Some(&standing)) {
-                Sendable::Yes => "yes",
-                Sendable::Later(_) => "later",
-                Sendable::Never(_) => "never",
+                TemplateSendability::Yes => "yes",
+                TemplateSendability::Later(_) => "later",
+                TemplateSendability::Never(_) => "never",
             };
             TemplateView {
                 account: row.account_id,

@@ -10,7 +10,7 @@ use super::{ProblemDocument, cut, page_size};
 use crate::{
     domain::time::Timestamp,
     http::{
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -56,7 +56,7 @@ pub struct AuditPage {
     responses((status = 200, body = AuditPage), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    _caller: Allowed<scope::AuditRead>,
+    _caller: AllowedClient<scope::AuditRead>,
     state: web::Data<AppState>,
     query: web::Query<AuditQuery>,
 ) -> Result<HttpResponse, Problem> {

@@ -2,7 +2,7 @@
 //! and the OpenAPI document are made.
 //!
 //! Everything else is declared by the handler: method, path and description in `#[utoipa::path]`,
-//! the scope in its first argument, [`Allowed`](crate::http::auth::Allowed).
+//! the scope in its first argument, [`Allowed`](crate::http::auth::AllowedClient).
 //! `docs/adding-an-endpoint.md` has the steps.
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -21,27 +21,27 @@ use super::{
     stats,
 };
 use crate::{
-    domain::access::Scope,
-    http::{auth::Guarded, method_not_allowed},
+    domain::access::ApiKeyScope,
+    http::{auth::GuardedArguments, method_not_allowed},
 };
 
 /// The start of every endpoint's path.
 pub const PREFIX: &str = "/api/v1";
 
-/// Adds handlers to a [`Builder`], each with its description. The derive finds the description by
+/// Adds handlers to a [`EndpointsBuilder`], each with its description. The derive finds the description by
 /// the handler's path: `#[utoipa::path]` generates it beside the function.
 macro_rules! add_each {
     ($builder:ident: $($($part:ident)::+),* $(,)?) => {$({
         #[derive(OpenApi)]
         #[openapi(paths($($part)::+))]
-        struct Described;
-        $builder.add(&$($part)::+, Described::openapi());
+        struct DescribedEndpoints;
+        $builder.add(&$($part)::+, DescribedEndpoints::openapi());
     })*};
 }
 
 /// Every endpoint there is. The order does not matter.
-fn build() -> Builder {
-    let mut builder = Builder {
+fn build() -> EndpointsBuilder {
+    let mut builder = EndpointsBuilder {
         endpoints: Vec::new(),
         document: Api::openapi(),
     };
@@ -123,22 +123,22 @@ pub struct Endpoint {
     /// In full, with parameters in braces: `/api/v1/events/{id}`.
     pub path: String,
     /// What a key needs; without it the answer is 403.
-    pub scope: Scope,
+    pub scope: ApiKeyScope,
     /// Makes the route; each HTTP worker has its own.
     route: Box<dyn Fn() -> Route + Send + Sync>,
 }
 
-struct Builder {
+struct EndpointsBuilder {
     endpoints: Vec<Endpoint>,
     document: Document,
 }
 
-impl Builder {
+impl EndpointsBuilder {
     /// Adds a handler and the operations that its description names.
     fn add<F, Args>(&mut self, handler: &F, described: Document)
     where
         F: Handler<Args> + Send + Sync,
-        Args: FromRequest + Guarded + 'static,
+        Args: FromRequest + GuardedArguments + 'static,
         F::Output: Responder + 'static,
     {
         for (path, item) in &described.paths.paths {

@@ -13,10 +13,10 @@ use crate::{
         own_event::{OwnEvent, OwnEventType},
         time::Timestamp,
     },
-    engine::intake::{self, EventError, NewEvent, Replayed, RouteResult},
+    engine::intake::{self, EventError, NewEvent, ReplayReport, RouteResult},
     http::{
-        auth::{Allowed, Client, scope},
-        body::Json,
+        auth::{AllowedClient, ApiClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::AppState,
@@ -116,10 +116,10 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
     )
 )]
 pub async fn post(
-    caller: Allowed<scope::EventsWrite>,
+    caller: AllowedClient<scope::EventsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    Json(body): Json<EventBody>,
+    JsonBody(body): JsonBody<EventBody>,
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency::whole(&request, &caller, json!(body).to_string().as_bytes())?;
     let new = check(body)?;
@@ -127,7 +127,7 @@ pub async fn post(
         let rule = "the key is bound to another source";
         return Err(Problem::Forbidden(format!("/source: {rule}")));
     }
-    let poster = intake::Poster {
+    let poster = intake::EventPoster {
         key: caller.key_id,
         bounds: &caller.bounds,
     };
@@ -176,14 +176,14 @@ pub struct EventDetail {
     responses((status = 200, body = EventDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::EventsRead>,
+    caller: AllowedClient<scope::EventsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     shown(&caller, &state, *id).await
 }
 
-async fn shown(caller: &Client, state: &AppState, id: Uuid) -> Result<HttpResponse, Problem> {
+async fn shown(caller: &ApiClient, state: &AppState, id: Uuid) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
     let row = event::shown(store, &caller.bounds, id)
         .await?
@@ -285,7 +285,7 @@ pub struct EventTypes {
     responses((status = 200, body = EventTypes), (status = 401, body = ProblemDocument))
 )]
 pub async fn types(
-    caller: Allowed<scope::CatalogueRead>,
+    caller: AllowedClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let event_types = catalogue::event_types(&state.engine.store, &caller.bounds)
@@ -351,7 +351,7 @@ pub struct EventList {
     responses((status = 200, body = EventList), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    caller: Allowed<scope::EventsRead>,
+    caller: AllowedClient<scope::EventsRead>,
     state: web::Data<AppState>,
     query: web::Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -360,7 +360,7 @@ pub async fn list(
         &state.engine.store,
         &caller.bounds,
         query.r#type.as_deref(),
-        event::Only {
+        event::EventListFilter {
             errors: query.errors,
             unrouted: query.unrouted,
         },
@@ -392,14 +392,14 @@ pub async fn list(
         (status = 409, description = "It is still being expanded, or its sealed data have been wiped", body = ProblemDocument))
 )]
 pub async fn replay(
-    caller: Allowed<scope::EventsWrite>,
+    caller: AllowedClient<scope::EventsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
     match intake::replay(&state.engine, &caller.bounds, *id, &caller.actor, now).await? {
-        Replayed::Yes(_) => shown(&caller, &state, *id).await,
-        Replayed::NotFound => Err(Problem::NotFound),
-        Replayed::No(why) => Err(Problem::State(why)),
+        ReplayReport::Yes(_) => shown(&caller, &state, *id).await,
+        ReplayReport::NotFound => Err(Problem::NotFound),
+        ReplayReport::No(why) => Err(Problem::State(why)),
     }
 }

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, read_json, wrong};
 use crate::{
-    domain::{category::Category, hold::Reason},
+    domain::{category::Category, hold::HoldReason},
     engine::{
-        admin::release::{self, Standing},
-        runtime::hold::{self, By},
+        admin::release::{self, HoldBacklog},
+        runtime::hold::{self, HoldActor},
     },
     http::{
-        auth::{Allowed, Client, scope},
-        body::Json,
+        auth::{AllowedClient, ApiClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::AppState,
@@ -67,8 +67,8 @@ pub struct MessageView {
     template: String,
 }
 
-impl From<Standing> for HoldView {
-    fn from(standing: Standing) -> Self {
+impl From<HoldBacklog> for HoldView {
+    fn from(standing: HoldBacklog) -> Self {
         let hold = standing.hold;
         Self {
             on_hold: hold.is_some(),
@@ -106,8 +106,8 @@ async fn answer(state: &AppState) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(HoldView::from(standing)))
 }
 
-fn by<'a>(state: &AppState, client: &'a Client) -> By<'a> {
-    By {
+fn by<'a>(state: &AppState, client: &'a ApiClient) -> HoldActor<'a> {
+    HoldActor {
         actor: &client.actor,
         now: state.clock.now(),
     }
@@ -119,7 +119,7 @@ fn by<'a>(state: &AppState, client: &'a Client) -> By<'a> {
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument))
 )]
 pub async fn get(
-    _caller: Allowed<scope::HoldRead>,
+    _caller: AllowedClient<scope::HoldRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     answer(&state).await
@@ -141,9 +141,9 @@ pub struct HoldAll {
     responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn start(
-    caller: Allowed<scope::HoldWrite>,
+    caller: AllowedClient<scope::HoldWrite>,
     state: web::Data<AppState>,
-    Json(asked): Json<HoldAll>,
+    JsonBody(asked): JsonBody<HoldAll>,
 ) -> Result<HttpResponse, Problem> {
     let reason = asked.reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON {
@@ -152,7 +152,7 @@ pub async fn start(
     hold::begin(
         &state.engine,
         by(&state, &caller),
-        Reason::Asked,
+        HoldReason::Asked,
         Some(reason),
     )
     .await?;
@@ -186,7 +186,7 @@ pub struct ReleasedAll {
     responses((status = 200, body = ReleasedAll), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn release(
-    caller: Allowed<scope::HoldWrite>,
+    caller: AllowedClient<scope::HoldWrite>,
     state: web::Data<AppState>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {

@@ -4,8 +4,8 @@ use actix_web::HttpRequest;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    engine::intake::idempotency::Key,
-    http::{auth::Client, problem::Problem},
+    engine::intake::idempotency::IdempotencyKey,
+    http::{auth::ApiClient, problem::Problem},
 };
 
 const MAX_KEY_BYTES: usize = 256;
@@ -26,12 +26,16 @@ pub fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
 }
 
 /// The key of a request with its owner, and a digest of its address and body.
-pub fn whole(request: &HttpRequest, client: &Client, body: &[u8]) -> Result<Option<Key>, Problem> {
+pub fn whole(
+    request: &HttpRequest,
+    client: &ApiClient,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
     let mut digest = Sha256::new();
     digest.update(request.path().as_bytes());
     digest.update([0]);
     digest.update(body);
-    Ok(key(request)?.map(|key| Key {
+    Ok(key(request)?.map(|key| IdempotencyKey {
         client: client.ledger.clone(),
         key,
         fingerprint: digest.finalize().to_vec(),

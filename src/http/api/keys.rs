@@ -9,14 +9,14 @@ use uuid::Uuid;
 use super::{ProblemDocument, instant};
 use crate::{
     domain::{
-        access::{Role, Scope, Scopes},
+        access::{ApiKeyRole, ApiKeyScope, ApiKeyScopes},
         field_error::FieldError,
         time::Timestamp,
     },
-    engine::runtime::access::{self, Wanted},
+    engine::runtime::access::{self, ApiKeySpec},
     http::{
-        auth::{Allowed, scope},
-        body::Json,
+        auth::{AllowedClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::{AppState, random_bytes},
@@ -81,7 +81,7 @@ pub struct NewKeyView {
 
 /// All of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Keys {
+pub struct ApiKeyList {
     keys: Vec<KeyView>,
 }
 
@@ -93,8 +93,8 @@ fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyVi
     let bounds = rows::bounds(&row);
     KeyView {
         id: row.id,
-        role: Role::of(&row.role).name(),
-        scopes: rows::scopes(&row).iter().map(Scope::name).collect(),
+        role: ApiKeyRole::of(&row.role).name(),
+        scopes: rows::scopes(&row).iter().map(ApiKeyScope::name).collect(),
         all: bounds.product().is_none(),
         senders: bounds
             .senders()
@@ -118,38 +118,38 @@ fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyVi
 /// All keys, including revoked ones.
 #[utoipa::path(
     get, path = "/api/v1/keys", operation_id = "list_api_keys", tag = "keys",
-    responses((status = 200, body = Keys), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument))
+    responses((status = 200, body = ApiKeyList), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument))
 )]
 pub async fn list(
-    _caller: Allowed<scope::KeysRead>,
+    _caller: AllowedClient<scope::KeysRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
     let senders = sender::all(store).await?;
     let found = rows::keys(store.reader()).await?;
     let keys = found.into_iter().map(|row| view(row, &senders)).collect();
-    Ok(HttpResponse::Ok().json(Keys { keys }))
+    Ok(HttpResponse::Ok().json(ApiKeyList { keys }))
 }
 
-fn read(body: KeyBody) -> Result<Wanted, Problem> {
+fn read(body: KeyBody) -> Result<ApiKeySpec, Problem> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
     let role = match body.role.as_deref() {
-        None | Some("product") => Role::Product,
-        Some("admin") => Role::Admin,
+        None | Some("product") => ApiKeyRole::Product,
+        Some("admin") => ApiKeyRole::Admin,
         Some(_) => {
             refuse("/role".to_owned(), "product or admin".to_owned());
-            Role::Product
+            ApiKeyRole::Product
         }
     };
     let scopes = body.scopes.map(|names| {
         let mut scopes = Vec::with_capacity(names.len());
         for (place, name) in names.iter().enumerate() {
-            match Scope::parse(name) {
+            match ApiKeyScope::parse(name) {
                 Some(scope) => scopes.push(scope),
                 None => refuse(
                     format!("/scopes/{place}"),
-                    format!("one of {}", Scopes::of(Role::Admin)),
+                    format!("one of {}", ApiKeyScopes::of(ApiKeyRole::Admin)),
                 ),
             }
         }
@@ -158,7 +158,7 @@ fn read(body: KeyBody) -> Result<Wanted, Problem> {
     if !wrong.is_empty() {
         return Err(Problem::Invalid(wrong));
     }
-    Ok(Wanted {
+    Ok(ApiKeySpec {
         product: body.product,
         role,
         scopes,
@@ -183,9 +183,9 @@ fn read(body: KeyBody) -> Result<Wanted, Problem> {
         (status = 422, body = ProblemDocument))
 )]
 pub async fn create(
-    caller: Allowed<scope::KeysWrite>,
+    caller: AllowedClient<scope::KeysWrite>,
     state: web::Data<AppState>,
-    Json(body): Json<KeyBody>,
+    JsonBody(body): JsonBody<KeyBody>,
 ) -> Result<HttpResponse, Problem> {
     let wanted = read(body)?;
     if !caller.scopes.covers(wanted.scopes()) {
@@ -209,7 +209,7 @@ pub async fn create(
         (status = 404, description = "No key in use has this id", body = ProblemDocument))
 )]
 pub async fn revoke(
-    caller: Allowed<scope::KeysWrite>,
+    caller: AllowedClient<scope::KeysWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {

@@ -9,8 +9,8 @@ use super::ProblemDocument;
 use crate::{
     domain::field_error::FieldError,
     http::{
-        auth::{Allowed, scope},
-        body::Json,
+        auth::{AllowedClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::AppState,
@@ -31,9 +31,9 @@ pub struct LogBody {
     responses((status = 200, body = LogBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put(
-    caller: Allowed<scope::LogWrite>,
+    caller: AllowedClient<scope::LogWrite>,
     state: web::Data<AppState>,
-    Json(body): Json<LogBody>,
+    JsonBody(body): JsonBody<LogBody>,
 ) -> Result<HttpResponse, Problem> {
     if (state.set_log_filter)(&body.filter).is_err() {
         return Err(Problem::Invalid(vec![FieldError {
@@ -47,7 +47,7 @@ pub async fn put(
         .engine
         .store
         .write(async |tx| {
-            let entry = audit::New {
+            let entry = audit::NewAuditEntry {
                 actor,
                 action: "log.filter",
                 subject: "log",

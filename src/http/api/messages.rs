@@ -15,22 +15,22 @@ use uuid::Uuid;
 use super::{ProblemDocument, cut, instant, page_size, wrong};
 use crate::{
     domain::{
-        access::{Bounds, Scope},
+        access::{AccessBounds, ApiKeyScope},
         phone::Phone,
         time::Timestamp,
-        voice_call::{Direction, State, Summary},
+        voice_call::{CallDirection, VoiceCallState, VoiceCallSummary},
     },
-    engine::ingest::voice_call::Record,
+    engine::ingest::voice_call::VoiceCallRecord,
     http::{
-        auth::{Allowed, Client, scope},
+        auth::{AllowedClient, ApiClient, scope},
         problem::Problem,
     },
-    providers::{AskError, MessageSender},
+    providers::{MessageSender, ProviderQueryError},
     state::AppState,
     store::{
         Store,
-        alias::{self, Alias},
-        inbound::{self, Filter, ProviderId},
+        alias::{self, ContactAlias},
+        inbound::{self, InboundListFilter, ProviderId},
         notification, people,
     },
 };
@@ -42,7 +42,7 @@ const MAX_MEDIA_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct ListQuery {
+pub struct MessagesQuery {
     /// A number in E.164.
     phone: Option<String>,
     /// A contact's id.
@@ -102,11 +102,11 @@ pub struct InboundView {
 pub struct CallView {
     /// `user_initiated` or `business_initiated`.
     #[schema(value_type = String)]
-    direction: Direction,
+    direction: CallDirection,
     /// `ringing`, `accepted`, `rejected`, `missed` (a person called, and it was not answered),
     /// `completed`, or `failed` (we called, and the person did not answer).
     #[schema(value_type = String)]
-    state: State,
+    state: VoiceCallState,
     offered_at: Option<String>,
     accepted_at: Option<String>,
     ended_at: Option<String>,
@@ -115,8 +115,8 @@ pub struct CallView {
     has_recording: bool,
 }
 
-impl From<Summary> for CallView {
-    fn from(summary: Summary) -> Self {
+impl From<VoiceCallSummary> for CallView {
+    fn from(summary: VoiceCallSummary) -> Self {
         let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
         Self {
             direction: summary.direction,
@@ -142,7 +142,7 @@ fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> In
     let part = |key: &str| item.get(key).cloned().unwrap_or(Value::Null);
     let provider_id = ProviderId::of(&row.provider_message_id);
     let call = match provider_id {
-        ProviderId::Call(_) => Some(Record::read(&row.item)),
+        ProviderId::Call(_) => Some(VoiceCallRecord::read(&row.item)),
         ProviderId::Message(_) => None,
     };
     let removed = row.kind == "reaction" && row.text.is_none();
@@ -173,13 +173,13 @@ fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> In
 
 /// Inbound messages and voice calls, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(ListQuery),
+    get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(MessagesQuery),
     responses((status = 200, body = InboundPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    caller: Allowed<scope::MessagesRead>,
+    caller: AllowedClient<scope::MessagesRead>,
     state: web::Data<AppState>,
-    query: web::Query<ListQuery>,
+    query: web::Query<MessagesQuery>,
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
     let limit = page_size(query.limit)?;
@@ -194,8 +194,12 @@ pub async fn list(
     };
     if let Some(phone) = &query.phone {
         let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-        let owner =
-            alias::owner_known(store.reader(), &caller.bounds, &Alias::of_phone(&phone)).await?;
+        let owner = alias::owner_known(
+            store.reader(),
+            &caller.bounds,
+            &ContactAlias::of_phone(&phone),
+        )
+        .await?;
         match owner {
             Some(person) if contact.is_none_or(|contact| contact == person) => {
                 contact = Some(person);
@@ -208,7 +212,7 @@ pub async fn list(
             }
         }
     }
-    let filter = Filter {
+    let filter = InboundListFilter {
         contact,
         since,
         before: query.cursor,
@@ -222,7 +226,7 @@ pub async fn list(
 /// Messages as the caller may see them: other owners' notifications and messages are not named.
 async fn views(
     store: &Store,
-    caller: &Client,
+    caller: &ApiClient,
     mut rows: Vec<inbound_message::Model>,
 ) -> Result<Vec<InboundView>, Problem> {
     let bounds = &caller.bounds;
@@ -246,7 +250,7 @@ async fn views(
             ((provider_id.id(), row.endpoint_id.as_str()), row.id)
         })
         .collect();
-    let shows_ids = caller.scopes.has(Scope::ContactsRead);
+    let shows_ids = caller.scopes.has(ApiKeyScope::ContactsRead);
     Ok(rows
         .into_iter()
         .map(|row| {
@@ -259,7 +263,7 @@ async fn views(
 
 async fn found(
     state: &AppState,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
 ) -> Result<inbound_message::Model, Problem> {
     inbound::find(state.engine.store.reader(), bounds, id)
@@ -273,7 +277,7 @@ async fn found(
     responses((status = 200, body = InboundView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::MessagesRead>,
+    caller: AllowedClient<scope::MessagesRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
@@ -292,14 +296,14 @@ pub async fn get(
         (status = 409, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub async fn media(
-    caller: Allowed<scope::MessagesRead>,
+    caller: AllowedClient<scope::MessagesRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, *id).await?;
     let media = row.media_id.ok_or(Problem::NotFound)?;
     let provider = provider(&state, row.sender_id)?;
-    let inbox = provider.inbox().ok_or(AskError::Unsupported);
+    let inbox = provider.inbox().ok_or(ProviderQueryError::Unsupported);
     let media = inbox
         .map_err(asked)?
         .media(&media, MAX_MEDIA_BYTES)
@@ -325,7 +329,7 @@ pub async fn media(
         (status = 503, body = ProblemDocument))
 )]
 pub async fn read(
-    caller: Allowed<scope::MessagesWrite>,
+    caller: AllowedClient<scope::MessagesWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
@@ -334,7 +338,7 @@ pub async fn read(
         return Err(Problem::State("a call cannot be marked as read"));
     };
     let provider = provider(&state, row.sender_id)?;
-    let inbox = provider.inbox().ok_or(AskError::Unsupported);
+    let inbox = provider.inbox().ok_or(ProviderQueryError::Unsupported);
     inbox
         .map_err(asked)?
         .mark_read(message)
@@ -352,12 +356,12 @@ fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSen
         .ok_or(Problem::State("its sender cannot be used now"))
 }
 
-fn asked(error: AskError) -> Problem {
+fn asked(error: ProviderQueryError) -> Problem {
     match error {
-        AskError::Gone => Problem::State("the provider no longer has it"),
-        AskError::TooLarge => Problem::State("it is larger than 16 MiB"),
-        AskError::Unsupported => Problem::State("this provider cannot do it"),
-        AskError::Refused(_) => Problem::State("the provider refused it"),
-        AskError::Unreachable => Problem::Unavailable,
+        ProviderQueryError::Gone => Problem::State("the provider no longer has it"),
+        ProviderQueryError::TooLarge => Problem::State("it is larger than 16 MiB"),
+        ProviderQueryError::Unsupported => Problem::State("this provider cannot do it"),
+        ProviderQueryError::Refused(_) => Problem::State("the provider refused it"),
+        ProviderQueryError::Unreachable => Problem::Unavailable,
     }
 }

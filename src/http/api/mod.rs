@@ -16,8 +16,8 @@ pub mod stats;
 
 use crate::{
     domain::{field_error::FieldError, own_event::payload, time::Timestamp},
-    http::{limits::Limiter, problem::Problem},
-    state::Caller,
+    http::{limits::RequestLimiter, problem::Problem},
+    state::ClientAddress,
 };
 use std::sync::OnceLock;
 
@@ -35,8 +35,8 @@ use utoipa::{
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and tracks their delivery.", version = env!("CARGO_PKG_VERSION")),
     components(schemas(
-        ProblemDocument, payload::AccountNews, payload::AlarmChange, payload::ContactChoice, payload::CredentialDue, payload::MessageReceived,
-        payload::SenderChange, payload::SenderSilence, payload::TemplateNews, payload::WindowMoment
+        ProblemDocument, payload::AccountUpdateData, payload::AlarmChange, payload::ContactChoice, payload::CredentialDue, payload::MessageReceived,
+        payload::SenderChange, payload::SenderSilence, payload::TemplateUpdateData, payload::WindowMoment
     )),
     modifiers(&ApiKey),
     security(("api_key" = []))
@@ -175,8 +175,8 @@ pub struct FieldErrorDocument {
 /// `GET /api/v1/openapi.json`. Built once: anyone may request it, without a key.
 pub async fn openapi(
     request: HttpRequest,
-    limiter: web::Data<Limiter>,
-    caller: web::ReqData<Caller>,
+    limiter: web::Data<RequestLimiter>,
+    caller: web::ReqData<ClientAddress>,
 ) -> Result<HttpResponse, Problem> {
     static CONTRACT: OnceLock<Option<web::Bytes>> = OnceLock::new();
     let contract =

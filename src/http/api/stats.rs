@@ -4,9 +4,9 @@ use actix_web::{HttpResponse, web};
 
 use super::ProblemDocument;
 use crate::{
-    engine::insight::statistics::{self, Asked, Statistics},
+    engine::insight::statistics::{self, Statistics, StatisticsQuery},
     http::{
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -14,13 +14,13 @@ use crate::{
 
 /// Figures of a period, of pending notifications, and the newest failed ones.
 #[utoipa::path(
-    get, path = "/api/v1/stats", operation_id = "get_statistics", tag = "stats", params(Asked),
+    get, path = "/api/v1/stats", operation_id = "get_statistics", tag = "stats", params(StatisticsQuery),
     responses((status = 200, body = Statistics), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::StatisticsRead>,
+    caller: AllowedClient<scope::StatisticsRead>,
     state: web::Data<AppState>,
-    query: web::Query<Asked>,
+    query: web::Query<StatisticsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let store = &state.engine.store;
     let now = state.clock.now();

@@ -15,17 +15,17 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Limiter, connection::Connection};
+use super::{RequestLimiter, connection::HttpConnection};
 
 /// Longest time for a body of any size, as a multiple of the usual wait.
 const LONGEST: u32 = 5;
 
 /// A body with a deadline. Only the time spent waiting for the peer counts, not our own work
 /// between reads.
-pub struct Timed {
+pub struct TimedPayload {
     payload: Payload,
-    limiter: web::Data<Limiter>,
-    connection: Option<Arc<Connection>>,
+    limiter: web::Data<RequestLimiter>,
+    connection: Option<Arc<HttpConnection>>,
     is_late: Rc<Cell<bool>>,
     patience: Duration,
     received: u64,
@@ -34,11 +34,11 @@ pub struct Timed {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Timed {
+impl TimedPayload {
     pub fn new(
         payload: Payload,
-        limiter: web::Data<Limiter>,
-        connection: Option<Arc<Connection>>,
+        limiter: web::Data<RequestLimiter>,
+        connection: Option<Arc<HttpConnection>>,
         patience: Duration,
         is_late: Rc<Cell<bool>>,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Timed {
     }
 }
 
-impl Stream for Timed {
+impl Stream for TimedPayload {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

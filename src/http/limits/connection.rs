@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Limits;
+use super::HttpLimits;
 
 /// Idle time of a connection whose peer is known or trusted: longer than proxies keep theirs
 /// (nginx: 60 s), so that none sends a request into a connection that is being closed.
@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(75);
 
 /// Why we ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum ConnectionCloseReason {
     /// Nothing was received.
     Idle,
     /// The head of a request was not complete in time.
@@ -37,7 +37,7 @@ pub enum Reason {
     Displaced,
 }
 
-impl Reason {
+impl ConnectionCloseReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -50,7 +50,7 @@ impl Reason {
 
 /// The phase of a connection in its exchange of requests and responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// Nothing of the next request has arrived.
     Idle,
     /// A part of its head has arrived.
@@ -60,8 +60,8 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Progress {
-    phase: Phase,
+struct ConnectionProgress {
+    phase: ConnectionPhase,
     since: Instant,
     /// The peer has stopped reading: since when, and how many bytes it has taken meanwhile.
     stalled: Option<(Instant, u64)>,
@@ -71,23 +71,23 @@ struct Progress {
 
 /// The state of one connection, shared by all parts of the server.
 #[derive(Debug)]
-pub struct Connection {
+pub struct HttpConnection {
     pub(super) id: u64,
     pub peer: Option<IpAddr>,
-    progress: Mutex<Progress>,
+    progress: Mutex<ConnectionProgress>,
     /// It may be ended although it has a request: a body is awaited, or the response is delayed on
     /// purpose.
     may_end: AtomicBool,
     displaced: Notify,
 }
 
-impl Connection {
+impl HttpConnection {
     pub(super) fn new(id: u64, peer: Option<IpAddr>, is_settled: bool) -> Self {
         Self {
             id,
             peer,
-            progress: Mutex::new(Progress {
-                phase: Phase::Idle,
+            progress: Mutex::new(ConnectionProgress {
+                phase: ConnectionPhase::Idle,
                 since: Instant::now(),
                 stalled: None,
                 is_settled,
@@ -97,11 +97,11 @@ impl Connection {
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn progress(&self) -> MutexGuard<'_, ConnectionProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: ConnectionPhase) {
         let mut progress = self.progress();
         progress.phase = phase;
         progress.since = Instant::now();
@@ -109,14 +109,14 @@ impl Connection {
 
     /// The head of a request is complete.
     pub(super) fn begin(&self) {
-        self.enter(Phase::Request);
+        self.enter(ConnectionPhase::Request);
     }
 
     /// A response was handed over to be written. `is_settled` decides how long this connection may
     /// be idle.
     pub(super) fn finish(&self, is_settled: bool) {
         self.may_end.store(false, Ordering::Relaxed);
-        self.enter(Phase::Idle);
+        self.enter(ConnectionPhase::Idle);
         self.progress().is_settled = is_settled;
     }
 
@@ -126,8 +126,8 @@ impl Connection {
 
     fn received(&self) {
         let mut progress = self.progress();
-        if progress.phase == Phase::Idle {
-            progress.phase = Phase::Head;
+        if progress.phase == ConnectionPhase::Idle {
+            progress.phase = ConnectionPhase::Head;
             progress.since = Instant::now();
         }
     }
@@ -146,7 +146,7 @@ impl Connection {
     /// Everything has been written.
     fn flushed(&self) {
         let mut progress = self.progress();
-        if progress.stalled.take().is_some() && progress.phase == Phase::Idle {
+        if progress.stalled.take().is_some() && progress.phase == ConnectionPhase::Idle {
             progress.since = Instant::now();
         }
     }
@@ -155,7 +155,7 @@ impl Connection {
     pub(super) fn waits_for_peer(&self) -> bool {
         let progress = self.progress();
         progress.stalled.is_some()
-            || progress.phase != Phase::Request
+            || progress.phase != ConnectionPhase::Request
             || self.may_end.load(Ordering::Relaxed)
     }
 
@@ -165,23 +165,31 @@ impl Connection {
     }
 
     /// When it will have waited long enough for its peer, in its present state.
-    fn due(&self, limits: &Limits) -> Option<(Instant, Reason)> {
+    fn due(&self, limits: &HttpLimits) -> Option<(Instant, ConnectionCloseReason)> {
         let progress = self.progress();
         if let Some((since, taken)) = progress.stalled {
-            return Some((since + limits.wait + limits.time_for(taken), Reason::Unread));
+            return Some((
+                since + limits.wait + limits.time_for(taken),
+                ConnectionCloseReason::Unread,
+            ));
         }
         match progress.phase {
-            Phase::Idle if progress.is_settled => {
-                Some((progress.since + IDLE.max(limits.wait), Reason::Idle))
+            ConnectionPhase::Idle if progress.is_settled => Some((
+                progress.since + IDLE.max(limits.wait),
+                ConnectionCloseReason::Idle,
+            )),
+            ConnectionPhase::Idle => {
+                Some((progress.since + limits.wait, ConnectionCloseReason::Idle))
             }
-            Phase::Idle => Some((progress.since + limits.wait, Reason::Idle)),
-            Phase::Head => Some((progress.since + limits.wait, Reason::Head)),
-            Phase::Request => None,
+            ConnectionPhase::Head => {
+                Some((progress.since + limits.wait, ConnectionCloseReason::Head))
+            }
+            ConnectionPhase::Request => None,
         }
     }
 
     /// Waits until the connection must end.
-    pub(in crate::http) async fn ended(&self, limits: &Limits) -> Reason {
+    pub(in crate::http) async fn ended(&self, limits: &HttpLimits) -> ConnectionCloseReason {
         loop {
             let now = Instant::now();
             let due = self.due(limits);
@@ -193,7 +201,7 @@ impl Connection {
             // A wait that begins after this check cannot end before the next one.
             let next = due.map_or(now + limits.wait, |(at, _)| at.min(now + limits.wait));
             tokio::select! {
-                () = self.displaced.notified() => return Reason::Displaced,
+                () = self.displaced.notified() => return ConnectionCloseReason::Displaced,
                 () = sleep_until(next) => {}
             }
         }
@@ -202,13 +210,13 @@ impl Connection {
 
 /// A stream that records what its connection is waiting for.
 #[derive(Debug)]
-pub struct Observed {
+pub struct ObservedStream {
     stream: TcpStream,
-    pub connection: Arc<Connection>,
+    pub connection: Arc<HttpConnection>,
 }
 
-impl Observed {
-    pub const fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+impl ObservedStream {
+    pub const fn new(stream: TcpStream, connection: Arc<HttpConnection>) -> Self {
         Self { stream, connection }
     }
 
@@ -221,7 +229,7 @@ impl Observed {
     }
 }
 
-impl AsyncRead for Observed {
+impl AsyncRead for ObservedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -236,7 +244,7 @@ impl AsyncRead for Observed {
     }
 }
 
-impl AsyncWrite for Observed {
+impl AsyncWrite for ObservedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

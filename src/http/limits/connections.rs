@@ -6,13 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Limits, connection::Connection};
-use crate::domain::address::{self, Proxies};
+use super::{HttpLimits, connection::HttpConnection};
+use crate::domain::address::{self, TrustedProxies};
 
 /// The rank of a connection. Lower ranks are ended first, and the oldest within a rank; never one
 /// whose request is being processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+enum ConnectionRank {
     /// Unknown. They share three quarters of all places.
     Stranger,
     /// Its peer is a trusted proxy, or has sent a valid signature or key within a day.
@@ -23,24 +23,24 @@ enum Rank {
 
 /// The rank of a connection, and the address it counts for; only strangers are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    rank: Rank,
+struct ConnectionSlot {
+    rank: ConnectionRank,
     address: Option<IpAddr>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
-    by_rank: BTreeMap<(Rank, u64), Arc<Connection>>,
-    places: HashMap<u64, Place>,
+    by_rank: BTreeMap<(ConnectionRank, u64), Arc<HttpConnection>>,
+    places: HashMap<u64, ConnectionSlot>,
     strangers: usize,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
 }
 
-impl Open {
-    fn remove(&mut self, id: u64) -> Option<(Place, Arc<Connection>)> {
+impl OpenConnections {
+    fn remove(&mut self, id: u64) -> Option<(ConnectionSlot, Arc<HttpConnection>)> {
         let place = self.places.remove(&id)?;
-        if place.rank == Rank::Stranger {
+        if place.rank == ConnectionRank::Stranger {
             self.strangers -= 1;
         }
         if let Some(address) = place.address
@@ -55,9 +55,9 @@ impl Open {
         Some((place, connection))
     }
 
-    fn insert(&mut self, place: Place, connection: Arc<Connection>) {
+    fn insert(&mut self, place: ConnectionSlot, connection: Arc<HttpConnection>) {
         let id = connection.id;
-        if place.rank == Rank::Stranger {
+        if place.rank == ConnectionRank::Stranger {
             self.strangers += 1;
         }
         if let Some(address) = place.address {
@@ -68,7 +68,7 @@ impl Open {
     }
 
     /// Ends the oldest connection up to a rank that waits for its peer.
-    fn displace(&mut self, up_to: Rank) -> bool {
+    fn displace(&mut self, up_to: ConnectionRank) -> bool {
         let oldest = self
             .by_rank
             .iter()
@@ -83,7 +83,7 @@ impl Open {
         let oldest = self.by_address.get(&address).and_then(|ids| {
             ids.iter().copied().find(|id| {
                 self.by_rank
-                    .get(&(Rank::Stranger, *id))
+                    .get(&(ConnectionRank::Stranger, *id))
                     .is_some_and(|connection| connection.waits_for_peer())
             })
         });
@@ -101,21 +101,21 @@ impl Open {
     }
 
     /// Whether there is a place, if necessary after ending another connection.
-    fn has_room(&mut self, place: Place, bounds: &Bounds) -> bool {
+    fn has_room(&mut self, place: ConnectionSlot, bounds: &ConnectionLimits) -> bool {
         let of_address = place.address.is_none_or(|address| {
             let open = self.by_address.get(&address).map_or(0, BTreeSet::len);
             open < bounds.per_address || self.displace_of(address)
         });
         of_address
-            && (place.rank != Rank::Stranger
+            && (place.rank != ConnectionRank::Stranger
                 || self.strangers < bounds.strangers
-                || self.displace(Rank::Stranger))
+                || self.displace(ConnectionRank::Stranger))
             && (self.by_rank.len() < bounds.all || self.displace(place.rank))
     }
 }
 
 #[derive(Debug)]
-struct Bounds {
+struct ConnectionLimits {
     all: usize,
     strangers: usize,
     per_address: usize,
@@ -123,16 +123,16 @@ struct Bounds {
 
 /// The open connections of this process.
 #[derive(Debug)]
-pub struct Connections {
-    bounds: Bounds,
-    proxies: Proxies,
-    open: Mutex<Open>,
+pub struct ConnectionRegistry {
+    bounds: ConnectionLimits,
+    proxies: TrustedProxies,
+    open: Mutex<OpenConnections>,
 }
 
-impl Connections {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl ConnectionRegistry {
+    pub(super) fn new(limits: &HttpLimits) -> Self {
         Self {
-            bounds: Bounds {
+            bounds: ConnectionLimits {
                 all: limits.connections.max(1),
                 strangers: (limits.connections / 4 * 3).max(1),
                 per_address: limits.per_address.max(1),
@@ -142,39 +142,43 @@ impl Connections {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(open: &Open) {
+    fn show(open: &OpenConnections) {
         metrics::gauge!("herald_http_connections").set(f64::from(
             u32::try_from(open.by_rank.len()).unwrap_or(u32::MAX),
         ));
     }
 
-    fn place(&self, address: Option<IpAddr>, is_known: bool) -> Place {
+    fn place(&self, address: Option<IpAddr>, is_known: bool) -> ConnectionSlot {
         match address {
-            Some(address) if !is_known && !self.proxies.contains(address) => Place {
-                rank: Rank::Stranger,
+            Some(address) if !is_known && !self.proxies.contains(address) => ConnectionSlot {
+                rank: ConnectionRank::Stranger,
                 address: Some(address::network(address)),
             },
-            _ => Place {
-                rank: Rank::Acquainted,
+            _ => ConnectionSlot {
+                rank: ConnectionRank::Acquainted,
                 address: None,
             },
         }
     }
 
     /// Admits a new connection; `None` if there is no place for it.
-    pub(super) fn admit(&self, peer: Option<IpAddr>, is_known: bool) -> Option<Arc<Connection>> {
+    pub(super) fn admit(
+        &self,
+        peer: Option<IpAddr>,
+        is_known: bool,
+    ) -> Option<Arc<HttpConnection>> {
         let place = self.place(peer, is_known);
         let mut open = self.open();
         if !open.has_room(place, &self.bounds) {
             return None;
         }
         open.next += 1;
-        let is_settled = place.rank != Rank::Stranger;
-        let connection = Arc::new(Connection::new(open.next, peer, is_settled));
+        let is_settled = place.rank != ConnectionRank::Stranger;
+        let connection = Arc::new(HttpConnection::new(open.next, peer, is_settled));
         open.insert(place, Arc::clone(&connection));
         Self::show(&open);
         Some(connection)
@@ -183,7 +187,7 @@ impl Connections {
     /// A request of this client has begun on a connection. False if the client has too many.
     pub(super) fn begin(
         &self,
-        connection: &Connection,
+        connection: &HttpConnection,
         client: Option<IpAddr>,
         is_known: bool,
     ) -> bool {
@@ -195,9 +199,11 @@ impl Connections {
         };
         // A direct peer keeps the rank that its requests have earned.
         let place = if client == connection.peer {
-            Place {
+            ConnectionSlot {
                 rank: place.rank.max(before.rank),
-                address: place.address.filter(|_| before.rank == Rank::Stranger),
+                address: place
+                    .address
+                    .filter(|_| before.rank == ConnectionRank::Stranger),
             }
         } else {
             place
@@ -209,28 +215,38 @@ impl Connections {
 
     /// The request is over: the connection counts for its peer again. Returns whether it may be
     /// idle for long.
-    pub(super) fn rest(&self, connection: &Connection, is_proven: bool, is_known: bool) -> bool {
+    pub(super) fn rest(
+        &self,
+        connection: &HttpConnection,
+        is_proven: bool,
+        is_known: bool,
+    ) -> bool {
         let mut open = self.open();
         let Some((before, held)) = open.remove(connection.id) else {
             return false;
         };
         let place = if is_proven {
-            Place {
-                rank: Rank::Proven,
+            ConnectionSlot {
+                rank: ConnectionRank::Proven,
                 address: None,
             }
         } else {
             match self.place(connection.peer, is_known) {
-                place if place.rank == Rank::Stranger && before.rank != Rank::Stranger => before,
+                place
+                    if place.rank == ConnectionRank::Stranger
+                        && before.rank != ConnectionRank::Stranger =>
+                {
+                    before
+                }
                 place => place,
             }
         };
         open.insert(place, held);
-        place.rank != Rank::Stranger
+        place.rank != ConnectionRank::Stranger
     }
 
     /// A connection is closed.
-    pub(super) fn leave(&self, connection: &Connection) {
+    pub(super) fn leave(&self, connection: &HttpConnection) {
         let mut open = self.open();
         open.remove(connection.id);
         Self::show(&open);
@@ -241,12 +257,12 @@ impl Connections {
 mod tests {
     use std::{net::IpAddr, sync::Arc};
 
-    use super::{Connections, Limits};
-    use crate::{domain::address::Proxies, http::limits::connection::Connection};
+    use super::{ConnectionRegistry, HttpLimits};
+    use crate::{domain::address::TrustedProxies, http::limits::connection::HttpConnection};
 
-    fn connections(all: usize, per_address: usize) -> Connections {
-        Connections::new(&Limits {
-            proxies: Proxies::parse("10.0.0.1").unwrap(),
+    fn connections(all: usize, per_address: usize) -> ConnectionRegistry {
+        ConnectionRegistry::new(&HttpLimits {
+            proxies: TrustedProxies::parse("10.0.0.1").unwrap(),
             connections: all,
             per_address,
             wait: std::time::Duration::from_secs(5),
@@ -259,7 +275,7 @@ mod tests {
         text.parse().ok()
     }
 
-    fn is_open(all: &Connections, connection: &Arc<Connection>) -> bool {
+    fn is_open(all: &ConnectionRegistry, connection: &Arc<HttpConnection>) -> bool {
         all.open().places.contains_key(&connection.id)
     }
 

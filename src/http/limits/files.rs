@@ -31,7 +31,7 @@ pub fn raise_limit() -> usize {
 
 /// The division of the limit of open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shares {
+pub struct FileDescriptorBudget {
     limit: usize,
     /// Descriptors set aside for outgoing calls and the database.
     reserved: usize,
@@ -43,7 +43,7 @@ pub struct Shares {
     pub kept: usize,
 }
 
-impl Shares {
+impl FileDescriptorBudget {
     /// Divides a limit of open files.
     pub fn new(limit: usize, reserved: usize, wanted: usize) -> Self {
         let open_at_once = limit.saturating_sub(reserved + OTHERS).max(FEWEST);
@@ -92,7 +92,7 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
-    use super::{Shares, raise_limit};
+    use super::{FileDescriptorBudget, raise_limit};
     use rustix::process::{Resource, getrlimit};
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         for (limit, open_at_once, kept) in
             [(524_288, 523_666, 4096), (1024, 402, 300), (256, 16, 12)]
         {
-            let shares = Shares::new(limit, 522, 4096);
+            let shares = FileDescriptorBudget::new(limit, 522, 4096);
             assert_eq!((shares.open_at_once, shares.kept), (open_at_once, kept));
         }
     }

@@ -25,16 +25,16 @@ use std::{
 
 use actix_web::HttpRequest;
 
-use crate::{domain::address::Proxies, http::problem::Problem};
-use answers::Answers;
-use connection::Connection;
-use connections::Connections;
-use peers::Peers;
+use crate::{domain::address::TrustedProxies, http::problem::Problem};
+use answers::ResponseBudget;
+use connection::HttpConnection;
+use connections::ConnectionRegistry;
+use peers::PeerTracker;
 
 /// The limits from the settings.
 #[derive(Clone, Debug)]
-pub struct Limits {
-    pub proxies: Proxies,
+pub struct HttpLimits {
+    pub proxies: TrustedProxies,
     /// Most open connections.
     pub connections: usize,
     /// Most connections of one address, or one /64 network, without a valid signature or key.
@@ -47,7 +47,7 @@ pub struct Limits {
     pub least_rate: u32,
 }
 
-impl Limits {
+impl HttpLimits {
     /// How long so many bytes take at the least rate.
     fn time_for(&self, bytes: u64) -> Duration {
         Duration::from_millis(bytes.saturating_mul(1000) / u64::from(self.least_rate.max(1)))
@@ -56,28 +56,28 @@ impl Limits {
 
 /// Everything that limits requests, shared by all threads.
 #[derive(Debug)]
-pub struct Limiter {
-    pub limits: Limits,
-    pub connections: Connections,
-    pub peers: Peers,
-    pub answers: Answers,
+pub struct RequestLimiter {
+    pub limits: HttpLimits,
+    pub connections: ConnectionRegistry,
+    pub peers: PeerTracker,
+    pub answers: ResponseBudget,
     /// A request came through a proxy that is not trusted: logged once.
     proxy_seen: AtomicBool,
 }
 
-impl Limiter {
-    pub fn new(limits: Limits) -> Self {
+impl RequestLimiter {
+    pub fn new(limits: HttpLimits) -> Self {
         Self {
-            connections: Connections::new(&limits),
-            peers: Peers::default(),
-            answers: Answers::default(),
+            connections: ConnectionRegistry::new(&limits),
+            peers: PeerTracker::default(),
+            answers: ResponseBudget::default(),
             proxy_seen: AtomicBool::new(false),
             limits,
         }
     }
 
     /// Admits a new connection; `None` if there is no place for it.
-    pub fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<Connection>> {
+    pub fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<HttpConnection>> {
         let is_known = self.peers.is_known(peer, Instant::now());
         let admitted = self.connections.admit(peer, is_known);
         if admitted.is_none() {
@@ -106,7 +106,7 @@ impl Limiter {
 
     /// Delays a response. Meanwhile the connection may be ended to make room for another.
     pub async fn delay(request: &HttpRequest, delay: Duration) {
-        let connection = request.conn_data::<Arc<Connection>>();
+        let connection = request.conn_data::<Arc<HttpConnection>>();
         if let Some(connection) = connection {
             connection.let_end(true);
         }
@@ -117,7 +117,7 @@ impl Limiter {
     }
 
     /// A connection is closed.
-    pub fn leave(&self, connection: &Connection) {
+    pub fn leave(&self, connection: &HttpConnection) {
         self.connections.leave(connection);
     }
 

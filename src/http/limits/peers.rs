@@ -25,15 +25,15 @@ const FREE_FAILURES: u32 = 5;
 const FREE_LATE: u32 = 5;
 
 /// Recent counts by address.
-type Counts = HashMap<IpAddr, (u32, Instant)>;
+type AddressCounts = HashMap<IpAddr, (u32, Instant)>;
 
 /// Addresses that have sent a valid signature or key, and, separately, those with failed signatures
 /// and those with late bodies. IPv6 is counted by /64 network.
 #[derive(Debug, Default)]
-pub struct Peers {
+pub struct PeerTracker {
     known: Mutex<HashMap<IpAddr, Instant>>,
-    failures: Mutex<Counts>,
-    late: Mutex<Counts>,
+    failures: Mutex<AddressCounts>,
+    late: Mutex<AddressCounts>,
 }
 
 /// Makes room for another address: outdated entries are removed first, then all.
@@ -47,7 +47,7 @@ pub(super) fn make_room<T>(by_address: &mut HashMap<IpAddr, T>, is_current: impl
 }
 
 /// Counts once more. Returns the recent count.
-fn count(counts: &Mutex<Counts>, address: IpAddr, now: Instant) -> u32 {
+fn count(counts: &Mutex<AddressCounts>, address: IpAddr, now: Instant) -> u32 {
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     make_room(&mut counts, |(_, last)| {
         now.duration_since(*last) <= REMEMBERED
@@ -61,7 +61,7 @@ fn count(counts: &Mutex<Counts>, address: IpAddr, now: Instant) -> u32 {
     *count
 }
 
-impl Peers {
+impl PeerTracker {
     /// Records a valid signature or key from an address.
     pub fn remember(&self, address: Option<IpAddr>, now: Instant) {
         let Some(address) = address else { return };
@@ -133,7 +133,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{FREE_LATE, KNOWN, MAX_ADDRESSES, Peers};
+    use super::{FREE_LATE, KNOWN, MAX_ADDRESSES, PeerTracker};
 
     fn ip(text: &str) -> Option<IpAddr> {
         text.parse().ok()
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_address_that_keeps_failing_is_slowed_and_forgiven_after_a_minute() {
-        let peers = Peers::default();
+        let peers = PeerTracker::default();
         let start = Instant::now();
         let delays: Vec<_> = (0..12)
             .map(|_| peers.note_failure(ip("192.0.2.1"), start).as_millis())
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_one_ipv6_network_count_together() {
-        let peers = Peers::default();
+        let peers = PeerTracker::default();
         let start = Instant::now();
         let delay = (0..6)
             .map(|host| peers.note_failure(ip(&format!("2001:db8:1:2::{host}")), start))
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn late_bodies_count_apart_and_never_against_a_known_address() {
-        let peers = Peers::default();
+        let peers = PeerTracker::default();
         let now = Instant::now();
         peers.remember(ip("192.0.2.1"), now);
         for _ in 0..=FREE_LATE {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_address_is_known_for_a_day() {
-        let peers = Peers::default();
+        let peers = PeerTracker::default();
         let now = Instant::now();
         peers.remember(ip("192.0.2.1"), now);
         assert!(peers.is_known(ip("192.0.2.1"), now + KNOWN));
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn so_many_addresses_are_remembered_and_no_more() {
-        let peers = Peers::default();
+        let peers = PeerTracker::default();
         let now = Instant::now();
         for number in 0..=u32::try_from(MAX_ADDRESSES).unwrap() {
             let address = Some(IpAddr::from((0x0a00_0000 + number).to_be_bytes()));

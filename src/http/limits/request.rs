@@ -20,11 +20,11 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use super::{Limiter, body::Timed, connection::Connection};
+use super::{RequestLimiter, body::TimedPayload, connection::HttpConnection};
 use crate::{
-    domain::address::{self, Proxies},
+    domain::address::{self, TrustedProxies},
     http::problem::Problem,
-    state::{Caller, Proxy},
+    state::{ClientAddress, ProxyTrust},
 };
 
 /// The texts of all headers of a name, in order.
@@ -37,7 +37,7 @@ fn lines<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item =
 
 /// The client of a request, and how it arrived. `X-Forwarded-For` has precedence: proxies that
 /// write it often pass on a `Forwarded` of the client's own.
-fn caller(headers: &HeaderMap, peer: Option<IpAddr>, proxies: &Proxies) -> Caller {
+fn caller(headers: &HeaderMap, peer: Option<IpAddr>, proxies: &TrustedProxies) -> ClientAddress {
     let mut hops: Vec<&str> = lines(headers, "X-Forwarded-For").collect();
     if hops.is_empty() {
         hops = lines(headers, "Forwarded")
@@ -45,24 +45,24 @@ fn caller(headers: &HeaderMap, peer: Option<IpAddr>, proxies: &Proxies) -> Calle
             .collect();
     }
     let Some(peer) = peer else {
-        return Caller::new(None, Proxy::None);
+        return ClientAddress::new(None, ProxyTrust::None);
     };
     let proxy = match (hops.is_empty(), proxies.contains(peer)) {
-        (false, true) => Proxy::Trusted,
-        (false, false) if address::is_private(peer) => Proxy::NotTrusted,
-        (true, _) | (false, false) => Proxy::None,
+        (false, true) => ProxyTrust::Trusted,
+        (false, false) if address::is_private(peer) => ProxyTrust::NotTrusted,
+        (true, _) | (false, false) => ProxyTrust::None,
     };
-    Caller::new(Some(proxies.client(peer, hops.into_iter())), proxy)
+    ClientAddress::new(Some(proxies.client(peer, hops.into_iter())), proxy)
 }
 
 /// A request in progress on a connection, until its response has been written.
-struct Turn {
-    limiter: web::Data<Limiter>,
-    connection: Option<Arc<Connection>>,
-    caller: Caller,
+struct ActiveRequest {
+    limiter: web::Data<RequestLimiter>,
+    connection: Option<Arc<HttpConnection>>,
+    caller: ClientAddress,
 }
 
-impl Drop for Turn {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let peers = &self.limiter.peers;
         let now = Instant::now();
@@ -82,12 +82,12 @@ impl Drop for Turn {
 }
 
 /// The body of a response, with the request that ends with it.
-pub struct Answer {
+pub struct TrackedResponseBody {
     body: BoxBody,
-    _turn: Turn,
+    _turn: ActiveRequest,
 }
 
-impl MessageBody for Answer {
+impl MessageBody for TrackedResponseBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -107,15 +107,15 @@ impl MessageBody for Answer {
 pub async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<Answer>, Error> {
-    let Some(limiter) = request.app_data::<web::Data<Limiter>>().cloned() else {
+) -> Result<ServiceResponse<TrackedResponseBody>, Error> {
+    let Some(limiter) = request.app_data::<web::Data<RequestLimiter>>().cloned() else {
         return Err(Problem::Internal.into());
     };
     let mut request = request;
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let connection = request.conn_data::<Arc<HttpConnection>>().cloned();
     let peer = request.peer_addr().map(|address| address.ip());
     let caller = caller(request.headers(), peer, &limiter.limits.proxies);
-    if caller.proxy == Proxy::NotTrusted && !limiter.proxy_seen.swap(true, Ordering::Relaxed) {
+    if caller.proxy == ProxyTrust::NotTrusted && !limiter.proxy_seen.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             event = "http.proxy_not_trusted",
             "requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: all its clients share one budget"
@@ -131,7 +131,7 @@ pub async fn limit(
         admitted
     });
     request.extensions_mut().insert(caller.clone());
-    let turn = Turn {
+    let turn = ActiveRequest {
         limiter: limiter.clone(),
         connection: connection.clone(),
         caller: caller.clone(),
@@ -145,7 +145,7 @@ pub async fn limit(
     match request.take_payload() {
         Payload::None => {}
         payload => {
-            let timed = Timed::new(
+            let timed = TimedPayload::new(
                 payload,
                 limiter.clone(),
                 connection,
@@ -169,9 +169,9 @@ pub async fn limit(
 
 fn answered(
     response: ServiceResponse<impl MessageBody + 'static>,
-    turn: Turn,
-) -> ServiceResponse<Answer> {
-    response.map_body(|_, body| Answer {
+    turn: ActiveRequest,
+) -> ServiceResponse<TrackedResponseBody> {
+    response.map_body(|_, body| TrackedResponseBody {
         body: body.boxed(),
         _turn: turn,
     })
@@ -181,19 +181,19 @@ fn answered(
 mod tests {
     use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Proxies, Proxy, caller};
+    use super::{ProxyTrust, TrustedProxies, caller};
 
     #[test]
     fn the_address_that_a_trusted_proxy_names_is_the_callers() {
-        let proxies = Proxies::parse("127.0.0.1").unwrap();
+        let proxies = TrustedProxies::parse("127.0.0.1").unwrap();
         let forwarded = "for=192.0.2.60;proto=http, for=198.51.100.17";
         for (headers, peer, address, proxy) in [
-            (vec![], "127.0.0.1", "127.0.0.1", Proxy::None),
+            (vec![], "127.0.0.1", "127.0.0.1", ProxyTrust::None),
             (
                 vec![("x-forwarded-for", "192.0.2.1")],
                 "127.0.0.1",
                 "192.0.2.1",
-                Proxy::Trusted,
+                ProxyTrust::Trusted,
             ),
             // Several headers are one list.
             (
@@ -203,13 +203,13 @@ mod tests {
                 ],
                 "127.0.0.1",
                 "192.0.2.1",
-                Proxy::Trusted,
+                ProxyTrust::Trusted,
             ),
             (
                 vec![("forwarded", forwarded)],
                 "127.0.0.1",
                 "198.51.100.17",
-                Proxy::Trusted,
+                ProxyTrust::Trusted,
             ),
             (
                 vec![
@@ -218,19 +218,19 @@ mod tests {
                 ],
                 "127.0.0.1",
                 "192.0.2.1",
-                Proxy::Trusted,
+                ProxyTrust::Trusted,
             ),
             (
                 vec![("x-forwarded-for", "192.0.2.1")],
                 "172.17.0.1",
                 "172.17.0.1",
-                Proxy::NotTrusted,
+                ProxyTrust::NotTrusted,
             ),
             (
                 vec![("x-forwarded-for", "192.0.2.1")],
                 "203.0.113.5",
                 "203.0.113.5",
-                Proxy::None,
+                ProxyTrust::None,
             ),
         ] {
             let mut map = HeaderMap::new();

@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     domain::{
-        failure::{Failure, FailureClass},
-        outcome::Outcome,
+        failure::{DeliveryFailure, FailureClass},
+        outcome::CallOutcome,
     },
-    providers::{AskError, Exchange, Media, Message, MessageInbox, MessageSender, NumberFacts},
+    providers::{
+        DownloadedMedia, MessageInbox, MessageSender, ProviderExchange, ProviderMessage,
+        ProviderQueryError, SenderNumberFacts,
+    },
 };
 
 /// Most bytes read of a response.
@@ -62,12 +65,12 @@ impl MetaClient {
         &self,
         request: reqwest::RequestBuilder,
         max_bytes: usize,
-    ) -> Result<(Option<String>, Vec<u8>), AskError> {
+    ) -> Result<(Option<String>, Vec<u8>), ProviderQueryError> {
         let mut response = request
             .bearer_auth(self.token.expose_secret())
             .send()
             .await
-            .map_err(|_unreachable| AskError::Unreachable)?;
+            .map_err(|_unreachable| ProviderQueryError::Unreachable)?;
         let status = response.status().as_u16();
         let mime_type = response
             .headers()
@@ -78,10 +81,10 @@ impl MetaClient {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|_broken| AskError::Unreachable)?
+            .map_err(|_broken| ProviderQueryError::Unreachable)?
         {
             if answer.len() + chunk.len() > max_bytes {
-                return Err(AskError::TooLarge);
+                return Err(ProviderQueryError::TooLarge);
             }
             answer.extend_from_slice(&chunk);
         }
@@ -92,16 +95,16 @@ impl MetaClient {
             .ok()
             .and_then(|answer| answer.pointer("/error/code").and_then(Value::as_i64));
         Err(match (status, code) {
-            (404, _) | (_, Some(100)) => AskError::Gone,
-            (500.., None) => AskError::Unreachable,
-            _ => AskError::Refused(code),
+            (404, _) | (_, Some(100)) => ProviderQueryError::Gone,
+            (500.., None) => ProviderQueryError::Unreachable,
+            _ => ProviderQueryError::Refused(code),
         })
     }
 }
 
 #[async_trait]
 impl MessageSender for MetaClient {
-    async fn send(&self, message: &Message) -> Exchange {
+    async fn send(&self, message: &ProviderMessage) -> ProviderExchange {
         let request = redacted(message);
         let sent = self
             .http
@@ -115,19 +118,19 @@ impl MessageSender for MetaClient {
             Err(error) => {
                 // Only a failure to connect is certain not to have sent anything.
                 let outcome = if error.is_connect() {
-                    Outcome::Unavailable {
+                    CallOutcome::Unavailable {
                         reason: "no connection to the provider".to_owned(),
                     }
                 } else if error.is_timeout() {
-                    Outcome::Unknown {
+                    CallOutcome::Unknown {
                         reason: "the provider did not answer in time".to_owned(),
                     }
                 } else {
-                    Outcome::Unknown {
+                    CallOutcome::Unknown {
                         reason: "the connection was closed before a response came".to_owned(),
                     }
                 };
-                return Exchange {
+                return ProviderExchange {
                     request,
                     http_status: None,
                     answer: None,
@@ -142,10 +145,10 @@ impl MessageSender for MetaClient {
                 Ok(Some(chunk)) => answer.extend_from_slice(&chunk),
                 Ok(None) => break,
                 Err(_) => {
-                    let outcome = Outcome::Unknown {
+                    let outcome = CallOutcome::Unknown {
                         reason: "the response was not complete".to_owned(),
                     };
-                    return Exchange {
+                    return ProviderExchange {
                         request,
                         http_status: Some(status),
                         answer: None,
@@ -157,7 +160,7 @@ impl MessageSender for MetaClient {
         answer.truncate(MAX_ANSWER_BYTES);
         let outcome = judge(status, &answer);
         let answer = String::from_utf8_lossy(&answer).replace('\0', "\u{fffd}");
-        Exchange {
+        ProviderExchange {
             request,
             http_status: Some(status),
             answer: Some(answer),
@@ -178,7 +181,7 @@ impl MessageSender for MetaClient {
 
     /// `throughput.level` of the number (Meta, "Throughput"): numbers that are used
     /// with the WhatsApp Business app as well may send 20 a second.
-    async fn number(&self) -> Result<NumberFacts, AskError> {
+    async fn number(&self) -> Result<SenderNumberFacts, ProviderQueryError> {
         let fields = "throughput,is_on_biz_app,display_phone_number";
         let url = format!("{}?fields={fields}", self.number);
         let (_, answer) = self.ask(self.http.get(url), MAX_ANSWER_BYTES).await?;
@@ -194,7 +197,7 @@ impl MessageSender for MetaClient {
             }
         };
         let written = answer.get("display_phone_number").and_then(Value::as_str);
-        Ok(NumberFacts {
+        Ok(SenderNumberFacts {
             per_second,
             display_number: written.and_then(digits),
         })
@@ -208,14 +211,18 @@ impl MessageSender for MetaClient {
 #[async_trait]
 impl MessageInbox for MetaClient {
     /// First its address, then the file: the address is valid for 5 minutes (Meta, "Media").
-    async fn media(&self, id: &str, max_bytes: usize) -> Result<Media, AskError> {
+    async fn media(
+        &self,
+        id: &str,
+        max_bytes: usize,
+    ) -> Result<DownloadedMedia, ProviderQueryError> {
         // An id names an object, and must not reach other parts of the graph.
         if id.is_empty()
             || !id
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
         {
-            return Err(AskError::Gone);
+            return Err(ProviderQueryError::Gone);
         }
         let place = self.http.get(format!("{}/{id}", self.graph));
         let (_, answer) = self.ask(place, MAX_ANSWER_BYTES).await?;
@@ -226,17 +233,17 @@ impl MessageInbox for MetaClient {
                 .or_else(|| size.as_str().and_then(|size| size.parse().ok()))
         });
         if size.is_some_and(|size| size > u64::try_from(max_bytes).unwrap_or(u64::MAX)) {
-            return Err(AskError::TooLarge);
+            return Err(ProviderQueryError::TooLarge);
         }
         let Some(url) = text("url") else {
-            return Err(AskError::Gone);
+            return Err(ProviderQueryError::Gone);
         };
         // The token is sent along: only to the provider's file servers, never in clear.
         if !url.starts_with("https://") && !url.starts_with(&self.base) {
-            return Err(AskError::Refused(None));
+            return Err(ProviderQueryError::Refused(None));
         }
         let (mime_type, content) = self.ask(self.http.get(url), max_bytes).await?;
-        Ok(Media {
+        Ok(DownloadedMedia {
             mime_type: text("mime_type")
                 .or(mime_type)
                 .unwrap_or_else(|| "application/octet-stream".to_owned()),
@@ -244,7 +251,7 @@ impl MessageInbox for MetaClient {
         })
     }
 
-    async fn mark_read(&self, provider_message_id: &str) -> Result<(), AskError> {
+    async fn mark_read(&self, provider_message_id: &str) -> Result<(), ProviderQueryError> {
         let body = json!({
             "messaging_product": "whatsapp",
             "status": "read",
@@ -270,7 +277,7 @@ fn kept_back(message_status: &str) -> Option<String> {
 }
 
 /// The outcome of a response. The code decides; the HTTP status only if there is none.
-pub fn judge(status: u16, answer: &[u8]) -> Outcome {
+pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
     let parsed: Option<Value> = document(answer).ok();
     if let Some(error) = parsed
         .as_ref()
@@ -279,7 +286,7 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
     {
         let transient =
             status >= 500 || status == 429 || error.get("is_transient") == Some(&Value::Bool(true));
-        return Outcome::Refused(errors::failure(error, error.clone(), transient));
+        return CallOutcome::Refused(errors::failure(error, error.clone(), transient));
     }
     if status == 200 {
         let accepted = parsed
@@ -287,7 +294,7 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
             .and_then(|answer| answer.pointer("/messages/0/id"))
             .and_then(Value::as_str);
         return match accepted {
-            Some(id) if !id.is_empty() => Outcome::Accepted {
+            Some(id) if !id.is_empty() => CallOutcome::Accepted {
                 provider_message_id: id.to_owned(),
                 wa_id: parsed
                     .as_ref()
@@ -305,16 +312,16 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
                     .and_then(Value::as_str)
                     .and_then(kept_back),
             },
-            _ => Outcome::Unknown {
+            _ => CallOutcome::Unknown {
                 reason: "the provider accepted it without naming the message".to_owned(),
             },
         };
     }
     let without_code = |class, meaning: &str| {
-        Outcome::Refused(Failure {
+        CallOutcome::Refused(DeliveryFailure {
             class,
             title: format!("HTTP {status} without an error code"),
-            ..Failure::ours("", meaning, "See the recorded answer.")
+            ..DeliveryFailure::ours("", meaning, "See the recorded answer.")
         })
     };
     match status {
@@ -324,7 +331,7 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
             FailureClass::FixRequest,
             "The provider refused the request.",
         ),
-        _ => Outcome::Unknown {
+        _ => CallOutcome::Unknown {
             reason: format!("the provider answered HTTP {status} without an outcome"),
         },
     }
@@ -333,12 +340,12 @@ pub fn judge(status: u16, answer: &[u8]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::judge;
-    use crate::domain::{failure::FailureClass, outcome::Outcome};
+    use crate::domain::{failure::FailureClass, outcome::CallOutcome};
 
     #[test]
     fn the_code_decides_and_the_status_only_where_there_is_none() {
         let class = |status, body: &str| match judge(status, body.as_bytes()) {
-            Outcome::Refused(failure) => Some(failure.class),
+            CallOutcome::Refused(failure) => Some(failure.class),
             _ => None,
         };
         assert_eq!(
@@ -367,13 +374,13 @@ mod tests {
             (302, ""),
         ] {
             assert!(
-                matches!(judge(status, body.as_bytes()), Outcome::Unknown { .. }),
+                matches!(judge(status, body.as_bytes()), CallOutcome::Unknown { .. }),
                 "{status} {body}"
             );
         }
         assert!(matches!(
             judge(200, br#"{"messages":[{"id":"wamid.x"}]}"#),
-            Outcome::Accepted {
+            CallOutcome::Accepted {
                 wa_id: None,
                 user_id: None,
                 kept_back: None,
@@ -389,7 +396,7 @@ mod tests {
             let body =
                 format!(r#"{{"messages":[{{"id":"wamid.x","message_status":"{status}"}}]}}"#);
             assert!(
-                matches!(judge(200, body.as_bytes()), Outcome::Accepted { kept_back, .. } if kept_back.is_some() == kept),
+                matches!(judge(200, body.as_bytes()), CallOutcome::Accepted { kept_back, .. } if kept_back.is_some() == kept),
                 "{status}"
             );
         }

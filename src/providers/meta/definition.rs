@@ -5,15 +5,17 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::template::{
-        Body,
-        layout::{Button, Extras, Filled, FilledHeader, Header, Layout, OtpType},
+        TemplateBody,
+        layout::{
+            FilledHeader, FilledTemplate, Layout, LayoutButton, LayoutExtras, LayoutHeader, OtpType,
+        },
     },
-    providers::{Drift, OTHER_PARTS, TemplateDefinition as Definition},
+    providers::{OTHER_PARTS, TemplateDefinition as Definition, TemplateDifference},
 };
 
 /// Why a template cannot be created over the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Impossible {
+pub enum DefinitionError {
     #[error("its parameters have no examples: declare them with [[template.parameter]]")]
     NoExamples,
     #[error(
@@ -27,7 +29,7 @@ pub enum Impossible {
 }
 
 /// The JSON that creates the template.
-pub fn document(definition: Definition<'_>) -> Result<Value, Impossible> {
+pub fn document(definition: Definition<'_>) -> Result<Value, DefinitionError> {
     let mut document = Map::new();
     let mut put = |key: &str, value: Value| drop(document.insert(key.to_owned(), value));
     put("name", json!(definition.name));
@@ -44,24 +46,26 @@ pub fn document(definition: Definition<'_>) -> Result<Value, Impossible> {
 }
 
 /// Its parts, with examples.
-pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, Impossible> {
+pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, DefinitionError> {
     let layout = definition.layout;
     let is_code = definition.category == "authentication";
     if !is_code && layout.example().is_err() && !layout.variables().is_empty() {
-        return Err(Impossible::NoExamples);
+        return Err(DefinitionError::NoExamples);
     }
     if !is_code && let Some(edge) = layout.body.edge() {
-        return Err(Impossible::Edge(edge));
+        return Err(DefinitionError::Edge(edge));
     }
     if !is_code && layout.body.has_neighbours() {
-        return Err(Impossible::Adjacent);
+        return Err(DefinitionError::Adjacent);
     }
     let has_file = matches!(
         layout.extras().header,
-        Some(Header::Image { .. } | Header::Video { .. } | Header::Document { .. })
+        Some(
+            LayoutHeader::Image { .. } | LayoutHeader::Video { .. } | LayoutHeader::Document { .. }
+        )
     );
     if has_file && definition.sample.is_none() {
-        return Err(Impossible::FileHeader);
+        return Err(DefinitionError::FileHeader);
     }
     Ok(compared(definition))
 }
@@ -74,7 +78,7 @@ pub fn compared(definition: Definition<'_>) -> Vec<Value> {
     if definition.category == "authentication" {
         return authentication(extras);
     }
-    let filled = layout.example().unwrap_or_else(|_none| Filled {
+    let filled = layout.example().unwrap_or_else(|_none| FilledTemplate {
         header: None,
         body: Vec::new(),
         buttons: Vec::new(),
@@ -83,14 +87,18 @@ pub fn compared(definition: Definition<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     match &extras.header {
         None => {}
-        Some(Header::Text { text }) => all.push(header(text, &filled, definition.named)),
-        Some(Header::Location { .. }) => {
+        Some(LayoutHeader::Text { text }) => all.push(header(text, &filled, definition.named)),
+        Some(LayoutHeader::Location { .. }) => {
             all.push(json!({ "type": "HEADER", "format": "LOCATION" }));
         }
-        Some(file @ (Header::Image { .. } | Header::Video { .. } | Header::Document { .. })) => {
+        Some(
+            file @ (LayoutHeader::Image { .. }
+            | LayoutHeader::Video { .. }
+            | LayoutHeader::Document { .. }),
+        ) => {
             let format = match file {
-                Header::Image { .. } => "IMAGE",
-                Header::Video { .. } => "VIDEO",
+                LayoutHeader::Image { .. } => "IMAGE",
+                LayoutHeader::Video { .. } => "VIDEO",
                 _ => "DOCUMENT",
             };
             let mut header = json!({ "type": "HEADER", "format": format });
@@ -134,12 +142,12 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// Meta writes the text of an authentication template itself.
-fn authentication(extras: &Extras) -> Vec<Value> {
+fn authentication(extras: &LayoutExtras) -> Vec<Value> {
     let otp = extras
         .buttons
         .iter()
         .find_map(|it| match it {
-            Button::Otp(otp) => Some(otp.clone()),
+            LayoutButton::Otp(otp) => Some(otp.clone()),
             _ => None,
         })
         .unwrap_or_default();
@@ -178,7 +186,7 @@ fn authentication(extras: &Extras) -> Vec<Value> {
 }
 
 /// The placeholder of each expression: `{{1}}`, or its name.
-fn places(body: &Body, named: bool) -> Vec<String> {
+fn places(body: &TemplateBody, named: bool) -> Vec<String> {
     body.expressions
         .iter()
         .enumerate()
@@ -192,8 +200,8 @@ fn places(body: &Body, named: bool) -> Vec<String> {
         .collect()
 }
 
-fn header(text: &str, filled: &Filled, named: bool) -> Value {
-    let written = Body::parse(text).map_or_else(
+fn header(text: &str, filled: &FilledTemplate, named: bool) -> Value {
+    let written = TemplateBody::parse(text).map_or_else(
         |_unreadable| text.to_owned(),
         |parsed| parsed.fill(&places(&parsed, named)),
     );
@@ -212,7 +220,7 @@ fn header(text: &str, filled: &Filled, named: bool) -> Value {
     component
 }
 
-fn body(layout: &Layout, filled: &Filled, named: bool) -> Value {
+fn body(layout: &Layout, filled: &FilledTemplate, named: bool) -> Value {
     let text = layout.body.fill(&places(&layout.body, named));
     let mut component = json!({ "type": "BODY", "text": text });
     if let (false, Some(component)) = (filled.body.is_empty(), component.as_object_mut()) {
@@ -231,11 +239,11 @@ fn body(layout: &Layout, filled: &Filled, named: bool) -> Value {
     component
 }
 
-fn button(button: &Button, context: &Value) -> Value {
+fn button(button: &LayoutButton, context: &Value) -> Value {
     match button {
-        Button::QuickReply { text, .. } => json!({ "type": "QUICK_REPLY", "text": text }),
-        Button::Url { text, url } => {
-            let parsed = Body::parse(url)
+        LayoutButton::QuickReply { text, .. } => json!({ "type": "QUICK_REPLY", "text": text }),
+        LayoutButton::Url { text, url } => {
+            let parsed = TemplateBody::parse(url)
                 .ok()
                 .filter(|it| !it.expressions.is_empty());
             match parsed {
@@ -251,17 +259,17 @@ fn button(button: &Button, context: &Value) -> Value {
                 }
             }
         }
-        Button::PhoneNumber { text, phone_number } => {
+        LayoutButton::PhoneNumber { text, phone_number } => {
             json!({ "type": "PHONE_NUMBER", "text": text, "phone_number": phone_number })
         }
-        Button::CopyCode { code } => {
-            let example = Body::parse(code)
+        LayoutButton::CopyCode { code } => {
+            let example = TemplateBody::parse(code)
                 .and_then(|parsed| Ok(parsed.fill(&parsed.parameters(context)?)))
                 .unwrap_or_else(|_none| code.clone());
             json!({ "type": "COPY_CODE", "example": example })
         }
-        Button::Otp(_) => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
-        Button::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
+        LayoutButton::Otp(_) => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
+        LayoutButton::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
     }
 }
 
@@ -272,12 +280,12 @@ pub fn drift(
     category: &str,
     theirs: &[Value],
     their_category: Option<&str>,
-) -> Vec<Drift> {
+) -> Vec<TemplateDifference> {
     let mut all = Vec::new();
     if let Some(their_category) = their_category
         && !their_category.eq_ignore_ascii_case(category)
     {
-        all.push(Drift {
+        all.push(TemplateDifference {
             part: "category",
             ours: category.to_lowercase(),
             theirs: their_category.to_lowercase(),
@@ -289,7 +297,7 @@ pub fn drift(
     for (part, kind) in PARTS {
         let (mine, their) = (shown(ours, kind), shown(theirs, kind));
         if mine != their {
-            all.push(Drift {
+            all.push(TemplateDifference {
                 part,
                 ours: mine,
                 theirs: their,
@@ -298,7 +306,7 @@ pub fn drift(
     }
     let other = unknown_parts(theirs);
     if !other.is_empty() {
-        all.push(Drift {
+        all.push(TemplateDifference {
             part: OTHER_PARTS,
             ours: String::new(),
             theirs: other.join(", ").to_lowercase(),

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::{
     MetaProvider, definition,
-    inspect::{Inspector, Refusal},
+    inspect::{Inspector, MetaQueryError},
     pulled, templates,
 };
 use crate::providers::{
-    CreatedTemplate, DirectoryError, Drift, PulledTemplate, RemoteTemplate, Sample,
-    TemplateDefinition, TemplateDirectory, TemplateFormat,
+    CreatedTemplate, DirectoryError, PulledTemplate, RemoteTemplate, SampleFile,
+    TemplateDefinition, TemplateDifference, TemplateDirectory, TemplateFormat,
 };
 
 /// The templates of one business account.
@@ -19,8 +19,8 @@ pub(super) struct MetaDirectory {
     pub account_id: String,
 }
 
-impl From<Refusal> for DirectoryError {
-    fn from(refusal: Refusal) -> Self {
+impl From<MetaQueryError> for DirectoryError {
+    fn from(refusal: MetaQueryError) -> Self {
         Self {
             is_taken: refusal.is_taken(),
             reason: refusal.to_string(),
@@ -28,8 +28,8 @@ impl From<Refusal> for DirectoryError {
     }
 }
 
-impl From<definition::Impossible> for DirectoryError {
-    fn from(impossible: definition::Impossible) -> Self {
+impl From<definition::DefinitionError> for DirectoryError {
+    fn from(impossible: definition::DefinitionError) -> Self {
         Self {
             is_taken: false,
             reason: impossible.to_string(),
@@ -53,7 +53,11 @@ impl TemplateFormat for MetaProvider {
             .map_err(|impossible| impossible.to_string())
     }
 
-    fn drift(&self, ours: TemplateDefinition<'_>, theirs: &RemoteTemplate) -> Vec<Drift> {
+    fn drift(
+        &self,
+        ours: TemplateDefinition<'_>,
+        theirs: &RemoteTemplate,
+    ) -> Vec<TemplateDifference> {
         definition::drift(
             &definition::compared(ours),
             ours.category,
@@ -66,7 +70,7 @@ impl TemplateFormat for MetaProvider {
         pulled::written(remote, name)
     }
 
-    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
+    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str> {
         templates::sample(filename, bytes)
     }
 }
@@ -104,7 +108,7 @@ impl TemplateDirectory for MetaDirectory {
         Ok(self.inspector.change_template(id, &components).await?)
     }
 
-    async fn upload(&self, sample: &Sample) -> Result<String, DirectoryError> {
+    async fn upload(&self, sample: &SampleFile) -> Result<String, DirectoryError> {
         Ok(self.inspector.upload(sample).await?)
     }
 }

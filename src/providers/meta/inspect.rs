@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::lenient::document;
 use super::sender_fields::{API_BASE, API_VERSION};
-use crate::{domain::time::Timestamp, providers::Connection};
+use crate::{domain::time::Timestamp, providers::SenderConnection};
 
 /// Most bytes read of a response.
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -19,7 +19,7 @@ const MOST_PAGES: usize = 100;
 
 /// Why a query failed. Addresses are left out: they hold tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum MetaQueryError {
     #[error("Meta cannot be reached")]
     Unreachable,
     #[error("Meta refused it (code {code}, subcode {subcode}): {message}")]
@@ -60,7 +60,7 @@ pub struct TokenFacts {
 
 /// Meta's data about a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NumberFacts {
+pub struct MetaNumberFacts {
     pub status: Option<String>,
     pub quality: Option<String>,
     pub throughput: Option<String>,
@@ -79,14 +79,14 @@ pub struct NumberFacts {
 
 /// An app that gets an account's callbacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscribed {
+pub struct SubscribedApp {
     pub app_id: String,
     pub override_url: Option<String>,
 }
 
 /// The subscriptions of an app, and its callback address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subscription {
+pub struct AppSubscription {
     pub callback_url: Option<String>,
     pub active: bool,
     pub fields: Vec<String>,
@@ -119,7 +119,7 @@ impl Inspector {
     }
 
     /// Asks in the name of a sender.
-    pub(super) fn of(http: &reqwest::Client, connection: &Connection) -> Self {
+    pub(super) fn of(http: &reqwest::Client, connection: &SenderConnection) -> Self {
         Self::new(
             http.clone(),
             connection.setting(API_BASE),
@@ -140,7 +140,7 @@ impl Inspector {
         &self,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<Vec<Value>, Refusal> {
+    ) -> Result<Vec<Value>, MetaQueryError> {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
         for _ in 0..MOST_PAGES {
@@ -157,7 +157,7 @@ impl Inspector {
             }
             after = next;
         }
-        Err(Refusal::Endless)
+        Err(MetaQueryError::Endless)
     }
 
     pub(super) async fn get(
@@ -165,7 +165,7 @@ impl Inspector {
         path: &str,
         query: &[(&str, &str)],
         bearer: Option<&SecretString>,
-    ) -> Result<(Value, Option<Timestamp>), Refusal> {
+    ) -> Result<(Value, Option<Timestamp>), MetaQueryError> {
         let mut request = self.http.get(format!("{}/{path}", self.graph));
         if !query.is_empty() {
             request = request.query(query);
@@ -179,11 +179,11 @@ impl Inspector {
     /// Sends a request and parses its response; Meta's errors become ours.
     pub(super) async fn answered(
         request: reqwest::RequestBuilder,
-    ) -> Result<(Value, Option<Timestamp>), Refusal> {
+    ) -> Result<(Value, Option<Timestamp>), MetaQueryError> {
         let mut response = request
             .send()
             .await
-            .map_err(|_holds_the_address| Refusal::Unreachable)?;
+            .map_err(|_holds_the_address| MetaQueryError::Unreachable)?;
         let status = response.status().as_u16();
         let clock = response
             .headers()
@@ -195,17 +195,18 @@ impl Inspector {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|_holds_the_address| Refusal::Unreachable)?
+            .map_err(|_holds_the_address| MetaQueryError::Unreachable)?
         {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Refusal::Unreadable(status));
+                return Err(MetaQueryError::Unreadable(status));
             }
             body.extend_from_slice(&chunk);
         }
-        let answer: Value = document(&body).map_err(|_unreadable| Refusal::Unreadable(status))?;
+        let answer: Value =
+            document(&body).map_err(|_unreadable| MetaQueryError::Unreadable(status))?;
         if let Some(error) = answer.get("error") {
             let number = |key: &str| error.get(key).and_then(Value::as_i64).unwrap_or(0);
-            return Err(Refusal::Refused {
+            return Err(MetaQueryError::Refused {
                 code: number("code"),
                 subcode: number("error_subcode"),
                 message: text(error, "/message").unwrap_or_default(),
@@ -214,12 +215,12 @@ impl Inspector {
         if status == 200 {
             Ok((answer, clock))
         } else {
-            Err(Refusal::Unreadable(status))
+            Err(MetaQueryError::Unreadable(status))
         }
     }
 
     /// Data about the token itself.
-    pub async fn token(&self) -> Result<TokenFacts, Refusal> {
+    pub async fn token(&self) -> Result<TokenFacts, MetaQueryError> {
         let (answer, _) = self
             .get(
                 "debug_token",
@@ -252,14 +253,14 @@ impl Inspector {
     }
 
     /// Meta's data about a number.
-    pub async fn number(&self, number: &str) -> Result<NumberFacts, Refusal> {
+    pub async fn number(&self, number: &str) -> Result<MetaNumberFacts, MetaQueryError> {
         let fields =
             "id,status,quality_rating,name_status,throughput,webhook_configuration,health_status";
         let (answer, clock) = self
             .get(number, &[("fields", fields)], Some(&self.token))
             .await?;
         let callback = |of: &str| text(&answer, &format!("/webhook_configuration/{of}"));
-        Ok(NumberFacts {
+        Ok(MetaNumberFacts {
             status: text(&answer, "/status"),
             quality: text(&answer, "/quality_rating"),
             throughput: text(&answer, "/throughput/level"),
@@ -286,12 +287,12 @@ impl Inspector {
     }
 
     /// The apps that get an account's callbacks.
-    pub async fn subscribed(&self, account: &str) -> Result<Vec<Subscribed>, Refusal> {
+    pub async fn subscribed(&self, account: &str) -> Result<Vec<SubscribedApp>, MetaQueryError> {
         let path = format!("{account}/subscribed_apps");
         let (answer, _) = self.get(&path, &[], Some(&self.token)).await?;
         Ok(list(&answer, "/data")
             .filter_map(|app| {
-                Some(Subscribed {
+                Some(SubscribedApp {
                     app_id: text(app, "/whatsapp_business_api_data/id")?,
                     override_url: text(app, "/override_callback_uri"),
                 })
@@ -304,14 +305,14 @@ impl Inspector {
         &self,
         app_id: &str,
         app_secret: &SecretString,
-    ) -> Result<Option<Subscription>, Refusal> {
+    ) -> Result<Option<AppSubscription>, MetaQueryError> {
         let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
         let path = format!("{app_id}/subscriptions");
         let (answer, _) = self.get(&path, &[], Some(&token)).await?;
         let ours = list(&answer, "/data").find(|it| {
             it.get("object").and_then(Value::as_str) == Some("whatsapp_business_account")
         });
-        Ok(ours.map(|it| Subscription {
+        Ok(ours.map(|it| AppSubscription {
             callback_url: text(it, "/callback_url"),
             active: it.get("active") != Some(&Value::Bool(false)),
             fields: list(it, "/fields")
@@ -321,7 +322,10 @@ impl Inspector {
     }
 
     /// The account's templates: name, language and status.
-    pub async fn templates(&self, account: &str) -> Result<Vec<(String, String, String)>, Refusal> {
+    pub async fn templates(
+        &self,
+        account: &str,
+    ) -> Result<Vec<(String, String, String)>, MetaQueryError> {
         let path = format!("{account}/message_templates");
         let query = [("fields", "name,language,status"), ("limit", "250")];
         let all = self.pages(&path, &query).await?;

@@ -11,9 +11,9 @@ use serde::{
 /// A string or a number as text; anything else, and `null`, as absent.
 ///
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text(pub(super) Option<String>);
+pub(super) struct LenientText(pub(super) Option<String>);
 
-impl Text {
+impl LenientText {
     /// The text, unless it is absent or empty.
     pub(super) fn filled(self) -> Option<String> {
         self.0.filter(|text| !text.is_empty())
@@ -98,48 +98,48 @@ pub(super) fn document(bytes: &[u8]) -> serde_json::Result<serde_json::Value> {
     serde_json::from_str(&mend_escapes(&String::from_utf8_lossy(bytes)))
 }
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for LenientText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyValue;
         impl<'de> Visitor<'de> for AnyValue {
-            type Value = Text;
+            type Value = LenientText;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("any value")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(Some(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<LenientText, E> {
+                Ok(LenientText(Some(text.to_owned())))
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
-                Ok(Text(Some(number.to_string())))
+            fn visit_i64<E>(self, number: i64) -> Result<LenientText, E> {
+                Ok(LenientText(Some(number.to_string())))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
-                Ok(Text(Some(number.to_string())))
+            fn visit_u64<E>(self, number: u64) -> Result<LenientText, E> {
+                Ok(LenientText(Some(number.to_string())))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Text, E> {
-                Ok(Text(Some(number.to_string())))
+            fn visit_f64<E>(self, number: f64) -> Result<LenientText, E> {
+                Ok(LenientText(Some(number.to_string())))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Text, E> {
-                Ok(Text(None))
+            fn visit_bool<E>(self, _: bool) -> Result<LenientText, E> {
+                Ok(LenientText(None))
             }
 
-            fn visit_unit<E>(self) -> Result<Text, E> {
-                Ok(Text(None))
+            fn visit_unit<E>(self) -> Result<LenientText, E> {
+                Ok(LenientText(None))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Text, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<LenientText, A::Error> {
                 while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Text(None))
+                Ok(LenientText(None))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Text, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<LenientText, A::Error> {
                 while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Text(None))
+                Ok(LenientText(None))
             }
         }
         deserializer.deserialize_any(AnyValue)

@@ -15,8 +15,9 @@ use crate::{
         time::Timestamp,
     },
     providers::{
-        Connection, Diagnose, HttpClient, KnownError, MessageSender, Parsed, Provider, Receiver,
-        SenderFields, TemplateDirectory, TemplateFormat, UnknownOutcome, WebhookHandshake,
+        HttpClient, KnownError, MessageSender, ParsedCallback, Provider, ProviderDiagnosis,
+        Receiver, SenderConnection, SenderFields, TemplateDirectory, TemplateFormat,
+        UnknownOutcome, WebhookHandshake,
     },
 };
 
@@ -59,7 +60,7 @@ impl Provider for MetaProvider {
         sender_fields::ENDPOINT
     }
 
-    fn connect(&self, http: &HttpClient, connection: Connection) -> Arc<dyn MessageSender> {
+    fn connect(&self, http: &HttpClient, connection: SenderConnection) -> Arc<dyn MessageSender> {
         Arc::new(MetaClient::new(
             http.clone(),
             connection.setting(sender_fields::API_BASE),
@@ -80,7 +81,7 @@ impl Provider for MetaProvider {
     fn templates(
         &self,
         http: &HttpClient,
-        connection: &Connection,
+        connection: &SenderConnection,
     ) -> Option<Box<dyn TemplateDirectory>> {
         Some(Box::new(MetaDirectory {
             inspector: Inspector::of(http, connection),
@@ -88,7 +89,7 @@ impl Provider for MetaProvider {
         }))
     }
 
-    fn diagnose(&self) -> Option<&dyn Diagnose> {
+    fn diagnose(&self) -> Option<&dyn ProviderDiagnosis> {
         Some(self)
     }
 
@@ -138,7 +139,7 @@ impl Receiver for MetaProvider {
         callback::is_urgent(body)
     }
 
-    fn parse(&self, body: &[u8], received_at: Timestamp) -> Parsed {
+    fn parse(&self, body: &[u8], received_at: Timestamp) -> ParsedCallback {
         callback::parse(body, received_at)
     }
 }

@@ -9,8 +9,11 @@ use super::{
 };
 use crate::{
     domain::template::{
-        layout::{Button, Extras, Header, Otp, OtpType, PROVIDED, SupportedApp, check, ttl_bounds},
-        parameter::{Declared, Kind},
+        layout::{
+            LayoutButton, LayoutExtras, LayoutHeader, OtpButton, OtpType, PROVIDED, SupportedApp,
+            check, ttl_bounds,
+        },
+        parameter::{DeclaredParameter, ParameterKind},
     },
     providers::{PulledTemplate as Pulled, RemoteTemplate as Remote},
 };
@@ -20,16 +23,16 @@ const SAMPLE_FILE: &str = "https://example.org/sample";
 
 /// Collects parameters while a template is converted.
 #[derive(Default)]
-struct Reader {
-    parameters: Vec<Declared>,
+struct PulledParameters {
+    parameters: Vec<DeclaredParameter>,
 }
 
-impl Reader {
-    fn declare(&mut self, name: &str, kind: Kind, example: Option<String>) {
+impl PulledParameters {
+    fn declare(&mut self, name: &str, kind: ParameterKind, example: Option<String>) {
         if self.parameters.iter().any(|it| it.name == name) {
             return;
         }
-        self.parameters.push(Declared {
+        self.parameters.push(DeclaredParameter {
             name: name.to_owned(),
             kind,
             required: None,
@@ -70,7 +73,11 @@ impl Reader {
             if name.is_empty() || !is_name {
                 return Err("the name of a parameter is not letters, digits and _".to_owned());
             }
-            self.declare(&name, Kind::Text, example(seen.saturating_sub(1), place));
+            self.declare(
+                &name,
+                ParameterKind::Text,
+                example(seen.saturating_sub(1), place),
+            );
             for piece in [before, "{{ ", &name, " }}"] {
                 written.push_str(piece);
             }
@@ -80,15 +87,15 @@ impl Reader {
         Ok(written)
     }
 
-    fn header(&mut self, component: &Value) -> Result<Header, String> {
+    fn header(&mut self, component: &Value) -> Result<LayoutHeader, String> {
         let format = text(component, "/format").unwrap_or_else(|| "TEXT".to_owned());
         let mut link = |what: &str| {
             let name = format!("header_{what}");
-            self.declare(&name, Kind::Url, Some(SAMPLE_FILE.to_owned()));
+            self.declare(&name, ParameterKind::Url, Some(SAMPLE_FILE.to_owned()));
             Some(format!("{{{{ {name} }}}}"))
         };
         Ok(match format.to_uppercase().as_str() {
-            "TEXT" => Header::Text {
+            "TEXT" => LayoutHeader::Text {
                 text: self.text(
                     &text(component, "/text").unwrap_or_default(),
                     "header",
@@ -99,29 +106,29 @@ impl Reader {
                     },
                 )?,
             },
-            "IMAGE" => Header::Image {
+            "IMAGE" => LayoutHeader::Image {
                 id: None,
                 link: link("image"),
             },
-            "VIDEO" => Header::Video {
+            "VIDEO" => LayoutHeader::Video {
                 id: None,
                 link: link("video"),
             },
-            "DOCUMENT" => Header::Document {
+            "DOCUMENT" => LayoutHeader::Document {
                 id: None,
                 link: link("document"),
                 filename: None,
             },
             "LOCATION" => {
                 for (name, kind, example) in [
-                    ("latitude", Kind::Number, "37.483307"),
-                    ("longitude", Kind::Number, "-122.148981"),
-                    ("place", Kind::Text, "Office"),
-                    ("address", Kind::Text, "1 Hacker Way"),
+                    ("latitude", ParameterKind::Number, "37.483307"),
+                    ("longitude", ParameterKind::Number, "-122.148981"),
+                    ("place", ParameterKind::Text, "Office"),
+                    ("address", ParameterKind::Text, "1 Hacker Way"),
                 ] {
                     self.declare(name, kind, Some(example.to_owned()));
                 }
-                Header::Location {
+                LayoutHeader::Location {
                     latitude: "{{ latitude }}".to_owned(),
                     longitude: "{{ longitude }}".to_owned(),
                     name: "{{ place }}".to_owned(),
@@ -136,15 +143,15 @@ impl Reader {
         })
     }
 
-    fn button(&mut self, index: usize, button: &Value) -> Result<Button, String> {
+    fn button(&mut self, index: usize, button: &Value) -> Result<LayoutButton, String> {
         let label = text(button, "/text").unwrap_or_default();
         let kind = text(button, "/type").unwrap_or_default();
         Ok(match kind.to_uppercase().as_str() {
-            "QUICK_REPLY" => Button::QuickReply {
+            "QUICK_REPLY" => LayoutButton::QuickReply {
                 text: label,
                 payload: None,
             },
-            "PHONE_NUMBER" => Button::PhoneNumber {
+            "PHONE_NUMBER" => LayoutButton::PhoneNumber {
                 text: label,
                 phone_number: text(button, "/phone_number").unwrap_or_default(),
             },
@@ -155,7 +162,7 @@ impl Reader {
                     let end = whole.strip_prefix(&fixed).map(str::to_owned);
                     end.filter(|end| !end.is_empty()).unwrap_or(whole)
                 });
-                Button::Url {
+                LayoutButton::Url {
                     text: label,
                     url: self.text(&url, &format!("button_{}", index + 1), |_, _| {
                         example.clone()
@@ -164,12 +171,12 @@ impl Reader {
             }
             "COPY_CODE" => {
                 let example = text(button, "/example").or_else(|| text(button, "/example/0"));
-                self.declare("offer_code", Kind::Text, example);
-                Button::CopyCode {
+                self.declare("offer_code", ParameterKind::Text, example);
+                LayoutButton::CopyCode {
                     code: "{{ offer_code }}".to_owned(),
                 }
             }
-            "REQUEST_CONTACT_INFO" => Button::RequestContactInfo,
+            "REQUEST_CONTACT_INFO" => LayoutButton::RequestContactInfo,
             other => return Err(format!("its button {other} has no counterpart here")),
         })
     }
@@ -233,12 +240,14 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
             .get("add_security_recommendation")
             .and_then(Value::as_bool)
             .unwrap_or_default();
-        pulled.button = vec![Button::Otp(
-            buttons.first().map_or_else(Otp::default, |it| otp(it)),
+        pulled.button = vec![LayoutButton::Otp(
+            buttons
+                .first()
+                .map_or_else(OtpButton::default, |it| otp(it)),
         )];
-        pulled.parameter = vec![Declared {
+        pulled.parameter = vec![DeclaredParameter {
             name: "code".to_owned(),
-            kind: Kind::Code,
+            kind: ParameterKind::Code,
             required: None,
             default: None,
             example: "123456".to_owned(),
@@ -246,7 +255,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         }];
         return pulled.checked();
     }
-    let mut reader = Reader::default();
+    let mut reader = PulledParameters::default();
     pulled.header = part("HEADER").map(|it| reader.header(it)).transpose()?;
     let source = text(body, "/text").unwrap_or_default();
     pulled.body = reader.text(&source, "value", |place, name| {
@@ -262,14 +271,14 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
 }
 
 /// The OTP button. What is unknown in it is treated as absent.
-fn otp(button: &Value) -> Otp {
-    let mut otp = Otp {
+fn otp(button: &Value) -> OtpButton {
+    let mut otp = OtpButton {
         otp_type: match text(button, "/otp_type").as_deref() {
             Some("ONE_TAP") => OtpType::OneTap,
             Some("ZERO_TAP") => OtpType::ZeroTap,
             _ => OtpType::CopyCode,
         },
-        ..Otp::default()
+        ..OtpButton::default()
     };
     if otp.otp_type == OtpType::CopyCode {
         return otp;
@@ -298,14 +307,14 @@ impl Pulled {
         {
             return Err(format!("Herald fills {} in itself", taken.name));
         }
-        let extras = Extras {
+        let extras = LayoutExtras {
             header: self.header.clone(),
             footer: self.footer.clone(),
             buttons: self.button.clone(),
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
             add_security_recommendation: self.add_security_recommendation,
-            ..Extras::default()
+            ..LayoutExtras::default()
         };
         let named = self.parameter_format.is_some();
         let authentication = self.category == "authentication";
@@ -328,7 +337,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::template::layout::{Extras, Layout},
+        domain::template::layout::{Layout, LayoutExtras},
         providers::{TemplateDefinition as Definition, meta::definition},
     };
 
@@ -354,12 +363,12 @@ mod tests {
             }] },
         ]);
         let pulled = written(&remote("AUTHENTICATION", &components), "made").unwrap();
-        let extras = Extras {
+        let extras = LayoutExtras {
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
             code_expiration_minutes: pulled.code_expiration_minutes,
             add_security_recommendation: pulled.add_security_recommendation,
-            ..Extras::default()
+            ..LayoutExtras::default()
         };
         let layout = Layout::parse(&pulled.body, extras, false, true, "en").unwrap();
         let made = definition::components(Definition {
@@ -410,12 +419,12 @@ mod tests {
                 ("offer_code", "SAVE10")
             ]
         );
-        let extras = Extras {
+        let extras = LayoutExtras {
             header: pulled.header.clone(),
             footer: pulled.footer.clone(),
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
-            ..Extras::default()
+            ..LayoutExtras::default()
         };
         let layout = Layout::parse(&pulled.body, extras, false, false, "en").unwrap();
         let ours = definition::components(Definition {

@@ -4,22 +4,29 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
-        content::{self, Header, Interactive, Media, MediaKind, Section, Source},
+        content::{
+            self, InteractiveContent, InteractiveHeader, ListSection, MediaContent, MediaKind,
+            MediaSource,
+        },
         phone,
-        recipient::Address,
-        template::layout::{ButtonValue, Filled, FilledButton, FilledHeader, Parameter},
+        recipient::MessageAddress,
+        template::layout::{
+            ButtonValue, FilledButton, FilledHeader, FilledParameter, FilledTemplate,
+        },
     },
-    providers::{Content, Message},
+    providers::{OutgoingContent, ProviderMessage},
 };
 
 /// The request body.
-pub fn request_body(message: &Message) -> Value {
+pub fn request_body(message: &ProviderMessage) -> Value {
     let mut body = Map::new();
     body.insert("messaging_product".to_owned(), json!("whatsapp"));
     body.insert("recipient_type".to_owned(), json!("individual"));
     match &message.to {
-        Address::Phone(phone) => body.insert("to".to_owned(), json!(phone.e164())),
-        Address::UserId(user_id) => body.insert("recipient".to_owned(), json!(user_id.as_str())),
+        MessageAddress::Phone(phone) => body.insert("to".to_owned(), json!(phone.e164())),
+        MessageAddress::UserId(user_id) => {
+            body.insert("recipient".to_owned(), json!(user_id.as_str()))
+        }
     };
     if let Some(answered) = &message.reply_to {
         body.insert("context".to_owned(), json!({ "message_id": answered }));
@@ -29,12 +36,12 @@ pub fn request_body(message: &Message) -> Value {
         json!(message.attempt_id.to_string()),
     );
     let (kind, content) = match &message.content {
-        Content::Template {
+        OutgoingContent::Template {
             name,
             language,
             filled,
         } => ("template", template(name, language, filled)),
-        Content::Free(content) => free(content),
+        OutgoingContent::Free(content) => free(content),
     };
     body.insert("type".to_owned(), json!(kind));
     body.insert(kind.to_owned(), content);
@@ -42,14 +49,14 @@ pub fn request_body(message: &Message) -> Value {
 }
 
 /// The request as it is stored: the recipient masked, and without secret parameters.
-pub fn redacted(message: &Message) -> Value {
+pub fn redacted(message: &ProviderMessage) -> Value {
     let mut body = request_body(message);
     if let Some(object) = body.as_object_mut() {
         match &message.to {
-            Address::Phone(phone) => {
+            MessageAddress::Phone(phone) => {
                 object.insert("to".to_owned(), json!(phone::mask(phone.e164())));
             }
-            Address::UserId(user_id) => {
+            MessageAddress::UserId(user_id) => {
                 let country: String = user_id.as_str().chars().take(3).collect();
                 object.insert("recipient".to_owned(), json!(format!("{country}***")));
             }
@@ -65,14 +72,14 @@ pub fn redacted(message: &Message) -> Value {
     body
 }
 
-fn text_parameter(parameter: &Parameter) -> Value {
+fn text_parameter(parameter: &FilledParameter) -> Value {
     match &parameter.name {
         Some(name) => json!({ "type": "text", "parameter_name": name, "text": parameter.text }),
         None => json!({ "type": "text", "text": parameter.text }),
     }
 }
 
-fn template(name: &str, language: &str, filled: &Filled) -> Value {
+fn template(name: &str, language: &str, filled: &FilledTemplate) -> Value {
     let mut components = Vec::new();
     if let Some(header) = &filled.header {
         components.push(json!({ "type": "header", "parameters": [header_parameter(header)] }));
@@ -134,11 +141,11 @@ fn button(button: &FilledButton) -> Value {
     })
 }
 
-fn file(source: &Source, caption: Option<&str>, filename: Option<&str>) -> Value {
+fn file(source: &MediaSource, caption: Option<&str>, filename: Option<&str>) -> Value {
     let mut file = Map::new();
     match source {
-        Source::Id(id) => file.insert("id".to_owned(), json!(id)),
-        Source::Link(link) => file.insert("link".to_owned(), json!(link)),
+        MediaSource::Id(id) => file.insert("id".to_owned(), json!(id)),
+        MediaSource::Link(link) => file.insert("link".to_owned(), json!(link)),
     };
     for (key, value) in [("caption", caption), ("filename", filename)] {
         if let Some(value) = value {
@@ -148,25 +155,27 @@ fn file(source: &Source, caption: Option<&str>, filename: Option<&str>) -> Value
     Value::Object(file)
 }
 
-fn media(media: &Media) -> Value {
-    let source = media.source().unwrap_or_else(|| Source::Id(String::new()));
+fn media(media: &MediaContent) -> Value {
+    let source = media
+        .source()
+        .unwrap_or_else(|| MediaSource::Id(String::new()));
     file(&source, media.caption.as_deref(), media.filename.as_deref())
 }
 
-fn free(content: &content::Content) -> (&'static str, Value) {
+fn free(content: &content::FreeContent) -> (&'static str, Value) {
     match content {
-        content::Content::Text(text) => (
+        content::FreeContent::Text(text) => (
             "text",
             json!({ "body": text.body, "preview_url": text.preview_url }),
         ),
-        content::Content::Media(file) => (file.kind.name(), media(file)),
-        content::Content::Interactive(tapped) => ("interactive", interactive(tapped)),
+        content::FreeContent::Media(file) => (file.kind.name(), media(file)),
+        content::FreeContent::Interactive(tapped) => ("interactive", interactive(tapped)),
     }
 }
 
-fn interactive(tapped: &Interactive) -> Value {
+fn interactive(tapped: &InteractiveContent) -> Value {
     let (kind, header, footer, action) = match tapped {
-        Interactive::Buttons {
+        InteractiveContent::Buttons {
             header,
             footer,
             buttons,
@@ -183,7 +192,7 @@ fn interactive(tapped: &Interactive) -> Value {
                 json!({ "buttons": buttons }),
             )
         }
-        Interactive::List {
+        InteractiveContent::List {
             header,
             footer,
             button,
@@ -200,7 +209,7 @@ fn interactive(tapped: &Interactive) -> Value {
                 json!({ "button": button, "sections": sections }),
             )
         }
-        Interactive::Link {
+        InteractiveContent::Link {
             header,
             footer,
             text,
@@ -212,13 +221,13 @@ fn interactive(tapped: &Interactive) -> Value {
             footer.as_ref(),
             json!({ "name": "cta_url", "parameters": { "display_text": text, "url": url } }),
         ),
-        Interactive::LocationRequest { .. } => (
+        InteractiveContent::LocationRequest { .. } => (
             "location_request_message",
             None,
             None,
             json!({ "name": "send_location" }),
         ),
-        Interactive::ContactRequest { .. } => (
+        InteractiveContent::ContactRequest { .. } => (
             "request_contact_info",
             None,
             None,
@@ -238,16 +247,16 @@ fn interactive(tapped: &Interactive) -> Value {
     Value::Object(interactive)
 }
 
-fn header_of(header: &Header) -> Value {
+fn header_of(header: &InteractiveHeader) -> Value {
     match header {
-        Header::Text(text) => json!({ "type": "text", "text": text }),
-        Header::Media(file) => {
+        InteractiveHeader::Text(text) => json!({ "type": "text", "text": text }),
+        InteractiveHeader::Media(file) => {
             json!({ "type": file.kind.name(), file.kind.name(): media(file) })
         }
     }
 }
 
-fn section(section: &Section) -> Value {
+fn section(section: &ListSection) -> Value {
     let rows: Vec<Value> = section
         .rows
         .iter()

@@ -4,15 +4,15 @@
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::inspect::{Inspector, Refusal, list, text};
-use crate::providers::{CreatedTemplate as Made, RemoteTemplate as Remote, Sample};
+use super::inspect::{Inspector, MetaQueryError, list, text};
+use crate::providers::{CreatedTemplate as Made, RemoteTemplate as Remote, SampleFile};
 
 /// Meta's error code if a template of this name and language exists.
 const EXISTS: i64 = 2_388_024;
 
 /// Accepts the kinds of file that Meta takes as samples, by file extension (Meta, "Resumable
 /// Upload API").
-pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
+pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str> {
     let end = filename.rsplit_once('.').map(|(_, end)| end.to_lowercase());
     let mime_type = match end.as_deref() {
         Some("jpg" | "jpeg") => "image/jpeg",
@@ -24,7 +24,7 @@ pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
     if bytes.is_empty() || bytes.len() > MAX_SAMPLE_BYTES {
         return Err("a sample has 1 byte to 16 MB");
     }
-    Ok(Sample {
+    Ok(SampleFile {
         filename: filename.to_owned(),
         mime_type,
         bytes,
@@ -34,7 +34,7 @@ pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<Sample, &'static str> {
 /// Meta's limit for the largest kind that it shows inline.
 const MAX_SAMPLE_BYTES: usize = 16_000_000;
 
-impl Refusal {
+impl MetaQueryError {
     /// Whether a template of this name and language exists already.
     pub const fn is_taken(&self) -> bool {
         matches!(
@@ -49,16 +49,24 @@ impl Refusal {
 
 impl Inspector {
     /// Every template of an account.
-    pub async fn account_templates(&self, account: &str) -> Result<Vec<Remote>, Refusal> {
+    pub async fn account_templates(&self, account: &str) -> Result<Vec<Remote>, MetaQueryError> {
         self.listed(account, None).await
     }
 
     /// Templates whose name contains this, in all their languages.
-    pub async fn templates_named(&self, account: &str, name: &str) -> Result<Vec<Remote>, Refusal> {
+    pub async fn templates_named(
+        &self,
+        account: &str,
+        name: &str,
+    ) -> Result<Vec<Remote>, MetaQueryError> {
         self.listed(account, Some(name)).await
     }
 
-    async fn listed(&self, account: &str, name: Option<&str>) -> Result<Vec<Remote>, Refusal> {
+    async fn listed(
+        &self,
+        account: &str,
+        name: Option<&str>,
+    ) -> Result<Vec<Remote>, MetaQueryError> {
         let path = format!("{account}/message_templates");
         let fields = "id,name,language,status,category,components,quality_score,rejected_reason,parameter_format,message_send_ttl_seconds";
         let mut query = vec![("fields", fields), ("limit", "100")];
@@ -68,7 +76,11 @@ impl Inspector {
     }
 
     /// Creates a template.
-    pub async fn make_template(&self, account: &str, document: &Value) -> Result<Made, Refusal> {
+    pub async fn make_template(
+        &self,
+        account: &str,
+        document: &Value,
+    ) -> Result<Made, MetaQueryError> {
         let answer = self
             .post(&format!("{account}/message_templates"), document)
             .await?;
@@ -80,16 +92,20 @@ impl Inspector {
     }
 
     /// Replaces the components of a template.
-    pub async fn change_template(&self, id: &str, components: &[Value]) -> Result<(), Refusal> {
+    pub async fn change_template(
+        &self,
+        id: &str,
+        components: &[Value],
+    ) -> Result<(), MetaQueryError> {
         let document = serde_json::json!({ "components": components });
         self.post(id, &document).await.map(drop)
     }
 
     /// Uploads a file for Meta's reviewers; the returned handle represents it in a template (Meta,
     /// "Resumable Upload API").
-    pub async fn upload(&self, sample: &Sample) -> Result<String, Refusal> {
+    pub async fn upload(&self, sample: &SampleFile) -> Result<String, MetaQueryError> {
         let facts = self.token().await?;
-        let app_id = facts.app_id.ok_or(Refusal::Unreadable(200))?;
+        let app_id = facts.app_id.ok_or(MetaQueryError::Unreadable(200))?;
         let length = sample.bytes.len().to_string();
         let begin = self
             .http
@@ -101,7 +117,7 @@ impl Inspector {
                 ("file_type", sample.mime_type),
             ]);
         let (session, _) = Self::answered(begin).await?;
-        let session = text(&session, "/id").ok_or(Refusal::Unreadable(200))?;
+        let session = text(&session, "/id").ok_or(MetaQueryError::Unreadable(200))?;
         let token = self.token.expose_secret();
         let send = self
             .http
@@ -112,10 +128,10 @@ impl Inspector {
             .timeout(self.upload_timeout)
             .body(sample.bytes.clone());
         let (answer, _) = Self::answered(send).await?;
-        text(&answer, "/h").ok_or(Refusal::Unreadable(200))
+        text(&answer, "/h").ok_or(MetaQueryError::Unreadable(200))
     }
 
-    async fn post(&self, path: &str, document: &Value) -> Result<Value, Refusal> {
+    async fn post(&self, path: &str, document: &Value) -> Result<Value, MetaQueryError> {
         let request = self
             .http
             .post(format!("{}/{path}", self.graph))

@@ -14,7 +14,7 @@ use tar::{Archive, Builder, Header};
 
 use super::{
     BackupError,
-    manifest::{FORMAT, FileEntry, Manifest},
+    manifest::{BackupManifest, FORMAT, FileEntry},
 };
 use crate::{domain::time::Timestamp, store::whole_file};
 
@@ -66,12 +66,12 @@ pub(super) fn describe(
 /// Writes an archive of files that the manifest describes, in its order.
 pub(super) fn write(
     target: &Path,
-    manifest: &Manifest,
+    manifest: &BackupManifest,
     paths: &[PathBuf],
     now: Timestamp,
 ) -> Result<(), BackupError> {
     let failed = |error| BackupError::file(target, error);
-    let partial = whole_file::Scratch(whole_file::beside(target, "partial"));
+    let partial = whole_file::ScratchFile(whole_file::beside(target, "partial"));
     let file = whole_file::create_private(&partial.0).map_err(failed)?;
     let mut archive = Builder::new(BufWriter::with_capacity(PIECE, file));
     let modified = now.unix_seconds().max(0).unsigned_abs();
@@ -108,16 +108,16 @@ pub(super) fn write(
 }
 
 /// Reads all of an archive and compares every checksum.
-pub fn verify(path: &Path) -> Result<Manifest, BackupError> {
+pub fn verify(path: &Path) -> Result<BackupManifest, BackupError> {
     read(path, None)
 }
 
 /// The same, and writes one of its files to where it is wanted, synced.
-pub(super) fn extract(path: &Path, name: &str, to: &Path) -> Result<Manifest, BackupError> {
+pub(super) fn extract(path: &Path, name: &str, to: &Path) -> Result<BackupManifest, BackupError> {
     read(path, Some((name, to)))
 }
 
-fn read(path: &Path, wanted: Option<(&str, &Path)>) -> Result<Manifest, BackupError> {
+fn read(path: &Path, wanted: Option<(&str, &Path)>) -> Result<BackupManifest, BackupError> {
     let damaged = |finding: &str| BackupError::Damaged {
         path: path.display().to_string(),
         finding: finding.to_owned(),
@@ -146,12 +146,12 @@ fn read(path: &Path, wanted: Option<(&str, &Path)>) -> Result<Manifest, BackupEr
     if hex::encode(Sha256::digest(&text)).as_bytes() != sum {
         return Err(damaged("its manifest has another checksum"));
     }
-    let format: Format = serde_json::from_slice(&text)
+    let format: ArchiveFormat = serde_json::from_slice(&text)
         .map_err(|_unreadable| damaged("its manifest cannot be read"))?;
     if format.format > FORMAT {
         return Err(BackupError::NewerFormat(format.format));
     }
-    let manifest: Manifest = serde_json::from_slice(&text)
+    let manifest: BackupManifest = serde_json::from_slice(&text)
         .map_err(|_unreadable| damaged("its manifest cannot be read"))?;
     let mut found = 0;
     for entry in entries {
@@ -183,6 +183,6 @@ fn read(path: &Path, wanted: Option<(&str, &Path)>) -> Result<Manifest, BackupEr
 
 /// Parsed first: the rest may differ in a later format.
 #[derive(serde::Deserialize)]
-struct Format {
+struct ArchiveFormat {
     format: u32,
 }

@@ -8,12 +8,12 @@ pub const FORMAT: u32 = 1;
 /// Which database a backup is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum BackupDatabaseKind {
     Sqlite,
     Postgresql,
 }
 
-impl Kind {
+impl BackupDatabaseKind {
     /// Its name for people.
     pub const fn title(self) -> &'static str {
         match self {
@@ -37,13 +37,13 @@ pub struct FileEntry {
 
 /// The manifest of a backup. It holds no secret: of the secret key only its id in ciphertexts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct BackupManifest {
     pub format: u32,
     /// The version of the program that made it.
     pub herald: String,
     /// RFC 3339.
     pub created_at: String,
-    pub database: Kind,
+    pub database: BackupDatabaseKind,
     /// The installation it is of; absent when it was never started.
     pub installation: Option<String>,
     /// How far the installation had come.
@@ -55,7 +55,7 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
 }
 
-impl Manifest {
+impl BackupManifest {
     /// The newest migration in it.
     pub fn schema_version(&self) -> &str {
         self.migrations.last().map_or("none", String::as_str)

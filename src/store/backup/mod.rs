@@ -13,7 +13,7 @@ use std::{
 use secrecy::SecretString;
 
 pub use archive::verify;
-pub use manifest::{Kind, Manifest};
+pub use manifest::{BackupDatabaseKind, BackupManifest};
 
 use super::{
     ConnectionTrait, StoreError,
@@ -24,7 +24,7 @@ use super::{
     whole_file,
 };
 use crate::domain::{
-    hold::{Hold, Reason},
+    hold::{HoldReason, SendingHold},
     time::Timestamp,
 };
 
@@ -49,7 +49,10 @@ pub enum BackupError {
     )]
     NewerSchema(String),
     #[error("the backup is of {}, and DATABASE_URL names {}", .of.title(), .here.title())]
-    OtherKind { of: Kind, here: Kind },
+    OtherKind {
+        of: BackupDatabaseKind,
+        here: BackupDatabaseKind,
+    },
     #[error(
         "there is a database at DATABASE_URL: with --replace it is kept aside, and the backup takes its place"
     )]
@@ -108,20 +111,20 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Which database an address names.
-fn kind_of(url: &SecretString) -> Kind {
+fn kind_of(url: &SecretString) -> BackupDatabaseKind {
     if sqlite_file::path_of(url).is_some() {
-        Kind::Sqlite
+        BackupDatabaseKind::Sqlite
     } else {
-        Kind::Postgresql
+        BackupDatabaseKind::Postgresql
     }
 }
 
 /// The facts of a database for its manifest.
 async fn facts(
     connection: &impl ConnectionTrait,
-    database: Kind,
+    database: BackupDatabaseKind,
     now: Timestamp,
-) -> Result<Manifest, StoreError> {
+) -> Result<BackupManifest, StoreError> {
     let mut migrations = Vec::new();
     for row in query(
         connection,
@@ -133,7 +136,7 @@ async fn facts(
         migrations.push(column(&row, "version")?);
     }
     let check = setting::get(connection, KEY_CHECK).await?;
-    Ok(Manifest {
+    Ok(BackupManifest {
         format: manifest::FORMAT,
         herald: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: now.to_string(),
@@ -162,11 +165,11 @@ pub async fn make(
     target: &Path,
     overwrite: bool,
     now: Timestamp,
-) -> Result<Manifest, BackupError> {
+) -> Result<BackupManifest, BackupError> {
     if !overwrite && target.exists() {
         return Err(BackupError::Exists(target.display().to_string()));
     }
-    let scratch = whole_file::Scratch(whole_file::beside(
+    let scratch = whole_file::ScratchFile(whole_file::beside(
         target,
         &format!("copy-{}", std::process::id()),
     ));
@@ -181,7 +184,7 @@ pub async fn make(
     let target = target.to_owned();
     blocking(move || {
         let file = archive::describe(name, &scratch.0, &written_by)?;
-        let manifest = Manifest {
+        let manifest = BackupManifest {
             files: vec![file],
             ..manifest
         };
@@ -193,8 +196,8 @@ pub async fn make(
 
 /// A backup that was put back.
 #[derive(Clone, Debug)]
-pub struct Restored {
-    pub manifest: Manifest,
+pub struct RestoreReport {
+    pub manifest: BackupManifest,
     /// Where the database of before is kept.
     pub kept: Option<String>,
 }
@@ -206,7 +209,7 @@ pub async fn restore(
     archive: &Path,
     replace: bool,
     now: Timestamp,
-) -> Result<Restored, BackupError> {
+) -> Result<RestoreReport, BackupError> {
     let path = archive.to_owned();
     let manifest = blocking(move || verify(&path)).await?;
     let here = kind_of(url);
@@ -224,8 +227,8 @@ pub async fn restore(
     {
         return Err(BackupError::NewerSchema(newer.clone()));
     }
-    let held = Hold {
-        reason: Reason::Restored,
+    let held = SendingHold {
+        reason: HoldReason::Restored,
         since: now,
         detail: Some(format!("made at {}", manifest.created_at)),
     };
@@ -233,7 +236,7 @@ pub async fn restore(
         Some(path) => sqlite::restore(archive, &path, replace, &held, now).await?,
         None => postgres::restore(url, archive, replace, &held, now).await?,
     };
-    Ok(Restored { manifest, kept })
+    Ok(RestoreReport { manifest, kept })
 }
 
 /// The path of a file that is put aside: `FILE.before-restore-20261128T220000Z`.

@@ -10,12 +10,12 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 
-use super::{BackupError, Manifest, blocking, compact, facts, manifest::Kind};
+use super::{BackupError, BackupManifest, blocking, compact, facts, manifest::BackupDatabaseKind};
 use crate::{
-    domain::{hold::Hold, time::Timestamp},
+    domain::{hold::SendingHold, time::Timestamp},
     store::{
         ConnectionTrait, StoreError,
-        cluster::{Cluster, Session},
+        cluster::{PostgresCluster, SessionOptions},
         connect::OpenError,
         dialect::{column, execute, query_one},
         hold, whole_file,
@@ -55,12 +55,12 @@ const KNOWN: [(&str, &str); 13] = [
 ];
 
 /// An address for a command line, where others can see it, and its password apart.
-struct Address {
+struct PostgresAddress {
     visible: String,
     password: Option<SecretString>,
 }
 
-impl Address {
+impl PostgresAddress {
     fn of(url: &SecretString) -> Self {
         let url = url.expose_secret();
         let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
@@ -100,12 +100,12 @@ impl Address {
 async fn open(url: &SecretString) -> Result<DatabaseConnection, BackupError> {
     let unreachable =
         |error: sqlx::Error| OpenError::Connect(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
-    let session = Session {
+    let session = SessionOptions {
         patience: ANSWERS_WITHIN,
         pooled: true,
         settings: Vec::new(),
     };
-    let cluster = Cluster::new(url.expose_secret(), session).map_err(OpenError::Address)?;
+    let cluster = PostgresCluster::new(url.expose_secret(), session).map_err(OpenError::Address)?;
     let options = cluster.options().await.map_err(unreachable)?;
     let pool = PgPoolOptions::new()
         .max_connections(1)
@@ -123,7 +123,7 @@ async fn close(connection: DatabaseConnection) -> Result<(), BackupError> {
 /// Runs one of PostgreSQL's programs, and returns its output.
 async fn run(
     program: &'static str,
-    address: Option<&Address>,
+    address: Option<&PostgresAddress>,
     words: &[&str],
 ) -> Result<String, BackupError> {
     let mut command = Command::new(program);
@@ -154,9 +154,9 @@ pub(super) async fn dump(
     url: &SecretString,
     to: &Path,
     now: Timestamp,
-) -> Result<(Manifest, &'static str, String), BackupError> {
+) -> Result<(BackupManifest, &'static str, String), BackupError> {
     let connection = open(url).await?;
-    let manifest = facts(&connection, Kind::Postgresql, now).await?;
+    let manifest = facts(&connection, BackupDatabaseKind::Postgresql, now).await?;
     close(connection).await?;
     let version = run(DUMP, None, &["--version"]).await?;
     let file = to.to_string_lossy().into_owned();
@@ -168,7 +168,7 @@ pub(super) async fn dump(
         "--file",
         &file,
     ];
-    run(DUMP, Some(&Address::of(url)), &words).await?;
+    run(DUMP, Some(&PostgresAddress::of(url)), &words).await?;
     let contents = run(RESTORE, None, &["--list", &file]).await?;
     if !contents.contains("TABLE DATA public notification ") {
         return Err(BackupError::Program {
@@ -186,7 +186,7 @@ pub(super) async fn restore(
     url: &SecretString,
     archive: &Path,
     replace: bool,
-    held: &Hold,
+    held: &SendingHold,
     now: Timestamp,
 ) -> Result<Option<String>, BackupError> {
     let connection = open(url).await?;
@@ -208,7 +208,7 @@ pub(super) async fn restore(
     if used {
         return Err(BackupError::InUse);
     }
-    let scratch = whole_file::Scratch(
+    let scratch = whole_file::ScratchFile(
         std::env::temp_dir().join(format!("herald-restore-{}.pgdump", std::process::id())),
     );
     let (from, to) = (archive.to_owned(), scratch.0.clone());
@@ -229,7 +229,7 @@ pub(super) async fn restore(
         "--single-transaction",
         &file,
     ];
-    let restored = match run(RESTORE, Some(&Address::of(url)), &words).await {
+    let restored = match run(RESTORE, Some(&PostgresAddress::of(url)), &words).await {
         Ok(_) => hold::replace(&connection, held, now)
             .await
             .map_err(BackupError::from),
@@ -270,7 +270,7 @@ async fn flag(connection: &impl ConnectionTrait, sql: &str) -> Result<bool, Back
 mod tests {
     use secrecy::{ExposeSecret, SecretString};
 
-    use super::Address;
+    use super::PostgresAddress;
 
     #[test]
     fn a_password_does_not_stand_on_a_command_line() {
@@ -291,7 +291,7 @@ mod tests {
                 None,
             ),
         ] {
-            let address = Address::of(&SecretString::from(url));
+            let address = PostgresAddress::of(&SecretString::from(url));
             assert_eq!(address.visible, visible);
             let found = address.password.as_ref().map(ExposeSecret::expose_secret);
             assert_eq!(found, password);

@@ -7,15 +7,15 @@ use sea_orm::{
     sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use super::{BackupError, Manifest, aside, blocking, facts, manifest::Kind};
+use super::{BackupError, BackupManifest, aside, blocking, facts, manifest::BackupDatabaseKind};
 use crate::{
-    domain::{hold::Hold, time::Timestamp},
+    domain::{hold::SendingHold, time::Timestamp},
     store::{
         StoreError,
         connect::{OpenError, try_lock},
         dialect::{column, execute, query_one},
         hold,
-        sqlite_file::{self, Use},
+        sqlite_file::{self, SqliteFileUsage},
         whole_file,
     },
 };
@@ -51,7 +51,7 @@ pub(super) async fn copy(
     path: &Path,
     to: &Path,
     now: Timestamp,
-) -> Result<(Manifest, &'static str, String), BackupError> {
+) -> Result<(BackupManifest, &'static str, String), BackupError> {
     if !path.exists() {
         return Err(BackupError::NoDatabase(path.display().to_string()));
     }
@@ -62,8 +62,8 @@ pub(super) async fn copy(
     let copy = open(to).await?;
     sqlite_file::whole(&copy, to, false).await?;
     // A server that starts on it without `herald restore` starts on hold as well.
-    sqlite_file::put_use_in(&copy, Use::Copied, now).await?;
-    let manifest = facts(&copy, Kind::Sqlite, now).await?;
+    sqlite_file::put_use_in(&copy, SqliteFileUsage::Copied, now).await?;
+    let manifest = facts(&copy, BackupDatabaseKind::Sqlite, now).await?;
     let version = query_one(&copy, "SELECT sqlite_version() AS version", []).await?;
     let version: String = version.map_or(Ok(String::new()), |row| column(&row, "version"))?;
     close(copy).await?;
@@ -75,7 +75,7 @@ pub(super) async fn restore(
     archive: &Path,
     path: &Path,
     replace: bool,
-    held: &Hold,
+    held: &SendingHold,
     now: Timestamp,
 ) -> Result<Option<String>, BackupError> {
     let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
@@ -88,7 +88,7 @@ pub(super) async fn restore(
     let Some(_lock) = try_lock(path) else {
         return Err(BackupError::InUse);
     };
-    let next = whole_file::Scratch(whole_file::beside(
+    let next = whole_file::ScratchFile(whole_file::beside(
         path,
         &format!("restore-{}", std::process::id()),
     ));
@@ -97,7 +97,7 @@ pub(super) async fn restore(
     let restored = open(&next.0).await?;
     sqlite_file::whole(&restored, &next.0, false).await?;
     hold::replace(&restored, held, now).await?;
-    sqlite_file::put_use_in(&restored, Use::Stopped, now).await?;
+    sqlite_file::put_use_in(&restored, SqliteFileUsage::Stopped, now).await?;
     close(restored).await?;
     let kept = if there { Some(aside(path, now)) } else { None };
     if there {

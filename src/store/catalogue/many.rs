@@ -8,48 +8,50 @@ use serde::Serialize;
 pub use super::write_people::aliases;
 use super::{
     rows::ContactRow,
-    write::{By, RowError},
+    write::{CatalogueActor, RowError},
     write_people::contact,
 };
 use crate::{
     domain::{
-        catalogue::{Fields, Id, Kind},
-        identity::{AliasKind, Decision, Verdict},
+        catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind},
+        identity::{AliasDecision, AliasKind, AliasVerdict},
         quiet::QuietHours,
     },
     store::{
         DatabaseTransaction, StoreError, WorkError,
-        dialect::{self, Type, column, execute, list, query, query_one, rows},
+        dialect::{self, ListFieldType, column, execute, list, query, query_one, rows},
         identity::{self, NewDecision},
         new_id,
     },
 };
 
 /// A contact as a catalogue wants it: its handle and its fields.
-pub type Wanted<'a> = (&'a str, ContactRow);
+pub type WantedContact<'a> = (&'a str, ContactRow);
 
 /// A name of a contact that is to be written.
 #[derive(Debug, Serialize)]
-struct Claim<'a> {
+struct WantedAliasRow<'a> {
     name: &'a str,
     kind: AliasKind,
     value: String,
 }
 
-const CLAIM: [(&str, Type); 3] = [
-    ("name", Type::Text),
-    ("kind", Type::Text),
-    ("value", Type::Text),
+const CLAIM: [(&str, ListFieldType); 3] = [
+    ("name", ListFieldType::Text),
+    ("kind", ListFieldType::Text),
+    ("value", ListFieldType::Text),
 ];
 
-fn claims<'a>(wanted: &[Wanted<'a>]) -> Vec<Claim<'a>> {
-    let of_one = |(name, row): &Wanted<'a>| {
+fn claims<'a>(wanted: &[WantedContact<'a>]) -> Vec<WantedAliasRow<'a>> {
+    let of_one = |(name, row): &WantedContact<'a>| {
         let name = *name;
-        aliases(row).into_iter().map(move |(_, alias)| Claim {
-            name,
-            kind: alias.kind,
-            value: alias.value,
-        })
+        aliases(row)
+            .into_iter()
+            .map(move |(_, alias)| WantedAliasRow {
+                name,
+                kind: alias.kind,
+                value: alias.value,
+            })
     };
     wanted.iter().flat_map(of_one).collect()
 }
@@ -71,7 +73,7 @@ pub async fn count_contacts(
 /// Contacts whose number or user id belongs to another named contact: (name, kind).
 pub async fn claimed(
     connection: &impl ConnectionTrait,
-    wanted: &[Wanted<'_>],
+    wanted: &[WantedContact<'_>],
 ) -> Result<Vec<(String, String)>, StoreError> {
     let given = rows(connection.get_database_backend(), &CLAIM);
     let found = query(
@@ -91,21 +93,25 @@ pub async fn claimed(
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
+struct ContactNameRow<'a> {
     name: &'a str,
 }
 
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<sea_orm::Value, StoreError> {
-    list(&names.map(|name| Named { name }).collect::<Vec<_>>())
+    list(
+        &names
+            .map(|name| ContactNameRow { name })
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Which of these are new to us, with all they are known by.
 async fn known(
     tx: &DatabaseTransaction,
-    wanted: &[Wanted<'_>],
+    wanted: &[WantedContact<'_>],
 ) -> Result<BTreeSet<String>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("name", Type::Text)]);
+    let given = rows(backend, &[("name", ListFieldType::Text)]);
     let by_name = query(
         tx,
         format!("SELECT r.name FROM {given} CROSS JOIN contact c WHERE c.handle = r.name"),
@@ -130,7 +136,7 @@ async fn known(
 
 #[derive(Serialize)]
 struct NewContact<'a> {
-    id: dialect::Id,
+    id: dialect::HexUuid,
     handle: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -150,7 +156,7 @@ struct NewContact<'a> {
 
 #[derive(Serialize)]
 struct NewAlias {
-    contact: dialect::Id,
+    contact: dialect::HexUuid,
     kind: AliasKind,
     value: String,
 }
@@ -181,15 +187,15 @@ impl WorkError for ContactsError {
 /// Writes contacts, new or not.
 pub async fn write_contacts(
     tx: &DatabaseTransaction,
-    by: By<'_>,
-    wanted: &[Wanted<'_>],
+    by: CatalogueActor<'_>,
+    wanted: &[WantedContact<'_>],
 ) -> Result<(), ContactsError> {
     let known = known(tx, wanted).await?;
     let mut new = Vec::new();
     let mut new_aliases = Vec::new();
     let mut links = Vec::new();
     for (handle, row) in wanted.iter().filter(|(name, _)| !known.contains(*name)) {
-        let id = dialect::Id(new_id(by.now));
+        let id = dialect::HexUuid(new_id(by.now));
         let minutes = row.quiet_hours.map(QuietHours::minutes);
         new.push(NewContact {
             id,
@@ -203,7 +209,7 @@ pub async fn write_contacts(
             anchor: aliases(row).first().map(|(_, alias)| alias.value.clone()),
         });
         if let [(_, one), (_, other)] = aliases(row).as_slice() {
-            links.push(Verdict::Link(one.clone(), other.clone()));
+            links.push(AliasVerdict::Link(one.clone(), other.clone()));
         }
         new_aliases.extend(aliases(row).into_iter().map(|(_, alias)| NewAlias {
             contact: id,
@@ -213,7 +219,7 @@ pub async fn write_contacts(
     }
     insert(tx, by, &new, &new_aliases).await?;
     for verdict in links {
-        let decision = Decision {
+        let decision = AliasDecision {
             at: by.now,
             verdict,
         };
@@ -237,7 +243,7 @@ pub async fn write_contacts(
 
 async fn insert(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     new: &[NewContact<'_>],
     aliases: &[NewAlias],
 ) -> Result<(), StoreError> {
@@ -245,15 +251,15 @@ async fn insert(
     let given = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("handle", Type::Text),
-            ("name", Type::Text),
-            ("language", Type::Text),
-            ("time_zone", Type::Text),
-            ("quiet_from", Type::Int),
-            ("quiet_until", Type::Int),
-            ("anchor_kind", Type::Text),
-            ("anchor", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("handle", ListFieldType::Text),
+            ("name", ListFieldType::Text),
+            ("language", ListFieldType::Text),
+            ("time_zone", ListFieldType::Text),
+            ("quiet_from", ListFieldType::Int),
+            ("quiet_until", ListFieldType::Int),
+            ("anchor_kind", ListFieldType::Text),
+            ("anchor", ListFieldType::Text),
         ],
     );
     execute(
@@ -269,9 +275,9 @@ async fn insert(
     let given = rows(
         backend,
         &[
-            ("contact", Type::Uuid),
-            ("kind", Type::Text),
-            ("value", Type::Text),
+            ("contact", ListFieldType::Uuid),
+            ("kind", ListFieldType::Text),
+            ("value", ListFieldType::Text),
         ],
     );
     let written = execute(
@@ -291,7 +297,7 @@ async fn insert(
 }
 
 #[derive(Serialize)]
-struct Noted<'a> {
+struct ContactFieldsRow<'a> {
     name: &'a str,
     fields: String,
 }
@@ -299,18 +305,21 @@ struct Noted<'a> {
 /// Stores the catalogue's version of contacts, as [`super::note`] does row by row.
 pub async fn note_contacts<'a>(
     tx: &DatabaseTransaction,
-    by: By<'_>,
-    wanted: impl Iterator<Item = (&'a Id, &'a Fields)>,
+    by: CatalogueActor<'_>,
+    wanted: impl Iterator<Item = (&'a CatalogueRowId, &'a CatalogueFields)>,
 ) -> Result<(), StoreError> {
-    let noted: Vec<Noted<'_>> = wanted
-        .map(|(id, fields)| Noted {
+    let noted: Vec<ContactFieldsRow<'_>> = wanted
+        .map(|(id, fields)| ContactFieldsRow {
             name: &id.name,
             fields: serde_json::Value::Object(fields.clone()).to_string(),
         })
         .collect();
     let given = rows(
         tx.get_database_backend(),
-        &[("name", Type::Text), ("fields", Type::Text)],
+        &[
+            ("name", ListFieldType::Text),
+            ("fields", ListFieldType::Text),
+        ],
     );
     execute(
         tx,
@@ -323,7 +332,7 @@ pub async fn note_contacts<'a>(
             list(&noted)?,
             by.now.micros().into(),
             by.catalogue.into(),
-            Kind::Contact.name().into(),
+            CatalogueRowKind::Contact.name().into(),
         ],
     )
     .await?;
@@ -333,10 +342,10 @@ pub async fn note_contacts<'a>(
 /// Lets go of contacts that a catalogue no longer has, as [`super::remove`] does one by one.
 pub async fn remove_contacts<'a>(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<(), StoreError> {
-    let given = rows(tx.get_database_backend(), &[("name", Type::Text)]);
+    let given = rows(tx.get_database_backend(), &[("name", ListFieldType::Text)]);
     let names = named(names)?;
     execute(
         tx,

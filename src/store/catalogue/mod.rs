@@ -7,8 +7,8 @@ pub mod uses;
 mod write;
 mod write_people;
 
-pub use present::{Scope, applied, fields, present};
-pub use write::{By, Handover, RowError, hand_over, note, remove, write};
+pub use present::{CatalogueReadScope, applied, fields, present};
+pub use write::{CatalogueActor, CatalogueRowHandover, RowError, hand_over, note, remove, write};
 pub use write_people::groups_of_others;
 
 use self::rows::RouteRow;
@@ -21,15 +21,15 @@ use uuid::Uuid;
 
 use super::{
     StoreError,
-    bounds::{Piece, of_catalogue},
+    bounds::{SqlCondition, of_catalogue},
     dialect::{column, execute, nullable, query, query_one},
 };
 use crate::{
     domain::{
-        access::Bounds,
-        rule::{Rule, Send},
+        access::AccessBounds,
+        rule::{Rule, RuleMessage},
         time::Timestamp,
-        trigger::{Trigger, Triggers},
+        trigger::{Trigger, TriggerSet},
     },
     store::DatabaseTransaction,
 };
@@ -123,7 +123,7 @@ pub async fn sensitive_events(
 /// Event types in the caller's catalogue, by name.
 pub async fn event_types(
     store: &super::Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
 ) -> Result<Vec<event_type::Model>, StoreError> {
     Ok(event_type::Entity::find()
         .filter(of_catalogue(bounds).condition())
@@ -143,10 +143,10 @@ pub struct StoredRoute {
 /// Routes of an event type that apply to the caller's events, by name.
 pub async fn routes(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     event_type: &str,
 ) -> Result<Vec<StoredRoute>, StoreError> {
-    let Piece { sql, values } = of_catalogue(bounds).piece("x", 1);
+    let SqlCondition { sql, values } = of_catalogue(bounds).piece("x", 1);
     let found = query(
         connection,
         format!(
@@ -222,7 +222,7 @@ fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
     let unless: Vec<Trigger> =
         serde_json::from_str(&unless).map_err(|_unreadable| corrupt("unless"))?;
     let send: String = column(row, "send")?;
-    let send: Send = serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
+    let send: RuleMessage = serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
     Ok(StoredRule {
         id,
         active: column(row, "active")?,
@@ -231,7 +231,7 @@ fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
             on: Trigger::parse(&on).ok_or_else(|| corrupt("on_trigger"))?,
             condition: nullable(row, "condition")?,
             after_seconds: column(row, "after_seconds")?,
-            unless: unless.into_iter().collect::<Triggers>(),
+            unless: unless.into_iter().collect::<TriggerSet>(),
             send,
             chain: column(row, "chain")?,
         },

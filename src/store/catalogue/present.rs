@@ -13,23 +13,23 @@ use super::{
 };
 use crate::{
     domain::{
-        catalogue::{Fields, Id, Kind, Present},
+        catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind, PresentRow},
         quiet::QuietHours,
     },
     store::{
         StoreError,
-        dialect::{Type, column, list, nullable, query, rows},
+        dialect::{ListFieldType, column, list, nullable, query, rows},
     },
 };
 
 #[derive(Serialize)]
-struct Named<'a> {
+struct CatalogueNameRow<'a> {
     name: &'a str,
 }
 
 /// Which rows of a catalogue are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum CatalogueReadScope {
     All,
     /// Its contacts alone.
     Contacts,
@@ -41,33 +41,37 @@ pub enum Scope {
 pub async fn present(
     connection: &impl ConnectionTrait,
     catalogue: &str,
-    wanted: impl Iterator<Item = &Id> + Clone,
-    scope: Scope,
-) -> Result<BTreeMap<Id, Present>, StoreError> {
+    wanted: impl Iterator<Item = &CatalogueRowId> + Clone,
+    scope: CatalogueReadScope,
+) -> Result<BTreeMap<CatalogueRowId, PresentRow>, StoreError> {
     let mut all = BTreeMap::new();
-    for kind in Kind::ALL {
-        if scope == Scope::Contacts && kind != Kind::Contact {
+    for kind in CatalogueRowKind::ALL {
+        if scope == CatalogueReadScope::Contacts && kind != CatalogueRowKind::Contact {
             continue;
         }
         let names = wanted.clone().filter(|id| id.kind == kind).map(|id| {
             // Every translation of a template is of the same owner.
             let name = match kind {
-                Kind::Template => id.name.split(' ').next().unwrap_or_default(),
+                CatalogueRowKind::Template => id.name.split(' ').next().unwrap_or_default(),
                 _ => id.name.as_str(),
             };
-            Named { name }
+            CatalogueNameRow { name }
         });
-        let given = rows(connection.get_database_backend(), &[("name", Type::Text)]);
+        let given = rows(
+            connection.get_database_backend(),
+            &[("name", ListFieldType::Text)],
+        );
         let (columns, table, key, more) = source(kind);
         let by_name = format!("x.{key} IN (SELECT r.name FROM {given})");
         let names = list(&names.collect::<Vec<_>>())?;
-        let (which, values) = if scope == Scope::Rest && kind == Kind::Contact {
-            (by_name, vec![names])
-        } else {
-            let which = format!("(x.catalogue = $2 OR {by_name})");
-            (which, vec![names, catalogue.into()])
-        };
-        let before = if kind == Kind::Route {
+        let (which, values) =
+            if scope == CatalogueReadScope::Rest && kind == CatalogueRowKind::Contact {
+                (by_name, vec![names])
+            } else {
+                let which = format!("(x.catalogue = $2 OR {by_name})");
+                (which, vec![names, catalogue.into()])
+            };
+        let before = if kind == CatalogueRowKind::Route {
             "x.catalogue, x.name, "
         } else {
             ""
@@ -80,16 +84,18 @@ pub async fn present(
         .await?;
         for row in &found {
             let (name, there) = read(connection, kind, key, row).await?;
-            all.insert(Id::new(kind, name), there);
+            all.insert(CatalogueRowId::new(kind, name), there);
         }
     }
     Ok(all)
 }
 
 /// Columns (the owner and the name among them), table, the column of the name, and a last condition.
-const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'static str) {
+const fn source(
+    kind: CatalogueRowKind,
+) -> (&'static str, &'static str, &'static str, &'static str) {
     match kind {
-        Kind::Contact => (
+        CatalogueRowKind::Contact => (
             "x.catalogue, x.handle, x.name AS display_name, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
              (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind = 'phone' AND a.superseded_at IS NULL) AS phone, \
              (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL) AS user_id",
@@ -97,38 +103,38 @@ const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'stat
             "handle",
             " AND x.handle IS NOT NULL",
         ),
-        Kind::User => (
+        CatalogueRowKind::User => (
             "x.catalogue, x.name, (SELECT c.handle FROM contact c WHERE c.id = x.contact_id) AS contact",
             "user_account",
             "name",
             "",
         ),
-        Kind::Group => (
+        CatalogueRowKind::Group => (
             "x.catalogue, x.name, x.description",
             "user_group",
             "name",
             "",
         ),
-        Kind::MessageKind => (
+        CatalogueRowKind::MessageKind => (
             "x.catalogue, x.name, x.description, x.required",
             "message_kind",
             "name",
             "",
         ),
-        Kind::Event => (
+        CatalogueRowKind::Event => (
             "x.catalogue, x.name, x.description, x.sensitive, x.example",
             "event_type",
             "name",
             "",
         ),
-        Kind::Template => (
+        CatalogueRowKind::Template => (
             "x.catalogue, x.name, x.language, x.category, x.parameter_format, x.body, x.extras, x.ttl_seconds",
             "template",
             "name",
             "",
         ),
-        Kind::Route => (ROUTE, "route", "name", ""),
-        Kind::Rule => (
+        CatalogueRowKind::Route => (ROUTE, "route", "name", ""),
+        CatalogueRowKind::Rule => (
             "x.catalogue, x.id, x.name, x.active, x.on_trigger, x.condition, x.after_seconds, x.unless, x.send, x.chain",
             "rule",
             "name",
@@ -139,14 +145,14 @@ const fn source(kind: Kind) -> (&'static str, &'static str, &'static str, &'stat
 
 async fn read(
     connection: &impl ConnectionTrait,
-    kind: Kind,
+    kind: CatalogueRowKind,
     key: &str,
     row: &QueryResult,
-) -> Result<(String, Present), StoreError> {
+) -> Result<(String, PresentRow), StoreError> {
     let owner = nullable(row, "catalogue")?;
     let mut name: String = column(row, key)?;
     let fields = match kind {
-        Kind::Contact => fields(&ContactRow {
+        CatalogueRowKind::Contact => fields(&ContactRow {
             display_name: nullable(row, "display_name")?,
             phone: nullable(row, "phone")?,
             user_id: nullable(row, "user_id")?,
@@ -157,10 +163,10 @@ async fn read(
                 nullable(row, "quiet_until")?,
             ),
         }),
-        Kind::User => fields(&UserRow {
+        CatalogueRowKind::User => fields(&UserRow {
             contact: nullable(row, "contact")?,
         }),
-        Kind::Group => {
+        CatalogueRowKind::Group => {
             let members = query(
                 connection,
                 "SELECT u.name FROM user_group g JOIN group_member m ON m.group_id = g.id \
@@ -178,16 +184,16 @@ async fn read(
                 members: Some(names),
             })
         }
-        Kind::MessageKind => fields(&MessageKindRow {
+        CatalogueRowKind::MessageKind => fields(&MessageKindRow {
             description: nullable(row, "description")?,
             required: column(row, "required")?,
         }),
-        Kind::Event => fields(&EventRow {
+        CatalogueRowKind::Event => fields(&EventRow {
             description: nullable(row, "description")?,
             sensitive: column(row, "sensitive")?,
             example: json(nullable(row, "example")?),
         }),
-        Kind::Template => {
+        CatalogueRowKind::Template => {
             let language: String = column(row, "language")?;
             name = format!("{name} {language}");
             fields(&TemplateRow {
@@ -198,8 +204,8 @@ async fn read(
                 ttl_seconds: nullable(row, "ttl_seconds")?,
             })
         }
-        Kind::Route => fields(&stored_route(row)?),
-        Kind::Rule => {
+        CatalogueRowKind::Route => fields(&stored_route(row)?),
+        CatalogueRowKind::Rule => {
             let stored = stored_rule(row)?.rule;
             fields(&RuleRow {
                 on: stored.on,
@@ -211,7 +217,7 @@ async fn read(
             })
         }
     };
-    Ok((name, Present { owner, fields }))
+    Ok((name, PresentRow { owner, fields }))
 }
 
 fn json(text: Option<String>) -> Option<Value> {
@@ -219,42 +225,50 @@ fn json(text: Option<String>) -> Option<Value> {
 }
 
 /// A row's fields.
-pub fn fields(row: &impl Serialize) -> Fields {
+pub fn fields(row: &impl Serialize) -> CatalogueFields {
     match serde_json::to_value(row) {
         Ok(Value::Object(fields)) => fields,
-        _ => Fields::new(),
+        _ => CatalogueFields::new(),
     }
 }
 
-/// The version of each row that the catalogue wrote last. With [`Scope::Rest`] only contacts of the
+/// The version of each row that the catalogue wrote last. With [`CatalogueReadScope::Rest`] only contacts of the
 /// wanted names.
 pub async fn applied(
     connection: &impl ConnectionTrait,
     catalogue: &str,
-    wanted: impl Iterator<Item = &Id>,
-    scope: Scope,
-) -> Result<BTreeMap<Id, Fields>, StoreError> {
+    wanted: impl Iterator<Item = &CatalogueRowId>,
+    scope: CatalogueReadScope,
+) -> Result<BTreeMap<CatalogueRowId, CatalogueFields>, StoreError> {
     const ROWS: &str = "SELECT kind, name, fields FROM catalogue_row";
     let mut found = Vec::new();
     match scope {
-        Scope::All => {
+        CatalogueReadScope::All => {
             let sql = format!("{ROWS} WHERE catalogue = $1");
             found.extend(query(connection, sql, [catalogue.into()]).await?);
         }
-        Scope::Contacts => {
+        CatalogueReadScope::Contacts => {
             let sql = format!("{ROWS} WHERE catalogue = $1 AND kind = 'contact'");
             found.extend(query(connection, sql, [catalogue.into()]).await?);
         }
-        Scope::Rest => {
+        CatalogueReadScope::Rest => {
             // By the key, kind for kind: the catalogue has many contacts.
-            for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Contact) {
+            for kind in CatalogueRowKind::ALL
+                .iter()
+                .filter(|kind| **kind != CatalogueRowKind::Contact)
+            {
                 let sql = format!("{ROWS} WHERE kind = $2 AND catalogue = $1");
                 let values = [catalogue.into(), kind.name().into()];
                 found.extend(query(connection, sql, values).await?);
             }
-            let names = wanted.filter(|id| id.kind == Kind::Contact);
-            let names: Vec<Named<'_>> = names.map(|id| Named { name: &id.name }).collect();
-            let given = rows(connection.get_database_backend(), &[("name", Type::Text)]);
+            let names = wanted.filter(|id| id.kind == CatalogueRowKind::Contact);
+            let names: Vec<CatalogueNameRow<'_>> = names
+                .map(|id| CatalogueNameRow { name: &id.name })
+                .collect();
+            let given = rows(
+                connection.get_database_backend(),
+                &[("name", ListFieldType::Text)],
+            );
             let sql = format!(
                 "SELECT x.kind, x.name, x.fields FROM {given} CROSS JOIN catalogue_row x \
                  WHERE x.kind = 'contact' AND x.name = r.name AND x.catalogue = $2"
@@ -265,9 +279,12 @@ pub async fn applied(
     let mut all = BTreeMap::new();
     for row in &found {
         let kind: String = column(row, "kind")?;
-        if let Some(kind) = Kind::parse(&kind) {
+        if let Some(kind) = CatalogueRowKind::parse(&kind) {
             let name: String = column(row, "name")?;
-            all.insert(Id::new(kind, name), read_json(nullable(row, "fields")?));
+            all.insert(
+                CatalogueRowId::new(kind, name),
+                read_json(nullable(row, "fields")?),
+            );
         }
     }
     Ok(all)

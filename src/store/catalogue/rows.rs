@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{quiet::QuietHours, rule::Send, trigger::Trigger};
+use crate::domain::{quiet::QuietHours, rule::RuleMessage, trigger::Trigger};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactRow {
@@ -94,6 +94,6 @@ pub struct RuleRow {
     pub condition: Option<String>,
     pub after_seconds: i64,
     pub unless: Vec<Trigger>,
-    pub send: Send,
+    pub send: RuleMessage,
     pub chain: bool,
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// A route, or a rule in force, with the names it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Use {
+pub struct CatalogueNameUses {
     /// `route` or `rule`.
     pub what: &'static str,
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Use {
     pub message_kind: Option<String>,
 }
 
-impl Use {
+impl CatalogueNameUses {
     /// Whether it names this recipient, however that is written.
     pub fn names(&self, recipient: &RecipientSpec) -> bool {
         self.recipients
@@ -45,7 +45,7 @@ impl Use {
 }
 
 /// Every route, then every rule in force, by name.
-pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreError> {
+pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<CatalogueNameUses>, StoreError> {
     let routes = query(
         connection,
         format!("SELECT x.name, x.catalogue, {ROUTE} FROM route x ORDER BY x.name"),
@@ -55,7 +55,7 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
     let mut all = Vec::with_capacity(routes.len());
     for row in &routes {
         let route = stored_route(row)?;
-        all.push(Use {
+        all.push(CatalogueNameUses {
             what: "route",
             name: column(row, "name")?,
             catalogue: nullable(row, "catalogue")?,
@@ -79,7 +79,7 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<Use>, StoreEr
     .await?;
     for row in &rules {
         let Rule { name, send, .. } = stored_rule(row)?.rule;
-        all.push(Use {
+        all.push(CatalogueNameUses {
             what: "rule",
             name,
             catalogue: nullable(row, "catalogue")?,

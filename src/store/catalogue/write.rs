@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        catalogue::{Fields, Id, Kind},
+        catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind},
         rule::Rule,
         time::Timestamp,
     },
@@ -28,7 +28,7 @@ use crate::{
 
 /// The catalogue that writes, and the time.
 #[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
+pub struct CatalogueActor<'a> {
     pub catalogue: &'a str,
     pub now: Timestamp,
 }
@@ -46,24 +46,27 @@ pub enum RowError {
 /// Writes a row, new or not.
 pub async fn write(
     tx: &DatabaseTransaction,
-    by: By<'_>,
-    id: &Id,
-    fields: &Fields,
+    by: CatalogueActor<'_>,
+    id: &CatalogueRowId,
+    fields: &CatalogueFields,
 ) -> Result<(), RowError> {
     let name = id.name.as_str();
     match id.kind {
-        Kind::Contact => contact(tx, by, name, &row(id, fields)?).await,
-        Kind::User => user(tx, by, name, &row(id, fields)?).await,
-        Kind::Group => group(tx, by, name, &row(id, fields)?).await,
-        Kind::MessageKind => Ok(message_kind(tx, by, name, row(id, fields)?).await?),
-        Kind::Event => Ok(event(tx, by, name, row(id, fields)?).await?),
-        Kind::Template => Ok(template(tx, by, name, row(id, fields)?).await?),
-        Kind::Route => Ok(route(tx, by, name, row(id, fields)?).await?),
-        Kind::Rule => Ok(rule(tx, by, name, row(id, fields)?).await?),
+        CatalogueRowKind::Contact => contact(tx, by, name, &row(id, fields)?).await,
+        CatalogueRowKind::User => user(tx, by, name, &row(id, fields)?).await,
+        CatalogueRowKind::Group => group(tx, by, name, &row(id, fields)?).await,
+        CatalogueRowKind::MessageKind => Ok(message_kind(tx, by, name, row(id, fields)?).await?),
+        CatalogueRowKind::Event => Ok(event(tx, by, name, row(id, fields)?).await?),
+        CatalogueRowKind::Template => Ok(template(tx, by, name, row(id, fields)?).await?),
+        CatalogueRowKind::Route => Ok(route(tx, by, name, row(id, fields)?).await?),
+        CatalogueRowKind::Rule => Ok(rule(tx, by, name, row(id, fields)?).await?),
     }
 }
 
-fn row<T: DeserializeOwned>(id: &Id, fields: &Fields) -> Result<T, StoreError> {
+fn row<T: DeserializeOwned>(
+    id: &CatalogueRowId,
+    fields: &CatalogueFields,
+) -> Result<T, StoreError> {
     serde_json::from_value(Value::Object(fields.clone())).map_err(|_unreadable| {
         StoreError::Corrupt {
             table: "catalogue_row",
@@ -75,7 +78,7 @@ fn row<T: DeserializeOwned>(id: &Id, fields: &Fields) -> Result<T, StoreError> {
 
 async fn message_kind(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     name: &str,
     row: MessageKindRow,
 ) -> Result<(), StoreError> {
@@ -98,7 +101,7 @@ async fn message_kind(
 
 async fn event(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     name: &str,
     row: EventRow,
 ) -> Result<(), StoreError> {
@@ -122,7 +125,7 @@ async fn event(
 
 async fn template(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     named: &str,
     row: TemplateRow,
 ) -> Result<(), StoreError> {
@@ -153,7 +156,7 @@ async fn template(
 
 async fn route(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     name: &str,
     row: RouteRow,
 ) -> Result<(), StoreError> {
@@ -196,7 +199,7 @@ async fn route(
 /// Puts a new version of a rule in force, unless the present one says the same.
 async fn rule(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     name: &str,
     row: RuleRow,
 ) -> Result<(), StoreError> {
@@ -257,23 +260,25 @@ async fn rule(
 
 /// Removes a row that a catalogue no longer has. People are only let go of, because
 /// notifications point at them.
-pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError> {
+pub async fn remove(tx: &DatabaseTransaction, id: &CatalogueRowId) -> Result<(), StoreError> {
     let (name, language) = match id.kind {
-        Kind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
+        CatalogueRowKind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
         _ => (id.name.as_str(), ""),
     };
     let statement = match id.kind {
-        Kind::Contact => "UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1",
-        Kind::User => return people::delete_staff(tx, StaffKind::User, name).await,
-        Kind::Group => return people::delete_staff(tx, StaffKind::Group, name).await,
-        Kind::MessageKind => "DELETE FROM message_kind WHERE name = $1",
-        Kind::Event => "DELETE FROM event_type WHERE name = $1",
-        Kind::Template => "DELETE FROM template WHERE name = $1 AND language = $2",
-        Kind::Route => "DELETE FROM route WHERE name = $1",
-        Kind::Rule => "UPDATE rule SET active = false WHERE name = $1",
+        CatalogueRowKind::Contact => {
+            "UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1"
+        }
+        CatalogueRowKind::User => return people::delete_staff(tx, StaffKind::User, name).await,
+        CatalogueRowKind::Group => return people::delete_staff(tx, StaffKind::Group, name).await,
+        CatalogueRowKind::MessageKind => "DELETE FROM message_kind WHERE name = $1",
+        CatalogueRowKind::Event => "DELETE FROM event_type WHERE name = $1",
+        CatalogueRowKind::Template => "DELETE FROM template WHERE name = $1 AND language = $2",
+        CatalogueRowKind::Route => "DELETE FROM route WHERE name = $1",
+        CatalogueRowKind::Rule => "UPDATE rule SET active = false WHERE name = $1",
     };
     let mut values: Vec<Bound> = vec![name.into()];
-    if id.kind == Kind::Template {
+    if id.kind == CatalogueRowKind::Template {
         values.push(language.into());
     }
     execute(tx, statement, values).await?;
@@ -282,7 +287,7 @@ pub async fn remove(tx: &DatabaseTransaction, id: &Id) -> Result<(), StoreError>
 
 /// Where a row goes that a catalogue has let go of.
 #[derive(Clone, Copy, Debug)]
-pub struct Handover<'a> {
+pub struct CatalogueRowHandover<'a> {
     pub from: &'a str,
     pub to: &'a str,
     /// The other catalogue wants it: it becomes unowned, unchanged. Otherwise the other catalogue
@@ -293,26 +298,26 @@ pub struct Handover<'a> {
 /// Hands a row over from one catalogue to another, with its last applied version.
 pub async fn hand_over(
     tx: &DatabaseTransaction,
-    id: &Id,
-    over: Handover<'_>,
+    id: &CatalogueRowId,
+    over: CatalogueRowHandover<'_>,
 ) -> Result<(), StoreError> {
     let (name, language) = match id.kind {
-        Kind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
+        CatalogueRowKind::Template => id.name.split_once(' ').unwrap_or((&id.name, "")),
         _ => (id.name.as_str(), ""),
     };
     let row = match id.kind {
-        Kind::Contact => "contact SET catalogue = $3 WHERE handle",
-        Kind::User => "user_account SET catalogue = $3 WHERE name",
-        Kind::Group => "user_group SET catalogue = $3 WHERE name",
-        Kind::MessageKind => "message_kind SET catalogue = $3 WHERE name",
-        Kind::Event => "event_type SET catalogue = $3 WHERE name",
-        Kind::Template => "template SET catalogue = $3 WHERE language = $4 AND name",
-        Kind::Route => "route SET catalogue = $3 WHERE name",
-        Kind::Rule => "rule SET catalogue = $3 WHERE active = true AND name",
+        CatalogueRowKind::Contact => "contact SET catalogue = $3 WHERE handle",
+        CatalogueRowKind::User => "user_account SET catalogue = $3 WHERE name",
+        CatalogueRowKind::Group => "user_group SET catalogue = $3 WHERE name",
+        CatalogueRowKind::MessageKind => "message_kind SET catalogue = $3 WHERE name",
+        CatalogueRowKind::Event => "event_type SET catalogue = $3 WHERE name",
+        CatalogueRowKind::Template => "template SET catalogue = $3 WHERE language = $4 AND name",
+        CatalogueRowKind::Route => "route SET catalogue = $3 WHERE name",
+        CatalogueRowKind::Rule => "rule SET catalogue = $3 WHERE active = true AND name",
     };
     let owner = (!over.is_wanted).then(|| over.to.to_owned());
     let mut values: Vec<Bound> = vec![name.into(), over.from.into(), owner.into()];
-    if id.kind == Kind::Template {
+    if id.kind == CatalogueRowKind::Template {
         values.push(language.into());
     }
     let sql = format!("UPDATE {row} = $1 AND catalogue = $2");
@@ -334,9 +339,9 @@ pub async fn hand_over(
 /// Stores the catalogue's version of each row: a later difference is a change made by hand.
 pub async fn note(
     tx: &DatabaseTransaction,
-    by: By<'_>,
-    wanted: &BTreeMap<Id, Fields>,
-    applied: &BTreeMap<Id, Fields>,
+    by: CatalogueActor<'_>,
+    wanted: &BTreeMap<CatalogueRowId, CatalogueFields>,
+    applied: &BTreeMap<CatalogueRowId, CatalogueFields>,
 ) -> Result<(), StoreError> {
     for (id, fields) in wanted {
         if applied.get(id) == Some(fields) {

@@ -4,13 +4,13 @@ use uuid::Uuid;
 
 use super::{
     rows::{ContactRow, GroupRow, UserRow},
-    write::{By, RowError},
+    write::{CatalogueActor, RowError},
 };
 use crate::{
-    domain::{access::Bounds, phone::Phone, recipient::UserId},
+    domain::{access::AccessBounds, phone::Phone, recipient::UserId},
     store::{
         DatabaseTransaction, StoreError,
-        alias::{self, Alias},
+        alias::{self, ContactAlias},
         dialect::{column, execute, query_one},
         new_id, people,
     },
@@ -22,20 +22,20 @@ fn broken(field: &'static str, rule: impl Into<String>) -> RowError {
 }
 
 /// The aliases of a contact, each with its catalogue field.
-pub fn aliases(row: &ContactRow) -> Vec<(&'static str, Alias)> {
+pub fn aliases(row: &ContactRow) -> Vec<(&'static str, ContactAlias)> {
     let phone = row
         .phone
         .as_deref()
         .and_then(|text| Phone::parse(text).ok());
     let user_id = row.user_id.as_deref().and_then(UserId::parse);
-    let phone = phone.map(|phone| ("phone", Alias::of_phone(&phone)));
-    let user_id = user_id.map(|user_id| ("user_id", Alias::of_user_id(&user_id)));
+    let phone = phone.map(|phone| ("phone", ContactAlias::of_phone(&phone)));
+    let user_id = user_id.map(|user_id| ("user_id", ContactAlias::of_user_id(&user_id)));
     phone.into_iter().chain(user_id).collect()
 }
 
 pub(super) async fn contact(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     handle: &str,
     row: &ContactRow,
 ) -> Result<(), RowError> {
@@ -50,7 +50,7 @@ pub(super) async fn contact(
         // taken.
         let is_free = match known {
             Some(known) => known == owner,
-            None => people::details(tx, &Bounds::All, owner)
+            None => people::details(tx, &AccessBounds::All, owner)
                 .await?
                 .is_none_or(|details| details.handle.is_none()),
         };
@@ -98,7 +98,7 @@ pub(super) async fn contact(
 
 pub(super) async fn user(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     name: &str,
     row: &UserRow,
 ) -> Result<(), RowError> {
@@ -132,7 +132,7 @@ pub(super) async fn user(
 
 pub(super) async fn group(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: CatalogueActor<'_>,
     name: &str,
     row: &GroupRow,
 ) -> Result<(), RowError> {
@@ -150,7 +150,7 @@ pub(super) async fn group(
     };
     let mut members: Vec<Uuid> = Vec::with_capacity(wanted.len());
     for member in wanted {
-        let Some(staff) = people::user(tx, &Bounds::All, member).await? else {
+        let Some(staff) = people::user(tx, &AccessBounds::All, member).await? else {
             let rule = format!("there is no user {member}");
             return Err(broken("members", rule));
         };

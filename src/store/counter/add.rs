@@ -5,42 +5,42 @@ use std::collections::BTreeMap;
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
-use super::{Class, FACTS, FAILED};
+use super::{CounterClass, FACTS, FAILED};
 use crate::{
-    domain::{cohort::Grain, time::Timestamp},
+    domain::{cohort::CounterGrain, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Id, Type, execute, list, rows},
+        dialect::{HexUuid, ListFieldType, execute, list, rows},
     },
 };
 
 /// A row; ordered, so that processes lock rows in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    grain: Grain,
+struct CounterKey {
+    grain: CounterGrain,
     bucket: Timestamp,
-    class: Class,
+    class: CounterClass,
 }
 
 /// Differences to be added: by quarter of an hour, of which all grains are made when they
 /// are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes(BTreeMap<(Timestamp, Class), Differences>);
+pub struct CounterChanges(BTreeMap<(Timestamp, CounterClass), CodeDifferences>);
 
 /// By fact and code.
-type Differences = BTreeMap<(&'static str, String), i64>;
+type CodeDifferences = BTreeMap<(&'static str, String), i64>;
 
-impl Changes {
+impl CounterChanges {
     /// Adds to the cohorts that a notification created then is in: facts with their codes.
     /// A fact that is not of a message's life is counted by its code alone.
     pub fn add(
         &mut self,
         created_at: Timestamp,
-        class: Class,
+        class: CounterClass,
         counted: impl IntoIterator<Item = (&'static str, String)>,
         difference: i64,
     ) {
-        let quarter = Grain::Quarter.start(created_at);
+        let quarter = CounterGrain::Quarter.start(created_at);
         let counts = self.0.entry((quarter, class)).or_default();
         for fact in counted {
             *counts.entry(fact).or_default() += difference;
@@ -48,12 +48,12 @@ impl Changes {
     }
 
     /// The rows of every grain that differ.
-    fn rows(&self) -> (Facts, Coded) {
-        let (mut facts, mut coded) = (Facts::new(), Coded::new());
+    fn rows(&self) -> (CounterFactDeltas, CounterCodeDeltas) {
+        let (mut facts, mut coded) = (CounterFactDeltas::new(), CounterCodeDeltas::new());
         for ((quarter, class), counts) in &self.0 {
             for ((fact, code), difference) in counts.iter().filter(|(_, it)| **it != 0) {
-                for grain in Grain::ALL {
-                    let key = Key::of(grain, *quarter, class);
+                for grain in CounterGrain::ALL {
+                    let key = CounterKey::of(grain, *quarter, class);
                     let lives = FACTS.contains(fact);
                     if grain.is_whole() && (!lives || *fact == FAILED) {
                         let coded_key = (key.clone(), *fact, code.clone());
@@ -69,12 +69,12 @@ impl Changes {
     }
 }
 
-type Facts = BTreeMap<Key, BTreeMap<&'static str, i64>>;
+type CounterFactDeltas = BTreeMap<CounterKey, BTreeMap<&'static str, i64>>;
 
-type Coded = BTreeMap<(Key, &'static str, String), i64>;
+type CounterCodeDeltas = BTreeMap<(CounterKey, &'static str, String), i64>;
 
-impl Key {
-    fn of(grain: Grain, quarter: Timestamp, class: &Class) -> Self {
+impl CounterKey {
+    fn of(grain: CounterGrain, quarter: Timestamp, class: &CounterClass) -> Self {
         Self {
             grain,
             bucket: grain.start(quarter),
@@ -82,11 +82,11 @@ impl Key {
                 class.clone()
             } else {
                 // For charts: a row for each sender, channel and product, no more.
-                Class {
+                CounterClass {
                     sender_id: class.sender_id,
                     channel: class.channel.clone(),
                     product: class.product.clone(),
-                    ..Class::default()
+                    ..CounterClass::default()
                 }
             },
         }
@@ -95,21 +95,21 @@ impl Key {
 
 /// A row as the statement reads it.
 #[derive(Serialize)]
-struct Row<'a> {
+struct CounterRow<'a> {
     grain: i64,
     bucket: i64,
-    sender: Id,
+    sender: HexUuid,
     channel: &'a str,
     template: &'a str,
     event: &'a str,
     product: &'a str,
     #[serde(flatten)]
-    counts: Counts<'a>,
+    counts: CounterRowDeltas<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Counts<'a> {
+enum CounterRowDeltas<'a> {
     Facts(BTreeMap<&'static str, i64>),
     Coded {
         fact: &'a str,
@@ -118,12 +118,12 @@ enum Counts<'a> {
     },
 }
 
-impl<'a> Row<'a> {
-    fn of(key: &'a Key, counts: Counts<'a>) -> Self {
+impl<'a> CounterRow<'a> {
+    fn of(key: &'a CounterKey, counts: CounterRowDeltas<'a>) -> Self {
         Self {
             grain: key.grain.seconds(),
             bucket: key.bucket.micros(),
-            sender: Id(key.class.sender_id),
+            sender: HexUuid(key.class.sender_id),
             channel: &key.class.channel,
             template: &key.class.template,
             event: &key.class.event_type,
@@ -134,20 +134,20 @@ impl<'a> Row<'a> {
 }
 
 /// The key of a row.
-const KEY: [(&str, Type); 7] = [
-    ("grain", Type::Int),
-    ("bucket", Type::Int),
-    ("sender", Type::Uuid),
-    ("channel", Type::Text),
-    ("template", Type::Text),
-    ("event", Type::Text),
-    ("product", Type::Text),
+const KEY: [(&str, ListFieldType); 7] = [
+    ("grain", ListFieldType::Int),
+    ("bucket", ListFieldType::Int),
+    ("sender", ListFieldType::Uuid),
+    ("channel", ListFieldType::Text),
+    ("template", ListFieldType::Text),
+    ("event", ListFieldType::Text),
+    ("product", ListFieldType::Text),
 ];
 
 /// Adds differences under this process's slot.
 pub async fn add(
     tx: &DatabaseTransaction,
-    changes: &Changes,
+    changes: &CounterChanges,
     slot: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -158,7 +158,7 @@ pub async fn add(
             .filter(|(_, delta)| **delta != 0)
             .map(|(fact, delta)| (*fact, *delta))
             .collect();
-        (!different.is_empty()).then(|| Row::of(key, Counts::Facts(different)))
+        (!different.is_empty()).then(|| CounterRow::of(key, CounterRowDeltas::Facts(different)))
     });
     add_facts(tx, &facts.collect::<Vec<_>>(), slot, now).await?;
     let coded = coded
@@ -166,21 +166,23 @@ pub async fn add(
         .filter(|(_, delta)| **delta != 0)
         .map(|((key, fact, code), delta)| {
             let delta = *delta;
-            Row::of(key, Counts::Coded { fact, code, delta })
+            CounterRow::of(key, CounterRowDeltas::Coded { fact, code, delta })
         });
     add_coded(tx, &coded.collect::<Vec<_>>(), slot, now).await
 }
 
 async fn add_facts(
     tx: &DatabaseTransaction,
-    different: &[Row<'_>],
+    different: &[CounterRow<'_>],
     slot: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if different.is_empty() {
         return Ok(());
     }
-    let columns = KEY.into_iter().chain(FACTS.map(|fact| (fact, Type::Int)));
+    let columns = KEY
+        .into_iter()
+        .chain(FACTS.map(|fact| (fact, ListFieldType::Int)));
     let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
     let each = |write: fn(&str) -> String| FACTS.map(write).join(", ");
     let (names, differences, sums) = (
@@ -204,7 +206,7 @@ async fn add_facts(
 
 async fn add_coded(
     tx: &DatabaseTransaction,
-    different: &[Row<'_>],
+    different: &[CounterRow<'_>],
     slot: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -212,9 +214,9 @@ async fn add_coded(
         return Ok(());
     }
     let columns = KEY.into_iter().chain([
-        ("fact", Type::Text),
-        ("code", Type::Text),
-        ("delta", Type::Int),
+        ("fact", ListFieldType::Text),
+        ("code", ListFieldType::Text),
+        ("delta", ListFieldType::Int),
     ]);
     let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
     execute(

@@ -9,8 +9,8 @@ mod read;
 use uuid::Uuid;
 
 pub use self::{
-    add::{Changes, add},
-    read::{Dimension, Filter, Point, Sum, series, sums},
+    add::{CounterChanges, add},
+    read::{CohortFactCount, CounterDimension, CounterFilter, CounterSum, series, sums},
 };
 use crate::domain::notification::{OUT, STALE};
 
@@ -38,7 +38,7 @@ const FACTS: [&str; 12] = [
 
 /// Which notifications are counted together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Class {
+pub struct CounterClass {
     pub sender_id: Uuid,
     pub channel: String,
     pub template: String,

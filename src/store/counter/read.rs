@@ -9,30 +9,30 @@ use uuid::Uuid;
 use super::{FACTS, FAILED};
 use crate::{
     domain::{
-        access::Bounds,
-        cohort::{Buckets, Grain, Piece, Reading, Span},
+        access::AccessBounds,
+        cohort::{BucketSpan, CounterBuckets, CounterGrain, CounterPeriod, GrainBuckets},
         time::Timestamp,
     },
     store::{
         Store, StoreError,
         bounds::of_counters,
-        dialect::{Type, column, list, query, rows},
+        dialect::{ListFieldType, column, list, query, rows},
     },
 };
 
 /// Which notifications are counted, within the caller's bounds; absent fields do not matter.
 #[derive(Clone, Debug)]
-pub struct Filter {
-    pub bounds: Bounds,
+pub struct CounterFilter {
+    pub bounds: AccessBounds,
     pub sender_id: Option<Uuid>,
     pub channel: Option<String>,
     pub template: Option<String>,
     pub event_type: Option<String>,
 }
 
-impl Filter {
+impl CounterFilter {
     /// Everything that a caller may see.
-    pub fn of(bounds: &Bounds) -> Self {
+    pub fn of(bounds: &AccessBounds) -> Self {
         Self {
             bounds: bounds.clone(),
             sender_id: None,
@@ -70,14 +70,14 @@ impl Filter {
 
 /// The dimension that groups sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dimension {
+pub enum CounterDimension {
     Sender,
     Channel,
     Template,
     EventType,
 }
 
-impl Dimension {
+impl CounterDimension {
     /// Reads `sender`, `channel`, `template` and `event_type`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -109,7 +109,7 @@ impl Dimension {
 
 /// A sum over the slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sum {
+pub struct CounterSum {
     /// The group; a sender's id as text.
     pub group: String,
     pub fact: String,
@@ -120,10 +120,10 @@ pub struct Sum {
 /// Sums of a period. Failures are grouped by code.
 pub async fn sums(
     store: &Store,
-    pieces: &[Piece],
-    filter: &Filter,
-    by: Dimension,
-) -> Result<Vec<Sum>, StoreError> {
+    pieces: &[CounterPeriod],
+    filter: &CounterFilter,
+    by: CounterDimension,
+) -> Result<Vec<CounterSum>, StoreError> {
     let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
     let group_column = by.column();
     let (conditions, values) = filter.conditions(0);
@@ -172,7 +172,7 @@ pub async fn sums(
     Ok(sums
         .into_iter()
         .filter(|(_, count)| *count != 0)
-        .map(|((group, fact, code), count)| Sum {
+        .map(|((group, fact, code), count)| CounterSum {
             group,
             fact,
             code,
@@ -187,7 +187,7 @@ fn summed(fact: &str) -> String {
 
 /// A fact's count in one cohort.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Point {
+pub struct CohortFactCount {
     pub bucket: Timestamp,
     pub fact: &'static str,
     pub count: i64,
@@ -196,14 +196,14 @@ pub struct Point {
 /// Facts of a message's life by the points of a span.
 pub async fn series(
     store: &Store,
-    span: Span,
-    filter: &Filter,
+    span: BucketSpan,
+    filter: &CounterFilter,
     facts: &[&'static str],
-) -> Result<Vec<Point>, StoreError> {
-    let coarse: &[Grain] = if filter.knows_hours() {
-        &[Grain::Day, Grain::Hour, Grain::Half]
+) -> Result<Vec<CohortFactCount>, StoreError> {
+    let coarse: &[CounterGrain] = if filter.knows_hours() {
+        &[CounterGrain::Day, CounterGrain::Hour, CounterGrain::Half]
     } else {
-        &[Grain::Day]
+        &[CounterGrain::Day]
     };
     let readings = span.readings(coarse).into_iter();
     let found = readings.map(|reading| points(store, span, filter, facts, reading));
@@ -213,11 +213,11 @@ pub async fn series(
 
 async fn points(
     store: &Store,
-    span: Span,
-    filter: &Filter,
+    span: BucketSpan,
+    filter: &CounterFilter,
     facts: &[&'static str],
-    reading: Reading,
-) -> Result<Vec<Point>, StoreError> {
+    reading: GrainBuckets,
+) -> Result<Vec<CohortFactCount>, StoreError> {
     let (since, length) = (span.since.micros(), span.length_micros.max(1));
     let sums: Vec<String> = facts.iter().map(|fact| summed(fact)).collect();
     let sums = sums.join(", ");
@@ -225,7 +225,7 @@ async fn points(
     // Bounds are written out, so that it is seen how much is read, and that the index of a
     // template or of a kind of event fits.
     let (from, mut values) = match reading.buckets {
-        Buckets::All {
+        CounterBuckets::All {
             since,
             until,
             split,
@@ -239,9 +239,11 @@ async fn points(
             );
             (from, Vec::new())
         }
-        Buckets::Each(buckets) => {
-            let each = buckets.iter().map(|at| Each { at: at.micros() });
-            let given = rows(store.backend(), &[("at", Type::Int)]);
+        CounterBuckets::Each(buckets) => {
+            let each = buckets
+                .iter()
+                .map(|at| CounterBucketRow { at: at.micros() });
+            let given = rows(store.backend(), &[("at", ListFieldType::Int)]);
             let from = format!(
                 "{given} JOIN cohort t ON t.grain = {grain} AND t.bucket = r.at WHERE true"
             );
@@ -262,7 +264,7 @@ async fn points(
     for row in &found {
         let place: i64 = column(row, "place")?;
         for fact in facts {
-            points.push(Point {
+            points.push(CohortFactCount {
                 bucket: span.since.plus_micros(place.saturating_mul(length)),
                 fact,
                 count: column(row, fact)?,
@@ -273,6 +275,6 @@ async fn points(
 }
 
 #[derive(Serialize)]
-struct Each {
+struct CounterBucketRow {
     at: i64,
 }

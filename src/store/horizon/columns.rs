@@ -1,14 +1,14 @@
 //! Lists the timestamp columns by kind, with the limit of how far in the future each can be.
 
 use crate::domain::{
-    horizon::{Horizon, Kind, TOLERANCE_MICROS},
+    horizon::{TOLERANCE_MICROS, TimeHorizon, TimestampKind},
     login, pace, retry,
     time::Timestamp,
 };
 
 /// A timestamp column of one kind.
-pub(super) struct Column {
-    pub(super) kind: Kind,
+pub(super) struct TimestampColumn {
+    pub(super) kind: TimestampKind,
     pub(super) table: &'static str,
     /// The table's key.
     pub(super) key: &'static [&'static str],
@@ -26,9 +26,9 @@ pub(super) struct Column {
     pub(super) is_left: bool,
 }
 
-impl Column {
+impl TimestampColumn {
     const fn new(
-        kind: Kind,
+        kind: TimestampKind,
         table: &'static str,
         key: &'static [&'static str],
         name: &'static str,
@@ -84,37 +84,38 @@ const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
 /// Every bounded timestamp column except those of messages and timers.
-pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
-    let sender = |kind, column| Column::new(kind, "sender", &["id"], column).cheap();
+pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
+    let sender = |kind, column| TimestampColumn::new(kind, "sender", &["id"], column).cheap();
     let template = |column| {
         let key = &["account_id", "name", "language"];
-        Column::new(Kind::Template, "template_sync", key, column)
+        TimestampColumn::new(TimestampKind::Template, "template_sync", key, column)
     };
     vec![
-        sender(Kind::Pace, "pace_next_at").within(pace::FURTHEST_MICROS),
-        sender(Kind::Pace, "slowed_at"),
-        sender(Kind::Pace, "pace_asked_at"),
-        sender(Kind::Probe, "probe_at")
+        sender(TimestampKind::Pace, "pace_next_at").within(pace::FURTHEST_MICROS),
+        sender(TimestampKind::Pace, "slowed_at"),
+        sender(TimestampKind::Pace, "pace_asked_at"),
+        sender(TimestampKind::Probe, "probe_at")
             .only("account_held_at IS NULL")
             .within(horizon.probe()),
         // For a held account without an end: an hour after it was held.
-        sender(Kind::Probe, "probe_at")
+        sender(TimestampKind::Probe, "probe_at")
             .only("probe_at - account_held_at <= 3600000000")
             .granted(HOUR),
-        sender(Kind::Probe, "account_held_at"),
-        sender(Kind::Probe, "credentials_at"),
-        sender(Kind::Silence, "unheard_since"),
-        sender(Kind::MarketingHold, "marketing_held_until").granted(retry::SPAM_SECONDS * SECOND),
-        Column::new(
-            Kind::PairPace,
+        sender(TimestampKind::Probe, "account_held_at"),
+        sender(TimestampKind::Probe, "credentials_at"),
+        sender(TimestampKind::Silence, "unheard_since"),
+        sender(TimestampKind::MarketingHold, "marketing_held_until")
+            .granted(retry::SPAM_SECONDS * SECOND),
+        TimestampColumn::new(
+            TimestampKind::PairPace,
             "conversation",
             &["sender_id", "contact_id"],
             "pair_next_at",
         )
         .within(horizon.pair)
         .left(),
-        Column::new(
-            Kind::PairPace,
+        TimestampColumn::new(
+            TimestampKind::PairPace,
             "conversation",
             &["sender_id", "contact_id"],
             "turn_at",
@@ -122,34 +123,55 @@ pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
         .only("turn_at IS NOT NULL")
         .within(horizon.pair)
         .cheap(),
-        Column::new(Kind::CallbackLease, "callback", &["id"], "leased_until")
-            .only("processed_at IS NULL")
-            .granted(horizon.lease)
-            .cheap(),
-        Column::new(Kind::ReadMark, "inbound_message", &["id"], "read_due_at")
-            .within(60 * SECOND)
-            .cheap(),
+        TimestampColumn::new(
+            TimestampKind::CallbackLease,
+            "callback",
+            &["id"],
+            "leased_until",
+        )
+        .only("processed_at IS NULL")
+        .granted(horizon.lease)
+        .cheap(),
+        TimestampColumn::new(
+            TimestampKind::ReadMark,
+            "inbound_message",
+            &["id"],
+            "read_due_at",
+        )
+        .within(60 * SECOND)
+        .cheap(),
         template("status_at"),
         template("quality_at"),
         template("category_at"),
         template("components_at"),
         // A person's own statements have the provider's time, and an opt-out stands.
-        Column::new(
-            Kind::OptIn,
+        TimestampColumn::new(
+            TimestampKind::OptIn,
             "suppression",
             &["contact_id", "scope"],
             "provider_at",
         )
         .only("callback_id IS NULL AND wanted"),
-        Column::new(Kind::LoginFailure, "login_failure", &["subject"], "last_at").cheap(),
-        Column::new(Kind::LoginLink, "login_link", &["digest"], "expires_at")
-            .granted(login::LINK_SECONDS * SECOND)
-            .cheap(),
-        Column::new(Kind::Session, "session", &["digest"], "expires_at")
+        TimestampColumn::new(
+            TimestampKind::LoginFailure,
+            "login_failure",
+            &["subject"],
+            "last_at",
+        )
+        .cheap(),
+        TimestampColumn::new(
+            TimestampKind::LoginLink,
+            "login_link",
+            &["digest"],
+            "expires_at",
+        )
+        .granted(login::LINK_SECONDS * SECOND)
+        .cheap(),
+        TimestampColumn::new(TimestampKind::Session, "session", &["digest"], "expires_at")
             .granted(login::SESSION_SECONDS * SECOND)
             .cheap(),
-        Column::new(
-            Kind::Heartbeat,
+        TimestampColumn::new(
+            TimestampKind::Heartbeat,
             "heartbeat",
             &["process", "worker"],
             "seen_at",
@@ -160,7 +182,7 @@ pub(super) fn columns(horizon: &Horizon) -> Vec<Column> {
 
 /// A kind of timestamp of messages: the condition that it is wrong, and its repair.
 pub(super) struct OfMessages {
-    pub(super) kind: Kind,
+    pub(super) kind: TimestampKind,
     pub(super) column: &'static str,
     /// Which are wrong: `$1` is the bound.
     pub(super) wrong: &'static str,
@@ -170,24 +192,24 @@ pub(super) struct OfMessages {
 }
 
 /// A message scheduled for later was never claimed; it keeps waiting.
-pub(super) fn of_messages(horizon: &Horizon) -> [OfMessages; 5] {
+pub(super) fn of_messages(horizon: &TimeHorizon) -> [OfMessages; 5] {
     [
         OfMessages {
-            kind: Kind::Lease,
+            kind: TimestampKind::Lease,
             column: "leased_until",
             wrong: "engine_state = 'sending' AND wake_at > $1 AND leased_until > $1",
             right: "leased_until = $2, wake_at = $2",
             granted: horizon.lease,
         },
         OfMessages {
-            kind: Kind::UnknownOutcome,
+            kind: TimestampKind::UnknownOutcome,
             column: "leased_until",
             wrong: "engine_state = 'unknown' AND wake_at > $1 AND leased_until > $1",
             right: "leased_until = $2, wake_at = $2",
             granted: horizon.unknown,
         },
         OfMessages {
-            kind: Kind::Queue,
+            kind: TimestampKind::Queue,
             column: "due_at",
             wrong: "engine_state = 'queued' AND due_at > $1 AND updated_at > $1 \
                     AND NOT (lease_owner IS NULL AND due_at > updated_at)",
@@ -195,14 +217,14 @@ pub(super) fn of_messages(horizon: &Horizon) -> [OfMessages; 5] {
             granted: 0,
         },
         OfMessages {
-            kind: Kind::Retry,
+            kind: TimestampKind::Retry,
             column: "due_at",
             wrong: "engine_state = 'retrying' AND due_at > $1 AND updated_at > $1",
             right: "due_at = $2 + (due_at - updated_at), updated_at = $2",
             granted: 0,
         },
         OfMessages {
-            kind: Kind::Stale,
+            kind: TimestampKind::Stale,
             column: "wake_at",
             wrong: "engine_state = 'settled' AND wake_at > $1",
             right: "wake_at = $2",

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::columns::{Column, OfMessages, WRONG_TIMERS, columns, of_messages};
+use super::columns::{OfMessages, TimestampColumn, WRONG_TIMERS, columns, of_messages};
 use crate::{
     domain::{
-        horizon::{Horizon, Kind, TOLERANCE_MICROS},
+        horizon::{TOLERANCE_MICROS, TimeHorizon, TimestampKind},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError, catalogue,
-        dialect::{Type, column, execute, ids, locking, query, rows},
+        dialect::{ListFieldType, column, execute, ids, locking, query, rows},
     },
 };
 
@@ -22,9 +22,9 @@ const CHUNK: i64 = 200;
 
 /// A message with an instant that lies further ahead than it can.
 #[derive(Clone, Copy, Debug)]
-pub struct Mended {
+pub struct MendedMessage {
     pub notification_id: Uuid,
-    pub kind: Kind,
+    pub kind: TimestampKind,
     /// Where it lay.
     pub was: Timestamp,
 }
@@ -32,13 +32,13 @@ pub struct Mended {
 /// Rows to be repaired that are found only by walking long indexes: searched outside of the
 /// transaction, which checks them again.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
-    messages: Vec<Mended>,
+pub struct HorizonRepairPlan {
+    messages: Vec<MendedMessage>,
     /// Rules with timers, and how far ahead these can be.
     timers: Vec<(Uuid, Timestamp)>,
 }
 
-impl Found {
+impl HorizonRepairPlan {
     /// Whether no message is left to be repaired.
     pub const fn is_empty(&self) -> bool {
         self.messages.is_empty()
@@ -46,8 +46,12 @@ impl Found {
 }
 
 /// Finds a chunk of it.
-pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Found, StoreError> {
-    let mut found = Found::default();
+pub async fn find(
+    store: &Store,
+    horizon: &TimeHorizon,
+    now: Timestamp,
+) -> Result<HorizonRepairPlan, StoreError> {
+    let mut found = HorizonRepairPlan::default();
     for of in of_messages(horizon) {
         let sql = format!(
             "SELECT id, {} FROM notification WHERE {} LIMIT $2",
@@ -55,7 +59,7 @@ pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Fo
         );
         let wrong = query(store.reader(), sql, [of.bound(now).into(), CHUNK.into()]).await?;
         for row in &wrong {
-            found.messages.push(Mended {
+            found.messages.push(MendedMessage {
                 notification_id: column(row, "id")?,
                 kind: of.kind,
                 was: column(row, of.column)?,
@@ -80,13 +84,13 @@ pub async fn find(store: &Store, horizon: &Horizon, now: Timestamp) -> Result<Fo
 
 /// What one chunk repaired.
 #[derive(Clone, Debug, Default)]
-pub struct Chunk {
-    pub counts: BTreeMap<Kind, u64>,
-    pub messages: Vec<Mended>,
+pub struct HorizonRepairOutcome {
+    pub counts: BTreeMap<TimestampKind, u64>,
+    pub messages: Vec<MendedMessage>,
 }
 
-impl Chunk {
-    fn add(&mut self, kind: Kind, count: u64) {
+impl HorizonRepairOutcome {
+    fn add(&mut self, kind: TimestampKind, count: u64) {
         if count > 0 {
             *self.counts.entry(kind).or_default() += count;
         }
@@ -96,36 +100,36 @@ impl Chunk {
 /// Repairs the rows found, and a chunk of everything else.
 pub async fn mend(
     tx: &DatabaseTransaction,
-    found: &Found,
-    horizon: &Horizon,
+    found: &HorizonRepairPlan,
+    horizon: &TimeHorizon,
     now: Timestamp,
-) -> Result<Chunk, StoreError> {
-    let mut chunk = Chunk::default();
+) -> Result<HorizonRepairOutcome, StoreError> {
+    let mut chunk = HorizonRepairOutcome::default();
     for column in columns(horizon).iter().filter(|column| !column.is_left) {
         let count = mend_column(tx, column, now).await?;
         chunk.add(column.kind, count);
     }
     for of in of_messages(horizon) {
         let wrong = found.messages.iter().filter(|it| it.kind == of.kind);
-        let wrong: Vec<Mended> = wrong.copied().collect();
+        let wrong: Vec<MendedMessage> = wrong.copied().collect();
         let messages = mend_messages(tx, &of, wrong, now).await?;
         chunk.add(of.kind, messages.len() as u64);
         chunk.messages.extend(messages);
     }
     for (rule, latest) in &found.timers {
         let count = mend_timers(tx, *rule, *latest, now).await?;
-        chunk.add(Kind::Timer, count);
+        chunk.add(TimestampKind::Timer, count);
     }
     Ok(chunk)
 }
 
 async fn mend_column(
     tx: &DatabaseTransaction,
-    column: &Column,
+    column: &TimestampColumn,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
-    let Column { table, name, .. } = column;
+    let TimestampColumn { table, name, .. } = column;
     let picked: Vec<String> = column
         .key
         .iter()
@@ -159,16 +163,16 @@ async fn mend_column(
 async fn mend_messages(
     tx: &DatabaseTransaction,
     of: &OfMessages,
-    mut wrong: Vec<Mended>,
+    mut wrong: Vec<MendedMessage>,
     now: Timestamp,
-) -> Result<Vec<Mended>, StoreError> {
+) -> Result<Vec<MendedMessage>, StoreError> {
     if wrong.is_empty() {
         return Ok(wrong);
     }
     // Locked in one order; a change that is being made goes first.
     let backend = tx.get_database_backend();
     let skip = locking(backend, "ORDER BY id FOR UPDATE SKIP LOCKED");
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let still = query(
         tx,
         format!(

@@ -7,7 +7,7 @@
 mod columns;
 mod mend;
 
-pub use mend::{Chunk, Found, Mended, find, mend};
+pub use mend::{HorizonRepairOutcome, HorizonRepairPlan, MendedMessage, find, mend};
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use super::{
     first_id, made_at,
 };
 use crate::domain::{
-    horizon::{Horizon, Kind, TOLERANCE_MICROS},
+    horizon::{TOLERANCE_MICROS, TimeHorizon, TimestampKind},
     time::Timestamp,
 };
 
@@ -36,14 +36,14 @@ const WITNESSES: [&str; 6] = [
 
 /// Rows that were made at instants that are still to come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traces {
+pub struct FutureTraces {
     /// The newest of each kind that shows it.
     newest: [Option<Uuid>; WITNESSES.len()],
     /// Instants that are kept for later lie further ahead than they can.
     pub any_wrong: bool,
 }
 
-impl Traces {
+impl FutureTraces {
     /// How far the clock has been ahead of now, if it was.
     pub fn latest(&self) -> Option<Timestamp> {
         self.newest.iter().flatten().max().map(|id| made_at(*id))
@@ -67,9 +67,9 @@ impl Traces {
 /// indexes, and at small tables.
 pub async fn traces(
     store: &Store,
-    horizon: &Horizon,
+    horizon: &TimeHorizon,
     now: Timestamp,
-) -> Result<Traces, StoreError> {
+) -> Result<FutureTraces, StoreError> {
     let newest: Vec<String> = WITNESSES
         .iter()
         .map(|table| {
@@ -85,7 +85,7 @@ pub async fn traces(
         [after.into()],
     )
     .await?;
-    let mut traces = Traces::default();
+    let mut traces = FutureTraces::default();
     if let Some(row) = &row {
         for (newest, table) in traces.newest.iter_mut().zip(WITNESSES) {
             *newest = nullable(row, &format!("newest_{table}"))?;
@@ -113,10 +113,10 @@ pub async fn traces(
 /// command.
 pub async fn count(
     store: &Store,
-    horizon: &Horizon,
+    horizon: &TimeHorizon,
     now: Timestamp,
-) -> Result<BTreeMap<Kind, i64>, StoreError> {
-    let mut asked: Vec<(Kind, String, i64)> = columns(horizon)
+) -> Result<BTreeMap<TimestampKind, i64>, StoreError> {
+    let mut asked: Vec<(TimestampKind, String, i64)> = columns(horizon)
         .iter()
         .map(|column| {
             let condition = format!("{} > $1 AND {}", column.name, column.only);
@@ -135,7 +135,7 @@ pub async fn count(
         (of.kind, sql, of.bound(now))
     }));
     asked.push((
-        Kind::Timer,
+        TimestampKind::Timer,
         format!("SELECT count(*) AS count FROM follow_up WHERE {WRONG_TIMERS}"),
         now.plus_micros(TOLERANCE_MICROS).micros(),
     ));

@@ -7,13 +7,15 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{Alias, AliasKind, consent::Statement},
-        preference::Scope,
+        identity::{AliasKind, ContactAlias, consent::ConsentStatement},
+        preference::ConsentScope,
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Type, execute, ids, list, locking, matching, nil, query, read_row, rows},
+        dialect::{
+            ListFieldType, execute, ids, list, locking, matching, nil, query, read_row, rows,
+        },
         new_id,
     },
 };
@@ -24,18 +26,18 @@ pub struct NewStatement<'a> {
     /// Its contact, whatever alias it came from; `None`: the present or former owner of the
     /// aliases.
     pub contact: Option<Uuid>,
-    pub aliases: &'a [Alias],
-    pub statement: Statement,
+    pub aliases: &'a [ContactAlias],
+    pub statement: ConsentStatement,
     pub callback_id: Option<Uuid>,
 }
 
 /// A statement that was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stated {
+pub struct KeptStatement {
     pub contact: Option<Uuid>,
     /// The surest first.
-    pub aliases: Vec<Alias>,
-    pub statement: Statement,
+    pub aliases: Vec<ContactAlias>,
+    pub statement: ConsentStatement,
     pub callback_id: Option<Uuid>,
 }
 
@@ -55,7 +57,7 @@ struct StatementRow {
     callback_id: Option<Uuid>,
 }
 
-impl From<StatementRow> for Stated {
+impl From<StatementRow> for KeptStatement {
     fn from(row: StatementRow) -> Self {
         let aliases = [
             (AliasKind::UserId, row.user_id),
@@ -67,13 +69,13 @@ impl From<StatementRow> for Stated {
             aliases: aliases
                 .into_iter()
                 .filter(|(_, value)| !value.is_empty())
-                .map(|(kind, value)| Alias { kind, value })
+                .map(|(kind, value)| ContactAlias { kind, value })
                 .collect(),
-            statement: Statement {
-                scope: if row.scope == Scope::Marketing.name() {
-                    Scope::Marketing
+            statement: ConsentStatement {
+                scope: if row.scope == ConsentScope::Marketing.name() {
+                    ConsentScope::Marketing
                 } else {
-                    Scope::All
+                    ConsentScope::All
                 },
                 is_wanted: row.wanted,
                 source: row.source,
@@ -123,11 +125,11 @@ pub async fn note(
 /// Every statement that came from one of these aliases, or is of one of these contacts.
 pub async fn statements(
     connection: &impl ConnectionTrait,
-    aliases: &[Alias],
+    aliases: &[ContactAlias],
     contacts: &[Uuid],
-) -> Result<Vec<Stated>, StoreError> {
+) -> Result<Vec<KeptStatement>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", Type::Text)]);
+    let given = rows(backend, &[("value", ListFieldType::Text)]);
     let columns = "s.id, s.contact_id, s.user_id, s.phone, s.parent_user_id, s.scope, s.wanted, s.source, s.provider_at, s.callback_id";
     let by_phone = matching(
         backend,
@@ -149,7 +151,7 @@ pub async fn statements(
         [list(&super::values(aliases))?],
     )
     .await?;
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let by_contact = matching(backend, &given, "consent", "s", "s.contact_id = r.id");
     found.extend(
         query(
@@ -168,24 +170,24 @@ pub async fn statements(
         .collect::<Result<Vec<StatementRow>, _>>()?;
     all.sort_by_key(|row| row.id);
     all.dedup_by_key(|row| row.id);
-    Ok(all.into_iter().map(Stated::from).collect())
+    Ok(all.into_iter().map(KeptStatement::from).collect())
 }
 
 #[derive(Debug, Serialize)]
-struct Holds<'a> {
+struct SuppressionRow<'a> {
     scope: &'static str,
     wanted: bool,
     source: &'a str,
     provider_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    callback: Option<crate::store::dialect::Id>,
+    callback: Option<crate::store::dialect::HexUuid>,
 }
 
 /// Puts what holds for a contact in the place of what held.
 pub async fn state_again(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    holds: &[(Statement, Option<Uuid>)],
+    holds: &[(ConsentStatement, Option<Uuid>)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     // Concurrent readers of the consent wait for it.
@@ -205,24 +207,24 @@ pub async fn state_again(
     if holds.is_empty() {
         return Ok(());
     }
-    let described: Vec<Holds<'_>> = holds
+    let described: Vec<SuppressionRow<'_>> = holds
         .iter()
-        .map(|(statement, callback)| Holds {
+        .map(|(statement, callback)| SuppressionRow {
             scope: statement.scope.name(),
             wanted: statement.is_wanted,
             source: &statement.source,
             provider_at: statement.at.micros(),
-            callback: callback.map(crate::store::dialect::Id),
+            callback: callback.map(crate::store::dialect::HexUuid),
         })
         .collect();
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("scope", Type::Text),
-            ("wanted", Type::Bool),
-            ("source", Type::Text),
-            ("provider_at", Type::Int),
-            ("callback", Type::Uuid),
+            ("scope", ListFieldType::Text),
+            ("wanted", ListFieldType::Bool),
+            ("source", ListFieldType::Text),
+            ("provider_at", ListFieldType::Int),
+            ("callback", ListFieldType::Uuid),
         ],
     );
     execute(

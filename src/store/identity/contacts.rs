@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{alias, for_change, values};
 use crate::{
     domain::{
-        identity::{Alias, group::Given},
+        identity::{ContactAlias, group::GivenContactData},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            Id, Type, column, execute, ids, list, locking, matching, nullable, query, read_row,
-            rows as given_rows,
+            HexUuid, ListFieldType, column, execute, ids, list, locking, matching, nullable, query,
+            read_row, rows as given_rows,
         },
         new_id,
     },
@@ -23,20 +23,20 @@ use crate::{
 
 /// A contact that was not deleted.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct IdentityContact {
     pub id: Uuid,
     /// It is the person that had this alias then.
-    pub anchor: Option<(Alias, Timestamp)>,
+    pub anchor: Option<(ContactAlias, Timestamp)>,
     pub merged_into: Option<Uuid>,
     pub identity_id: Option<Uuid>,
     pub is_unsettled: bool,
-    pub given: Given,
+    pub given: GivenContactData,
 }
 
 /// The holder of an alias, as lists and sends look it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    pub alias: Alias,
+pub struct AliasHolder {
+    pub alias: ContactAlias,
     pub contact: Uuid,
     pub since: Timestamp,
     pub superseded_at: Option<Timestamp>,
@@ -45,10 +45,10 @@ pub struct Holder {
 }
 
 /// A product, and the name and handle that it has given.
-type Said = (String, Option<String>, Option<String>);
+type ProductContactName = (String, Option<String>, Option<String>);
 
 #[derive(FromQueryResult)]
-struct SaidRow {
+struct ContactStatementRow {
     contact_id: Uuid,
     product: String,
     name: Option<String>,
@@ -56,7 +56,7 @@ struct SaidRow {
 }
 
 #[derive(FromQueryResult)]
-struct ContactRow {
+struct IdentityContactRow {
     id: Uuid,
     anchor_kind: Option<String>,
     anchor: Option<String>,
@@ -70,7 +70,10 @@ struct ContactRow {
 }
 
 /// These contacts, kept from being changed by others until the transaction ends.
-pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row>, StoreError> {
+pub async fn rows(
+    tx: &DatabaseTransaction,
+    contacts: &[Uuid],
+) -> Result<Vec<IdentityContact>, StoreError> {
     if contacts.is_empty() {
         return Ok(Vec::new());
     }
@@ -78,7 +81,7 @@ pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row
     let mut in_order = contacts.to_vec();
     in_order.sort_unstable();
     in_order.dedup();
-    let given = given_rows(backend, &[("id", Type::Uuid)]);
+    let given = given_rows(backend, &[("id", ListFieldType::Uuid)]);
     let listed = matching(backend, &given, "contact", "c", "c.id = r.id");
     let found = query(
         tx,
@@ -103,29 +106,29 @@ pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row
         [ids(in_order)?],
     )
     .await?;
-    let mut by_contact: HashMap<Uuid, Vec<Said>> = HashMap::new();
+    let mut by_contact: HashMap<Uuid, Vec<ProductContactName>> = HashMap::new();
     for row in &of_products {
-        let row: SaidRow = read_row(row)?;
+        let row: ContactStatementRow = read_row(row)?;
         let said = (row.product, row.name, row.handle);
         by_contact.entry(row.contact_id).or_default().push(said);
     }
     found
         .iter()
         .map(|row| {
-            let row: ContactRow = read_row(row)?;
+            let row: IdentityContactRow = read_row(row)?;
             let anchor = match (row.anchor_kind, row.anchor, row.anchor_at) {
                 (Some(kind), Some(value), Some(at)) => Some((alias("contact", &kind, value)?, at)),
                 _ => None,
             };
             let mut products = by_contact.remove(&row.id).unwrap_or_default();
             products.sort();
-            Ok(Row {
+            Ok(IdentityContact {
                 id: row.id,
                 anchor,
                 merged_into: row.merged_into,
                 identity_id: row.identity_id,
                 is_unsettled: row.unsettled,
-                given: Given {
+                given: GivenContactData {
                     name: row.name,
                     handle: row.handle,
                     catalogue: row.catalogue,
@@ -139,10 +142,10 @@ pub async fn rows(tx: &DatabaseTransaction, contacts: &[Uuid]) -> Result<Vec<Row
 /// Contacts of the person who had one of these aliases at some time.
 pub async fn anchored(
     connection: &impl ConnectionTrait,
-    aliases: &[Alias],
+    aliases: &[ContactAlias],
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("value", Type::Text)]);
+    let given = given_rows(backend, &[("value", ListFieldType::Text)]);
     let found = matching(
         backend,
         &given,
@@ -165,7 +168,7 @@ pub async fn merged_into(
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("id", Type::Uuid)]);
+    let given = given_rows(backend, &[("id", ListFieldType::Uuid)]);
     let found = matching(
         backend,
         &given,
@@ -195,7 +198,7 @@ struct HolderRow {
     given_at: Option<Timestamp>,
 }
 
-impl TryFrom<HolderRow> for Holder {
+impl TryFrom<HolderRow> for AliasHolder {
     type Error = StoreError;
 
     fn try_from(row: HolderRow) -> Result<Self, StoreError> {
@@ -209,17 +212,23 @@ impl TryFrom<HolderRow> for Holder {
     }
 }
 
-fn holder(row: &sea_orm::QueryResult) -> Result<Holder, StoreError> {
+fn holder(row: &sea_orm::QueryResult) -> Result<AliasHolder, StoreError> {
     read_row::<HolderRow>(row)?.try_into()
 }
 
 /// The holders of these aliases.
 pub async fn holders(
     connection: &impl ConnectionTrait,
-    aliases: &[Alias],
-) -> Result<Vec<Holder>, StoreError> {
+    aliases: &[ContactAlias],
+) -> Result<Vec<AliasHolder>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
+    let given = given_rows(
+        backend,
+        &[
+            ("kind", ListFieldType::Text),
+            ("value", ListFieldType::Text),
+        ],
+    );
     let found = matching(
         backend,
         &given,
@@ -240,9 +249,9 @@ pub async fn holders(
 pub async fn aliases_of(
     connection: &impl ConnectionTrait,
     contacts: &[Uuid],
-) -> Result<Vec<Holder>, StoreError> {
+) -> Result<Vec<AliasHolder>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("id", Type::Uuid)]);
+    let given = given_rows(backend, &[("id", ListFieldType::Uuid)]);
     let found = matching(backend, &given, "contact_alias", "k", "k.contact_id = r.id");
     let found = query(
         connection,
@@ -256,7 +265,7 @@ pub async fn aliases_of(
 /// Creates the contact of a person who has this alias at this time.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    anchor: &Alias,
+    anchor: &ContactAlias,
     at: Timestamp,
     now: Timestamp,
 ) -> Result<Uuid, StoreError> {
@@ -280,7 +289,7 @@ pub async fn insert(
 pub async fn set_anchor(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    anchor: &Alias,
+    anchor: &ContactAlias,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
@@ -300,7 +309,7 @@ pub async fn set_anchor(
 /// Stores the holder of an alias. One that was not given by hand counts as the provider's.
 pub async fn set_holder(
     tx: &DatabaseTransaction,
-    alias: &Alias,
+    alias: &ContactAlias,
     contact: Uuid,
     since: Timestamp,
     superseded_at: Option<Timestamp>,
@@ -344,8 +353,8 @@ pub async fn flag(
 
 /// The holder of an alias, with what matters for a sighting.
 #[derive(Clone, Debug)]
-pub struct Known {
-    pub holder: Holder,
+pub struct AliasHolderState {
+    pub holder: AliasHolder,
     /// The owner of one of the contact's numbers is undecided.
     pub is_unsettled: bool,
     /// The contact acts as one with another.
@@ -354,9 +363,18 @@ pub struct Known {
 
 /// The holders of these aliases. Their contacts are locked against deletion until the transaction
 /// ends.
-pub async fn known(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Known>, StoreError> {
+pub async fn known(
+    tx: &DatabaseTransaction,
+    aliases: &[ContactAlias],
+) -> Result<Vec<AliasHolderState>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = given_rows(backend, &[("kind", Type::Text), ("value", Type::Text)]);
+    let given = given_rows(
+        backend,
+        &[
+            ("kind", ListFieldType::Text),
+            ("value", ListFieldType::Text),
+        ],
+    );
     let held = matching(
         backend,
         &given,
@@ -377,7 +395,7 @@ pub async fn known(tx: &DatabaseTransaction, aliases: &[Alias]) -> Result<Vec<Kn
     found
         .iter()
         .map(|row| {
-            Ok(Known {
+            Ok(AliasHolderState {
                 holder: holder(row)?,
                 is_unsettled: column(row, "unsettled")?,
                 is_linked: column(row, "is_linked")?,
@@ -429,32 +447,32 @@ pub async fn parts(
 /// Stores the holders of new aliases, as the provider reported them.
 pub async fn add_holders(
     tx: &DatabaseTransaction,
-    added: &[(Alias, Uuid)],
+    added: &[(ContactAlias, Uuid)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     #[derive(serde::Serialize)]
-    struct Row<'a> {
+    struct AliasHolderRow<'a> {
         kind: &'static str,
         value: &'a str,
-        contact: Id,
+        contact: HexUuid,
     }
     if added.is_empty() {
         return Ok(());
     }
-    let described: Vec<Row<'_>> = added
+    let described: Vec<AliasHolderRow<'_>> = added
         .iter()
-        .map(|(alias, contact)| Row {
+        .map(|(alias, contact)| AliasHolderRow {
             kind: alias.kind.name(),
             value: &alias.value,
-            contact: Id(*contact),
+            contact: HexUuid(*contact),
         })
         .collect();
     let given = given_rows(
         tx.get_database_backend(),
         &[
-            ("kind", Type::Text),
-            ("value", Type::Text),
-            ("contact", Type::Uuid),
+            ("kind", ListFieldType::Text),
+            ("value", ListFieldType::Text),
+            ("contact", ListFieldType::Uuid),
         ],
     );
     execute(

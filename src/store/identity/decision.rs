@@ -6,12 +6,12 @@ use uuid::Uuid;
 use super::{alias, values};
 use crate::{
     domain::{
-        identity::{Alias, Decision, Verdict},
+        identity::{AliasDecision, AliasVerdict, ContactAlias},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Type, execute, list, matching, query, read_row, rows},
+        dialect::{ListFieldType, execute, list, matching, query, read_row, rows},
         new_id,
     },
 };
@@ -19,15 +19,15 @@ use crate::{
 /// A decision to be stored.
 #[derive(Clone, Debug)]
 pub struct NewDecision<'a> {
-    pub decision: Decision,
+    pub decision: AliasDecision,
     pub actor: &'a str,
 }
 
-const fn word(verdict: &Verdict) -> &'static str {
+const fn word(verdict: &AliasVerdict) -> &'static str {
     match verdict {
-        Verdict::Link(..) => "link",
-        Verdict::Apart(..) => "apart",
-        Verdict::Cut { .. } => "cut",
+        AliasVerdict::Link(..) => "link",
+        AliasVerdict::Apart(..) => "apart",
+        AliasVerdict::Cut { .. } => "cut",
     }
 }
 
@@ -42,7 +42,7 @@ struct DecisionRow {
     decided_at: Timestamp,
 }
 
-impl TryFrom<DecisionRow> for Decision {
+impl TryFrom<DecisionRow> for AliasDecision {
     type Error = StoreError;
 
     fn try_from(row: DecisionRow) -> Result<Self, StoreError> {
@@ -50,12 +50,12 @@ impl TryFrom<DecisionRow> for Decision {
         let name = row.one.clone();
         let one = alias(table, &row.one_kind, row.one)?;
         let verdict = match row.verdict.as_str() {
-            "cut" => Verdict::Cut {
+            "cut" => AliasVerdict::Cut {
                 alias: one,
                 group: row.group_id,
             },
-            "link" => Verdict::Link(one, alias(table, &row.other_kind, row.other)?),
-            "apart" => Verdict::Apart(one, alias(table, &row.other_kind, row.other)?),
+            "link" => AliasVerdict::Link(one, alias(table, &row.other_kind, row.other)?),
+            "apart" => AliasVerdict::Apart(one, alias(table, &row.other_kind, row.other)?),
             _ => {
                 return Err(StoreError::Corrupt {
                     table,
@@ -80,8 +80,8 @@ pub async fn note(
     let verdict = &new.decision.verdict;
     let (one, other) = verdict.aliases();
     let group = match verdict {
-        Verdict::Cut { group, .. } => *group,
-        Verdict::Link(..) | Verdict::Apart(..) => Uuid::nil(),
+        AliasVerdict::Cut { group, .. } => *group,
+        AliasVerdict::Link(..) | AliasVerdict::Apart(..) => Uuid::nil(),
     };
     execute(
         tx,
@@ -108,8 +108,8 @@ pub async fn note(
 /// Takes back that two aliases are of one person, or of two: another decision stands.
 pub async fn forget(
     tx: &DatabaseTransaction,
-    one: &Alias,
-    other: &Alias,
+    one: &ContactAlias,
+    other: &ContactAlias,
 ) -> Result<(), StoreError> {
     execute(
         tx,
@@ -123,13 +123,13 @@ pub async fn forget(
 /// Every decision that names one of these aliases; what names two of them may come twice.
 pub async fn about(
     connection: &impl ConnectionTrait,
-    aliases: &[Alias],
-) -> Result<Vec<Decision>, StoreError> {
+    aliases: &[ContactAlias],
+) -> Result<Vec<AliasDecision>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", Type::Text)]);
+    let given = rows(backend, &[("value", ListFieldType::Text)]);
     let first = matching(backend, &given, "identity_decision", "d", "d.one = r.value");
     let second = matching(
         backend,
@@ -147,6 +147,6 @@ pub async fn about(
     .await?;
     found
         .iter()
-        .map(|row| Decision::try_from(read_row::<DecisionRow>(row)?))
+        .map(|row| AliasDecision::try_from(read_row::<DecisionRow>(row)?))
         .collect()
 }

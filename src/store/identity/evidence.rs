@@ -7,19 +7,22 @@ use uuid::Uuid;
 use super::{alias, values};
 use crate::{
     domain::{
-        identity::{Alias, Fact, Observation},
+        identity::{AliasFact, ContactAlias, FactObservation},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Id, Type, column, execute, list, matching, nullable, query, read_row, rows},
+        dialect::{
+            HexUuid, ListFieldType, column, execute, list, matching, nullable, query, read_row,
+            rows,
+        },
         new_id,
     },
 };
 
 /// Where evidence comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum EvidenceSource {
     /// A message or a call of the person.
     Message,
     /// A status of a message to the person.
@@ -36,7 +39,7 @@ pub enum Source {
     Person,
 }
 
-impl Source {
+impl EvidenceSource {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Message => "message",
@@ -53,14 +56,14 @@ impl Source {
 /// One observation that is to be kept.
 #[derive(Clone, Debug)]
 pub struct NewEvidence {
-    pub observation: Observation,
-    pub source: Source,
+    pub observation: FactObservation,
+    pub source: EvidenceSource,
     pub callback_id: Option<Uuid>,
 }
 
 /// Result of storing evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Noted {
+pub struct EvidenceOutcome {
     /// It was not known, or is older than was known.
     pub is_news: bool,
     /// It is later than was known.
@@ -68,16 +71,20 @@ pub struct Noted {
 }
 
 /// A fact as it was stored.
-fn fact(kind: &str, one: Alias, other: Option<Alias>) -> Result<Fact, StoreError> {
+fn fact(
+    kind: &str,
+    one: ContactAlias,
+    other: Option<ContactAlias>,
+) -> Result<AliasFact, StoreError> {
     let row = one.value.clone();
     Ok(match (kind, other) {
-        ("seen", None) => Fact::Seen(one),
-        ("together", Some(id)) => Fact::Together { phone: one, id },
-        ("parent", Some(parent)) => Fact::Parent { id: one, parent },
-        ("replaced", Some(new)) => Fact::Replaced { old: one, new },
-        ("rotated", Some(id)) => Fact::Rotated { phone: one, id },
-        ("moved", Some(to)) => Fact::Moved { from: one, to },
-        ("variant", Some(answered)) => Fact::Variant {
+        ("seen", None) => AliasFact::Seen(one),
+        ("together", Some(id)) => AliasFact::Together { phone: one, id },
+        ("parent", Some(parent)) => AliasFact::Parent { id: one, parent },
+        ("replaced", Some(new)) => AliasFact::Replaced { old: one, new },
+        ("rotated", Some(id)) => AliasFact::Rotated { phone: one, id },
+        ("moved", Some(to)) => AliasFact::Moved { from: one, to },
+        ("variant", Some(answered)) => AliasFact::Variant {
             sent: one,
             answered,
         },
@@ -92,18 +99,21 @@ fn fact(kind: &str, one: Alias, other: Option<Alias>) -> Result<Fact, StoreError
 }
 
 /// When it happened, for what can happen again between the same aliases.
-const fn changed_at(observation: &Observation) -> i64 {
+const fn changed_at(observation: &FactObservation) -> i64 {
     match observation.fact {
-        Fact::Moved { .. } | Fact::Replaced { .. } | Fact::Rotated { .. } => {
+        AliasFact::Moved { .. } | AliasFact::Replaced { .. } | AliasFact::Rotated { .. } => {
             observation.first.micros()
         }
-        Fact::Seen(_) | Fact::Together { .. } | Fact::Parent { .. } | Fact::Variant { .. } => 0,
+        AliasFact::Seen(_)
+        | AliasFact::Together { .. }
+        | AliasFact::Parent { .. }
+        | AliasFact::Variant { .. } => 0,
     }
 }
 
 #[derive(Debug, Serialize)]
-struct Row<'a> {
-    id: Id,
+struct EvidenceInsertRow<'a> {
+    id: HexUuid,
     kind: &'static str,
     scope: &'a str,
     one_kind: &'static str,
@@ -115,33 +125,33 @@ struct Row<'a> {
     last_at: i64,
     source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    callback: Option<Id>,
+    callback: Option<HexUuid>,
 }
 
-const ROW: [(&str, Type); 12] = [
-    ("id", Type::Uuid),
-    ("kind", Type::Text),
-    ("scope", Type::Text),
-    ("one_kind", Type::Text),
-    ("one", Type::Text),
-    ("other_kind", Type::Text),
-    ("other", Type::Text),
-    ("changed_at", Type::Int),
-    ("first_at", Type::Int),
-    ("last_at", Type::Int),
-    ("source", Type::Text),
-    ("callback", Type::Uuid),
+const ROW: [(&str, ListFieldType); 12] = [
+    ("id", ListFieldType::Uuid),
+    ("kind", ListFieldType::Text),
+    ("scope", ListFieldType::Text),
+    ("one_kind", ListFieldType::Text),
+    ("one", ListFieldType::Text),
+    ("other_kind", ListFieldType::Text),
+    ("other", ListFieldType::Text),
+    ("changed_at", ListFieldType::Int),
+    ("first_at", ListFieldType::Int),
+    ("last_at", ListFieldType::Int),
+    ("source", ListFieldType::Text),
+    ("callback", ListFieldType::Uuid),
 ];
 
 const KEY: &str = "e.one = r.one AND e.other = r.other AND e.kind = r.kind AND e.scope = r.scope \
                    AND e.changed_at = r.changed_at";
 
-fn described(all: &[NewEvidence], now: Timestamp) -> Vec<Row<'_>> {
+fn described(all: &[NewEvidence], now: Timestamp) -> Vec<EvidenceInsertRow<'_>> {
     all.iter()
         .map(|new| {
             let (one, other) = new.observation.fact.aliases();
-            Row {
-                id: Id(new_id(now)),
+            EvidenceInsertRow {
+                id: HexUuid(new_id(now)),
                 kind: new.observation.fact.name(),
                 scope: &new.observation.scope,
                 one_kind: one.kind.name(),
@@ -152,7 +162,7 @@ fn described(all: &[NewEvidence], now: Timestamp) -> Vec<Row<'_>> {
                 first_at: new.observation.first.micros(),
                 last_at: new.observation.last.micros(),
                 source: new.source.name(),
-                callback: new.callback_id.map(Id),
+                callback: new.callback_id.map(HexUuid),
             }
         })
         .collect()
@@ -161,8 +171,8 @@ fn described(all: &[NewEvidence], now: Timestamp) -> Vec<Row<'_>> {
 /// The pieces that are new.
 async fn compared(
     connection: &impl ConnectionTrait,
-    described: &[Row<'_>],
-) -> Result<Vec<Noted>, StoreError> {
+    described: &[EvidenceInsertRow<'_>],
+) -> Result<Vec<EvidenceOutcome>, StoreError> {
     let backend = connection.get_database_backend();
     let given = rows(backend, &ROW);
     let known = matching(backend, &given, "identity_evidence", "e", KEY);
@@ -181,11 +191,11 @@ async fn compared(
     Ok(described
         .iter()
         .map(|row| match known.get(&row.id.0) {
-            None => Noted {
+            None => EvidenceOutcome {
                 is_news: true,
                 is_later: false,
             },
-            Some((first, last)) => Noted {
+            Some((first, last)) => EvidenceOutcome {
                 is_news: row.first_at < *first,
                 is_later: row.last_at > *last,
             },
@@ -209,13 +219,13 @@ pub async fn note(
     tx: &DatabaseTransaction,
     all: &[NewEvidence],
     now: Timestamp,
-) -> Result<Vec<Noted>, StoreError> {
+) -> Result<Vec<EvidenceOutcome>, StoreError> {
     if all.is_empty() {
         return Ok(Vec::new());
     }
     let described = described(all, now);
     let noted = compared(tx, &described).await?;
-    let mut changed: Vec<&Row<'_>> = described
+    let mut changed: Vec<&EvidenceInsertRow<'_>> = described
         .iter()
         .zip(&noted)
         .filter(|(_, noted)| noted.is_news || noted.is_later)
@@ -226,9 +236,9 @@ pub async fn note(
     changed.sort_by_key(|row| (row.one, row.other, row.kind, row.scope, row.changed_at));
     while !changed.is_empty() {
         let mut again = Vec::new();
-        let mut once: Vec<&Row<'_>> = Vec::with_capacity(changed.len());
+        let mut once: Vec<&EvidenceInsertRow<'_>> = Vec::with_capacity(changed.len());
         for row in changed {
-            let key = |row: &Row<'_>| {
+            let key = |row: &EvidenceInsertRow<'_>| {
                 (
                     row.one.to_owned(),
                     row.other.to_owned(),
@@ -259,7 +269,7 @@ pub async fn add(
         return Ok(());
     }
     let described = described(all, now);
-    let mut sorted: Vec<&Row<'_>> = described.iter().collect();
+    let mut sorted: Vec<&EvidenceInsertRow<'_>> = described.iter().collect();
     // The order of `note`.
     sorted.sort_by_key(|row| (row.one, row.other, row.kind, row.scope, row.changed_at));
     write(tx, &sorted, now).await
@@ -267,7 +277,7 @@ pub async fn add(
 
 async fn write(
     tx: &DatabaseTransaction,
-    described: &[&Row<'_>],
+    described: &[&EvidenceInsertRow<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let given = rows(tx.get_database_backend(), &ROW);
@@ -305,7 +315,7 @@ struct EvidenceRow {
     last_at: Timestamp,
 }
 
-impl TryFrom<EvidenceRow> for Observation {
+impl TryFrom<EvidenceRow> for FactObservation {
     type Error = StoreError;
 
     fn try_from(row: EvidenceRow) -> Result<Self, StoreError> {
@@ -324,20 +334,20 @@ impl TryFrom<EvidenceRow> for Observation {
     }
 }
 
-fn observation(row: &QueryResult) -> Result<Observation, StoreError> {
+fn observation(row: &QueryResult) -> Result<FactObservation, StoreError> {
     read_row::<EvidenceRow>(row)?.try_into()
 }
 
 /// Everything that names one of these aliases; what names two of them may come twice.
 pub async fn about(
     connection: &impl ConnectionTrait,
-    aliases: &[Alias],
-) -> Result<Vec<Observation>, StoreError> {
+    aliases: &[ContactAlias],
+) -> Result<Vec<FactObservation>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", Type::Text)]);
+    let given = rows(backend, &[("value", ListFieldType::Text)]);
     let first = matching(backend, &given, "identity_evidence", "e", "e.one = r.value");
     let second = matching(
         backend,
@@ -357,8 +367,8 @@ pub async fn about(
 
 /// One piece of evidence as it is shown.
 #[derive(Clone, Debug)]
-pub struct Listed {
-    pub observation: Observation,
+pub struct EvidenceListRow {
+    pub observation: FactObservation,
     pub source: String,
     pub callback_id: Option<Uuid>,
 }
@@ -366,13 +376,13 @@ pub struct Listed {
 /// Evidence about these aliases, as it is shown: the newest first.
 pub async fn listed(
     connection: &impl ConnectionTrait,
-    aliases: &[Alias],
-) -> Result<Vec<Listed>, StoreError> {
+    aliases: &[ContactAlias],
+) -> Result<Vec<EvidenceListRow>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", Type::Text)]);
+    let given = rows(backend, &[("value", ListFieldType::Text)]);
     let found = query(
         connection,
         format!(
@@ -385,7 +395,7 @@ pub async fn listed(
     found
         .iter()
         .map(|row| {
-            Ok(Listed {
+            Ok(EvidenceListRow {
                 observation: observation(row)?,
                 source: column(row, "source")?,
                 callback_id: nullable(row, "callback_id")?,

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::store::{
     ConnectionTrait, DatabaseTransaction, StoreError,
-    dialect::{Type, column, list, query, rows},
+    dialect::{ListFieldType, column, list, query, rows},
 };
 
 /// A number and a user id that were seen together.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Pair<'a> {
+pub struct AliasPair<'a> {
     /// Where it stands in the caller's list.
     pub position: usize,
     pub phone: &'a str,
@@ -20,7 +20,7 @@ pub struct Pair<'a> {
 /// nor by any decision.
 pub async fn unmentioned(
     tx: &DatabaseTransaction,
-    pairs: &[Pair<'_>],
+    pairs: &[AliasPair<'_>],
 ) -> Result<Vec<usize>, StoreError> {
     if pairs.is_empty() {
         return Ok(Vec::new());
@@ -28,9 +28,9 @@ pub async fn unmentioned(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("position", Type::Int),
-            ("phone", Type::Text),
-            ("id", Type::Text),
+            ("position", ListFieldType::Int),
+            ("phone", ListFieldType::Text),
+            ("id", ListFieldType::Text),
         ],
     );
     // One look into an index for each: without the offset, PostgreSQL may join all of the table.

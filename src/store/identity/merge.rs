@@ -14,7 +14,7 @@ use crate::{
 
 /// A contact's own data at the time it was merged into another.
 #[derive(Debug, Default, Serialize, Deserialize, FromQueryResult)]
-struct Kept {
+struct MergedContactData {
     name: Option<String>,
     handle: Option<String>,
     language: Option<String>,
@@ -154,7 +154,7 @@ pub async fn unmerge(
     };
     let survivor: Uuid = column(&row, "merged_into")?;
     let detail: Option<String> = nullable(&row, "merged_detail")?;
-    let kept: Kept = detail
+    let kept: MergedContactData = detail
         .as_deref()
         .and_then(|detail| serde_json::from_str(detail).ok())
         .unwrap_or_default();
@@ -229,7 +229,7 @@ pub async fn unmerge(
     Ok(())
 }
 
-impl Kept {
+impl MergedContactData {
     fn get(&self, field: &str) -> Option<String> {
         match field {
             "name" => self.name.clone(),
@@ -249,7 +249,7 @@ impl Kept {
     }
 }
 
-fn moved(kept: &Kept, theirs: &Kept) -> Vec<String> {
+fn moved(kept: &MergedContactData, theirs: &MergedContactData) -> Vec<String> {
     FIELDS
         .iter()
         .filter(|field| kept.get(field).is_some() && theirs.get(field).is_none())
@@ -257,7 +257,7 @@ fn moved(kept: &Kept, theirs: &Kept) -> Vec<String> {
         .collect()
 }
 
-async fn fields(tx: &DatabaseTransaction, contact: Uuid) -> Result<Kept, StoreError> {
+async fn fields(tx: &DatabaseTransaction, contact: Uuid) -> Result<MergedContactData, StoreError> {
     let lock = locking(tx.get_database_backend(), "FOR NO KEY UPDATE");
     let row = query_one(
         tx,
@@ -277,7 +277,7 @@ async fn fields(tx: &DatabaseTransaction, contact: Uuid) -> Result<Kept, StoreEr
 async fn set_fields(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    kept: &Kept,
+    kept: &MergedContactData,
 ) -> Result<(), StoreError> {
     execute(
         tx,

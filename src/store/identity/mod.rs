@@ -10,22 +10,23 @@ mod merge;
 mod reattribute;
 mod windows;
 
-pub use consent::{NewStatement, Stated, note as note_statement, state_again, statements};
+pub use consent::{KeptStatement, NewStatement, note as note_statement, state_again, statements};
 pub use contacts::{
-    Holder, Known, Row, add_holders, aliases_of, anchored, flag, holders, insert as insert_contact,
-    known, merged_into, parts, rows as contact_rows, set_anchor, set_holder, together,
+    AliasHolder, AliasHolderState, IdentityContact, add_holders, aliases_of, anchored, flag,
+    holders, insert as insert_contact, known, merged_into, parts, rows as contact_rows, set_anchor,
+    set_holder, together,
 };
 pub use decision::{
     NewDecision, about as decisions_about, forget as forget_decisions, note as note_decision,
 };
 pub use evidence::{
-    Listed, NewEvidence, Noted, Source, about as evidence_about, add as add_evidence, are_noted,
-    listed, note,
+    EvidenceListRow, EvidenceOutcome, EvidenceSource, NewEvidence, about as evidence_about,
+    add as add_evidence, are_noted, listed, note,
 };
-pub use first_id::{Pair, unmentioned};
+pub use first_id::{AliasPair, unmentioned};
 pub use merge::{merge, unmerge};
-pub use reattribute::{Message, messages, set_contact, take_notifications};
-pub use windows::{Window, reset as reset_windows};
+pub use reattribute::{ReattributionMessage, messages, set_contact, take_notifications};
+pub use windows::{ServiceWindowTimes, reset as reset_windows};
 
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ use super::{
     DatabaseTransaction, StoreError,
     dialect::{locking, query},
 };
-use crate::domain::identity::{Alias, AliasKind};
+use crate::domain::identity::{AliasKind, ContactAlias};
 
 /// The key of the advisory lock under which identities change: "identity" in ASCII.
 const LOCK_KEY: i64 = 0x6964_656e_7469_7479;
@@ -61,21 +62,21 @@ fn for_change(tx: &DatabaseTransaction) -> &'static str {
 
 /// One row of a list of aliases.
 #[derive(Debug, Serialize)]
-struct Value<'a> {
+struct AliasValueRow<'a> {
     value: &'a str,
 }
 
-fn values(aliases: &[Alias]) -> Vec<Value<'_>> {
+fn values(aliases: &[ContactAlias]) -> Vec<AliasValueRow<'_>> {
     aliases
         .iter()
-        .map(|alias| Value {
+        .map(|alias| AliasValueRow {
             value: &alias.value,
         })
         .collect()
 }
 
 /// An alias as it was stored. The kind was written by us.
-fn alias(table: &'static str, kind: &str, value: String) -> Result<Alias, StoreError> {
+fn alias(table: &'static str, kind: &str, value: String) -> Result<ContactAlias, StoreError> {
     let Some(kind) = AliasKind::parse(kind) else {
         return Err(StoreError::Corrupt {
             table,
@@ -83,5 +84,5 @@ fn alias(table: &'static str, kind: &str, value: String) -> Result<Alias, StoreE
             column: "kind",
         });
     };
-    Ok(Alias { kind, value })
+    Ok(ContactAlias { kind, value })
 }

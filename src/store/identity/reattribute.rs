@@ -5,22 +5,22 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{Alias, AliasKind},
+        identity::{AliasKind, ContactAlias},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Type, execute, ids, matching, query, read_row, rows},
+        dialect::{ListFieldType, execute, ids, matching, query, read_row, rows},
     },
 };
 
 /// A person's message: its contact and the window it opened.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct ReattributionMessage {
     pub id: Uuid,
     pub contact: Uuid,
     /// The surest first.
-    pub aliases: Vec<Alias>,
+    pub aliases: Vec<ContactAlias>,
     pub sender: Option<Uuid>,
     pub at: Timestamp,
     pub window_until: Option<Timestamp>,
@@ -40,7 +40,7 @@ struct MessageRow {
     free_entry_until: Option<Timestamp>,
 }
 
-impl From<MessageRow> for Message {
+impl From<MessageRow> for ReattributionMessage {
     fn from(row: MessageRow) -> Self {
         let aliases = [
             (AliasKind::UserId, row.from_user_id),
@@ -53,7 +53,7 @@ impl From<MessageRow> for Message {
             aliases: aliases
                 .into_iter()
                 .filter_map(|(kind, value)| {
-                    Some(Alias {
+                    Some(ContactAlias {
                         kind,
                         value: value?,
                     })
@@ -71,9 +71,9 @@ impl From<MessageRow> for Message {
 pub async fn messages(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Vec<ReattributionMessage>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let written = matching(
         backend,
         &given,
@@ -92,7 +92,7 @@ pub async fn messages(
     .await?;
     found
         .iter()
-        .map(|row| Ok(Message::from(read_row::<MessageRow>(row)?)))
+        .map(|row| Ok(ReattributionMessage::from(read_row::<MessageRow>(row)?)))
         .collect()
 }
 
@@ -118,7 +118,7 @@ pub async fn take_notifications(
     tx: &DatabaseTransaction,
     from: Uuid,
     to: Uuid,
-    alias: &Alias,
+    alias: &ContactAlias,
     since: Timestamp,
 ) -> Result<(), StoreError> {
     let named = if since.micros() > 0 {

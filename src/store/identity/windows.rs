@@ -9,7 +9,7 @@ use crate::{
 
 /// The window opened by a person's messages to a sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub struct ServiceWindowTimes {
     pub last_inbound_at: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub free_until: Option<Timestamp>,
@@ -22,7 +22,7 @@ pub async fn reset(
     tx: &DatabaseTransaction,
     sender: Uuid,
     contact: Uuid,
-    window: Window,
+    window: ServiceWindowTimes,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let micros = |instant: Option<Timestamp>| instant.map(Timestamp::micros);

@@ -2,9 +2,9 @@
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
-use super::queue::{End, SenderScope, and_passing, due};
+use super::queue::{QueueClaimOrder, SenderScope, and_passing, due};
 use crate::{
-    domain::{hold::Passing, time::Timestamp},
+    domain::{hold::HoldExemption, time::Timestamp},
     store::{
         DatabaseTransaction, Store, StoreError,
         dialect::{by_key, execute, locking, query},
@@ -14,12 +14,12 @@ use crate::{
 
 /// Why a queue is held: its sender cannot send, or all sending is on hold except for what may pass.
 #[derive(Clone, Copy, Debug)]
-pub enum Cause {
+pub enum QueueHoldCause {
     Sender,
-    Hold(Passing),
+    Hold(HoldExemption),
 }
 
-impl Cause {
+impl QueueHoldCause {
     const fn name(self) -> &'static str {
         match self {
             Self::Sender => "sender",
@@ -41,12 +41,12 @@ impl Cause {
 pub async fn any_to_hold(
     store: &Store,
     whose: SenderScope,
-    cause: Cause,
+    cause: QueueHoldCause,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let backend = store.by_index().get_database_backend();
     let condition = cause.condition().replace("$3", "$2");
-    let due = due(backend, whose, End::Oldest, &condition, "1", "");
+    let due = due(backend, whose, QueueClaimOrder::Oldest, &condition, "1", "");
     let values = [whose.sender().into(), now.micros().into()];
     Ok(!query(store.by_index(), due, values).await?.is_empty())
 }
@@ -55,7 +55,7 @@ pub async fn any_to_hold(
 pub async fn hold(
     tx: &DatabaseTransaction,
     whose: SenderScope,
-    cause: Cause,
+    cause: QueueHoldCause,
     reason: &str,
     now: Timestamp,
     limit: i64,
@@ -64,7 +64,7 @@ pub async fn hold(
     let due = due(
         backend,
         whose,
-        End::Oldest,
+        QueueClaimOrder::Oldest,
         &cause.condition(),
         "$4",
         locking(backend, "FOR UPDATE SKIP LOCKED"),
@@ -107,7 +107,7 @@ fn held(backend: DbBackend, whose: SenderScope) -> String {
 pub async fn any_held(
     store: &Store,
     whose: SenderScope,
-    passing: Option<Passing>,
+    passing: Option<HoldExemption>,
 ) -> Result<bool, StoreError> {
     let held = held(store.by_index().get_database_backend(), whose);
     let held = and_passing(&held, passing);
@@ -126,7 +126,7 @@ pub async fn any_held(
 pub async fn release(
     tx: &DatabaseTransaction,
     whose: SenderScope,
-    passing: Option<Passing>,
+    passing: Option<HoldExemption>,
     now: Timestamp,
     limit: i64,
 ) -> Result<u64, StoreError> {

@@ -8,16 +8,18 @@ use super::open_status;
 use crate::{
     domain::{
         category::Category,
-        notification::{NotificationState, Secrets},
+        notification::{NotificationState, SecretsState},
         priority::Priority,
-        status::{EngineState, Status},
-        template::Unread,
+        status::{EngineState, NotificationStatus},
+        template::UnreadValue,
         time::Timestamp,
-        trigger::Triggers,
+        trigger::TriggerSet,
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Id, Type, column, execute, list, nullable, query, query_one, rows},
+        dialect::{
+            HexUuid, ListFieldType, column, execute, list, nullable, query, query_one, rows,
+        },
     },
 };
 
@@ -39,7 +41,7 @@ pub struct NewNotification {
     pub recipient: String,
     pub address: Option<String>,
     pub subject_contact_id: Option<Uuid>,
-    /// `template`, or what [`crate::domain::content::Content::kind`] says.
+    /// `template`, or what [`crate::domain::content::FreeContent::kind`] says.
     pub kind: &'static str,
     pub template: String,
     /// The template that it was made with, if another one has taken its place.
@@ -59,7 +61,7 @@ pub struct NewNotification {
     /// The provider's id of the message that it answers.
     pub reply_to: Option<String>,
     /// The template that takes its place should the window be closed.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<FallbackTemplate>,
     /// Which kind of message it is, of those that people may turn off.
     pub message_kind: Option<String>,
     /// Its secret parameters, sealed; they are not stored when it is not sent.
@@ -67,12 +69,12 @@ pub struct NewNotification {
     /// The product that it belongs to.
     pub product: Option<String>,
     /// Parameters that a filter could not read and that are shown unchanged: for its story.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadValue>,
 }
 
 /// A template that takes the place of another message, filled in and ready.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Fallback {
+pub struct FallbackTemplate {
     pub template: String,
     pub language: String,
     pub category: Category,
@@ -82,20 +84,20 @@ pub struct Fallback {
 
 #[derive(Serialize)]
 struct NewRow<'a> {
-    id: Id,
-    event_id: Option<Id>,
+    id: HexUuid,
+    event_id: Option<HexUuid>,
     route: Option<&'a str>,
     event_type: Option<&'a str>,
-    follow_up_id: Option<Id>,
-    parent_id: Option<Id>,
+    follow_up_id: Option<HexUuid>,
+    parent_id: Option<HexUuid>,
     rule: Option<&'a str>,
     depth: i64,
-    sender_id: Option<Id>,
+    sender_id: Option<HexUuid>,
     channel: &'a str,
-    contact_id: Option<Id>,
+    contact_id: Option<HexUuid>,
     recipient: &'a str,
     address: Option<&'a str>,
-    subject: Option<Id>,
+    subject: Option<HexUuid>,
     kind: &'a str,
     template: &'a str,
     language: Option<&'a str>,
@@ -124,7 +126,7 @@ struct NewRow<'a> {
 struct LabelRow<'a> {
     name: &'a str,
     value: &'a str,
-    id: Id,
+    id: HexUuid,
 }
 
 impl NewNotification {
@@ -154,14 +156,14 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
             EngineState::Queued
         },
         generation: 1,
-        triggered: Triggers::NONE,
+        triggered: TriggerSet::NONE,
         replied: false,
         insists: false,
         reason: new.reason().map(str::to_owned),
         failure: None,
         due_at: new.skipped.is_none().then(|| new.send_at.unwrap_or(now)),
         has_fallback: new.fallback.is_some(),
-        secrets: Secrets::stored(new.secrets() == Some("")),
+        secrets: SecretsState::stored(new.secrets() == Some("")),
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
@@ -183,25 +185,25 @@ pub async fn insert(
         .iter()
         .map(|new| {
             let status = if new.skipped.is_some() {
-                Status::Skipped
+                NotificationStatus::Skipped
             } else {
-                Status::Queued
+                NotificationStatus::Queued
             };
             NewRow {
-                id: Id(new.id),
-                event_id: new.event_id.map(Id),
+                id: HexUuid(new.id),
+                event_id: new.event_id.map(HexUuid),
                 route: new.route.as_deref(),
                 event_type: new.event_type.as_deref(),
-                follow_up_id: new.follow_up_id.map(Id),
-                parent_id: new.parent_id.map(Id),
+                follow_up_id: new.follow_up_id.map(HexUuid),
+                parent_id: new.parent_id.map(HexUuid),
                 rule: new.rule.as_deref(),
                 depth: new.depth,
-                sender_id: new.sender_id.map(Id),
+                sender_id: new.sender_id.map(HexUuid),
                 channel: &new.channel,
-                contact_id: new.contact_id.map(Id),
+                contact_id: new.contact_id.map(HexUuid),
                 recipient: &new.recipient,
                 address: new.address.as_deref(),
-                subject: new.subject_contact_id.map(Id),
+                subject: new.subject_contact_id.map(HexUuid),
                 kind: new.kind,
                 template: &new.template,
                 language: new.language.as_deref(),
@@ -231,25 +233,25 @@ pub async fn insert(
             }
         })
         .collect();
-    let text = |name| (name, Type::Text);
+    let text = |name| (name, ListFieldType::Text);
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
         &[
-            ("id", Type::Uuid),
-            ("event_id", Type::Uuid),
+            ("id", ListFieldType::Uuid),
+            ("event_id", ListFieldType::Uuid),
             text("route"),
             text("event_type"),
-            ("follow_up_id", Type::Uuid),
-            ("parent_id", Type::Uuid),
+            ("follow_up_id", ListFieldType::Uuid),
+            ("parent_id", ListFieldType::Uuid),
             text("rule"),
-            ("depth", Type::Int),
-            ("sender_id", Type::Uuid),
+            ("depth", ListFieldType::Int),
+            ("sender_id", ListFieldType::Uuid),
             text("channel"),
-            ("contact_id", Type::Uuid),
+            ("contact_id", ListFieldType::Uuid),
             text("recipient"),
             text("address"),
-            ("subject", Type::Uuid),
+            ("subject", ListFieldType::Uuid),
             text("kind"),
             text("template"),
             text("language"),
@@ -258,12 +260,12 @@ pub async fn insert(
             text("body"),
             text("reference"),
             text("labels"),
-            ("priority", Type::Int),
+            ("priority", ListFieldType::Int),
             text("state"),
             text("open"),
             text("reason"),
-            ("due", Type::Int),
-            ("expires", Type::Int),
+            ("due", ListFieldType::Int),
+            ("expires", ListFieldType::Int),
             text("reply_to"),
             text("fallback"),
             text("message_kind"),
@@ -299,12 +301,15 @@ pub async fn insert(
             new.labels.iter().map(|(name, value)| LabelRow {
                 name,
                 value,
-                id: Id(new.id),
+                id: HexUuid(new.id),
             })
         })
         .collect();
     if !labels.is_empty() {
-        let given = rows(backend, &[text("name"), text("value"), ("id", Type::Uuid)]);
+        let given = rows(
+            backend,
+            &[text("name"), text("value"), ("id", ListFieldType::Uuid)],
+        );
         execute(
             tx,
             format!("INSERT INTO notification_label (name, value, notification_id) SELECT r.name, r.value, r.id FROM {given}"),
@@ -330,7 +335,7 @@ pub(super) async fn fall_back(tx: &DatabaseTransaction, id: Uuid) -> Result<(), 
     let Some(stored) = stored else {
         return Ok(());
     };
-    let fallback: Fallback =
+    let fallback: FallbackTemplate =
         serde_json::from_str(&stored).map_err(|_unreadable| StoreError::Corrupt {
             table: "notification",
             row: id.to_string(),

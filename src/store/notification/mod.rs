@@ -6,18 +6,20 @@ mod queue;
 mod search;
 mod waiting;
 
-pub use held::{Cause, any_held, any_to_hold, hold, release};
-pub use insert::{Fallback, NewNotification, fresh_state, insert};
+pub use held::{QueueHoldCause, any_held, any_to_hold, hold, release};
+pub use insert::{FallbackTemplate, NewNotification, fresh_state, insert};
 pub use queue::{
-    Claimed, Delay, End, LANES, SenderScope, answerable, any_woken, await_open_calls, claim,
-    count_due, delay, extend, oldest_due, woken,
+    ClaimDelay, ClaimedNotification, LANES, QueueClaimOrder, SenderScope, answerable, any_woken,
+    await_open_calls, claim, count_due, delay, extend, oldest_due, woken,
 };
 pub use search::{
-    Filter, find, find_all, in_transaction, of_request, open_counts, read_failure, search,
+    NotificationListFilter, find, find_all, in_transaction, of_request, open_counts, read_failure,
+    search,
 };
 pub use waiting::{
-    Ahead, Awaited, Place, Wait, awaited_after, look_ahead, release_addressed, release_template,
-    release_turns, set_aside, set_recipient, take_turns, turn_of,
+    AwaitedTemplate, ClaimStage, MessageWaitReason, UnclaimedMessage, awaited_after, look_ahead,
+    release_addressed, release_template, release_turns, set_aside, set_recipient, take_turns,
+    turn_of,
 };
 
 use entity::notification;
@@ -28,23 +30,26 @@ use uuid::Uuid;
 use super::{
     StoreError, attempt,
     convert::{engine, stored_engine},
-    dialect::{Id, Type, by_key, execute, ids, list, locking, matching, query, read_row, rows},
+    dialect::{
+        HexUuid, ListFieldType, by_key, execute, ids, list, locking, matching, query, read_row,
+        rows,
+    },
 };
 use crate::{
     domain::{
         category::Category,
-        notification::{NotificationState, Secrets},
-        settings::Policy,
-        status::{EngineState, Group, Status},
+        notification::{NotificationState, SecretsState},
+        settings::PolicySettings,
+        status::{EngineState, NotificationStatus, StatusGroup},
         time::Timestamp,
-        trigger::Triggers,
+        trigger::TriggerSet,
     },
     store::DatabaseTransaction,
 };
 
 /// The immutable properties of a notification that counters and follow-ups need.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Facets {
+pub struct NotificationFacets {
     pub sender_id: Option<Uuid>,
     pub channel: String,
     pub template: String,
@@ -58,9 +63,9 @@ pub struct Facets {
 
 /// A notification as it was read in order to change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct LoadedNotification {
     pub state: NotificationState,
-    pub facets: Facets,
+    pub facets: NotificationFacets,
     /// The row's version when it was read: what [`save`] insists on.
     pub version: i64,
 }
@@ -76,7 +81,7 @@ struct LoadedRow {
     category: Category,
     engine_state: String,
     generation: i64,
-    triggered: Triggers,
+    triggered: TriggerSet,
     replied: bool,
     insists: bool,
     reason: Option<String>,
@@ -86,14 +91,14 @@ struct LoadedRow {
     expires_at: Option<Timestamp>,
     wake_at: Option<Timestamp>,
     #[sea_orm(nested)]
-    facets: Facets,
+    facets: NotificationFacets,
     has_fallback: bool,
     #[sea_orm(from_alias = "is_wiped")]
-    secrets: Secrets,
+    secrets: SecretsState,
     version: i64,
 }
 
-fn loaded(row: &QueryResult) -> Result<Loaded, StoreError> {
+fn loaded(row: &QueryResult) -> Result<LoadedNotification, StoreError> {
     let stored: LoadedRow = read_row(row)?;
     let id = stored.id;
     let corrupt = |column| StoreError::Corrupt {
@@ -101,13 +106,13 @@ fn loaded(row: &QueryResult) -> Result<Loaded, StoreError> {
         row: id.to_string(),
         column,
     };
-    let engine_state = notification::EngineState::try_from_value(&stored.engine_state)
+    let engine_state = notification::StoredEngineState::try_from_value(&stored.engine_state)
         .map_err(|_unreadable| corrupt("engine_state"))?;
     let failure = stored
         .failure
         .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
         .transpose()?;
-    Ok(Loaded {
+    Ok(LoadedNotification {
         state: NotificationState {
             id,
             created_at: stored.created_at,
@@ -148,7 +153,7 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
     if lock.is_empty() {
         return Ok(());
     }
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let found = matching(backend, &given, "notification", "n", "n.id = r.id");
     let mut in_order = wanted.to_vec();
     in_order.sort_unstable();
@@ -166,9 +171,9 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
 pub async fn load(
     connection: &impl ConnectionTrait,
     wanted: &[Uuid],
-) -> Result<Vec<Loaded>, StoreError> {
+) -> Result<Vec<LoadedNotification>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
     let found = query(
         connection,
         format!(
@@ -181,7 +186,7 @@ pub async fn load(
         [ids(wanted.iter().copied())?],
     )
     .await?;
-    let mut all: Vec<Loaded> = Vec::with_capacity(wanted.len());
+    let mut all: Vec<LoadedNotification> = Vec::with_capacity(wanted.len());
     for row in &found {
         let notification = loaded(row)?;
         let attempt = attempt::read(row)?;
@@ -215,7 +220,7 @@ pub async fn load(
 
 #[derive(Serialize)]
 struct SavedRow {
-    id: Id,
+    id: HexUuid,
     engine: &'static str,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,9 +248,9 @@ struct SavedRow {
 
 /// Whether the secrets of a message are not needed any more. A message that was given up may still
 /// get a status and be retried: its secrets go when it expires.
-fn is_over(state: &NotificationState, status: Status) -> bool {
+fn is_over(state: &NotificationState, status: NotificationStatus) -> bool {
     status.is_final()
-        && status != Status::GaveUp
+        && status != NotificationStatus::GaveUp
         && matches!(
             state.engine,
             EngineState::Settled
@@ -256,17 +261,17 @@ fn is_over(state: &NotificationState, status: Status) -> bool {
 }
 
 /// The status of a notification that is not finished; `None` for the others.
-pub const fn open_status(status: Status) -> Option<&'static str> {
+pub const fn open_status(status: NotificationStatus) -> Option<&'static str> {
     match status.group() {
-        Group::Pending => Some(status.name()),
-        Group::Sent | Group::Failed | Group::NotSent => None,
+        StatusGroup::Pending => Some(status.name()),
+        StatusGroup::Sent | StatusGroup::Failed | StatusGroup::NotSent => None,
     }
 }
 
-fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
+fn saved(state: &NotificationState, version: i64, policy: &PolicySettings) -> SavedRow {
     let status = state.status();
     SavedRow {
-        id: Id(state.id),
+        id: HexUuid(state.id),
         engine: stored_engine(state.engine),
         status: status.name(),
         open: open_status(status),
@@ -275,7 +280,8 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
         replied: state.replied,
         insists: state.insists,
         reason: state.reason.clone(),
-        failure: if status.group() == Group::Failed || status == Status::Retrying {
+        failure: if status.group() == StatusGroup::Failed || status == NotificationStatus::Retrying
+        {
             state
                 .present_failure()
                 .and_then(|failure| serde_json::to_string(failure).ok())
@@ -299,9 +305,9 @@ fn saved(state: &NotificationState, version: i64, policy: &Policy) -> SavedRow {
 pub async fn save(
     tx: &DatabaseTransaction,
     before: &[NotificationState],
-    after: &[Loaded],
-    records: &[attempt::Record],
-    policy: &Policy,
+    after: &[LoadedNotification],
+    records: &[attempt::ProviderCallRecord],
+    policy: &PolicySettings,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let changed_rows: Vec<SavedRow> = before
@@ -317,22 +323,22 @@ pub async fn save(
         let given = rows(
             backend,
             &[
-                ("id", Type::Uuid),
-                ("engine", Type::Text),
-                ("status", Type::Text),
-                ("open", Type::Text),
-                ("generation", Type::Int),
-                ("triggered", Type::Int),
-                ("replied", Type::Bool),
-                ("insists", Type::Bool),
-                ("reason", Type::Text),
-                ("failure", Type::Text),
-                ("due", Type::Int),
-                ("wake", Type::Int),
-                ("lease", Type::Int),
-                ("expires", Type::Int),
-                ("wipe", Type::Bool),
-                ("version", Type::Int),
+                ("id", ListFieldType::Uuid),
+                ("engine", ListFieldType::Text),
+                ("status", ListFieldType::Text),
+                ("open", ListFieldType::Text),
+                ("generation", ListFieldType::Int),
+                ("triggered", ListFieldType::Int),
+                ("replied", ListFieldType::Bool),
+                ("insists", ListFieldType::Bool),
+                ("reason", ListFieldType::Text),
+                ("failure", ListFieldType::Text),
+                ("due", ListFieldType::Int),
+                ("wake", ListFieldType::Int),
+                ("lease", ListFieldType::Int),
+                ("expires", ListFieldType::Int),
+                ("wipe", ListFieldType::Bool),
+                ("version", ListFieldType::Int),
             ],
         );
         let saved = execute(

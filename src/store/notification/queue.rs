@@ -6,15 +6,15 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds, category::Category, channel::Channel, hold::Passing,
+        access::AccessBounds, category::Category, channel::Channel, hold::HoldExemption,
         horizon::TOLERANCE_MICROS, time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError,
-        bounds::{Piece, of_notifications},
+        bounds::{SqlCondition, of_notifications},
         dialect::{
-            Id, Type, by_key, column, execute, ids, list, locking, nil, nullable, query, query_one,
-            read_row, rows,
+            HexUuid, ListFieldType, by_key, column, execute, ids, list, locking, nil, nullable,
+            query, query_one, read_row, rows,
         },
         hold,
     },
@@ -25,7 +25,7 @@ pub const LANES: usize = 4;
 
 /// A notification taken out of the queue to be sent.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Claimed {
+pub struct ClaimedNotification {
     pub id: Uuid,
     pub contact_id: Option<Uuid>,
     /// As it was named: `contact:NAME`, `user:NAME`, a number or a user id.
@@ -104,7 +104,7 @@ impl SenderScope {
 
 /// Which of the due messages of a lane go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum QueueClaimOrder {
     /// Those that have been due longest.
     Oldest,
     /// Those that became due last: what lies before them has to wait.
@@ -116,14 +116,14 @@ pub enum End {
 pub(super) fn due(
     backend: DbBackend,
     whose: SenderScope,
-    end: End,
+    end: QueueClaimOrder,
     rest: &str,
     limit: &str,
     lock: &str,
 ) -> String {
     let (order, outer) = match end {
-        End::Oldest => ("priority, due_at", "due_since"),
-        End::Newest => ("priority DESC, due_at DESC", "due_since DESC"),
+        QueueClaimOrder::Oldest => ("priority, due_at", "due_since"),
+        QueueClaimOrder::Newest => ("priority DESC, due_at DESC", "due_since DESC"),
     };
     let part = |condition: &String| {
         format!(
@@ -147,7 +147,7 @@ pub(super) fn due(
 }
 
 /// The same condition; while sending is on hold, only for messages that may pass.
-pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
+pub(super) fn and_passing(rest: &str, passing: Option<HoldExemption>) -> String {
     match passing {
         Some(passing) => format!("{rest} AND {}", hold::passes(passing)),
         None => rest.to_owned(),
@@ -155,16 +155,16 @@ pub(super) fn and_passing(rest: &str, passing: Option<Passing>) -> String {
 }
 
 /// Claims up to `limit` due notifications of one lane for a sender, from one of its ends; with a
-/// [`Passing`], only those that may pass during a hold.
+/// [`HoldExemption`], only those that may pass during a hold.
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
     whose: SenderScope,
-    (lane, end, passing): (i64, End, Option<Passing>),
+    (lane, end, passing): (i64, QueueClaimOrder, Option<HoldExemption>),
     lease: (Uuid, Timestamp),
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<Vec<ClaimedNotification>, StoreError> {
     let (owner, leased_until) = lease;
     let backend = tx.get_database_backend();
     let due = due(
@@ -196,7 +196,7 @@ pub async fn claim(
     let mut all = claimed
         .iter()
         .map(read_row)
-        .collect::<Result<Vec<Claimed>, _>>()?;
+        .collect::<Result<Vec<ClaimedNotification>, _>>()?;
     all.sort_by_key(|claimed| claimed.id);
     Ok(all)
 }
@@ -227,7 +227,7 @@ pub async fn await_open_calls(
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
     let waiting = query(
         tx,
         format!(
@@ -242,16 +242,16 @@ pub async fn await_open_calls(
 
 /// A claimed message that has to wait, before any call was made.
 #[derive(Clone, Debug, Serialize)]
-pub struct Delay {
-    pub id: Id,
+pub struct ClaimDelay {
+    pub id: HexUuid,
     due: i64,
     reason: String,
 }
 
-impl Delay {
+impl ClaimDelay {
     pub fn new(id: Uuid, until: Timestamp, reason: &str) -> Self {
         Self {
-            id: Id(id),
+            id: HexUuid(id),
             due: until.micros(),
             reason: format!("{reason} (not before {until})"),
         }
@@ -261,7 +261,7 @@ impl Delay {
 /// Puts claimed messages back into the queue, each with its reason and time.
 pub async fn delay(
     tx: &DatabaseTransaction,
-    delays: &[Delay],
+    delays: &[ClaimDelay],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if delays.is_empty() {
@@ -270,9 +270,9 @@ pub async fn delay(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", Type::Uuid),
-            ("due", Type::Int),
-            ("reason", Type::Text),
+            ("id", ListFieldType::Uuid),
+            ("due", ListFieldType::Int),
+            ("reason", ListFieldType::Text),
         ],
     );
     execute(
@@ -319,10 +319,10 @@ pub async fn answerable(
 /// When the longest-waiting due message of the caller's was due.
 pub async fn oldest_due(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
+    let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 1);
     // Due messages are open: those of a product are found by that.
     let is_open = if sql.is_empty() {
         ""
@@ -362,7 +362,7 @@ pub async fn extend(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
     execute(
         tx,
         format!(
@@ -384,7 +384,7 @@ pub async fn extend(
 pub async fn count_due(
     store: &Store,
     whose: SenderScope,
-    passing: Option<Passing>,
+    passing: Option<HoldExemption>,
     now: Timestamp,
     limit: i64,
 ) -> Result<[i64; LANES], StoreError> {

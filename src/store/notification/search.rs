@@ -9,15 +9,15 @@ use uuid::Uuid;
 use super::open_status;
 use crate::{
     domain::{
-        access::Bounds,
-        failure::Failure,
-        status::{Group, Status},
+        access::AccessBounds,
+        failure::DeliveryFailure,
+        status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError,
-        bounds::{Piece, of_notifications},
-        dialect::{Type, column, ids, matching, query, rows},
+        bounds::{SqlCondition, of_notifications},
+        dialect::{ListFieldType, column, ids, matching, query, rows},
         first_id,
     },
 };
@@ -25,7 +25,7 @@ use crate::{
 /// One notification of the caller's.
 pub async fn find(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
 ) -> Result<Option<notification::Model>, StoreError> {
     Ok(notification::Entity::find_by_id(id)
@@ -37,12 +37,12 @@ pub async fn find(
 /// Several notifications of the caller's, in order of id; those that are not there are left out.
 pub async fn find_all(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     wanted: &[Uuid],
 ) -> Result<Vec<notification::Model>, StoreError> {
     let backend = store.backend();
-    let given = rows(backend, &[("id", Type::Uuid)]);
-    let Piece { sql, values } = of_notifications(bounds).piece("n", 1);
+    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 1);
     let statement = Statement::from_sql_and_values(
         backend,
         format!(
@@ -59,8 +59,8 @@ pub async fn find_all(
 
 /// The filter of a list.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
-    pub statuses: Vec<Status>,
+pub struct NotificationListFilter {
+    pub statuses: Vec<NotificationStatus>,
     pub template: Option<String>,
     pub event_type: Option<String>,
     /// All must hold.
@@ -91,8 +91,8 @@ const NAMED: &str = "(address IS NULL OR recipient <> address)";
 /// Notifications of the caller's that match, newest first.
 pub async fn search(
     store: &Store,
-    bounds: &Bounds,
-    filter: &Filter,
+    bounds: &AccessBounds,
+    filter: &NotificationListFilter,
 ) -> Result<Vec<notification::Model>, StoreError> {
     let mut select = notification::Entity::find()
         .filter(of_notifications(bounds).condition())
@@ -103,12 +103,12 @@ pub async fn search(
         select = select.filter(
             sea_orm::Condition::any()
                 .add(notification::Column::AttemptCount.gt(1))
-                .add(notification::Column::OpenStatus.eq(Status::Retrying.name()))
+                .add(notification::Column::OpenStatus.eq(NotificationStatus::Retrying.name()))
                 .add(notification::Column::Status.is_in(names)),
         );
     } else if !names.is_empty() {
         // Those that failed or were not sent are few among many, and have an index.
-        for group in [Group::Failed, Group::NotSent] {
+        for group in [StatusGroup::Failed, StatusGroup::NotSent] {
             if filter.statuses.iter().all(|status| status.group() == group) {
                 select = select.filter(notification::Column::Ended.eq(group.name()));
             }
@@ -192,8 +192,11 @@ pub async fn search(
 
 /// How many open notifications of the caller's there are of each status. From an index of open
 /// rows, never from history.
-pub async fn open_counts(store: &Store, bounds: &Bounds) -> Result<Vec<(String, i64)>, StoreError> {
-    let Piece { sql, values } = of_notifications(bounds).piece("n", 0);
+pub async fn open_counts(
+    store: &Store,
+    bounds: &AccessBounds,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 0);
     let found = query(
         store.reader(),
         format!(
@@ -210,7 +213,7 @@ pub async fn open_counts(store: &Store, bounds: &Bounds) -> Result<Vec<(String, 
 }
 
 /// A failure as it is stored with a notification.
-pub fn read_failure(json: Option<&str>) -> Option<Failure> {
+pub fn read_failure(json: Option<&str>) -> Option<DeliveryFailure> {
     json.and_then(|json| serde_json::from_str(json).ok())
 }
 

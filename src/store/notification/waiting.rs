@@ -6,21 +6,21 @@ use entity::notification;
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::queue::{End, SenderScope, and_passing, due};
+use super::queue::{QueueClaimOrder, SenderScope, and_passing, due};
 use crate::{
-    domain::{hold::Passing, time::Timestamp},
+    domain::{hold::HoldExemption, time::Timestamp},
     store::{
         DatabaseTransaction, Store, StoreError,
         dialect::{
-            Type, among, by_key, column, execute, ids, locking, matching, query, query_one,
-            read_row, rows,
+            ListFieldType, among, by_key, column, execute, ids, locking, matching, query,
+            query_one, read_row, rows,
         },
     },
 };
 
 /// The reason to wait, other than the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub enum MessageWaitReason {
     Template,
     /// Its recipient has none.
     Address,
@@ -28,7 +28,7 @@ pub enum Wait {
     Turn,
 }
 
-impl Wait {
+impl MessageWaitReason {
     const fn name(self) -> &'static str {
         match self {
             Self::Template => "template",
@@ -48,7 +48,7 @@ impl Wait {
 
 /// Where a message is that is to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ClaimStage {
     Queue,
     /// An attempt of it was counted, and no call was made.
     Claimed,
@@ -59,18 +59,18 @@ pub async fn set_aside(
     tx: &DatabaseTransaction,
     sender: Uuid,
     messages: &[Uuid],
-    place: Place,
-    wait: Wait,
+    place: ClaimStage,
+    wait: MessageWaitReason,
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if messages.is_empty() {
         return Ok(());
     }
-    let given = rows(tx.get_database_backend(), &[("id", Type::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
     let counted: i64 = match place {
-        Place::Queue => 0,
-        Place::Claimed => 1,
+        ClaimStage::Queue => 0,
+        ClaimStage::Claimed => 1,
     };
     execute(
         tx,
@@ -96,7 +96,7 @@ pub async fn set_aside(
 
 /// A due message that was looked at, and not claimed.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Ahead {
+pub struct UnclaimedMessage {
     pub id: Uuid,
     #[sea_orm(from_alias = "contact_id")]
     pub contact: Option<Uuid>,
@@ -110,10 +110,10 @@ pub struct Ahead {
 pub async fn look_ahead(
     tx: &DatabaseTransaction,
     whose: SenderScope,
-    (lane, end, passing): (i64, End, Option<Passing>),
+    (lane, end, passing): (i64, QueueClaimOrder, Option<HoldExemption>),
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Ahead>, StoreError> {
+) -> Result<Vec<UnclaimedMessage>, StoreError> {
     let backend = tx.get_database_backend();
     let due = due(
         backend,
@@ -184,7 +184,7 @@ pub async fn turn_of(
     store: &Store,
     row: &notification::Model,
 ) -> Result<Option<(Timestamp, i64)>, StoreError> {
-    if row.held_for.as_deref() != Some(Wait::Turn.name()) {
+    if row.held_for.as_deref() != Some(MessageWaitReason::Turn.name()) {
         return Ok(None);
     }
     let found = query_one(
@@ -250,7 +250,7 @@ pub async fn release_addressed(
 
 /// A template that messages of a sender wait for.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Awaited {
+pub struct AwaitedTemplate {
     #[sea_orm(from_alias = "sender_id")]
     pub sender: Uuid,
     pub template: String,
@@ -262,8 +262,8 @@ pub struct Awaited {
 /// index, however many messages wait for the one before it.
 pub async fn awaited_after(
     store: &Store,
-    last: Option<&Awaited>,
-) -> Result<Option<Awaited>, StoreError> {
+    last: Option<&AwaitedTemplate>,
+) -> Result<Option<AwaitedTemplate>, StoreError> {
     const KEY: &str = "sender_id, template, coalesce(language, '')";
     // Column by column: SQLite reads every row that is equal in the first columns when it compares
     // rows as a whole (findings/sqlite-keyset-pages-walk-over-ties.sh).

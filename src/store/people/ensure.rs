@@ -2,10 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{PERSON, Person, contact_by_phone};
+use super::{PERSON, RecipientContact, contact_by_phone};
 use crate::{
     domain::{
-        identity::{Alias, AliasKind, Decision, Fact, Observation, Verdict},
+        identity::{
+            AliasDecision, AliasFact, AliasKind, AliasVerdict, ContactAlias, FactObservation,
+        },
         phone::Phone,
         recipient::UserId,
         time::Timestamp,
@@ -13,7 +15,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError, alias,
         dialect::{execute, query_one, read_row},
-        identity::{self, NewDecision, NewEvidence, Source},
+        identity::{self, EvidenceSource, NewDecision, NewEvidence},
         new_id, notification,
     },
 };
@@ -22,7 +24,7 @@ use crate::{
 pub async fn insert_contact(
     tx: &DatabaseTransaction,
     name: Option<&str>,
-    aliases: &[Alias],
+    aliases: &[ContactAlias],
     now: Timestamp,
 ) -> Result<Uuid, StoreError> {
     let id = new_id(now);
@@ -45,12 +47,12 @@ pub async fn ensure_phone(
     tx: &DatabaseTransaction,
     phone: &Phone,
     now: Timestamp,
-) -> Result<Person, StoreError> {
+) -> Result<RecipientContact, StoreError> {
     if let Some(person) = contact_by_phone(tx, phone).await? {
         return Ok(person);
     }
     // A number that its owner has lost is free.
-    let mine = insert_contact(tx, None, &[Alias::of_phone(phone)], now).await?;
+    let mine = insert_contact(tx, None, &[ContactAlias::of_phone(phone)], now).await?;
     let found = contact_by_phone(tx, phone).await?;
     mine_or_theirs(tx, mine, found).await
 }
@@ -61,8 +63,8 @@ pub async fn ensure_user_id(
     tx: &DatabaseTransaction,
     user_id: &UserId,
     now: Timestamp,
-) -> Result<Person, StoreError> {
-    let alias = Alias::of_user_id(user_id);
+) -> Result<RecipientContact, StoreError> {
+    let alias = ContactAlias::of_user_id(user_id);
     if let Some(person) = contact_by_user_id(tx, &alias).await? {
         return Ok(person);
     }
@@ -75,8 +77,8 @@ pub async fn ensure_user_id(
 async fn mine_or_theirs(
     tx: &DatabaseTransaction,
     mine: Uuid,
-    found: Option<Person>,
-) -> Result<Person, StoreError> {
+    found: Option<RecipientContact>,
+) -> Result<RecipientContact, StoreError> {
     let person = found.ok_or(StoreError::Conflict)?;
     if person.contact_id != mine {
         remove_contact(tx, mine).await?;
@@ -86,8 +88,8 @@ async fn mine_or_theirs(
 
 async fn contact_by_user_id(
     tx: &DatabaseTransaction,
-    alias: &Alias,
-) -> Result<Option<Person>, StoreError> {
+    alias: &ContactAlias,
+) -> Result<Option<RecipientContact>, StoreError> {
     let known = query_one(
         tx,
         format!(
@@ -107,11 +109,11 @@ async fn contact_by_user_id(
 pub async fn set_alias(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    alias: &Alias,
+    alias: &ContactAlias,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let held = identity::aliases_of(tx, &[contact]).await?;
-    let has = |other: &Alias| {
+    let has = |other: &ContactAlias| {
         held.iter()
             .any(|holder| holder.alias == *other && holder.superseded_at.is_none())
     };
@@ -120,7 +122,7 @@ pub async fn set_alias(
         return alias::give(tx, contact, alias, now).await;
     }
     notification::release_addressed(tx, contact, now).await?;
-    let old: Vec<Alias> = held
+    let old: Vec<ContactAlias> = held
         .iter()
         .filter(|holder| holder.superseded_at.is_none() && holder.alias.kind == alias.kind)
         .map(|holder| holder.alias.clone())
@@ -132,10 +134,10 @@ pub async fn set_alias(
         });
         // Ids that were seen at the new number are this person's all the same.
         let at_new = identity::evidence_about(tx, std::slice::from_ref(alias)).await?;
-        let is_at_new = |id: &Alias| {
+        let is_at_new = |id: &ContactAlias| {
             at_new
                 .iter()
-                .any(|it| matches!(&it.fact, Fact::Together { id: seen, .. } if seen == id))
+                .any(|it| matches!(&it.fact, AliasFact::Together { id: seen, .. } if seen == id))
         };
         left.extend(
             told.map(|holder| holder.alias.clone())
@@ -150,8 +152,8 @@ pub async fn set_alias(
         .or_else(|| old.first());
     match (moved_from, &anchor) {
         (Some(from), _) if alias.is_phone() => {
-            let observation = Observation {
-                fact: Fact::Moved {
+            let observation = FactObservation {
+                fact: AliasFact::Moved {
                     from: from.clone(),
                     to: alias.clone(),
                 },
@@ -161,19 +163,19 @@ pub async fn set_alias(
             };
             let evidence = NewEvidence {
                 observation,
-                source: Source::Person,
+                source: EvidenceSource::Person,
                 callback_id: None,
             };
             identity::note(tx, &[evidence], now).await?;
         }
         (_, Some((anchor, _))) if !left.contains(anchor) => {
-            decide(tx, Verdict::Link(anchor.clone(), alias.clone()), now).await?;
+            decide(tx, AliasVerdict::Link(anchor.clone(), alias.clone()), now).await?;
         }
         _ => {}
     }
     let group = new_id(now);
     for alias in &left {
-        let verdict = Verdict::Cut {
+        let verdict = AliasVerdict::Cut {
             alias: alias.clone(),
             group,
         };
@@ -194,11 +196,11 @@ pub async fn set_alias(
 
 async fn decide(
     tx: &DatabaseTransaction,
-    verdict: Verdict,
+    verdict: AliasVerdict,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let new = NewDecision {
-        decision: Decision { at: now, verdict },
+        decision: AliasDecision { at: now, verdict },
         actor: "",
     };
     identity::note_decision(tx, new, now).await

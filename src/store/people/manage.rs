@@ -3,19 +3,19 @@
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::{Person, person_known};
+use super::{RecipientContact, person_known};
 use crate::{
-    domain::{access::Bounds, quiet::QuietHours},
+    domain::{access::AccessBounds, quiet::QuietHours},
     store::{
         DatabaseTransaction, Store, StoreError,
-        bounds::{Piece, contacts_after, of_aliases, of_contacts, wrote_to},
+        bounds::{SqlCondition, contacts_after, of_aliases, of_contacts, wrote_to},
         dialect::{execute, nullable, query, query_one, read_row},
     },
 };
 
 /// Details of a contact besides its aliases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
+pub struct ContactDetails {
     pub name: Option<String>,
     pub handle: Option<String>,
     pub language: Option<String>,
@@ -31,17 +31,17 @@ pub struct Details {
 /// for a deleted contact.
 pub async fn details(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
-) -> Result<Option<Details>, StoreError> {
-    let Piece { sql, mut values } = of_contacts(bounds, 1);
+) -> Result<Option<ContactDetails>, StoreError> {
+    let SqlCondition { sql, mut values } = of_contacts(bounds, 1);
     let columns = "name, handle, language, time_zone, quiet_from, quiet_until";
     let (columns, joined) = match bounds {
-        Bounds::All => (
+        AccessBounds::All => (
             format!("{columns}, catalogue, profile_name, username"),
             String::new(),
         ),
-        Bounds::Product(product) => {
+        AccessBounds::Product(product) => {
             // The first parameter of the condition is the product, too.
             let joined = " LEFT JOIN product_contact p ON p.product = $2 AND p.contact_id = c.id";
             let common = product.catalogue.as_ref().map_or_else(
@@ -81,7 +81,7 @@ pub async fn details(
     )
     .await?;
     row.map(|row| {
-        Ok(Details {
+        Ok(ContactDetails {
             name: nullable(&row, "name")?,
             handle: nullable(&row, "handle")?,
             language: nullable(&row, "language")?,
@@ -101,7 +101,7 @@ pub async fn details(
 pub async fn set_details(
     tx: &DatabaseTransaction,
     contact: Uuid,
-    details: &Details,
+    details: &ContactDetails,
 ) -> Result<(), StoreError> {
     let (from, until) = details
         .quiet_hours
@@ -128,11 +128,11 @@ pub async fn set_details(
 /// handle or number begins with it.
 pub async fn page(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     text: Option<&str>,
     after: Option<Uuid>,
     limit: u64,
-) -> Result<Vec<Person>, StoreError> {
+) -> Result<Vec<RecipientContact>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let after = after.unwrap_or(Uuid::nil());
     // A username is shown with a sign before it.
@@ -179,7 +179,7 @@ pub async fn page(
 
 /// Whether a name, handle or number of the contact `c` that the caller knows begins with the
 /// pattern in `$3`.
-fn begins(bounds: &Bounds, used: usize) -> (String, Vec<Value>) {
+fn begins(bounds: &AccessBounds, used: usize) -> (String, Vec<Value>) {
     let like = |text: &str| format!("lower({text}) LIKE lower($3) ESCAPE '\\'");
     let aliases = of_aliases(bounds, used);
     let numbered = format!(

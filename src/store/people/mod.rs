@@ -9,7 +9,7 @@ mod staff;
 pub use ensure::{
     ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias, set_profile,
 };
-pub use manage::{Details, details, page, set_details};
+pub use manage::{ContactDetails, details, page, set_details};
 pub use product::{
     OwnName, contact_by_own_handle, is_only_of, move_to, note_known, note_reached, own_names,
     set_own_details,
@@ -19,8 +19,8 @@ pub use remove::{
     refuses_something,
 };
 pub use staff::{
-    Group, Link, StaffQuery, count_members, group_of, groups, link_of, link_user, set_member,
-    staff_page,
+    StaffGroupSummary, StaffMemberDetails, StaffQuery, count_members, group_of, groups, link_of,
+    link_user, set_member, staff_page,
 };
 
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
@@ -29,18 +29,20 @@ use uuid::Uuid;
 
 use super::{
     StoreError,
-    bounds::{Piece, has_contact, of_aliases, of_catalogue},
-    dialect::{Type, column, execute, list, matching, nullable, query, query_one, read_row, rows},
+    bounds::{SqlCondition, has_contact, of_aliases, of_catalogue},
+    dialect::{
+        ListFieldType, column, execute, list, matching, nullable, query, query_one, read_row, rows,
+    },
     new_id,
 };
 use crate::{
-    domain::{access::Bounds, phone::Phone, time::Timestamp},
+    domain::{access::AccessBounds, phone::Phone, time::Timestamp},
     store::DatabaseTransaction,
 };
 
 /// A contact, as far as sending needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Person {
+pub struct RecipientContact {
     pub contact_id: Uuid,
     #[sea_orm(from_alias = "person_name")]
     pub name: Option<String>,
@@ -82,7 +84,7 @@ macro_rules! address {
     };
 }
 
-/// The columns of a [`Person`], of a contact `c`.
+/// The columns of a [`RecipientContact`], of a contact `c`.
 const PERSON: &str = concat!(
     "c.id AS contact_id, coalesce(c.name, c.profile_name) AS person_name, c.language, ",
     address!("phone", phone_order!()),
@@ -92,9 +94,9 @@ const PERSON: &str = concat!(
 );
 
 /// The same as far as a caller knows it; the parameters it has are behind those that are used.
-fn person_known(bounds: &Bounds, used: usize) -> Piece {
+fn person_known(bounds: &AccessBounds, used: usize) -> SqlCondition {
     let Some(product) = bounds.product() else {
-        return Piece {
+        return SqlCondition {
             sql: PERSON.to_owned(),
             values: Vec::new(),
         };
@@ -124,7 +126,7 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
             own.sql
         )
     };
-    Piece {
+    SqlCondition {
         sql: format!(
             "c.id AS contact_id, {} AS person_name, {} AS language, {} AS phone, {} AS user_id, {} AS time_zone",
             detail("name"),
@@ -141,7 +143,7 @@ fn person_known(bounds: &Bounds, used: usize) -> Piece {
 pub async fn contact(
     connection: &impl ConnectionTrait,
     id: Uuid,
-) -> Result<Option<Person>, StoreError> {
+) -> Result<Option<RecipientContact>, StoreError> {
     let row = query_one(
         connection,
         format!(
@@ -158,9 +160,9 @@ pub async fn contact(
 /// those that the caller knows.
 pub async fn contact_named(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     name: &str,
-) -> Result<Option<Person>, StoreError> {
+) -> Result<Option<RecipientContact>, StoreError> {
     if let Ok(id) = name.parse()
         && let Some(person) = contact(connection, id).await?
         && has_contact(connection, bounds, person.contact_id).await?
@@ -175,11 +177,11 @@ pub async fn contact_named(
     let Some(person) = contact_by_handle(connection, name).await? else {
         return Ok(None);
     };
-    let of = details(connection, &Bounds::All, person.contact_id).await?;
+    let of = details(connection, &AccessBounds::All, person.contact_id).await?;
     let of = of.and_then(|details| details.catalogue);
     let is_known = match bounds {
-        Bounds::All => true,
-        Bounds::Product(_) => of.is_some() && bounds.has_catalogue(of.as_deref()),
+        AccessBounds::All => true,
+        AccessBounds::Product(_) => of.is_some() && bounds.has_catalogue(of.as_deref()),
     };
     Ok(Some(person).filter(|_| is_known))
 }
@@ -188,7 +190,7 @@ pub async fn contact_named(
 pub async fn contact_by_handle(
     connection: &impl ConnectionTrait,
     handle: &str,
-) -> Result<Option<Person>, StoreError> {
+) -> Result<Option<RecipientContact>, StoreError> {
     let row = query_one(
         connection,
         format!("SELECT {PERSON} FROM contact c WHERE c.handle = $1"),
@@ -201,7 +203,7 @@ pub async fn contact_by_handle(
 pub async fn contact_by_phone(
     connection: &impl ConnectionTrait,
     phone: &Phone,
-) -> Result<Option<Person>, StoreError> {
+) -> Result<Option<RecipientContact>, StoreError> {
     let row = query_one(
         connection,
         format!("SELECT {PERSON} FROM contact_alias k JOIN contact c ON c.id = k.contact_id WHERE k.kind = 'phone' AND k.value = $1 AND k.superseded_at IS NULL"),
@@ -215,22 +217,22 @@ pub async fn contact_by_phone(
 pub async fn by_phones(
     connection: &impl ConnectionTrait,
     phones: &[Phone],
-) -> Result<Vec<(String, Person)>, StoreError> {
+) -> Result<Vec<(String, RecipientContact)>, StoreError> {
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct ContactPhoneRow<'a> {
         value: &'a str,
     }
     if phones.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: Vec<Row<'_>> = phones
+    let wanted: Vec<ContactPhoneRow<'_>> = phones
         .iter()
-        .map(|phone| Row {
+        .map(|phone| ContactPhoneRow {
             value: phone.e164(),
         })
         .collect();
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", Type::Text)]);
+    let given = rows(backend, &[("value", ListFieldType::Text)]);
     let numbers = matching(
         backend,
         &given,
@@ -253,21 +255,21 @@ pub async fn by_phones(
 
 /// A member of staff. The person is absent when no contact is linked.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Staff {
+pub struct StaffMember {
     #[sea_orm(from_alias = "id")]
     pub user_id: Uuid,
     pub name: String,
     #[sea_orm(nested)]
-    pub person: Option<Person>,
+    pub person: Option<RecipientContact>,
 }
 
 /// A member of staff of the caller's catalogue.
 pub async fn user(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     name: &str,
-) -> Result<Option<Staff>, StoreError> {
-    let Piece { sql, values } = of_catalogue(bounds).piece("u", 1);
+) -> Result<Option<StaffMember>, StoreError> {
+    let SqlCondition { sql, values } = of_catalogue(bounds).piece("u", 1);
     let row = query_one(
         connection,
         format!("SELECT u.id, u.name, {PERSON} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id WHERE u.name = $1{sql}"),
@@ -280,10 +282,10 @@ pub async fn user(
 /// Whether there is a member of staff of this name, of the caller's catalogue.
 pub async fn user_exists(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     name: &str,
 ) -> Result<bool, StoreError> {
-    let Piece { sql, values } = of_catalogue(bounds).piece("u", 1);
+    let SqlCondition { sql, values } = of_catalogue(bounds).piece("u", 1);
     Ok(query_one(
         connection,
         format!("SELECT u.id FROM user_account u WHERE u.name = $1{sql}"),
@@ -296,10 +298,10 @@ pub async fn user_exists(
 /// Whether there is a group of this name, of the caller's catalogue.
 pub async fn group_exists(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     name: &str,
 ) -> Result<bool, StoreError> {
-    let Piece { sql, values } = of_catalogue(bounds).piece("g", 1);
+    let SqlCondition { sql, values } = of_catalogue(bounds).piece("g", 1);
     Ok(query_one(
         connection,
         format!("SELECT g.id FROM user_group g WHERE g.name = $1{sql}"),
@@ -372,7 +374,7 @@ pub async fn members(
     group: &str,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Staff>, StoreError> {
+) -> Result<Vec<StaffMember>, StoreError> {
     let found = query(
         connection,
         format!(
@@ -419,10 +421,10 @@ pub async fn names(
 /// The users that are this person, of the caller's catalogue.
 pub async fn users_of(
     connection: &impl ConnectionTrait,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<Vec<String>, StoreError> {
-    let Piece { sql, values } = of_catalogue(bounds).piece("u", 1);
+    let SqlCondition { sql, values } = of_catalogue(bounds).piece("u", 1);
     let users = query(
         connection,
         format!("SELECT u.name FROM user_account u WHERE u.contact_id = $1{sql} ORDER BY u.name"),

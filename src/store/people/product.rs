@@ -7,21 +7,23 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Details;
+use super::ContactDetails;
 use crate::{
-    domain::{access::Product, quiet::QuietHours, time::Timestamp},
+    domain::{access::ProductAccess, quiet::QuietHours, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{Id, Type, column, execute, ids, list, query, query_one, read_row, rows},
+        dialect::{
+            HexUuid, ListFieldType, column, execute, ids, list, query, query_one, read_row, rows,
+        },
         notification::NewNotification,
     },
 };
 
 /// A contact that a product knows, and its known address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Row<'a> {
+struct ProductContactRow<'a> {
     product: &'a str,
-    contact: Id,
+    contact: HexUuid,
     address: &'a str,
 }
 
@@ -32,9 +34,9 @@ pub async fn note_reached(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let reached = new.iter().filter_map(|new| {
-        Some(Row {
+        Some(ProductContactRow {
             product: new.product.as_deref()?,
-            contact: Id(new.contact_id?),
+            contact: HexUuid(new.contact_id?),
             address: new.address.as_deref().unwrap_or_default(),
         })
     });
@@ -49,18 +51,22 @@ pub async fn note_known(
     addresses: &[&str],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let contact = Id(contact);
-    let known = addresses.iter().copied().chain([""]).map(|address| Row {
-        product,
-        contact,
-        address,
-    });
+    let contact = HexUuid(contact);
+    let known = addresses
+        .iter()
+        .copied()
+        .chain([""])
+        .map(|address| ProductContactRow {
+            product,
+            contact,
+            address,
+        });
     note(tx, known.collect(), now).await
 }
 
 async fn note(
     tx: &DatabaseTransaction,
-    mut known: Vec<Row<'_>>,
+    mut known: Vec<ProductContactRow<'_>>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if known.is_empty() {
@@ -78,9 +84,9 @@ async fn note(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("product", Type::Text),
-            ("contact", Type::Uuid),
-            ("address", Type::Text),
+            ("product", ListFieldType::Text),
+            ("contact", ListFieldType::Uuid),
+            ("address", ListFieldType::Text),
         ],
     );
     execute(
@@ -127,7 +133,10 @@ pub async fn own_names(
     if contacts.is_empty() {
         return Ok(HashMap::new());
     }
-    let given = rows(connection.get_database_backend(), &[("id", Type::Uuid)]);
+    let given = rows(
+        connection.get_database_backend(),
+        &[("id", ListFieldType::Uuid)],
+    );
     let found = query(
         connection,
         format!(
@@ -163,7 +172,7 @@ pub async fn set_own_details(
     tx: &DatabaseTransaction,
     product: &str,
     contact: Uuid,
-    details: &Details,
+    details: &ContactDetails,
 ) -> Result<(), StoreError> {
     let (from, until) = details
         .quiet_hours
@@ -219,7 +228,7 @@ pub async fn move_to(
 /// sender.
 pub async fn is_only_of(
     tx: &DatabaseTransaction,
-    product: &Product,
+    product: &ProductAccess,
     contact: Uuid,
 ) -> Result<bool, StoreError> {
     let senders: Vec<String> = (3..3 + product.senders.len())

@@ -6,23 +6,25 @@ use sea_orm::FromQueryResult;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Person, manage::beginning, person_known};
+use super::{RecipientContact, manage::beginning, person_known};
 use crate::{
-    domain::{access::Bounds, time::Timestamp},
+    domain::{access::AccessBounds, time::Timestamp},
     store::{
         DatabaseTransaction, Store, StoreError,
-        bounds::{Piece, of_catalogue, of_contacts},
-        dialect::{Type, column, execute, list, matching, query, query_one, read_row, rows},
+        bounds::{SqlCondition, of_catalogue, of_contacts},
+        dialect::{
+            ListFieldType, column, execute, list, matching, query, query_one, read_row, rows,
+        },
         new_id,
     },
 };
 
 /// A staff member with its contact and its groups.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Link {
+pub struct StaffMemberDetails {
     pub name: String,
     #[sea_orm(nested)]
-    pub person: Option<Person>,
+    pub person: Option<RecipientContact>,
     #[sea_orm(skip)]
     pub groups: Vec<String>,
     pub catalogue: Option<String>,
@@ -41,14 +43,14 @@ pub struct StaffQuery<'a> {
 
 /// Users of the caller's catalogue, each with the contact that they are linked to if the caller
 /// knows it; the parameters are behind those that are used. A condition may follow.
-fn links(bounds: &Bounds, used: usize) -> Piece {
+fn links(bounds: &AccessBounds, used: usize) -> SqlCondition {
     let person = person_known(bounds, used);
     let mut values = person.values;
     let contacts = of_contacts(bounds, used + values.len());
     values.extend(contacts.values);
     let users = of_catalogue(bounds).piece("u", used + values.len());
     values.extend(users.values);
-    Piece {
+    SqlCondition {
         sql: format!(
             "SELECT u.name, u.catalogue, {} FROM user_account u LEFT JOIN contact c ON c.id = u.contact_id{} \
              WHERE true{}",
@@ -61,11 +63,11 @@ fn links(bounds: &Bounds, used: usize) -> Piece {
 /// Users of the caller's catalogue, linked or not, by name.
 pub async fn staff_page(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     wanted: StaffQuery<'_>,
     limit: u64,
-) -> Result<Vec<Link>, StoreError> {
-    let Piece { sql, values } = links(bounds, 4);
+) -> Result<Vec<StaffMemberDetails>, StoreError> {
+    let SqlCondition { sql, values } = links(bounds, 4);
     let found = query(
         store.reader(),
         format!(
@@ -82,24 +84,24 @@ pub async fn staff_page(
         .chain(values),
     )
     .await?;
-    let found: Vec<Link> = found.iter().map(read_row).collect::<Result<_, _>>()?;
+    let found: Vec<StaffMemberDetails> = found.iter().map(read_row).collect::<Result<_, _>>()?;
     in_groups(store, bounds, found).await
 }
 
 /// One user of the caller's catalogue.
 pub async fn link_of(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     name: &str,
-) -> Result<Option<Link>, StoreError> {
-    let Piece { sql, values } = links(bounds, 1);
+) -> Result<Option<StaffMemberDetails>, StoreError> {
+    let SqlCondition { sql, values } = links(bounds, 1);
     let found = query_one(
         store.reader(),
         format!("{sql} AND u.name = $1"),
         std::iter::once(name.into()).chain(values),
     )
     .await?;
-    let found: Vec<Link> = found.iter().map(read_row).collect::<Result<_, _>>()?;
+    let found: Vec<StaffMemberDetails> = found.iter().map(read_row).collect::<Result<_, _>>()?;
     Ok(in_groups(store, bounds, found).await?.into_iter().next())
 }
 
@@ -111,23 +113,26 @@ fn clean(text: Option<&str>) -> String {
 /// Adds which groups they are in.
 async fn in_groups(
     store: &Store,
-    bounds: &Bounds,
-    mut found: Vec<Link>,
-) -> Result<Vec<Link>, StoreError> {
+    bounds: &AccessBounds,
+    mut found: Vec<StaffMemberDetails>,
+) -> Result<Vec<StaffMemberDetails>, StoreError> {
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct StaffNameRow<'a> {
         name: &'a str,
     }
     if found.is_empty() {
         return Ok(found);
     }
-    let names: Vec<Row<'_>> = found.iter().map(|it| Row { name: &it.name }).collect();
+    let names: Vec<StaffNameRow<'_>> = found
+        .iter()
+        .map(|it| StaffNameRow { name: &it.name })
+        .collect();
     let backend = store.backend();
-    let given = rows(backend, &[("name", Type::Text)]);
+    let given = rows(backend, &[("name", ListFieldType::Text)]);
     let users = matching(backend, &given, "user_account", "u", "u.name = r.name");
     let members = matching(backend, &users, "group_member", "m", "m.user_id = u.id");
     let groups = matching(backend, &members, "user_group", "g", "g.id = m.group_id");
-    let Piece { sql, values } = of_catalogue(bounds).piece("g", 1);
+    let SqlCondition { sql, values } = of_catalogue(bounds).piece("g", 1);
     let members = query(
         store.by_index(),
         format!("SELECT u.name AS user_name, g.name AS group_name FROM {groups} WHERE true{sql} ORDER BY g.name"),
@@ -179,7 +184,7 @@ pub async fn link_user(
 
 /// A group with how many are in it.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Group {
+pub struct StaffGroupSummary {
     pub name: String,
     pub description: Option<String>,
     pub members: i64,
@@ -187,12 +192,12 @@ pub struct Group {
 }
 
 /// Groups of the caller's catalogue, with how many members each has that the caller may know of.
-fn all_groups(bounds: &Bounds, used: usize) -> Piece {
+fn all_groups(bounds: &AccessBounds, used: usize) -> SqlCondition {
     let groups = of_catalogue(bounds).piece("g", used);
     let mut values = groups.values;
     let users = of_catalogue(bounds).piece("u", used + values.len());
     values.extend(users.values);
-    Piece {
+    SqlCondition {
         sql: format!(
             "SELECT g.name, g.description, g.catalogue, (SELECT count(*) FROM group_member m \
              JOIN user_account u ON u.id = m.user_id WHERE m.group_id = g.id{}) AS members FROM user_group g WHERE true{}",
@@ -203,8 +208,11 @@ fn all_groups(bounds: &Bounds, used: usize) -> Piece {
 }
 
 /// Every group of the caller's catalogue, by name.
-pub async fn groups(store: &Store, bounds: &Bounds) -> Result<Vec<Group>, StoreError> {
-    let Piece { sql, values } = all_groups(bounds, 0);
+pub async fn groups(
+    store: &Store,
+    bounds: &AccessBounds,
+) -> Result<Vec<StaffGroupSummary>, StoreError> {
+    let SqlCondition { sql, values } = all_groups(bounds, 0);
     let found = query(store.reader(), format!("{sql} ORDER BY g.name"), values).await?;
     found.iter().map(read_row).collect()
 }
@@ -212,10 +220,10 @@ pub async fn groups(store: &Store, bounds: &Bounds) -> Result<Vec<Group>, StoreE
 /// One group of the caller's catalogue.
 pub async fn group_of(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     name: &str,
-) -> Result<Option<Group>, StoreError> {
-    let Piece { sql, values } = all_groups(bounds, 1);
+) -> Result<Option<StaffGroupSummary>, StoreError> {
+    let SqlCondition { sql, values } = all_groups(bounds, 1);
     let found = query_one(
         store.reader(),
         format!("{sql} AND g.name = $1"),

@@ -16,7 +16,7 @@ use crate::{
 
 /// A sender's ability to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
+pub struct SendingHealth {
     pub state: &'static str,
     pub reason: Option<String>,
     pub failures_in_row: i64,
@@ -28,7 +28,7 @@ pub struct Health {
 pub async fn set_health(
     tx: &DatabaseTransaction,
     id: Uuid,
-    health: &Health,
+    health: &SendingHealth,
     began: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::by_endpoint_id;
 use crate::{
-    domain::{edit::Edit, pace, time::Timestamp},
+    domain::{edit::ValueEdit, pace, time::Timestamp},
     store::{DatabaseTransaction, StoreError, dialect::execute, new_id},
 };
 
@@ -27,7 +27,7 @@ fn written(settings: &BTreeMap<String, String>) -> Result<String, StoreError> {
 
 /// A sender to be stored.
 #[derive(Clone, Debug)]
-pub struct New {
+pub struct NewSenderRow {
     pub kind: String,
     pub name: String,
     pub endpoint_id: Option<String>,
@@ -42,7 +42,7 @@ pub struct New {
 pub async fn insert(
     tx: &DatabaseTransaction,
     id: Uuid,
-    new: New,
+    new: NewSenderRow,
     now: Timestamp,
 ) -> Result<Option<sender::Model>, StoreError> {
     let first = sender::Entity::find()
@@ -112,7 +112,7 @@ pub async fn ensure(
         changed.updated_at = Set(now.micros());
         return Ok(changed.update(tx).await?);
     }
-    let new = New {
+    let new = NewSenderRow {
         kind: kind.to_owned(),
         name: format!("{kind} {endpoint_id}"),
         endpoint_id: Some(endpoint_id.to_owned()),
@@ -135,20 +135,20 @@ pub async fn ensure(
 
 /// The fields to change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub struct SenderRowChanges {
     pub name: Option<String>,
-    pub account_id: Edit<String>,
-    pub app_id: Edit<String>,
-    /// Of [`New::settings`]; what is not named stays.
-    pub settings: BTreeMap<String, Edit<String>>,
-    pub per_second: Edit<i64>,
+    pub account_id: ValueEdit<String>,
+    pub app_id: ValueEdit<String>,
+    /// Of [`NewSenderRow::settings`]; what is not named stays.
+    pub settings: BTreeMap<String, ValueEdit<String>>,
+    pub per_second: ValueEdit<i64>,
 }
 
 /// Changes a sender.
 pub async fn set(
     tx: &DatabaseTransaction,
     row: sender::Model,
-    changes: Changes,
+    changes: SenderRowChanges,
     now: Timestamp,
 ) -> Result<sender::Model, StoreError> {
     let revision = row.revision + 1;
@@ -163,9 +163,9 @@ pub async fn set(
     }
     for (name, edit) in changes.settings {
         match edit {
-            Edit::Keep => {}
-            Edit::To(Some(value)) => drop(settings.insert(name, value)),
-            Edit::To(None) => drop(settings.remove(&name)),
+            ValueEdit::Keep => {}
+            ValueEdit::To(Some(value)) => drop(settings.insert(name, value)),
+            ValueEdit::To(None) => drop(settings.remove(&name)),
         }
     }
     row.settings = Set(written(&settings)?);
@@ -173,11 +173,11 @@ pub async fn set(
         (&mut row.account_id, changes.account_id),
         (&mut row.app_id, changes.app_id),
     ] {
-        if let Edit::To(value) = edit {
+        if let ValueEdit::To(value) = edit {
             *column = Set(value);
         }
     }
-    if let Edit::To(per_second) = changes.per_second {
+    if let ValueEdit::To(per_second) = changes.per_second {
         row.pace_set = Set(per_second);
     }
     row.updated_at = Set(now.micros());

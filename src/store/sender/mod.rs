@@ -4,12 +4,12 @@ mod health;
 mod manage;
 
 pub use health::{
-    Health, any_silent, expects, heard, is_called, set_display_number, set_health, settle_account,
-    silent,
+    SendingHealth, any_silent, expects, heard, is_called, set_display_number, set_health,
+    settle_account, silent,
 };
 pub use manage::{
-    Changes, New, ensure, forget_trouble, insert, make_default, set, set_reported_pace,
-    settings_of, switch,
+    NewSenderRow, SenderRowChanges, ensure, forget_trouble, insert, make_default, set,
+    set_reported_pace, settings_of, switch,
 };
 
 use entity::sender;

@@ -61,7 +61,7 @@ struct World<'a> {
     passed: u64,
     off: i64,
     /// Calls that were begun, and when the first of them was.
-    open: Vec<delivery::Claim>,
+    open: Vec<delivery::ClaimOutcome>,
     began: u64,
 }
 
@@ -92,8 +92,8 @@ impl World<'_> {
         self.app.follow_up().await;
     }
 
-    async fn claim(&self) -> delivery::Claim {
-        let slots = delivery::Slots::each(3);
+    async fn claim(&self) -> delivery::ClaimOutcome {
+        let slots = delivery::CallSlots::each(3);
         delivery::claim(&self.app.engine, self.app.sender, slots, self.app.now())
             .await
             .unwrap()

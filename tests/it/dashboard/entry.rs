@@ -1,11 +1,11 @@
 //! Coming in, and being kept out.
 
 use herald::{
-    domain::login::{LINK_SECONDS, Role},
+    domain::login::{DashboardRole, LINK_SECONDS},
     engine::runtime::{
-        logins::{self, Change, LoginError},
+        logins::{self, DashboardUserChange, LoginError},
         passwords::MAX_WAITING,
-        retention::Cleaner,
+        retention::RetentionCleaner,
     },
 };
 use reqwest::Method;
@@ -136,7 +136,7 @@ async fn a_link_lets_in_once_and_a_password_from_then_on(database: Database) {
 
 async fn who_guesses_has_to_wait_and_unknown_names_look_the_same(database: Database) {
     let app = ready(&database).await;
-    somebody(&app, "ada", Role::Viewer).await;
+    somebody(&app, "ada", DashboardRole::Viewer).await;
     let mut browser = Browser::new(&app);
     for name in ["ada", "nobody"] {
         for _ in 0..5 {
@@ -174,10 +174,10 @@ async fn who_guesses_has_to_wait_and_unknown_names_look_the_same(database: Datab
 
 async fn a_pause_that_a_clock_ahead_began_is_no_longer_than_others(database: Database) {
     let app = ready(&database).await;
-    somebody(&app, "ada", Role::Viewer).await;
+    somebody(&app, "ada", DashboardRole::Viewer).await;
     let mut browser = Browser::new(&app);
     app.pass(6 * 3600);
-    let mut inside = somebody(&app, "eve", Role::Viewer).await;
+    let mut inside = somebody(&app, "eve", DashboardRole::Viewer).await;
     let path = link(&app, "late").await;
     for _ in 0..5 {
         browser.log_in("ada", "a wrong password").await;
@@ -203,7 +203,7 @@ async fn a_pause_that_a_clock_ahead_began_is_no_longer_than_others(database: Dat
 
 async fn many_guesses_at_once_are_all_counted(database: Database) {
     let app = ready(&database).await;
-    somebody(&app, "ada", Role::Viewer).await;
+    somebody(&app, "ada", DashboardRole::Viewer).await;
     let guesses = (0..12).map(|_| async {
         let mut browser = Browser::new(&app);
         browser.log_in("ada", "a wrong password").await.status
@@ -215,7 +215,7 @@ async fn many_guesses_at_once_are_all_counted(database: Database) {
 
 async fn many_names_from_one_address_have_to_wait_and_are_forgotten(database: Database) {
     let app = ready(&database).await;
-    somebody(&app, "ada", Role::Viewer).await;
+    somebody(&app, "ada", DashboardRole::Viewer).await;
     // Each name is a new one, so that no name has to wait.
     let guesses = (0..60).map(|number| {
         let (app, name) = (&app, format!("nobody{number}"));
@@ -248,7 +248,7 @@ async fn many_names_from_one_address_have_to_wait_and_are_forgotten(database: Da
         assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
     }
     app.pass(25 * 60 * 60);
-    Cleaner::default()
+    RetentionCleaner::default()
         .turn(&app.engine, app.now())
         .await
         .unwrap();
@@ -258,7 +258,7 @@ async fn many_names_from_one_address_have_to_wait_and_are_forgotten(database: Da
 
 async fn who_finds_no_place_to_wait_is_asked_to_come_again(database: Database) {
     let app = ready(&database).await;
-    somebody(&app, "ada", Role::Viewer).await;
+    somebody(&app, "ada", DashboardRole::Viewer).await;
     let path = link(&app, "grace").await;
     let places: Vec<_> = std::iter::from_fn(|| app.engine.passwords.place()).collect();
     assert_eq!(places.len(), MAX_WAITING);
@@ -281,7 +281,7 @@ async fn who_finds_no_place_to_wait_is_asked_to_come_again(database: Database) {
 
 async fn a_form_of_another_site_or_session_changes_nothing(database: Database) {
     let app = ready(&database).await;
-    let mut admin = somebody(&app, "ada", Role::Admin).await;
+    let mut admin = somebody(&app, "ada", DashboardRole::Admin).await;
     let path = format!("/dashboard/senders/{}", app.sender);
     let hold = [("action", "hold"), ("reason", "by a stranger")];
     let token = admin.token.clone();
@@ -294,7 +294,7 @@ async fn a_form_of_another_site_or_session_changes_nothing(database: Database) {
     let page = admin.ask(Method::POST, &path, &hold, "same-origin").await;
     assert_eq!(page.status, 403);
     assert!(page.says("Form expired"), "{}", page.text);
-    let mut other = somebody(&app, "eve", Role::Admin).await;
+    let mut other = somebody(&app, "eve", DashboardRole::Admin).await;
     let page = other
         .ask(Method::POST, &path, &with_token, "same-origin")
         .await;
@@ -333,22 +333,29 @@ async fn a_form_of_another_site_or_session_changes_nothing(database: Database) {
 
 async fn whoever_is_let_in_no_more_is_out_at_once(database: Database) {
     let app = ready(&database).await;
-    let mut admin = somebody(&app, "ada", Role::Admin).await;
-    let mut operator = somebody(&app, "grace", Role::Operator).await;
+    let mut admin = somebody(&app, "ada", DashboardRole::Admin).await;
+    let mut operator = somebody(&app, "grace", DashboardRole::Operator).await;
     let change = async |name: &str, change| {
         logins::change(&app.store, "tests", name, change, app.now()).await
     };
     assert_eq!(operator.get("/dashboard/audit").await.status, 403);
-    change("grace", Change::Role(Role::Admin)).await.unwrap();
+    change("grace", DashboardUserChange::Role(DashboardRole::Admin))
+        .await
+        .unwrap();
     assert_eq!(operator.get("/dashboard/audit").await.status, 200);
-    change("grace", Change::Off).await.unwrap();
+    change("grace", DashboardUserChange::Off).await.unwrap();
     assert_eq!(operator.get("/dashboard").await.status, 303);
     assert_eq!(operator.log_in("grace", PASSWORD).await.status, 422);
-    change("grace", Change::On).await.unwrap();
+    change("grace", DashboardUserChange::On).await.unwrap();
     assert_eq!(operator.log_in("grace", PASSWORD).await.status, 303);
-    change("grace", Change::Role(Role::Viewer)).await.unwrap();
+    change("grace", DashboardUserChange::Role(DashboardRole::Viewer))
+        .await
+        .unwrap();
     // Somebody must be able to let others in.
-    for last in [Change::Off, Change::Role(Role::Operator)] {
+    for last in [
+        DashboardUserChange::Off,
+        DashboardUserChange::Role(DashboardRole::Operator),
+    ] {
         let changed = change("ada", last).await;
         assert!(matches!(changed, Err(LoginError::LastAdmin)));
     }
@@ -364,7 +371,7 @@ async fn whoever_is_let_in_no_more_is_out_at_once(database: Database) {
 
 async fn who_is_in_stays_in_over_a_restart_and_not_over_half_a_day(database: Database) {
     let app = ready(&database).await;
-    let cookie = somebody(&app, "ada", Role::Viewer).await.cookie;
+    let cookie = somebody(&app, "ada", DashboardRole::Viewer).await.cookie;
     let (url, _folder) = app.shut_down().await;
     let app = TestApp::start(&url, &[]).await;
     let mut browser = Browser::new(&app);
@@ -383,7 +390,7 @@ async fn who_is_in_stays_in_over_a_restart_and_not_over_half_a_day(database: Dat
 
 async fn what_the_database_keeps_lets_nobody_in(database: Database) {
     let app = ready(&database).await;
-    let browser = somebody(&app, "ada", Role::Admin).await;
+    let browser = somebody(&app, "ada", DashboardRole::Admin).await;
     let path = link(&app, "grace").await;
     let key = browser.cookie.clone().unwrap();
     let mut kept = String::new();
@@ -506,7 +513,7 @@ async fn logins_are_made_on_the_command_line(database: Database) {
 /// put each other out one stays.
 async fn what_was_ended_stays_ended(database: Database) {
     let app = ready(&database).await;
-    let mut ada = somebody(&app, "ada", Role::Admin).await;
+    let mut ada = somebody(&app, "ada", DashboardRole::Admin).await;
     let path = link(&app, "grace").await;
     let new = secrecy::SecretString::from("another long one");
     logins::set_password(&app.store, "tests", "grace", new, app.now())
@@ -514,8 +521,15 @@ async fn what_was_ended_stays_ended(database: Database) {
         .unwrap();
     let mut stranger = Browser::new(&app);
     assert_eq!(stranger.get(&path).await.status, 404);
-    let change =
-        |name: &'static str| logins::change(&app.store, "tests", name, Change::Off, app.now());
+    let change = |name: &'static str| {
+        logins::change(
+            &app.store,
+            "tests",
+            name,
+            DashboardUserChange::Off,
+            app.now(),
+        )
+    };
     let (first, second) = futures_util::future::join(change("ada"), change("grace")).await;
     assert!(first.is_ok() || second.is_ok());
     let refused = [first, second]

@@ -4,7 +4,7 @@ mod entry;
 mod pages;
 mod people;
 
-use herald::{domain::login::Role, engine::runtime::logins};
+use herald::{domain::login::DashboardRole, engine::runtime::logins};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -142,7 +142,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Somebody with a password, who is in.
-pub async fn somebody<'a>(app: &'a TestApp, name: &str, role: Role) -> Browser<'a> {
+pub async fn somebody<'a>(app: &'a TestApp, name: &str, role: DashboardRole) -> Browser<'a> {
     let (store, now) = (&app.store, app.now());
     logins::add(store, "tests", name, role, now).await.unwrap();
     let password = SecretString::from(PASSWORD);
@@ -160,7 +160,7 @@ pub async fn somebody<'a>(app: &'a TestApp, name: &str, role: Role) -> Browser<'
 /// A link for somebody new.
 async fn link(app: &TestApp, name: &str) -> String {
     let (store, now) = (&app.store, app.now());
-    logins::add(store, "tests", name, Role::Admin, now)
+    logins::add(store, "tests", name, DashboardRole::Admin, now)
         .await
         .unwrap();
     let link = logins::link(store, "tests", name, &[7; 32], now)

@@ -1,6 +1,6 @@
 //! What the pages say and do.
 
-use herald::domain::login::Role;
+use herald::domain::login::DashboardRole;
 use serde_json::json;
 
 use super::{Browser, ready, somebody};
@@ -21,7 +21,7 @@ crate::tests![
 
 async fn the_overview_names_what_needs_a_person_and_who_failed_why(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     let page = browser.get("/dashboard").await;
     assert!(page.says("Nothing at the moment."), "{}", page.text);
     let id = app.order("A-1", "+12025550101").await;
@@ -55,7 +55,7 @@ async fn the_overview_names_what_needs_a_person_and_who_failed_why(database: Dat
 
 async fn filters_are_links_and_what_is_wrong_with_them_is_said(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     let failed = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.told(&failed, "failed", Some(131_026)).await;
@@ -92,7 +92,7 @@ async fn filters_are_links_and_what_is_wrong_with_them_is_said(database: Databas
 
 async fn many_are_retried_after_a_look_at_what_would_happen(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     for number in 1..=3 {
         let id = app
             .order(&format!("A-{number}"), &format!("+1202555010{number}"))
@@ -156,7 +156,7 @@ async fn many_are_retried_after_a_look_at_what_would_happen(database: Database) 
 
 async fn a_bulk_change_goes_on_where_it_stopped(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     let to: Vec<String> = (0..2_050)
         .map(|number| format!("+1202555{number:04}"))
         .collect();
@@ -205,7 +205,7 @@ async fn a_bulk_change_goes_on_where_it_stopped(database: Database) {
 /// A double click, or the way back and once more: nobody gets a message twice by it.
 async fn a_form_that_is_sent_twice_is_done_once(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.told(&id, "delivered", None).await;
@@ -230,7 +230,7 @@ async fn a_form_that_is_sent_twice_is_done_once(database: Database) {
 
 async fn a_notification_tells_its_story_and_is_retried(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.told(&id, "failed", Some(131_026)).await;
@@ -270,7 +270,7 @@ async fn a_notification_tells_its_story_and_is_retried(database: Database) {
 
 async fn viewers_see_nobody_s_number_and_change_nothing(database: Database) {
     let app = ready(&database).await;
-    let mut viewer = somebody(&app, "vera", Role::Viewer).await;
+    let mut viewer = somebody(&app, "vera", DashboardRole::Viewer).await;
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.told(&id, "failed", Some(131_026)).await;
@@ -324,7 +324,7 @@ async fn viewers_see_nobody_s_number_and_change_nothing(database: Database) {
         assert_eq!(page.status, 403, "{path}: {}", page.text);
         assert!(page.says("Permission denied"), "{path}");
     }
-    let mut operator = somebody(&app, "olga", Role::Operator).await;
+    let mut operator = somebody(&app, "olga", DashboardRole::Operator).await;
     let page = operator
         .post(
             &sender,
@@ -347,7 +347,7 @@ async fn viewers_see_nobody_s_number_and_change_nothing(database: Database) {
 
 async fn callbacks_are_found_and_dead_letters_replayed(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Admin).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Admin).await;
     let id = app.order("A-1", "+12025550101").await;
     let other = app.order("B-1", "+12025550102").await;
     app.send().await;
@@ -424,7 +424,7 @@ async fn callbacks_are_found_and_dead_letters_replayed(database: Database) {
 
 async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Admin).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Admin).await;
     let path = format!("/dashboard/senders/{}", app.sender);
     let page = browser
         .submit(&path, &[("action", "hold"), ("reason", " ")])
@@ -537,7 +537,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
 /// The policy of the pages forbids it; a browser would leave it out silently.
 async fn pages_hold_no_script_or_style_of_their_own(database: Database) {
     let app: TestApp = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Admin).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Admin).await;
     let id = app.order("A-1", "+12025550101").await;
     app.send().await;
     app.told(&id, "failed", Some(131_026)).await;

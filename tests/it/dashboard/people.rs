@@ -1,6 +1,6 @@
 //! Contacts, staff and templates, as the pages show and change them.
 
-use herald::domain::login::Role;
+use herald::domain::login::DashboardRole;
 use serde_json::json;
 
 use super::{ready, somebody};
@@ -19,7 +19,7 @@ crate::tests![
 
 async fn a_contact_is_added_found_and_changed(database: Database) {
     let app = ready(&database).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     let wrong = [("name", "Asha"), ("phone", "12025550101")];
     let page = browser.submit("/dashboard/contacts", &wrong).await;
     assert!(page.says("phone: "), "{}", page.text);
@@ -86,7 +86,7 @@ async fn a_contact_is_added_found_and_changed(database: Database) {
     // Where messages go is an admin's matter.
     let moved = [("action", "save"), ("phone", "+12025550102")];
     assert_eq!(browser.post(&address, &moved).await.status, 403);
-    let mut admin = somebody(&app, "grace", Role::Admin).await;
+    let mut admin = somebody(&app, "grace", DashboardRole::Admin).await;
     let page = admin.submit(&address, &moved).await;
     assert!(page.says("<small>+12025550102</small>"), "{}", page.text);
     let noted =
@@ -124,7 +124,7 @@ kind = "news"
 async fn what_a_person_wants_is_kept_and_obeyed(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(KINDS).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     browser
         .submit("/dashboard/contacts", &[("phone", "+12025550101")])
         .await;
@@ -205,7 +205,7 @@ async fn viewers_see_nobody_s_name_or_number(database: Database) {
     app.sql("UPDATE contact SET name = 'Asha Rao'").await;
     let (_, person) = app.get("/api/v1/contacts?phone=%2B12025551000").await;
     let id = person["id"].as_str().unwrap();
-    let mut browser = somebody(&app, "vic", Role::Viewer).await;
+    let mut browser = somebody(&app, "vic", DashboardRole::Viewer).await;
     for address in [
         "/dashboard/contacts".to_owned(),
         format!("/dashboard/contacts/{id}"),
@@ -255,7 +255,7 @@ async fn viewers_see_nobody_s_name_or_number(database: Database) {
 
 async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
     let app = TestApp::spawn(&database).await;
-    let mut browser = somebody(&app, "grace", Role::Admin).await;
+    let mut browser = somebody(&app, "grace", DashboardRole::Admin).await;
     let make = [
         ("action", "ensure"),
         ("group", "Sales / Team"),
@@ -327,21 +327,21 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
         browser.get("/dashboard/staff/groups/Nobody").await.status,
         404
     );
-    let mut operator = somebody(&app, "ada", Role::Operator).await;
+    let mut operator = somebody(&app, "ada", DashboardRole::Operator).await;
     assert_eq!(operator.post("/dashboard/staff", &link).await.status, 403);
     assert!(!operator.get("/dashboard/staff").await.says("Link a user"));
 }
 
 async fn people_staff_and_groups_are_deleted_by_admins(database: Database) {
     let app = ready(&database).await;
-    let mut admin = somebody(&app, "grace", Role::Admin).await;
+    let mut admin = somebody(&app, "grace", DashboardRole::Admin).await;
     let user_id = [("phone", "US.13491208655302741918"), ("name", "Mina")];
     let page = admin.submit("/dashboard/contacts", &user_id).await;
     assert!(page.says("Contact created."), "{}", page.text);
     app.order("A-1", "+12025550111").await;
     let (_, person) = app.get("/api/v1/contacts?phone=%2B12025550111").await;
     let address = format!("/dashboard/contacts/{}", person["id"].as_str().unwrap());
-    let mut operator = somebody(&app, "ada", Role::Operator).await;
+    let mut operator = somebody(&app, "ada", DashboardRole::Operator).await;
     let delete = [("action", "delete"), ("sure", "yes")];
     assert!(!operator.get(&address).await.says("value=\"delete\""));
     assert_eq!(operator.post(&address, &delete).await.status, 403);
@@ -393,7 +393,7 @@ async fn long_lists_of_people_come_in_pages(database: Database) {
         group("All", &names)
     );
     app.apply_catalogue(&catalogue).await;
-    let mut browser = somebody(&app, "ada", Role::Operator).await;
+    let mut browser = somebody(&app, "ada", DashboardRole::Operator).await;
     for (first, each) in [
         ("/dashboard/contacts", "/dashboard/contacts/"),
         ("/dashboard/staff", "<tr><th scope=\"row\">person "),
@@ -454,7 +454,7 @@ params = { name = "x", total = "1", number = "2" }
 async fn templates_are_shown_as_people_read_them(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(SHOWN).await;
-    let mut browser = somebody(&app, "vic", Role::Viewer).await;
+    let mut browser = somebody(&app, "vic", DashboardRole::Viewer).await;
     let list = browser.get("/dashboard/templates").await;
     assert!(
         list.says(
@@ -509,9 +509,9 @@ async fn a_template_shows_what_meta_has_decided(database: Database) {
         decided("made_by_hand", "APPROVED", "NONE"),
     ] {
         let at = Some(app.now().unix_seconds());
-        crate::letter::told(&app, "message_template_status_update", at, value).await;
+        crate::meta_callbacks::told(&app, "message_template_status_update", at, value).await;
     }
-    let mut browser = somebody(&app, "vic", Role::Viewer).await;
+    let mut browser = somebody(&app, "vic", DashboardRole::Viewer).await;
     let page = browser.get("/dashboard/templates/invoice").await;
     assert!(
         page.says("<span class=\"badge bad\">rejected</span>"),

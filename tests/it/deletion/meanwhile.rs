@@ -1,7 +1,7 @@
 //! What is said and written of somebody while they are deleted, and after it.
 
 use herald::{
-    domain::preference::{Scope, Wish},
+    domain::preference::{ConsentChange, ConsentScope},
     engine::delivery,
     store::{
         DatabaseTransaction, alias,
@@ -85,7 +85,7 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
     // The same, when the answer to the call says so.
     let path = add(&app, &json!({"phone": "+12025550112"})).await;
     let sent = offer(&app, "+12025550112").await;
-    let slots = delivery::Slots::each(1);
+    let slots = delivery::CallSlots::each(1);
     let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
@@ -140,13 +140,13 @@ async fn a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion(data
     let path = add(&app, &json!({"phone": PHONE, "name": "Mina"})).await;
     let now = app.now();
     let word = async |tx: &DatabaseTransaction| {
-        let of_phone = alias::Alias {
+        let of_phone = alias::ContactAlias {
             kind: alias::AliasKind::Phone,
             value: PHONE.to_owned(),
         };
         let known = herald::store::identity::known(tx, &[of_phone]).await?;
-        let wish = Wish {
-            scope: Scope::All,
+        let wish = ConsentChange {
+            scope: ConsentScope::All,
             wanted: false,
             source: "word",
             at: now,

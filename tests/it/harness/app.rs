@@ -10,26 +10,26 @@ use std::{
 };
 
 use herald::{
-    app::{App, Options},
-    config::{Config, Strictness},
-    domain::{catalogue::Plan, time::Timestamp},
+    app::{App, ProcessOptions},
+    config::{Config, SecretStrictness},
+    domain::{catalogue::CataloguePlan, time::Timestamp},
     engine::{
         Engine,
-        catalogue::{self, ApplyError, ByHand, Mistakes, Values},
+        catalogue::{self, ApplyError, ByHand, CatalogueMistakes, PlaceholderValues},
         delivery::{self, follow_up, sweeper},
-        ingest::{self, inbox::Handover},
+        ingest::{self, inbox::CallbackHandover},
         intake,
         people::identity,
         runtime::{
-            access::{self, Role, Wanted},
+            access::{self, ApiKeyRole, ApiKeySpec},
             keyring::REVISION,
         },
     },
     providers::Registry,
-    shutdown::Stop,
+    shutdown::ShutdownTokens,
     state::{Clock, random_bytes},
     store::{self, Store, sender},
-    workers::inbox::Processor,
+    workers::inbox::CallbackProcessor,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use sea_orm::EntityTrait;
@@ -39,11 +39,7 @@ use sha2::Sha256;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{
-    Database, FakeMeta,
-    pgbouncer::{is_pooled, postgres_server},
-    postgres,
-};
+use super::{Database, FakeMeta, databases::migrated_database, pgbouncer::is_pooled};
 
 pub const APP_SECRET: &str = "app-secret-for-tests";
 pub const VERIFY_TOKEN: &str = "verify-token-for-tests";
@@ -64,38 +60,13 @@ pub struct TestApp {
     pub store: Store,
     pub meta: FakeMeta,
     pub sender: Uuid,
-    pub handover: Arc<Handover>,
+    pub handover: Arc<CallbackHandover>,
     pub database_url: String,
     clock: Arc<AtomicI64>,
-    processor: tokio::sync::Mutex<Processor>,
-    stop: Stop,
+    processor: tokio::sync::Mutex<CallbackProcessor>,
+    stop: ShutdownTokens,
     server: Option<JoinHandle<()>>,
     folder: Option<tempfile::TempDir>,
-}
-
-/// Makes an empty database and gives its address.
-pub async fn fresh_database(database: &Database, folder: &std::path::Path) -> String {
-    match database {
-        Database::Sqlite => format!("sqlite:{}", folder.join("herald.sqlite").display()),
-        Database::Postgres => {
-            let postgres = postgres().expect("the PostgreSQL half runs only with PostgreSQL");
-            let name = format!("test_{}", Uuid::new_v4().simple());
-            let admin = store::connect::open(
-                &SecretString::from(format!("{}/{}", postgres.server, postgres.admin_database)),
-                2,
-                store::connect::Purpose::Command,
-            )
-            .await
-            .unwrap();
-            store::ConnectionTrait::execute_unprepared(
-                admin.reader(),
-                &format!("CREATE DATABASE {name}"),
-            )
-            .await
-            .unwrap();
-            format!("{}/{name}", postgres_server().unwrap_or(&postgres.server))
-        }
-    }
 }
 
 impl TestApp {
@@ -110,7 +81,7 @@ impl TestApp {
         parameters: &str,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = fresh_database(database, folder.path()).await + parameters;
+        let database_url = migrated_database(database, folder.path()).await + parameters;
         let mut app = Self::start(&database_url, settings).await;
         app.folder = Some(folder);
         app
@@ -147,16 +118,16 @@ impl TestApp {
         for (name, value) in settings {
             values.insert((*name).to_owned(), (*value).to_owned());
         }
-        let config = Config::read(&values, Strictness::Production).unwrap();
+        let config = Config::read(&values, SecretStrictness::Production).unwrap();
         let clock = Arc::new(AtomicI64::new(Timestamp::from_unix_seconds(START).micros()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
-        let options = Options {
+        let options = ProcessOptions {
             clock: Clock::Fixed(Arc::clone(&clock)),
             migrate: true,
             no_workers: true,
             providers,
-            ..Options::default()
+            ..ProcessOptions::default()
         };
         let secret_key = values
             .get("HERALD_SECRET_KEY")
@@ -179,16 +150,16 @@ impl TestApp {
             .unwrap();
         engine.refresh_keyring().await.unwrap();
         let mut keys = Vec::new();
-        for role in [Role::Product, Role::Admin] {
+        for role in [ApiKeyRole::Product, ApiKeyRole::Admin] {
             let random = random_bytes().unwrap();
-            let wanted = Wanted::all("tests", role);
+            let wanted = ApiKeySpec::all("tests", role);
             let made = access::create_key(&store, "tests", &wanted, &random, now)
                 .await
                 .unwrap();
             keys.push(made.key.text.expose_secret().to_owned());
         }
         let [key, admin_key] = keys.try_into().unwrap();
-        let stop = Stop::default();
+        let stop = ShutdownTokens::default();
         let stopping = stop.clone();
         let server = tokio::spawn(async move { app.run(stopping).await.unwrap() });
         Self {
@@ -207,7 +178,7 @@ impl TestApp {
             handover,
             database_url: database_url.to_owned(),
             clock,
-            processor: tokio::sync::Mutex::new(Processor::default()),
+            processor: tokio::sync::Mutex::new(CallbackProcessor::default()),
             stop,
             server: Some(server),
             folder: None,
@@ -235,8 +206,9 @@ impl TestApp {
     }
 
     /// Applies a catalogue, or says what is wrong with it.
-    pub async fn try_catalogue(&self, text: &str) -> Result<Plan, Vec<String>> {
-        let told = |wrong: Mistakes| wrong.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    pub async fn try_catalogue(&self, text: &str) -> Result<CataloguePlan, Vec<String>> {
+        let told =
+            |wrong: CatalogueMistakes| wrong.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let parsed = catalogue::parse(text, &Self::catalogue_values()).map_err(told)?;
         match catalogue::apply(&self.store, &[parsed], ByHand::Keep, self.now()).await {
             Ok(mut plans) => Ok(plans.remove(0)),
@@ -250,9 +222,9 @@ impl TestApp {
     }
 
     /// What catalogues may use, as the settings' defaults say.
-    pub fn catalogue_values() -> Values {
+    pub fn catalogue_values() -> PlaceholderValues {
         let values = std::collections::HashMap::new();
-        Config::read(&values, Strictness::Development)
+        Config::read(&values, SecretStrictness::Development)
             .unwrap()
             .catalogues
             .values
@@ -453,7 +425,7 @@ impl TestApp {
             .turn(&self.engine, &self.handover, self.now())
             .await
             .unwrap()
-            == herald::workers::Turn::Worked
+            == herald::workers::WorkerTurnOutcome::Worked
         {}
     }
 
@@ -479,7 +451,7 @@ impl TestApp {
     }
 
     /// Makes the calls of a claim, and writes down what they brought.
-    pub async fn answer(&self, claim: delivery::Claim) {
+    pub async fn answer(&self, claim: delivery::ClaimOutcome) {
         let mut answers = Vec::new();
         for job in claim.jobs {
             answers.push(delivery::call(&self.meta, job).await);
@@ -549,7 +521,7 @@ impl TestApp {
     }
 
     /// Applies a callback's dead letters again.
-    pub async fn replay(&self, callback: Uuid) -> ingest::Applied {
+    pub async fn replay(&self, callback: Uuid) -> ingest::AppliedBatch {
         ingest::replay(&self.engine, callback, self.now())
             .await
             .unwrap()

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use herald::store::{
     DatabaseTransaction, Store, StoreError,
-    connect::{self, Purpose},
+    connect::{self, ConnectPurpose},
     dialect::{is_sqlite, query_one},
 };
 use secrecy::SecretString;
@@ -19,7 +19,9 @@ pub async fn while_open<T>(
     meanwhile: impl Future<Output = T>,
 ) -> T {
     let url = SecretString::from(app.database_url.clone());
-    let other = connect::open(&url, 1, Purpose::Command).await.unwrap();
+    let other = connect::open(&url, 1, ConnectPurpose::Command)
+        .await
+        .unwrap();
     let is_open = AtomicBool::new(false);
     let work = other.write(async |tx| {
         open(tx).await?;

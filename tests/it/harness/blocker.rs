@@ -14,7 +14,7 @@ pub struct Blocker {
 /// SQLite: another process keeps the write lock. PostgreSQL: the tables are locked.
 pub async fn fresh_blocker(url: &str) -> Blocker {
     let secret = SecretString::from(url.to_owned());
-    let side = connect::open(&secret, 1, connect::Purpose::Command)
+    let side = connect::open(&secret, 1, connect::ConnectPurpose::Command)
         .await
         .unwrap();
     if url.starts_with("sqlite:") {

@@ -3,6 +3,7 @@
 mod app;
 mod aside;
 mod blocker;
+mod databases;
 mod graph;
 mod pgbouncer;
 mod postgres;
@@ -14,11 +15,12 @@ mod wire;
 use std::{fmt::Write, future::Future, pin::Pin};
 
 pub use app::{
-    APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, fresh_database, sign,
-    status, value, without_ids,
+    APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, sign, status, value,
+    without_ids,
 };
 pub use aside::while_open;
 pub use blocker::fresh_blocker;
+pub use databases::fresh_database;
 pub use graph::Graph;
 use libtest_mimic::Trial;
 pub use pgbouncer::{PGBOUNCER_MISSING, pgbouncer, stop_pgbouncer, through_pgbouncer};

@@ -10,9 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use herald::{
-    domain::{outcome::Outcome, recipient::Address},
+    domain::{outcome::CallOutcome, recipient::MessageAddress},
     providers::{
-        AskError, Exchange, Message, MessageInbox, MessageSender,
+        MessageInbox, MessageSender, ProviderExchange, ProviderMessage, ProviderQueryError,
         meta::{client, request},
     },
 };
@@ -72,7 +72,7 @@ impl FakeMeta {
 
 #[async_trait]
 impl MessageSender for FakeMeta {
-    async fn send(&self, message: &Message) -> Exchange {
+    async fn send(&self, message: &ProviderMessage) -> ProviderExchange {
         let request = request::request_body(message);
         self.requests.lock().unwrap().push(request.clone());
         let next = self.answers.lock().unwrap().pop_front();
@@ -86,14 +86,14 @@ impl MessageSender for FakeMeta {
             Some((0, _)) => (
                 None,
                 None,
-                Outcome::Unavailable {
+                CallOutcome::Unavailable {
                     reason: "no connection to the provider".to_owned(),
                 },
             ),
             Some((1, _)) => (
                 None,
                 None,
-                Outcome::Unknown {
+                CallOutcome::Unknown {
                     reason: "the provider did not answer in time".to_owned(),
                 },
             ),
@@ -104,10 +104,10 @@ impl MessageSender for FakeMeta {
             ),
             None => {
                 let contact = match &message.to {
-                    Address::Phone(phone) => {
+                    MessageAddress::Phone(phone) => {
                         format!(r#"{{"wa_id":"{}"}}"#, phone.e164().trim_start_matches('+'))
                     }
-                    Address::UserId(user_id) => {
+                    MessageAddress::UserId(user_id) => {
                         format!(r#"{{"user_id":"{}"}}"#, user_id.as_str())
                     }
                 };
@@ -121,7 +121,7 @@ impl MessageSender for FakeMeta {
                 )
             }
         };
-        Exchange {
+        ProviderExchange {
             request: request::redacted(message),
             http_status,
             answer,
@@ -140,9 +140,9 @@ impl MessageSender for FakeMeta {
 
 #[async_trait]
 impl MessageInbox for FakeMeta {
-    async fn mark_read(&self, provider_message_id: &str) -> Result<(), AskError> {
+    async fn mark_read(&self, provider_message_id: &str) -> Result<(), ProviderQueryError> {
         if self.out_of_reach.load(Ordering::SeqCst) {
-            return Err(AskError::Unreachable);
+            return Err(ProviderQueryError::Unreachable);
         }
         self.marked
             .lock()

@@ -8,7 +8,7 @@ use crate::{
     dashboard::somebody,
     harness::Database,
 };
-use herald::domain::login::Role;
+use herald::domain::login::DashboardRole;
 
 crate::tests![
     two_contacts_are_merged_and_taken_apart_again,
@@ -250,7 +250,7 @@ async fn people_are_merged_and_split_on_the_pages(database: Database) {
         open[0]["contact"].as_str().unwrap(),
         open[0]["other"].as_str().unwrap(),
     );
-    let mut boss = somebody(&app, "boss", Role::Admin).await;
+    let mut boss = somebody(&app, "boss", DashboardRole::Admin).await;
     let overview = boss.get("/dashboard").await;
     assert!(
         overview.text.contains("Two contacts may be one person."),
@@ -277,7 +277,7 @@ async fn people_are_merged_and_split_on_the_pages(database: Database) {
         .await;
     assert_eq!(app.people().await, 2);
     // Whoever only operates sees it and decides nothing.
-    let mut operator = somebody(&app, "op", Role::Operator).await;
+    let mut operator = somebody(&app, "op", DashboardRole::Operator).await;
     let refused = operator
         .post(&path, &[("action", "merge"), ("other", claimant)])
         .await;

@@ -1,9 +1,9 @@
 //! Several apps behind one webhook: whose signature is good for what.
 
 use herald::{
-    domain::credential::Kind,
+    domain::credential::CredentialKind,
     engine::{
-        admin::senders::{self, By, NewCredential},
+        admin::senders::{self, NewCredential, SenderAdminActor},
         delivery::sweeper,
     },
 };
@@ -580,11 +580,11 @@ async fn a_secret_given_to_another_process_is_good_for_the_very_next_callback(da
     assert_eq!(tell(&app, "forged", body.clone()).await, 401);
     let other = elsewhere(&app);
     let new = NewCredential {
-        kind: Kind::AppSecret,
+        kind: CredentialKind::AppSecret,
         value: SecretString::from("the-next-secret"),
         expires_at: None,
     };
-    let by = By {
+    let by = SenderAdminActor {
         actor: "tests",
         now: app.now(),
         key: None,

@@ -435,7 +435,7 @@ async fn dump(database: &Database, url: &str, folder: &Path) -> String {
     let open = store::connect::open(
         &SecretString::from(url),
         2,
-        store::connect::Purpose::Command,
+        store::connect::ConnectPurpose::Command,
     )
     .await
     .unwrap();

@@ -4,7 +4,7 @@ use herald::{
     domain::own_event::OwnEventType,
     engine::{
         admin::senders::{ageing_turn, throughput_turn},
-        delivery::{self, Slots},
+        delivery::{self, CallSlots},
     },
     workers::senders::hold_turn,
 };
@@ -380,7 +380,7 @@ async fn calls_with_the_old_token_do_not_hold_the_new_one(database: Database) {
     let (app, graph) = with_graph(&database, &[]).await;
     let id = ask(&app, "+12025550150", None).await;
     let (claim, provider) =
-        delivery::claim_current(&app.engine, app.sender, Slots::each(5), app.now())
+        delivery::claim_current(&app.engine, app.sender, CallSlots::each(5), app.now())
             .await
             .unwrap();
     graph.expires("token-for-tests");
@@ -515,7 +515,7 @@ async fn a_number_may_send_what_its_provider_reports(database: Database) {
         .unwrap()
         .connect(
             &http,
-            herald::providers::Connection {
+            herald::providers::SenderConnection {
                 endpoint_id: PHONE_NUMBER_ID.to_owned(),
                 account_id: None,
                 settings: [("api_base", "http://127.0.0.1:9"), ("api_version", "v26.0")]

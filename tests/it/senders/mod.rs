@@ -10,7 +10,7 @@ use herald::{
     engine::{
         Engine,
         runtime::{
-            keyring::{Environment, Keys},
+            keyring::{EnvironmentCredentials, KeyringCache},
             vault::Vault,
         },
     },
@@ -84,9 +84,9 @@ fn elsewhere(app: &TestApp) -> Engine {
         app.engine.settings.clone(),
         Uuid::new_v4(),
     )
-    .with_keys(Keys::new(
+    .with_keys(KeyringCache::new(
         Some(vault),
-        Environment::default(),
+        EnvironmentCredentials::default(),
         Registry::standard(),
         None,
     ))

@@ -13,7 +13,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use herald::providers::{
     http_client,
     meta::{
-        inspect::{Inspector, Refusal},
+        inspect::{Inspector, MetaQueryError},
         templates::sample,
     },
 };
@@ -88,7 +88,7 @@ fn endless() -> (Inspector, Calls) {
 async fn a_list_without_an_end_is_no_list(_: Database) {
     let (inspector, calls) = endless();
     let found = inspector.account_templates("1").await;
-    assert_eq!(found.unwrap_err(), Refusal::Endless);
+    assert_eq!(found.unwrap_err(), MetaQueryError::Endless);
     assert_eq!(calls.load(Ordering::SeqCst), 100);
     let found = inspector.templates("1").await;
     assert_eq!(
@@ -101,7 +101,7 @@ async fn a_list_that_does_not_say_how_it_goes_on_is_not_asked_for_ever(_: Databa
     for (account, asked) in [("2", 2), ("3", 1)] {
         let (inspector, calls) = endless();
         let found = inspector.account_templates(account).await;
-        assert_eq!(found.unwrap_err(), Refusal::Endless, "{account}");
+        assert_eq!(found.unwrap_err(), MetaQueryError::Endless, "{account}");
         assert_eq!(calls.load(Ordering::SeqCst), asked, "{account}");
     }
 }
@@ -111,6 +111,6 @@ async fn an_upload_that_is_never_answered_ends(_: Database) {
     let sample = sample("invoice.pdf", vec![1]).unwrap();
     let inspector = inspector.uploading_within(Duration::from_millis(20));
     let uploaded = inspector.upload(&sample).await;
-    assert_eq!(uploaded.unwrap_err(), Refusal::Unreachable);
+    assert_eq!(uploaded.unwrap_err(), MetaQueryError::Unreachable);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }

@@ -6,46 +6,46 @@ use uuid::Uuid;
 
 use super::Evidence;
 use crate::domain::{
-    identity::{Alias, Decision, Fact, Observation, Verdict},
+    identity::{AliasDecision, AliasFact, AliasVerdict, ContactAlias, FactObservation},
     time::Timestamp,
 };
 
 /// The events of numbers, in this order within one instant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind<'a> {
+pub(super) enum AliasEventKind<'a> {
     Moved {
-        from: &'a Alias,
-        to: &'a Alias,
+        from: &'a ContactAlias,
+        to: &'a ContactAlias,
     },
     Cut {
-        alias: &'a Alias,
+        alias: &'a ContactAlias,
         group: Uuid,
     },
     /// By an operator, or by the provider.
     Linked {
-        one: &'a Alias,
-        other: &'a Alias,
+        one: &'a ContactAlias,
+        other: &'a ContactAlias,
     },
     Together {
-        phone: &'a Alias,
-        id: &'a Alias,
+        phone: &'a ContactAlias,
+        id: &'a ContactAlias,
         scope: &'a str,
         is_first: bool,
     },
     Seen {
-        phone: &'a Alias,
+        phone: &'a ContactAlias,
     },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Event<'a> {
+pub(super) struct AliasEvent<'a> {
     pub at: Timestamp,
-    pub kind: Kind<'a>,
+    pub kind: AliasEventKind<'a>,
 }
 
-pub(super) fn events(evidence: &Evidence) -> BTreeSet<Event<'_>> {
+pub(super) fn events(evidence: &Evidence) -> BTreeSet<AliasEvent<'_>> {
     let mut events = BTreeSet::new();
-    for Observation {
+    for FactObservation {
         fact,
         scope,
         first,
@@ -53,50 +53,53 @@ pub(super) fn events(evidence: &Evidence) -> BTreeSet<Event<'_>> {
     } in &evidence.observations
     {
         match fact {
-            Fact::Together { phone, id } => {
+            AliasFact::Together { phone, id } => {
                 let again = (last > first).then_some((*last, false));
                 for (at, is_first) in std::iter::once((*first, true)).chain(again) {
-                    let kind = Kind::Together {
+                    let kind = AliasEventKind::Together {
                         phone,
                         id,
                         scope,
                         is_first,
                     };
-                    events.insert(Event { at, kind });
+                    events.insert(AliasEvent { at, kind });
                 }
             }
-            Fact::Moved { from, to } => {
-                let kind = Kind::Moved { from, to };
-                events.insert(Event { at: *first, kind });
+            AliasFact::Moved { from, to } => {
+                let kind = AliasEventKind::Moved { from, to };
+                events.insert(AliasEvent { at: *first, kind });
             }
-            Fact::Rotated { phone, id } => {
-                let kind = Kind::Linked {
+            AliasFact::Rotated { phone, id } => {
+                let kind = AliasEventKind::Linked {
                     one: phone,
                     other: id,
                 };
-                events.insert(Event { at: *first, kind });
+                events.insert(AliasEvent { at: *first, kind });
             }
-            Fact::Seen(phone) if phone.is_phone() => {
-                let kind = Kind::Seen { phone };
-                events.insert(Event { at: *first, kind });
+            AliasFact::Seen(phone) if phone.is_phone() => {
+                let kind = AliasEventKind::Seen { phone };
+                events.insert(AliasEvent { at: *first, kind });
             }
-            Fact::Seen(_) | Fact::Parent { .. } | Fact::Replaced { .. } | Fact::Variant { .. } => {}
+            AliasFact::Seen(_)
+            | AliasFact::Parent { .. }
+            | AliasFact::Replaced { .. }
+            | AliasFact::Variant { .. } => {}
         }
     }
-    for Decision { at, verdict } in &evidence.decisions {
+    for AliasDecision { at, verdict } in &evidence.decisions {
         match verdict {
-            Verdict::Cut { alias, group } if alias.is_phone() => {
-                let kind = Kind::Cut {
+            AliasVerdict::Cut { alias, group } if alias.is_phone() => {
+                let kind = AliasEventKind::Cut {
                     alias,
                     group: *group,
                 };
-                events.insert(Event { at: *at, kind });
+                events.insert(AliasEvent { at: *at, kind });
             }
-            Verdict::Link(one, other) if one.is_phone() || other.is_phone() => {
-                let kind = Kind::Linked { one, other };
-                events.insert(Event { at: *at, kind });
+            AliasVerdict::Link(one, other) if one.is_phone() || other.is_phone() => {
+                let kind = AliasEventKind::Linked { one, other };
+                events.insert(AliasEvent { at: *at, kind });
             }
-            Verdict::Cut { .. } | Verdict::Link(..) | Verdict::Apart(..) => {}
+            AliasVerdict::Cut { .. } | AliasVerdict::Link(..) | AliasVerdict::Apart(..) => {}
         }
     }
     events

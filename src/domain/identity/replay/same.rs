@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Evidence;
-use crate::domain::identity::{Alias, Fact};
+use crate::domain::identity::{AliasFact, ContactAlias};
 
-pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&Alias> {
+pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&ContactAlias> {
     let observed = evidence.observations.iter().map(|it| it.fact.aliases());
     let decided = evidence.decisions.iter().map(|it| it.verdict.aliases());
     observed
@@ -16,12 +16,12 @@ pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&Alias> {
 }
 
 /// The first variant of every number that has several.
-pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
+pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<ContactAlias, ContactAlias> {
     let pairs = evidence
         .observations
         .iter()
         .filter_map(|it| match &it.fact {
-            Fact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
+            AliasFact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
             _ => None,
         });
     least_of_each(pairs.collect())
@@ -29,7 +29,7 @@ pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<Alias, Alias> {
 
 /// Accounts that have user ids in common belong to one portfolio, named by its first account.
 pub(super) fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
-    let mut scopes: BTreeMap<&Alias, BTreeSet<&str>> = BTreeMap::new();
+    let mut scopes: BTreeMap<&ContactAlias, BTreeSet<&str>> = BTreeMap::new();
     for observation in &evidence.observations {
         let (one, other) = observation.fact.aliases();
         for alias in std::iter::once(one).chain(other) {

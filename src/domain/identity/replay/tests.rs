@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Evidence, Identities, replay};
+use super::{ComputedIdentities, Evidence, replay};
 use crate::domain::{
-    identity::{Alias, AliasKind, Decision, Fact, Observation, Verdict},
+    identity::{AliasDecision, AliasFact, AliasKind, AliasVerdict, ContactAlias, FactObservation},
     time::Timestamp,
 };
 
@@ -13,26 +13,26 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_seconds(seconds)
 }
 
-fn phone(number: u8) -> Alias {
-    Alias {
+fn phone(number: u8) -> ContactAlias {
+    ContactAlias {
         kind: AliasKind::Phone,
         value: format!("+120255501{number:02}"),
     }
 }
 
-fn id(number: u8) -> Alias {
-    Alias {
+fn id(number: u8) -> ContactAlias {
+    ContactAlias {
         kind: AliasKind::UserId,
         value: format!("US.{number}"),
     }
 }
 
-fn seen(alias: Alias, seconds: i64) -> Observation {
-    of(Fact::Seen(alias), seconds, seconds)
+fn seen(alias: ContactAlias, seconds: i64) -> FactObservation {
+    of(AliasFact::Seen(alias), seconds, seconds)
 }
 
-fn of(fact: Fact, first: i64, last: i64) -> Observation {
-    Observation {
+fn of(fact: AliasFact, first: i64, last: i64) -> FactObservation {
+    FactObservation {
         fact,
         scope: "A".to_owned(),
         first: at(first),
@@ -40,31 +40,35 @@ fn of(fact: Fact, first: i64, last: i64) -> Observation {
     }
 }
 
-fn together(number: u8, user: u8, first: i64, last: i64) -> Observation {
-    let fact = Fact::Together {
+fn together(number: u8, user: u8, first: i64, last: i64) -> FactObservation {
+    let fact = AliasFact::Together {
         phone: phone(number),
         id: id(user),
     };
     of(fact, first, last)
 }
 
-fn moved(from: u8, to: u8, seconds: i64) -> Observation {
-    let fact = Fact::Moved {
+fn moved(from: u8, to: u8, seconds: i64) -> FactObservation {
+    let fact = AliasFact::Moved {
         from: phone(from),
         to: phone(to),
     };
     of(fact, seconds, seconds)
 }
 
-fn replaced(old: u8, new: u8, seconds: i64) -> Observation {
-    let fact = Fact::Replaced {
+fn replaced(old: u8, new: u8, seconds: i64) -> FactObservation {
+    let fact = AliasFact::Replaced {
         old: id(old),
         new: id(new),
     };
     of(fact, seconds, seconds)
 }
 
-fn identities(observations: Vec<Observation>, decisions: Vec<Decision>, now: i64) -> Identities {
+fn identities(
+    observations: Vec<FactObservation>,
+    decisions: Vec<AliasDecision>,
+    now: i64,
+) -> ComputedIdentities {
     let evidence = Evidence {
         observations,
         decisions,
@@ -73,7 +77,12 @@ fn identities(observations: Vec<Observation>, decisions: Vec<Decision>, now: i64
     replay(&evidence, PATIENCE, at(now))
 }
 
-fn are_one(found: &Identities, one: &Alias, other: &Alias, seconds: i64) -> bool {
+fn are_one(
+    found: &ComputedIdentities,
+    one: &ContactAlias,
+    other: &ContactAlias,
+    seconds: i64,
+) -> bool {
     let of = |alias| found.person_at(alias, at(seconds)).unwrap();
     of(one) == of(other)
 }
@@ -107,10 +116,10 @@ fn an_unexplained_new_id_is_a_question_until_something_decides() {
     assert!(alive.questions.is_empty() && alive.inheritances.is_empty());
 
     // An operator decides.
-    let decided = |verdict| vec![Decision { at: at(7), verdict }];
-    let link = identities(both.clone(), decided(Verdict::Link(id(2), id(1))), 10);
+    let decided = |verdict| vec![AliasDecision { at: at(7), verdict }];
+    let link = identities(both.clone(), decided(AliasVerdict::Link(id(2), id(1))), 10);
     assert!(are_one(&link, &id(1), &id(2), 9) && link.questions.is_empty());
-    let apart = identities(both.clone(), decided(Verdict::Apart(id(1), id(2))), 10);
+    let apart = identities(both.clone(), decided(AliasVerdict::Apart(id(1), id(2))), 10);
     assert!(are_one(&apart, &phone(1), &id(2), 9) && apart.questions.is_empty());
 
     // Time decides, and opt-outs apply to both.
@@ -147,14 +156,14 @@ fn whoever_had_the_new_number_loses_it_and_who_was_never_seen_there_is_the_same(
 
 #[test]
 fn ids_of_two_portfolios_at_one_number_are_one_person() {
-    let of_b = Observation {
+    let of_b = FactObservation {
         scope: "B".to_owned(),
         ..together(1, 2, 2, 2)
     };
     let found = identities(vec![together(1, 1, 1, 3), of_b.clone()], vec![], 10);
     assert!(are_one(&found, &id(1), &id(2), 9) && found.questions.is_empty());
     // Two accounts that have an id in common are of one portfolio.
-    let common = Observation {
+    let common = FactObservation {
         scope: "B".to_owned(),
         ..seen(id(1), 1)
     };
@@ -165,9 +174,9 @@ fn ids_of_two_portfolios_at_one_number_are_one_person() {
 #[test]
 fn an_address_that_was_corrected_takes_along_what_the_provider_said_of_it() {
     let group = Uuid::from_u128(1);
-    let cut = |alias| Decision {
+    let cut = |alias| AliasDecision {
         at: at(5),
-        verdict: Verdict::Cut { alias, group },
+        verdict: AliasVerdict::Cut { alias, group },
     };
     let found = identities(
         vec![together(1, 1, 1, 9), moved(1, 2, 5)],
@@ -184,9 +193,9 @@ fn an_address_that_was_corrected_takes_along_what_the_provider_said_of_it() {
 
 #[test]
 fn what_a_person_has_parted_stays_apart() {
-    let apart = |one, other| Decision {
+    let apart = |one, other| AliasDecision {
         at: at(5),
-        verdict: Verdict::Apart(one, other),
+        verdict: AliasVerdict::Apart(one, other),
     };
     let found = identities(
         vec![together(1, 1, 1, 9), replaced(1, 2, 3)],
@@ -199,7 +208,7 @@ fn what_a_person_has_parted_stays_apart() {
 
 #[test]
 fn two_spellings_of_a_number_are_one_line() {
-    let variant = Fact::Variant {
+    let variant = AliasFact::Variant {
         sent: phone(1),
         answered: phone(2),
     };
@@ -207,27 +216,27 @@ fn two_spellings_of_a_number_are_one_line() {
     assert!(are_one(&found, &phone(1), &id(1), 0));
 }
 
-fn fact() -> impl Strategy<Value = Fact> {
+fn fact() -> impl Strategy<Value = AliasFact> {
     let number = 0..3_u8;
     prop_oneof![
-        number.clone().prop_map(|it| Fact::Seen(phone(it))),
-        number.clone().prop_map(|it| Fact::Seen(id(it))),
-        (number.clone(), number.clone()).prop_map(|(one, other)| Fact::Together {
+        number.clone().prop_map(|it| AliasFact::Seen(phone(it))),
+        number.clone().prop_map(|it| AliasFact::Seen(id(it))),
+        (number.clone(), number.clone()).prop_map(|(one, other)| AliasFact::Together {
             phone: phone(one),
             id: id(other)
         }),
-        (number.clone(), number.clone()).prop_map(|(one, other)| Fact::Replaced {
+        (number.clone(), number.clone()).prop_map(|(one, other)| AliasFact::Replaced {
             old: id(one),
             new: id(other)
         }),
-        (number.clone(), number).prop_map(|(one, other)| Fact::Moved {
+        (number.clone(), number).prop_map(|(one, other)| AliasFact::Moved {
             from: phone(one),
             to: phone(other)
         }),
     ]
 }
 
-fn observation() -> impl Strategy<Value = Observation> {
+fn observation() -> impl Strategy<Value = FactObservation> {
     (fact(), 0..20_i64, 0..5_i64).prop_map(|(fact, first, more)| of(fact, first, first + more))
 }
 
@@ -268,9 +277,9 @@ proptest! {
 
 #[test]
 fn a_number_that_is_said_not_to_be_somebodys_is_not_given_to_them() {
-    let apart = |seconds| Decision {
+    let apart = |seconds| AliasDecision {
         at: at(seconds),
-        verdict: Verdict::Apart(phone(1), id(2)),
+        verdict: AliasVerdict::Apart(phone(1), id(2)),
     };
     // By an earlier item that names both: it belonged to another person from then on.
     let both = vec![together(1, 1, 1, 1), together(1, 2, 5, 5)];

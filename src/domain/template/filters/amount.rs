@@ -22,10 +22,10 @@ use icu_locale::Locale;
 use icu_provider::prelude::*;
 use minijinja::{Error, State, value::Value};
 
-use super::{Trouble, locale, locales::signs_of, no_data, wrong};
+use super::{TemplateFilterError, locale, locales::signs_of, no_data, wrong};
 use crate::domain::template::{
     context::as_it_came,
-    value::{Written, text},
+    value::{LocalizedNumber, text},
 };
 
 /// The accepted form of a number.
@@ -37,13 +37,13 @@ const CURRENCY: &str = "a currency has three letters, such as INR";
 /// Most digits of an amount of money.
 const MOST_DIGITS: usize = 30;
 
-fn decimal(value: &Value) -> Result<Decimal, Trouble> {
+fn decimal(value: &Value) -> Result<Decimal, TemplateFilterError> {
     let text = match value.as_str() {
         Some(text) => text.trim().to_owned(),
         None if value.is_number() => text(value)?,
-        None => return Err(Trouble::Unreadable(NUMBER)),
+        None => return Err(TemplateFilterError::Unreadable(NUMBER)),
     };
-    read_decimal(&text).ok_or(Trouble::Unreadable(NUMBER))
+    read_decimal(&text).ok_or(TemplateFilterError::Unreadable(NUMBER))
 }
 
 fn read_decimal(text: &str) -> Option<Decimal> {
@@ -61,12 +61,12 @@ pub(in crate::domain::template) fn is_number(text: &str) -> bool {
 
 /// The Unicode project's data, except for the number of decimals, and for the signs of numbers in
 /// languages that use others in amounts.
-struct Digits {
+struct AmountDigits {
     digits: u8,
     signs: Option<DataLocale>,
 }
 
-impl DataProvider<CurrencyFractionsV1> for Digits {
+impl DataProvider<CurrencyFractionsV1> for AmountDigits {
     #[expect(
         clippy::default_trait_access,
         reason = "the map's type is of a crate that nothing else here needs"
@@ -89,7 +89,7 @@ impl DataProvider<CurrencyFractionsV1> for Digits {
 /// Forwards a request.
 macro_rules! from {
     ($provider:ident: $($marker:ty),+) => {$(
-        impl DataProvider<$marker> for Digits {
+        impl DataProvider<$marker> for AmountDigits {
             fn load(&self, mut request: DataRequest) -> Result<DataResponse<$marker>, DataError> {
                 // A currency without a symbol in a language has its code there: nothing to report.
                 request.metadata.silent = true;
@@ -102,7 +102,7 @@ macro_rules! from {
 from!(Currencies: CurrencyEssentialsV1, CurrencySymbolsV1, CurrencyPatternsNoCurrencyV1, CurrencyDecimalSymbolsV1);
 from!(Numbers: DecimalDigitsV1);
 
-impl DataProvider<DecimalSymbolsV1> for Digits {
+impl DataProvider<DecimalSymbolsV1> for AmountDigits {
     fn load(&self, mut request: DataRequest) -> Result<DataResponse<DecimalSymbolsV1>, DataError> {
         request.metadata.silent = true;
         let locale = self.signs.as_ref().unwrap_or(request.id.locale);
@@ -153,7 +153,7 @@ fn money_in(locale: &Locale, currency: CurrencyType, amount: Decimal) -> Result<
     if rounded.absolute.nonzero_magnitude_end() >= 0 {
         digits = 0;
     }
-    let provider = Digits {
+    let provider = AmountDigits {
         digits,
         signs: signs_of(locale),
     };
@@ -186,7 +186,7 @@ pub(in crate::domain::template) fn number(
         .map(Value::from)
         .or_else(|_broken| plain.parse::<f64>().map(Value::from))
         .map_err(|_unreadable| wrong(NUMBER))?;
-    Ok(Value::from_object(Written { number, text }))
+    Ok(Value::from_object(LocalizedNumber { number, text }))
 }
 
 fn written(locale: &Locale, decimal: &Decimal) -> Result<String, Error> {

@@ -13,7 +13,7 @@ use minijinja::{
 
 use writeable::{Part, PartsWrite, Writeable};
 
-use super::{Trouble, ZONE, locale, locales::long_date, wrong};
+use super::{TemplateFilterError, ZONE, locale, locales::long_date, wrong};
 
 /// The accepted form of a date.
 pub(in crate::domain::template) const DATE: &str =
@@ -28,14 +28,14 @@ const NAIVE: [&str; 4] = [
 ];
 
 /// A parsed time.
-enum Moment {
+enum ParsedDateTime {
     Day(NaiveDate),
     /// Without a zone: in the zone of its writer.
     Naive(NaiveDateTime),
     Instant(DateTime<chrono::FixedOffset>),
 }
 
-impl Moment {
+impl ParsedDateTime {
     fn parse(text: &str) -> Option<Self> {
         if let Ok(day) = text.parse::<NaiveDate>() {
             return Some(Self::Day(day));
@@ -51,7 +51,7 @@ impl Moment {
 
     /// Its day in the requested zone; otherwise a time with a zone is shown on the reader's day,
     /// and one without a zone on its own.
-    fn day(&self, asked: Option<Tz>, zones: Zones) -> NaiveDate {
+    fn day(&self, asked: Option<Tz>, zones: RenderZones) -> NaiveDate {
         match self {
             Self::Day(day) => *day,
             Self::Instant(instant) => {
@@ -74,14 +74,14 @@ impl Moment {
 
 /// The known time zones.
 #[derive(Clone, Copy)]
-struct Zones {
+struct RenderZones {
     /// Of the recipient.
     readers: Option<Tz>,
     /// Of the template.
     writers: Option<Tz>,
 }
 
-impl Zones {
+impl RenderZones {
     fn known(state: &State<'_, '_>) -> Self {
         let zone = |value: Value| value.as_str()?.parse().ok();
         let contact = state.lookup("contact");
@@ -94,7 +94,7 @@ impl Zones {
 
 /// The parts of a date in its language.
 #[derive(Default)]
-struct Parts {
+struct LocalizedDateParts {
     day: String,
     month: String,
     year: String,
@@ -102,7 +102,7 @@ struct Parts {
     now: Option<Part>,
 }
 
-impl Parts {
+impl LocalizedDateParts {
     fn in_order(&self, order: &str) -> String {
         let mut text = String::new();
         for letter in order.chars() {
@@ -117,7 +117,7 @@ impl Parts {
     }
 }
 
-impl fmt::Write for Parts {
+impl fmt::Write for LocalizedDateParts {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         match self.now {
             Some(parts::DAY) => self.day.push_str(text),
@@ -129,7 +129,7 @@ impl fmt::Write for Parts {
     }
 }
 
-impl PartsWrite for Parts {
+impl PartsWrite for LocalizedDateParts {
     type SubPartsWrite = Self;
 
     fn with_part(
@@ -150,7 +150,7 @@ impl PartsWrite for Parts {
 
 /// Whether `date` can format it.
 pub(in crate::domain::template) fn is_date(text: &str) -> bool {
-    Moment::parse(text).is_some()
+    ParsedDateTime::parse(text).is_some()
 }
 
 /// `{{ day | date }}`: February 1, 2026. `date("day")`: February 1. `date("short")`: 2/1/26.
@@ -179,7 +179,7 @@ fn written(
     value: &Value,
     style: Option<&str>,
     zone: Option<&str>,
-) -> Result<String, Trouble> {
+) -> Result<String, TemplateFilterError> {
     let asked = zone
         .map(|zone| {
             zone.parse::<Tz>()
@@ -188,21 +188,21 @@ fn written(
         .transpose()?;
     let day = value
         .as_str()
-        .and_then(|text| Moment::parse(text.trim()))
-        .map(|moment| moment.day(asked, Zones::known(state)))
-        .ok_or(Trouble::Unreadable(DATE))?;
+        .and_then(|text| ParsedDateTime::parse(text.trim()))
+        .map(|moment| moment.day(asked, RenderZones::known(state)))
+        .ok_or(TemplateFilterError::Unreadable(DATE))?;
     let date = u8::try_from(day.month())
         .ok()
         .zip(u8::try_from(day.day()).ok())
         .and_then(|(month, of_month)| Date::try_new_gregorian(day.year(), month, of_month).ok())
-        .ok_or(Trouble::Unreadable(DATE))?;
+        .ok_or(TemplateFilterError::Unreadable(DATE))?;
     let locale = locale(state);
     if matches!(style, None | Some("long"))
         && let Some(order) = long_date(&locale)
     {
         let formatter = DateTimeFormatter::try_new((&locale).into(), fieldsets::YMD::long())
             .map_err(|_error| wrong("the language's dates cannot be read"))?;
-        let mut parts = Parts::default();
+        let mut parts = LocalizedDateParts::default();
         formatter
             .format(&date)
             .write_to_parts(&mut parts)

@@ -22,20 +22,20 @@ pub(super) const LANGUAGE: &str = "_language";
 pub(super) const ZONE: &str = "_zone";
 
 /// Why a filter failed.
-enum Trouble {
+enum TemplateFilterError {
     /// It cannot read the value.
     Unreadable(&'static str),
     /// It is used incorrectly.
     Wrong(Error),
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for TemplateFilterError {
     fn from(error: Error) -> Self {
         Self::Wrong(error)
     }
 }
 
-impl Trouble {
+impl TemplateFilterError {
     /// The value unchanged, where the text allows that.
     fn settle(self, state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
         match self {

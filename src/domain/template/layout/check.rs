@@ -1,7 +1,9 @@
 //! Checks a template against Meta's rules for creating it (Meta, "Template components").
 
-use super::{Body, Button, Extras, Header, MAX_BODY, MAX_HEADER, MAX_URL, texts};
-use crate::domain::{content::Broken, quiet::zone, template::check_text};
+use super::{
+    LayoutButton, LayoutExtras, LayoutHeader, MAX_BODY, MAX_HEADER, MAX_URL, TemplateBody, texts,
+};
+use crate::domain::{content::ContentViolation, quiet::zone, template::check_text};
 
 /// Limits in characters.
 const MAX_FOOTER: usize = 60;
@@ -23,15 +25,20 @@ pub fn ttl_bounds(category: &str) -> (i64, i64) {
 }
 
 /// The rules of Meta that a template violates (Meta, "Template components").
-pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> Vec<Broken> {
+pub fn check(
+    body: &str,
+    extras: &LayoutExtras,
+    named: bool,
+    authentication: bool,
+) -> Vec<ContentViolation> {
     let mut wrong = Vec::new();
-    let mut refuse = |pointer: String, rule: String| wrong.push(Broken { pointer, rule });
+    let mut refuse = |pointer: String, rule: String| wrong.push(ContentViolation { pointer, rule });
     let plain = |expression: &String| {
         expression
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
-    match Body::parse(body) {
+    match TemplateBody::parse(body) {
         Err(error) => refuse("/body".to_owned(), error.to_string()),
         Ok(parsed) => {
             if named && !parsed.expressions.iter().all(plain) {
@@ -70,7 +77,7 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
             "/header".to_owned(),
             "an authentication template has none".to_owned(),
         ),
-        Some(Header::Text { text }) => match Body::parse(text) {
+        Some(LayoutHeader::Text { text }) => match TemplateBody::parse(text) {
             Err(error) => refuse("/header/text".to_owned(), error.to_string()),
             Ok(parsed) if parsed.expressions.len() > 1 => {
                 refuse("/header/text".to_owned(), "at most one {{ }}".to_owned());
@@ -84,9 +91,9 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
             Ok(_) => {}
         },
         Some(
-            Header::Image { id, link }
-            | Header::Video { id, link }
-            | Header::Document { id, link, .. },
+            LayoutHeader::Image { id, link }
+            | LayoutHeader::Video { id, link }
+            | LayoutHeader::Document { id, link, .. },
         ) if id.is_some() == link.is_some() => {
             refuse("/header".to_owned(), "either `id` or `link`".to_owned());
         }
@@ -137,26 +144,28 @@ pub fn check(body: &str, extras: &Extras, named: bool, authentication: bool) -> 
 }
 
 fn check_buttons(
-    buttons: &[Button],
+    buttons: &[LayoutButton],
     authentication: bool,
     refuse: &mut impl FnMut(String, String),
 ) {
-    let mut most = |what: &str, limit: usize, is: fn(&Button) -> bool| {
+    let mut most = |what: &str, limit: usize, is: fn(&LayoutButton) -> bool| {
         if buttons.iter().filter(|button| is(button)).count() > limit {
             refuse("/buttons".to_owned(), format!("at most {limit} {what}"));
         }
     };
     most("buttons", MAX_BUTTONS, |_| true);
-    most("with an address", 2, |it| matches!(it, Button::Url { .. }));
+    most("with an address", 2, |it| {
+        matches!(it, LayoutButton::Url { .. })
+    });
     most("with a number", 1, |it| {
-        matches!(it, Button::PhoneNumber { .. })
+        matches!(it, LayoutButton::PhoneNumber { .. })
     });
     most("that copies a code", 1, |it| {
-        matches!(it, Button::CopyCode { .. } | Button::Otp(_))
+        matches!(it, LayoutButton::CopyCode { .. } | LayoutButton::Otp(_))
     });
     let replies: Vec<bool> = buttons
         .iter()
-        .map(|button| matches!(button, Button::QuickReply { .. }))
+        .map(|button| matches!(button, LayoutButton::QuickReply { .. }))
         .collect();
     let changes = replies
         .windows(2)
@@ -169,7 +178,7 @@ fn check_buttons(
     }
     for (index, button) in buttons.iter().enumerate() {
         let at = |field: &str| format!("/buttons/{index}/{field}");
-        if authentication != matches!(button, Button::Otp(_)) {
+        if authentication != matches!(button, LayoutButton::Otp(_)) {
             refuse(
                 format!("/buttons/{index}"),
                 "authentication templates have otp buttons only, and other templates none"
@@ -177,24 +186,24 @@ fn check_buttons(
             );
         }
         let text = match button {
-            Button::QuickReply { text, .. }
-            | Button::Url { text, .. }
-            | Button::PhoneNumber { text, .. } => Some(text),
-            Button::Otp(otp) => otp.text.as_ref(),
-            Button::CopyCode { .. } | Button::RequestContactInfo => None,
+            LayoutButton::QuickReply { text, .. }
+            | LayoutButton::Url { text, .. }
+            | LayoutButton::PhoneNumber { text, .. } => Some(text),
+            LayoutButton::Otp(otp) => otp.text.as_ref(),
+            LayoutButton::CopyCode { .. } | LayoutButton::RequestContactInfo => None,
         };
         if text.is_some_and(|text| text.is_empty() || text.chars().count() > MAX_BUTTON) {
             refuse(at("text"), "1 to 25 characters".to_owned());
         }
         match button {
-            Button::Url { url, .. } => {
+            LayoutButton::Url { url, .. } => {
                 if url.chars().count() > MAX_URL {
                     refuse(at("url"), "at most 2,000 characters".to_owned());
                 }
                 if !url.starts_with("https://") && !url.starts_with("http://") {
                     refuse(at("url"), "starts with https://".to_owned());
                 }
-                match Body::parse(url) {
+                match TemplateBody::parse(url) {
                     Err(error) => refuse(at("url"), error.to_string()),
                     Ok(parsed)
                         if parsed.expressions.len() > 1 || !parsed.ends_with_expression() =>
@@ -204,7 +213,7 @@ fn check_buttons(
                     Ok(_) => {}
                 }
             }
-            Button::PhoneNumber { phone_number, .. } => {
+            LayoutButton::PhoneNumber { phone_number, .. } => {
                 if phone_number.chars().count() > MAX_PHONE || !phone_number.starts_with('+') {
                     refuse(
                         at("phone_number"),
@@ -212,7 +221,7 @@ fn check_buttons(
                     );
                 }
             }
-            Button::Otp(otp) => {
+            LayoutButton::Otp(otp) => {
                 for (field, rule) in otp.check() {
                     refuse(at(field), rule.to_owned());
                 }
@@ -222,7 +231,9 @@ fn check_buttons(
                     refuse(at("autofill_text"), "1 to 25 characters".to_owned());
                 }
             }
-            Button::QuickReply { .. } | Button::CopyCode { .. } | Button::RequestContactInfo => {}
+            LayoutButton::QuickReply { .. }
+            | LayoutButton::CopyCode { .. }
+            | LayoutButton::RequestContactInfo => {}
         }
     }
 }
@@ -232,9 +243,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::check;
-    use crate::domain::{content::Broken, template::layout::Extras};
+    use crate::domain::{content::ContentViolation, template::layout::LayoutExtras};
 
-    fn said(broken: Vec<Broken>) -> Vec<String> {
+    fn said(broken: Vec<ContentViolation>) -> Vec<String> {
         let each = broken.into_iter();
         each.map(|broken| format!("{} {}", broken.pointer, broken.rule))
             .collect()
@@ -260,13 +271,13 @@ mod tests {
                 "two {{ }} side by side, which Meta refuses: put a word between them",
             ),
         ] {
-            let found = said(check(body, &Extras::default(), false, false));
+            let found = said(check(body, &LayoutExtras::default(), false, false));
             assert_eq!(found, [format!("/body {rule}")], "{body}");
         }
         assert_eq!(
             said(check(
                 "See {{ a }} and {{ b }}.",
-                &Extras::default(),
+                &LayoutExtras::default(),
                 false,
                 false
             )),
@@ -274,7 +285,7 @@ mod tests {
         );
         // Meta writes the text of an authentication template itself.
         assert_eq!(
-            said(check("{{ code }}", &Extras::default(), false, true)),
+            said(check("{{ code }}", &LayoutExtras::default(), false, true)),
             [""; 0]
         );
     }
@@ -282,7 +293,7 @@ mod tests {
     #[test]
     fn what_meta_refuses_is_found_when_it_is_written() {
         let rules = |extras: Value, authentication| {
-            let extras: Extras = serde_json::from_value(extras).unwrap();
+            let extras: LayoutExtras = serde_json::from_value(extras).unwrap();
             said(check("See {{ a }}.", &extras, false, authentication))
         };
         assert_eq!(

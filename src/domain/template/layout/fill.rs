@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Button, Header, Layout, MASK, MAX_BODY, MAX_HEADER, MAX_URL, PROVIDED};
+use super::{Layout, LayoutButton, LayoutHeader, MASK, MAX_BODY, MAX_HEADER, MAX_URL, PROVIDED};
 use crate::domain::{
-    content::{MediaKind, Source},
+    content::{MediaKind, MediaSource},
     template::{
-        Body, Context, TemplateError, Unread,
+        RenderContext, TemplateBody, TemplateError, UnreadValue,
         filters::{LANGUAGE, ZONE},
         one_line, render_for_people,
     },
@@ -24,29 +24,29 @@ const HEADER_FILENAME: &str = "the header's filename";
 
 /// A filled template.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filled {
+pub struct FilledTemplate {
     pub header: Option<FilledHeader>,
     /// With names if the template's parameters are named.
-    pub body: Vec<Parameter>,
+    pub body: Vec<FilledParameter>,
     /// Only those that take a parameter.
     pub buttons: Vec<FilledButton>,
     /// Values that a filter, or the kind of a parameter, could not read; they are shown unchanged.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadValue>,
 }
 
 /// A value, and its name in a template with named parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
+pub struct FilledParameter {
     pub name: Option<String>,
     pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum FilledHeader {
-    Text(Parameter),
+    Text(FilledParameter),
     Media {
         kind: MediaKind,
-        source: Source,
+        source: MediaSource,
         filename: Option<String>,
     },
     Location {
@@ -74,8 +74,8 @@ pub enum ButtonValue {
 
 impl Layout {
     /// The text as others than the recipient may read it.
-    pub fn masked_text(&self, parameters: &[Parameter]) -> String {
-        let shown: Vec<Parameter> = parameters
+    pub fn masked_text(&self, parameters: &[FilledParameter]) -> String {
+        let shown: Vec<FilledParameter> = parameters
             .iter()
             .zip(&self.secret_places)
             .map(|(parameter, is_secret)| {
@@ -90,7 +90,7 @@ impl Layout {
     }
 
     /// Fills in the examples, which must all be valid.
-    pub fn example(&self) -> Result<Filled, TemplateError> {
+    pub fn example(&self) -> Result<FilledTemplate, TemplateError> {
         self.filled(&self.example_context(), true)
     }
 
@@ -115,8 +115,8 @@ impl Layout {
         &self,
         context: &Value,
         is_strict: bool,
-        unread: &mut Vec<Unread>,
-    ) -> Result<Context, TemplateError> {
+        unread: &mut Vec<UnreadValue>,
+    ) -> Result<RenderContext, TemplateError> {
         let mut context = context.clone();
         let language = Value::from(self.written_in(&context));
         if let Some(variables) = context.as_object_mut() {
@@ -141,7 +141,7 @@ impl Layout {
                         Err(rule) if is_strict || is_blank(value) || !declared.kind.is_shown() => {
                             return Err(TemplateError::Parameter(declared.name.clone(), rule));
                         }
-                        Err(rule) => unread.push(Unread {
+                        Err(rule) => unread.push(UnreadValue {
                             place: declared.name.clone(),
                             rule: rule.to_owned(),
                         }),
@@ -149,29 +149,29 @@ impl Layout {
                 }
             }
         }
-        Ok(Context::of_params(&context, is_strict))
+        Ok(RenderContext::of_params(&context, is_strict))
     }
 
     /// Fills everything in. A value that cannot be read is shown unchanged, unless the template is
     /// `strict`.
-    pub fn fill(&self, context: &Value) -> Result<Filled, TemplateError> {
+    pub fn fill(&self, context: &Value) -> Result<FilledTemplate, TemplateError> {
         self.filled(context, self.extras.strict)
     }
 
-    fn filled(&self, context: &Value, is_strict: bool) -> Result<Filled, TemplateError> {
+    fn filled(&self, context: &Value, is_strict: bool) -> Result<FilledTemplate, TemplateError> {
         let mut unread = Vec::new();
         let context = self.prepared(context, is_strict, &mut unread)?;
-        let mut filling = Filling {
+        let mut filling = TemplateFilling {
             context: &context,
             unread: Vec::new(),
         };
         let values = self.body.values(&context, &mut filling.unread)?;
-        let body: Vec<Parameter> = self
+        let body: Vec<FilledParameter> = self
             .body
             .expressions
             .iter()
             .zip(values)
-            .map(|(expression, text)| Parameter {
+            .map(|(expression, text)| FilledParameter {
                 name: self.named.then(|| expression.clone()),
                 text,
             })
@@ -208,7 +208,7 @@ impl Layout {
             unread.retain(|known| known.rule != found.rule);
             unread.push(found);
         }
-        Ok(Filled {
+        Ok(FilledTemplate {
             header,
             body,
             buttons,
@@ -219,7 +219,7 @@ impl Layout {
     /// The whole as one text, including header and footer; `None` if it has buttons or a file, or
     /// cannot be filled.
     pub fn plain_text(&self, context: &Value) -> Option<String> {
-        let plain = matches!(self.extras.header, None | Some(Header::Text { .. }));
+        let plain = matches!(self.extras.header, None | Some(LayoutHeader::Text { .. }));
         if !plain || !self.extras.buttons.is_empty() || self.authentication {
             return None;
         }
@@ -236,7 +236,7 @@ impl Layout {
     /// The text of its header, if it has a text header.
     pub fn header_text(&self, context: &Value) -> Option<String> {
         match &self.extras.header {
-            Some(Header::Text { text }) => {
+            Some(LayoutHeader::Text { text }) => {
                 let context = self.prepared(context, self.extras.strict, &mut Vec::new());
                 render_for_people(text, &context.ok()?, "", &mut Vec::new()).ok()
             }
@@ -245,7 +245,7 @@ impl Layout {
     }
 
     /// The text as the recipient reads it.
-    pub fn text(&self, parameters: &[Parameter]) -> String {
+    pub fn text(&self, parameters: &[FilledParameter]) -> String {
         let values: Vec<String> = parameters
             .iter()
             .map(|parameter| parameter.text.clone())
@@ -264,12 +264,12 @@ fn is_blank(value: &Value) -> bool {
 }
 
 /// A template being filled.
-struct Filling<'a> {
-    context: &'a Context,
-    unread: Vec<Unread>,
+struct TemplateFilling<'a> {
+    context: &'a RenderContext,
+    unread: Vec<UnreadValue>,
 }
 
-impl Filling<'_> {
+impl TemplateFilling<'_> {
     fn value(&mut self, what: &'static str, text: &str) -> Result<String, TemplateError> {
         let value = one_line(&render_for_people(
             text,
@@ -308,7 +308,7 @@ impl Filling<'_> {
             text.map(|text| self.bounded(what, MAX_URL, text))
                 .transpose()
         };
-        let source = Source::new(of(id, HEADER_ID)?, of(link, HEADER_LINK)?)
+        let source = MediaSource::new(of(id, HEADER_ID)?, of(link, HEADER_LINK)?)
             .map_err(|rule| TemplateError::Header(rule.to_owned()))?;
         Ok(Some(FilledHeader::Media {
             kind,
@@ -327,12 +327,12 @@ impl Filling<'_> {
 
     fn header(
         &mut self,
-        header: &Header,
+        header: &LayoutHeader,
         named: bool,
     ) -> Result<Option<FilledHeader>, TemplateError> {
         match header {
-            Header::Text { text } => {
-                let parsed = Body::parse(text)?;
+            LayoutHeader::Text { text } => {
+                let parsed = TemplateBody::parse(text)?;
                 let values = parsed.values(self.context, &mut self.unread)?;
                 if parsed.fill(&values).chars().count() > MAX_HEADER {
                     return Err(TemplateError::TooLongFor("the header", MAX_HEADER));
@@ -343,25 +343,25 @@ impl Filling<'_> {
                     .zip(values)
                     .next()
                     .map(|(expression, text)| {
-                        FilledHeader::Text(Parameter {
+                        FilledHeader::Text(FilledParameter {
                             name: named.then_some(expression),
                             text,
                         })
                     }))
             }
-            Header::Image { id, link } => {
+            LayoutHeader::Image { id, link } => {
                 self.media(MediaKind::Image, id.as_deref(), link.as_deref(), None)
             }
-            Header::Video { id, link } => {
+            LayoutHeader::Video { id, link } => {
                 self.media(MediaKind::Video, id.as_deref(), link.as_deref(), None)
             }
-            Header::Document { id, link, filename } => self.media(
+            LayoutHeader::Document { id, link, filename } => self.media(
                 MediaKind::Document,
                 id.as_deref(),
                 link.as_deref(),
                 filename.as_deref(),
             ),
-            Header::Location {
+            LayoutHeader::Location {
                 latitude,
                 longitude,
                 name,
@@ -375,9 +375,9 @@ impl Filling<'_> {
         }
     }
 
-    fn button(&mut self, button: &Button) -> Result<Option<ButtonValue>, TemplateError> {
+    fn button(&mut self, button: &LayoutButton) -> Result<Option<ButtonValue>, TemplateError> {
         Ok(match button {
-            Button::QuickReply {
+            LayoutButton::QuickReply {
                 payload: Some(payload),
                 ..
             } => Some(ButtonValue::Payload(self.bounded(
@@ -385,23 +385,23 @@ impl Filling<'_> {
                 MAX_PAYLOAD,
                 payload,
             )?)),
-            Button::Url { url, .. } => {
-                let parsed = Body::parse(url)?;
+            LayoutButton::Url { url, .. } => {
+                let parsed = TemplateBody::parse(url)?;
                 let values = parsed.values(self.context, &mut self.unread)?;
                 if parsed.fill(&values).chars().count() > MAX_URL {
                     return Err(TemplateError::TooLongFor("a button's address", MAX_URL));
                 }
                 values.into_iter().next().map(ButtonValue::UrlEnd)
             }
-            Button::CopyCode { code } => Some(ButtonValue::CouponCode(self.bounded(
+            LayoutButton::CopyCode { code } => Some(ButtonValue::CouponCode(self.bounded(
                 "a button's code",
                 MAX_COPY_CODE,
                 code,
             )?)),
-            Button::QuickReply { payload: None, .. }
-            | Button::PhoneNumber { .. }
-            | Button::Otp(_)
-            | Button::RequestContactInfo => None,
+            LayoutButton::QuickReply { payload: None, .. }
+            | LayoutButton::PhoneNumber { .. }
+            | LayoutButton::Otp(_)
+            | LayoutButton::RequestContactInfo => None,
         })
     }
 }
@@ -592,7 +592,7 @@ mod tests {
         };
         assert!(matches!(
             header("https://example.org/{{ n }}").unwrap().header,
-            Some(FilledHeader::Media { kind: MediaKind::Document, source: Source::Link(link), filename: Some(name) })
+            Some(FilledHeader::Media { kind: MediaKind::Document, source: MediaSource::Link(link), filename: Some(name) })
                 if link == "https://example.org/A1" && name == "A1.pdf"
         ));
         assert!(header("ftp://example.org/{{ n }}").is_err());

@@ -6,9 +6,9 @@ mod otp;
 mod preview;
 
 pub use check::{check, ttl_bounds};
-pub use fill::{ButtonValue, Filled, FilledButton, FilledHeader, Parameter};
-pub use otp::{Otp, OtpType, SupportedApp};
-pub use preview::{Above, Preview};
+pub use fill::{ButtonValue, FilledButton, FilledHeader, FilledParameter, FilledTemplate};
+pub use otp::{OtpButton, OtpType, SupportedApp};
+pub use preview::{MessagePreview, PreviewHeader};
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,23 +16,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Body, TemplateError, asked_by, check_text, names_in, parameter::Declared, variables_of,
+    TemplateBody, TemplateError, asked_by, check_text, names_in, parameter::DeclaredParameter,
+    variables_of,
 };
 use crate::domain::language::is_akin;
 
 /// The parts of a template besides its body, as written in a catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Extras {
+pub struct LayoutExtras {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<Header>,
+    pub header: Option<LayoutHeader>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub footer: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub buttons: Vec<Button>,
+    pub buttons: Vec<LayoutButton>,
     /// Declarations of its parameters: of none or of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parameters: Vec<Declared>,
+    pub parameters: Vec<DeclaredParameter>,
     /// Authentication templates: Meta writes below the text how long the code is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_expiration_minutes: Option<u8>,
@@ -48,7 +49,7 @@ pub struct Extras {
     pub time_zone: Option<String>,
 }
 
-impl Extras {
+impl LayoutExtras {
     pub const fn is_empty(&self) -> bool {
         self.header.is_none()
             && self.footer.is_none()
@@ -64,7 +65,7 @@ impl Extras {
 /// The part above the body. Every value may hold Jinja2 expressions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Header {
+pub enum LayoutHeader {
     Text {
         text: String,
     },
@@ -92,7 +93,7 @@ pub enum Header {
 /// A button below the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Button {
+pub enum LayoutButton {
     QuickReply {
         text: String,
         /// Returned when it is tapped; its text, if absent.
@@ -112,7 +113,7 @@ pub enum Button {
         code: String,
     },
     /// Authentication templates: copies or fills in the code of the body.
-    Otp(Otp),
+    Otp(OtpButton),
     RequestContactInfo,
 }
 
@@ -130,8 +131,8 @@ const MAX_BODY: usize = 1024;
 /// A parsed template.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    pub body: Body,
-    extras: Extras,
+    pub body: TemplateBody,
+    extras: LayoutExtras,
     named: bool,
     authentication: bool,
     /// The language of its text.
@@ -144,7 +145,7 @@ impl Layout {
     /// Parses a stored template.
     pub fn parse(
         body: &str,
-        extras: Extras,
+        extras: LayoutExtras,
         named: bool,
         authentication: bool,
         language: &str,
@@ -153,7 +154,7 @@ impl Layout {
             check_text(text)?;
         }
         let mut layout = Self {
-            body: Body::parse(body)?,
+            body: TemplateBody::parse(body)?,
             extras,
             named,
             authentication,
@@ -255,7 +256,7 @@ impl Layout {
     }
 
     /// The declaration of a parameter, if there is one.
-    pub fn declared(&self, name: &str) -> Option<&Declared> {
+    pub fn declared(&self, name: &str) -> Option<&DeclaredParameter> {
         self.extras.parameters.iter().find(|it| it.name == name)
     }
 
@@ -282,30 +283,30 @@ impl Layout {
     }
 
     /// Its parts besides the body.
-    pub const fn extras(&self) -> &Extras {
+    pub const fn extras(&self) -> &LayoutExtras {
         &self.extras
     }
 }
 
 /// Every text that may hold expressions.
-fn texts(extras: &Extras) -> Vec<&str> {
+fn texts(extras: &LayoutExtras) -> Vec<&str> {
     let header = extras.header.iter().flat_map(texts_of);
     header
         .chain(extras.buttons.iter().filter_map(text_of))
         .collect()
 }
 
-fn texts_of(header: &Header) -> Vec<&str> {
+fn texts_of(header: &LayoutHeader) -> Vec<&str> {
     match header {
-        Header::Text { text } => vec![text.as_str()],
-        Header::Image { id, link } | Header::Video { id, link } => {
+        LayoutHeader::Text { text } => vec![text.as_str()],
+        LayoutHeader::Image { id, link } | LayoutHeader::Video { id, link } => {
             id.iter().chain(link).map(String::as_str).collect()
         }
-        Header::Document { id, link, filename } => {
+        LayoutHeader::Document { id, link, filename } => {
             let texts = id.iter().chain(link).chain(filename);
             texts.map(String::as_str).collect()
         }
-        Header::Location {
+        LayoutHeader::Location {
             latitude,
             longitude,
             name,
@@ -316,12 +317,14 @@ fn texts_of(header: &Header) -> Vec<&str> {
     }
 }
 
-fn text_of(button: &Button) -> Option<&str> {
+fn text_of(button: &LayoutButton) -> Option<&str> {
     match button {
-        Button::QuickReply { payload, .. } => payload.as_deref(),
-        Button::Url { url, .. } => Some(url),
-        Button::CopyCode { code } => Some(code),
-        Button::PhoneNumber { .. } | Button::Otp(_) | Button::RequestContactInfo => None,
+        LayoutButton::QuickReply { payload, .. } => payload.as_deref(),
+        LayoutButton::Url { url, .. } => Some(url),
+        LayoutButton::CopyCode { code } => Some(code),
+        LayoutButton::PhoneNumber { .. }
+        | LayoutButton::Otp(_)
+        | LayoutButton::RequestContactInfo => None,
     }
 }
 

@@ -33,7 +33,7 @@ pub struct SupportedApp {
 /// The button of an authentication template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Otp {
+pub struct OtpButton {
     pub otp_type: OtpType,
     /// Label of the copy button; Meta's own, if absent.
     pub text: Option<String>,
@@ -48,7 +48,7 @@ pub struct Otp {
     pub zero_tap_terms_accepted: bool,
 }
 
-impl Otp {
+impl OtpButton {
     /// The label of the button.
     pub(super) fn label(&self) -> String {
         let (text, usual) = match self.otp_type {

@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Button, Header, Layout};
+use super::{Layout, LayoutButton, LayoutHeader};
 
 /// The text that Meta adds to a code (Meta, "Authentication templates").
 const RECOMMENDATION: &str = " For your security, do not share this code.";
 
 /// The parts of a message bubble.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
-    pub header: Option<Above>,
+pub struct MessagePreview {
+    pub header: Option<PreviewHeader>,
     /// With WhatsApp's markers of bold and the like.
     pub body: String,
     pub footer: Option<String>,
@@ -23,7 +23,7 @@ pub struct Preview {
 
 /// The part above the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Above {
+pub enum PreviewHeader {
     Text(String),
     /// `picture`, `video`, `document` or `place`.
     Shown(&'static str),
@@ -31,7 +31,7 @@ pub enum Above {
 
 impl Layout {
     /// The template, filled with these values.
-    pub fn preview(&self, context: &Value) -> Preview {
+    pub fn preview(&self, context: &Value) -> MessagePreview {
         let filled = self.fill(context);
         let mut body = if let Ok(filled) = &filled {
             self.text(&filled.body)
@@ -47,15 +47,15 @@ impl Layout {
         if self.extras.add_security_recommendation {
             body.push_str(RECOMMENDATION);
         }
-        Preview {
+        MessagePreview {
             header: self.extras.header.as_ref().map(|header| match header {
-                Header::Text { text } => {
-                    Above::Text(self.header_text(context).unwrap_or_else(|| text.clone()))
+                LayoutHeader::Text { text } => {
+                    PreviewHeader::Text(self.header_text(context).unwrap_or_else(|| text.clone()))
                 }
-                Header::Image { .. } => Above::Shown("picture"),
-                Header::Video { .. } => Above::Shown("video"),
-                Header::Document { .. } => Above::Shown("document"),
-                Header::Location { .. } => Above::Shown("place"),
+                LayoutHeader::Image { .. } => PreviewHeader::Shown("picture"),
+                LayoutHeader::Video { .. } => PreviewHeader::Shown("video"),
+                LayoutHeader::Document { .. } => PreviewHeader::Shown("document"),
+                LayoutHeader::Location { .. } => PreviewHeader::Shown("place"),
             }),
             body,
             footer: match self.extras.code_expiration_minutes {
@@ -72,13 +72,13 @@ impl Layout {
     }
 
     fn labels(&self) -> Vec<String> {
-        let label = |button: &Button| match button {
-            Button::QuickReply { text, .. }
-            | Button::Url { text, .. }
-            | Button::PhoneNumber { text, .. } => text.clone(),
-            Button::CopyCode { .. } => "Copy offer code".to_owned(),
-            Button::Otp(otp) => otp.label(),
-            Button::RequestContactInfo => "Share contact info".to_owned(),
+        let label = |button: &LayoutButton| match button {
+            LayoutButton::QuickReply { text, .. }
+            | LayoutButton::Url { text, .. }
+            | LayoutButton::PhoneNumber { text, .. } => text.clone(),
+            LayoutButton::CopyCode { .. } => "Copy offer code".to_owned(),
+            LayoutButton::Otp(otp) => otp.label(),
+            LayoutButton::RequestContactInfo => "Share contact info".to_owned(),
         };
         let own: Vec<String> = self.extras.buttons.iter().map(label).collect();
         // Meta gives every authentication template a button that copies its code.

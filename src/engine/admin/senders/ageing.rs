@@ -2,14 +2,14 @@
 
 use crate::{
     domain::{
-        credential::Kind,
-        own_event::{Occurrence, OwnEvent, payload::CredentialDue},
+        credential::CredentialKind,
+        own_event::{EventOccurrence, OwnEvent, payload::CredentialDue},
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::Report, runtime::keyring},
+    engine::{Engine, intake, lifecycle::LifecycleReport, runtime::keyring},
     store::{
         StoreError,
-        credential::{self, Warning},
+        credential::{self, CredentialWarning},
         sender,
     },
 };
@@ -18,22 +18,26 @@ use crate::{
 /// Returns the number.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let ageing = engine.settings.ageing;
-    let due: Vec<(entity::credential::Model, Warning)> = credential::all(engine.store.reader())
-        .await?
-        .into_iter()
-        .filter(|row| row.active)
-        .flat_map(|row| {
-            let expires_at = row.expires_at.map(Timestamp::from_micros);
-            let expiring = row.expiry_told_at.is_none() && ageing.expires_soon(expires_at, now);
-            let old = row.age_told_at.is_none()
-                && ageing.is_old(Timestamp::from_micros(row.created_at), now);
-            [(expiring, Warning::Expiry), (old, Warning::Age)]
+    let due: Vec<(entity::credential::Model, CredentialWarning)> =
+        credential::all(engine.store.reader())
+            .await?
+            .into_iter()
+            .filter(|row| row.active)
+            .flat_map(|row| {
+                let expires_at = row.expires_at.map(Timestamp::from_micros);
+                let expiring = row.expiry_told_at.is_none() && ageing.expires_soon(expires_at, now);
+                let old = row.age_told_at.is_none()
+                    && ageing.is_old(Timestamp::from_micros(row.created_at), now);
+                [
+                    (expiring, CredentialWarning::Expiry),
+                    (old, CredentialWarning::Age),
+                ]
                 .into_iter()
                 .filter(|(due, _)| *due)
                 .map(move |(_, what)| (row.clone(), what))
                 .collect::<Vec<_>>()
-        })
-        .collect();
+            })
+            .collect();
     if due.is_empty() {
         return Ok(0);
     }
@@ -41,7 +45,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     let (told, report) = engine
         .store
         .write(async |tx| {
-            let (mut told, mut report) = (0, Report::default());
+            let (mut told, mut report) = (0, LifecycleReport::default());
             for (row, what) in &due {
                 if !credential::tell(tx, row.id, *what, now).await? {
                     continue;
@@ -56,7 +60,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     .map(|sender| sender.name.clone())
                     .collect();
                 let event = announcement(row, *what, owners, now);
-                let occurrence = Occurrence::Credential(row.id);
+                let occurrence = EventOccurrence::Credential(row.id);
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((told, report))
@@ -65,8 +69,8 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     report.publish(engine);
     for (row, what) in &due {
         let event = match what {
-            Warning::Age => "credential.old",
-            Warning::Expiry => "credential.expiring",
+            CredentialWarning::Age => "credential.old",
+            CredentialWarning::Expiry => "credential.expiring",
         };
         tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential should be replaced");
     }
@@ -75,26 +79,26 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 
 fn announcement(
     row: &entity::credential::Model,
-    what: Warning,
+    what: CredentialWarning,
     senders: Vec<String>,
     now: Timestamp,
 ) -> OwnEvent {
     let expires_at = row.expires_at.map(Timestamp::from_micros);
     let of = senders.join(", ");
-    let name = Kind::parse(&row.kind).map_or("credential", |kind| match kind {
-        Kind::AccessToken => "access token",
-        Kind::AppSecret => "app secret",
-        Kind::VerifyToken => "verify token",
+    let name = CredentialKind::parse(&row.kind).map_or("credential", |kind| match kind {
+        CredentialKind::AccessToken => "access token",
+        CredentialKind::AppSecret => "app secret",
+        CredentialKind::VerifyToken => "verify token",
     });
     let summary = match (what, expires_at) {
-        (Warning::Expiry, Some(at)) if at <= now => {
+        (CredentialWarning::Expiry, Some(at)) if at <= now => {
             format!("the {name} of {of} has expired at {at}")
         }
-        (Warning::Expiry, at) => {
+        (CredentialWarning::Expiry, at) => {
             let at = at.map_or_else(String::new, |at| at.to_string());
             format!("the {name} of {of} expires at {at}")
         }
-        (Warning::Age, _) => {
+        (CredentialWarning::Age, _) => {
             let since = Timestamp::from_micros(row.created_at);
             format!("the {name} of {of} has been in use since {since}")
         }
@@ -108,7 +112,7 @@ fn announcement(
         remedy: CredentialDue::REMEDY.to_owned(),
     };
     match what {
-        Warning::Expiry => OwnEvent::CredentialExpiring(data),
-        Warning::Age => OwnEvent::CredentialOld(data),
+        CredentialWarning::Expiry => OwnEvent::CredentialExpiring(data),
+        CredentialWarning::Age => OwnEvent::CredentialOld(data),
     }
 }

@@ -4,18 +4,18 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, FieldError, SenderError, change, changed, field, made_before};
+use super::{FieldError, SenderAdminActor, SenderError, change, changed, field, made_before};
 use crate::{
     domain::{
         credential as rules,
-        credential::{Kind, masked},
+        credential::{CredentialKind, masked},
         time::Timestamp,
     },
     engine::{
         Engine,
         runtime::{
             keyring,
-            vault::{Nonce, may_seal, place},
+            vault::{VaultNonce, may_seal, place},
         },
     },
     store::{DatabaseTransaction, StoreError, credential, new_id, sender},
@@ -24,7 +24,7 @@ use crate::{
 /// A credential to be stored.
 #[derive(Clone, Debug)]
 pub struct NewCredential {
-    pub kind: Kind,
+    pub kind: CredentialKind,
     pub value: SecretString,
     /// When its issuer stops accepting it, if known.
     pub expires_at: Option<Timestamp>,
@@ -52,11 +52,11 @@ pub(super) fn check_all(all: &[NewCredential], now: Timestamp, wrong: &mut Vec<F
 pub(super) async fn insert(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     row: &entity::sender::Model,
     id: Uuid,
     new: &NewCredential,
-    nonce: Nonce,
+    nonce: VaultNonce,
 ) -> Result<(), SenderError> {
     let Some(vault) = engine.vault() else {
         return Err(SenderError::NoKey);
@@ -66,15 +66,15 @@ pub(super) async fn insert(
     }
     let sealed = vault.seal(&place(id), new.value.expose_secret(), nonce)?;
     let scope = match new.kind {
-        Kind::AccessToken => keyring::token_scope(row.id),
-        Kind::AppSecret | Kind::VerifyToken => keyring::scope_of(row),
+        CredentialKind::AccessToken => keyring::token_scope(row.id),
+        CredentialKind::AppSecret | CredentialKind::VerifyToken => keyring::scope_of(row),
     };
-    if new.kind == Kind::AccessToken {
+    if new.kind == CredentialKind::AccessToken {
         for old in credential::active_of(tx, &scope, new.kind).await? {
             credential::set_active(tx, old.id, false, by.now).await?;
         }
     }
-    let kept = credential::New {
+    let kept = credential::NewCredentialRow {
         id,
         scope,
         kind: new.kind,
@@ -90,10 +90,10 @@ pub(super) async fn insert(
 /// Adds a credential to a sender. The next call uses it.
 pub async fn add_credential(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     sender_id: Uuid,
     new: &NewCredential,
-    nonce: Nonce,
+    nonce: VaultNonce,
 ) -> Result<Uuid, SenderError> {
     let mut wrong = Vec::new();
     check_all(std::slice::from_ref(new), by.now, &mut wrong);
@@ -141,7 +141,7 @@ async fn owned(
 /// Activates or deactivates a credential. If none is active, the environment's is used.
 pub async fn set_active(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     sender_id: Uuid,
     id: Uuid,
     active: bool,
@@ -150,8 +150,10 @@ pub async fn set_active(
         let Some((row, found)) = owned(tx, sender_id, id).await? else {
             return Err(SenderError::NotFound);
         };
-        if active && found.kind == Kind::AccessToken.name() {
-            for other in credential::active_of(tx, &found.scope, Kind::AccessToken).await? {
+        if active && found.kind == CredentialKind::AccessToken.name() {
+            for other in
+                credential::active_of(tx, &found.scope, CredentialKind::AccessToken).await?
+            {
                 credential::set_active(tx, other.id, false, by.now).await?;
             }
         }
@@ -172,7 +174,7 @@ pub async fn set_active(
 /// Deletes a credential for good.
 pub async fn remove(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     sender_id: Uuid,
     id: Uuid,
 ) -> Result<(), SenderError> {
@@ -191,10 +193,10 @@ pub async fn remove(
 
 /// A credential as shown to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct MaskedCredential {
     /// `None`: it comes from the environment.
     pub id: Option<Uuid>,
-    pub kind: Kind,
+    pub kind: CredentialKind,
     /// First 8 … last 3 characters; `None` if none of our keys opens it.
     pub masked: Option<String>,
     pub active: bool,
@@ -204,12 +206,15 @@ pub struct Shown {
 }
 
 /// The credentials of a sender, of its app and from the environment, newest last.
-pub async fn shown(engine: &Engine, row: &entity::sender::Model) -> Result<Vec<Shown>, StoreError> {
+pub async fn shown(
+    engine: &Engine,
+    row: &entity::sender::Model,
+) -> Result<Vec<MaskedCredential>, StoreError> {
     let (own, apps) = (keyring::token_scope(row.id), keyring::scope_of(row));
     let environment = &engine.keys.environment;
     let mut all = Vec::new();
     if environment.is_of(row) {
-        let said = |kind, secret: &SecretString| Shown {
+        let said = |kind, secret: &SecretString| MaskedCredential {
             id: None,
             kind,
             masked: Some(masked(secret.expose_secret())),
@@ -222,32 +227,32 @@ pub async fn shown(engine: &Engine, row: &entity::sender::Model) -> Result<Vec<S
             environment
                 .access_token
                 .iter()
-                .map(|token| said(Kind::AccessToken, token)),
+                .map(|token| said(CredentialKind::AccessToken, token)),
         );
         all.extend(
             environment
                 .app_secrets
                 .iter()
-                .map(|secret| said(Kind::AppSecret, secret)),
+                .map(|secret| said(CredentialKind::AppSecret, secret)),
         );
         all.extend(
             environment
                 .verify_token
                 .iter()
-                .map(|token| said(Kind::VerifyToken, token)),
+                .map(|token| said(CredentialKind::VerifyToken, token)),
         );
     }
     for credential in credential::all(engine.store.reader()).await? {
         if credential.scope != own && credential.scope != apps {
             continue;
         }
-        let Some(kind) = Kind::parse(&credential.kind) else {
+        let Some(kind) = CredentialKind::parse(&credential.kind) else {
             continue;
         };
         let opened = engine
             .vault()
             .and_then(|vault| vault.open(&place(credential.id), &credential.sealed));
-        all.push(Shown {
+        all.push(MaskedCredential {
             id: Some(credential.id),
             kind,
             masked: opened.map(|secret| masked(secret.expose_secret())),
@@ -260,9 +265,9 @@ pub async fn shown(engine: &Engine, row: &entity::sender::Model) -> Result<Vec<S
     // The environment's token is not used while there is another.
     let replaced = all
         .iter()
-        .any(|it| it.id.is_some() && it.kind == Kind::AccessToken && it.active);
+        .any(|it| it.id.is_some() && it.kind == CredentialKind::AccessToken && it.active);
     for it in &mut all {
-        it.active &= it.id.is_some() || it.kind != Kind::AccessToken || !replaced;
+        it.active &= it.id.is_some() || it.kind != CredentialKind::AccessToken || !replaced;
     }
     Ok(all)
 }

@@ -8,7 +8,7 @@ mod switch;
 mod throughput;
 
 pub use ageing::turn as ageing_turn;
-pub use credentials::{NewCredential, Shown, add_credential, remove, set_active, shown};
+pub use credentials::{MaskedCredential, NewCredential, add_credential, remove, set_active, shown};
 pub use switch::{discard, hold, release};
 pub use throughput::turn as throughput_turn;
 
@@ -18,19 +18,21 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    domain::{credential::Kind, edit::Edit, field_error::FieldError, time::Timestamp},
+    domain::{
+        credential::CredentialKind, edit::ValueEdit, field_error::FieldError, time::Timestamp,
+    },
     engine::{
         Engine,
-        intake::idempotency::Key,
+        intake::idempotency::IdempotencyKey,
         runtime::{
             keyring,
-            vault::{Nonce, Unusable},
+            vault::{UnusableKey, VaultNonce},
         },
     },
     providers::SenderFields,
     store::{
         DatabaseTransaction, StoreError, WorkError, audit, credential, event, new_id,
-        sender::{self, Changes, New},
+        sender::{self, NewSenderRow, SenderRowChanges},
         setting,
     },
 };
@@ -68,8 +70,8 @@ impl SenderError {
     }
 }
 
-impl From<Unusable> for SenderError {
-    fn from(_: Unusable) -> Self {
+impl From<UnusableKey> for SenderError {
+    fn from(_: UnusableKey) -> Self {
         Self::NoKey
     }
 }
@@ -85,11 +87,11 @@ impl WorkError for SenderError {
 
 /// The actor of a change, and its time.
 #[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
+pub struct SenderAdminActor<'a> {
     pub actor: &'a str,
     pub now: Timestamp,
     /// A repeat with the same key changes nothing.
-    pub key: Option<&'a Key>,
+    pub key: Option<&'a IdempotencyKey>,
 }
 
 fn field(pointer: &str, rule: impl Into<String>) -> FieldError {
@@ -102,12 +104,12 @@ fn field(pointer: &str, rule: impl Into<String>) -> FieldError {
 /// Writes an audit entry.
 async fn changed(
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     action: &str,
     subject: &str,
     detail: &Value,
 ) -> Result<(), StoreError> {
-    let entry = audit::New {
+    let entry = audit::NewAuditEntry {
         actor: by.actor,
         action,
         subject,
@@ -121,7 +123,7 @@ async fn changed(
 async fn made_before(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     operation: &str,
     id: Uuid,
 ) -> Result<Option<Uuid>, SenderError> {
@@ -129,7 +131,7 @@ async fn made_before(
     if engine.vault().is_none() {
         return Err(SenderError::NoKey);
     }
-    let used = event::Used {
+    let used = event::IdempotentRequest {
         fingerprint: engine.fingerprint(&key.fingerprint),
         resource_id: id,
         answer: None,
@@ -193,10 +195,10 @@ fn check_pace(per_second: Option<i64>, wrong: &mut Vec<FieldError>) {
 /// Adds a sender with its credentials; `nonces` has one for each.
 pub async fn add(
     engine: &Engine,
-    by: By<'_>,
-    new: &New,
+    by: SenderAdminActor<'_>,
+    new: &NewSenderRow,
     credentials: &[NewCredential],
-    nonces: &[Nonce],
+    nonces: &[VaultNonce],
 ) -> Result<Uuid, SenderError> {
     let mut wrong = Vec::new();
     let kinds = engine.providers().kinds();
@@ -250,9 +252,9 @@ pub async fn add(
 /// Changes the attributes of a sender.
 pub async fn set(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     id: Uuid,
-    changes: &Changes,
+    changes: &SenderRowChanges,
 ) -> Result<(), SenderError> {
     let mut wrong = Vec::new();
     if let Some(name) = &changes.name {
@@ -260,7 +262,7 @@ pub async fn set(
     }
     check_pace(changes.per_second.given().copied(), &mut wrong);
     let given =
-        |(name, edit): (&String, &Edit<String>)| Some((name.clone(), edit.given()?.clone()));
+        |(name, edit): (&String, &ValueEdit<String>)| Some((name.clone(), edit.given()?.clone()));
     let settings = changes.settings.iter().filter_map(given).collect();
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
@@ -319,7 +321,7 @@ async fn retire_app(
         return Ok(0);
     }
     let mut retired = 0;
-    for kind in [Kind::AppSecret, Kind::VerifyToken] {
+    for kind in [CredentialKind::AppSecret, CredentialKind::VerifyToken] {
         for row in credential::active_of(tx, scope, kind).await? {
             credential::set_active(tx, row.id, false, now).await?;
             retired += 1;
@@ -359,7 +361,11 @@ fn differences(before: &entity::sender::Model, after: &entity::sender::Model) ->
 }
 
 /// Makes a sender the default.
-pub async fn make_default(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), SenderError> {
+pub async fn make_default(
+    engine: &Engine,
+    by: SenderAdminActor<'_>,
+    id: Uuid,
+) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::find(tx, id).await? else {
             return Err(SenderError::NotFound);

@@ -3,19 +3,24 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{By, SenderError, change, changed};
+use super::{SenderAdminActor, SenderError, change, changed};
 use crate::{
-    domain::{access::Bounds, status::Status, time::Timestamp},
+    domain::{access::AccessBounds, status::NotificationStatus, time::Timestamp},
     engine::{
         Engine,
-        admin::operator_actions::{self, Action, Batch, BatchError},
+        admin::operator_actions::{self, BatchError, BulkActionReport, OperatorAction},
         delivery::sweeper,
     },
-    store::{StoreError, notification::Filter, sender},
+    store::{StoreError, notification::NotificationListFilter, sender},
 };
 
 /// Holds a sender: requests are accepted and wait, and expire as usual.
-pub async fn hold(engine: &Engine, by: By<'_>, id: Uuid, reason: &str) -> Result<(), SenderError> {
+pub async fn hold(
+    engine: &Engine,
+    by: SenderAdminActor<'_>,
+    id: Uuid,
+    reason: &str,
+) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
             return Err(SenderError::NotFound);
@@ -29,7 +34,11 @@ pub async fn hold(engine: &Engine, by: By<'_>, id: Uuid, reason: &str) -> Result
 }
 
 /// Releases a sender, whether an operator or its provider's failures held it.
-pub async fn release(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), SenderError> {
+pub async fn release(
+    engine: &Engine,
+    by: SenderAdminActor<'_>,
+    id: Uuid,
+) -> Result<(), SenderError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
             return Err(SenderError::NotFound);
@@ -51,29 +60,33 @@ pub async fn release(engine: &Engine, by: By<'_>, id: Uuid) -> Result<(), Sender
 /// `None`: the sender does not exist.
 pub async fn discard(
     engine: &Engine,
-    by: By<'_>,
+    by: SenderAdminActor<'_>,
     id: Uuid,
     before: Timestamp,
     dry_run: bool,
-) -> Result<Option<Batch>, StoreError> {
+) -> Result<Option<BulkActionReport>, StoreError> {
     let Some(row) = sender::find(engine.store.reader(), id).await? else {
         return Ok(None);
     };
-    let mut filter = Filter {
-        statuses: vec![Status::Queued, Status::Held, Status::Retrying],
+    let mut filter = NotificationListFilter {
+        statuses: vec![
+            NotificationStatus::Queued,
+            NotificationStatus::Held,
+            NotificationStatus::Retrying,
+        ],
         sender: Some((id, row.is_default)),
         until: Some(before),
         // A message scheduled for Friday has not been waiting.
         due_by: Some(by.now),
-        ..Filter::default()
+        ..NotificationListFilter::default()
     };
-    let mut all = Batch::default();
+    let mut all = BulkActionReport::default();
     loop {
         let done = operator_actions::chunk(
             engine,
-            &Bounds::All,
+            &AccessBounds::All,
             &filter,
-            Action::Discard,
+            OperatorAction::Discard,
             dry_run,
             None,
             by.now,

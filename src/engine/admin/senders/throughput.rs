@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::Engine,
-    providers::{AskError, MessageSender, NumberFacts},
+    providers::{MessageSender, ProviderQueryError, SenderNumberFacts},
     store::{StoreError, sender},
 };
 
@@ -32,9 +32,9 @@ pub async fn turn(
     let (facts, asked_at) = match provider.number().await {
         Ok(facts) => (facts, now),
         // This is no error of a waiting message: the usual pace applies meanwhile.
-        Err(AskError::Unsupported) => (NumberFacts::default(), now),
+        Err(ProviderQueryError::Unsupported) => (SenderNumberFacts::default(), now),
         Err(_) => (
-            NumberFacts::default(),
+            SenderNumberFacts::default(),
             now.plus_seconds(AGAIN_AFTER_TROUBLE_SECONDS - AGAIN_SECONDS),
         ),
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::wrong::{At, Wrong};
+use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
         category::Category,
@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Evaluates each route with the example of its event, and fills its template.
-pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+pub(super) fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     for (index, entry) in catalogue.route.iter().enumerate() {
-        let at = At {
+        let at = CatalogueEntryRef {
             kind: "route",
             index,
             name: &entry.name,

@@ -6,14 +6,14 @@ use toml::de::{DeTable, DeValue};
 
 /// The lines of a file's entries and their keys, counted from 1.
 #[derive(Debug, Default)]
-pub struct Lines {
-    entries: BTreeMap<(String, usize), Entry>,
+pub struct CatalogueLineIndex {
+    entries: BTreeMap<(String, usize), CatalogueEntryLines>,
     /// Lines of texts and keys with NUL, which PostgreSQL cannot store.
     pub with_nul: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct CatalogueEntryLines {
     line: usize,
     /// By full path of a key: `send.to`, `parameter.0.example`.
     keys: BTreeMap<String, usize>,
@@ -25,7 +25,7 @@ pub fn line_at(text: &str, place: usize) -> usize {
     before.matches('\n').count() + 1
 }
 
-impl Lines {
+impl CatalogueLineIndex {
     /// Reads the lines of a text that has been parsed before; a text that cannot be parsed has
     /// none.
     pub fn of(text: &str) -> Self {
@@ -33,7 +33,7 @@ impl Lines {
             return Self::default();
         };
         let mut lines = Self::default();
-        let places = Places::of(text);
+        let places = LineEnds::of(text);
         for (kind, value) in document.get_ref() {
             let DeValue::Array(entries) = value.get_ref() else {
                 let mut keys = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Lines {
                 let line = places.line(entry.span().start);
                 lines.gather(&places, "", line, entry.get_ref(), &mut keys);
                 let at = (kind.get_ref().to_string(), index);
-                lines.entries.insert(at, Entry { line, keys });
+                lines.entries.insert(at, CatalogueEntryLines { line, keys });
             }
         }
         lines
@@ -55,7 +55,7 @@ impl Lines {
     /// Collects the lines of everything in a value.
     fn gather(
         &mut self,
-        places: &Places,
+        places: &LineEnds,
         way: &str,
         line: usize,
         value: &DeValue<'_>,
@@ -108,9 +108,9 @@ impl Lines {
 
 /// Where the lines of a text end. Counting from the beginning for each position would be quadratic
 /// in files with many entries.
-struct Places(Vec<usize>);
+struct LineEnds(Vec<usize>);
 
-impl Places {
+impl LineEnds {
     fn of(text: &str) -> Self {
         Self(text.match_indices('\n').map(|(place, _)| place).collect())
     }
@@ -122,12 +122,12 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use super::Lines;
+    use super::CatalogueLineIndex;
 
     #[test]
     fn entries_and_their_keys_are_found() {
         let text = "name = \"x\"\n\n[[route]]\nname = \"a\"\n[route.params]\nb = \"c\"\n\n[[route]]\nname = \"b\"\nto = [\n  \"x\",\n]\n";
-        let lines = Lines::of(text);
+        let lines = CatalogueLineIndex::of(text);
         assert_eq!(lines.find("route", 0, "name"), Some(4));
         assert_eq!(lines.find("route", 0, "params"), Some(5));
         assert_eq!(lines.find("route", 0, "params.b"), Some(6));

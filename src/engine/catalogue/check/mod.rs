@@ -7,38 +7,46 @@ mod templates;
 mod wrong;
 
 pub use lines::line_at;
-pub use wrong::Mistake;
+pub use wrong::CatalogueMistake;
 
 use std::collections::BTreeSet;
 
 use self::{
-    lines::Lines,
-    wrong::{At, Wrong},
+    lines::CatalogueLineIndex,
+    wrong::{CatalogueEntryRef, MistakeCollector},
 };
-use super::{Catalogue, values, values::Values};
-use crate::domain::{catalogue::Kind, language, phone::Phone, quiet, recipient::UserId};
+use super::{Catalogue, values, values::PlaceholderValues};
+use crate::domain::{
+    catalogue::CatalogueRowKind, language, phone::Phone, quiet, recipient::UserId,
+};
 
 /// All mistakes of a catalogue, with their lines.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct CatalogueMistakes(pub Vec<CatalogueMistake>);
 
 /// A parsed catalogue, with the lines of its entries.
 #[derive(Debug)]
-pub struct Parsed {
+pub struct ParsedCatalogue {
     pub catalogue: Catalogue,
-    lines: Lines,
+    lines: CatalogueLineIndex,
 }
 
-impl Parsed {
+impl ParsedCatalogue {
     /// A mistake in an entry that only the database reveals.
-    pub fn mistake(&self, kind: Kind, name: &str, field: &str, rule: &str) -> Mistake {
-        let mut wrong = Wrong {
+    pub fn mistake(
+        &self,
+        kind: CatalogueRowKind,
+        name: &str,
+        field: &str,
+        rule: &str,
+    ) -> CatalogueMistake {
+        let mut wrong = MistakeCollector {
             lines: &self.lines,
             found: Vec::new(),
         };
         let kind_name = kind.name();
         let index = self.catalogue.index(kind, name);
-        let at = At {
+        let at = CatalogueEntryRef {
             kind: kind_name,
             index: index.unwrap_or(usize::MAX),
             name,
@@ -48,45 +56,48 @@ impl Parsed {
         } else {
             wrong.field(at, field, rule);
         }
-        wrong.found.pop().unwrap_or_else(|| Mistake::anywhere(rule))
+        wrong
+            .found
+            .pop()
+            .unwrap_or_else(|| CatalogueMistake::anywhere(rule))
     }
 }
 
 /// Parses and checks a catalogue without the database.
-pub fn parse(text: &str, values: &Values) -> Result<Parsed, Mistakes> {
-    let text = values::fill(text, values).map_err(Mistakes)?;
+pub fn parse(text: &str, values: &PlaceholderValues) -> Result<ParsedCatalogue, CatalogueMistakes> {
+    let text = values::fill(text, values).map_err(CatalogueMistakes)?;
     let catalogue: Catalogue = toml::from_str(&text).map_err(|error| {
-        Mistakes(vec![Mistake {
+        CatalogueMistakes(vec![CatalogueMistake {
             line: error.span().map(|span| line_at(&text, span.start)),
             text: error.message().to_owned(),
         }])
     })?;
-    let lines = Lines::of(&text);
-    let mut wrong = Wrong {
+    let lines = CatalogueLineIndex::of(&text);
+    let mut wrong = MistakeCollector {
         lines: &lines,
         found: Vec::new(),
     };
     check(&catalogue, &mut wrong);
     wrong
         .found
-        .extend(lines.with_nul.iter().map(|line| Mistake {
+        .extend(lines.with_nul.iter().map(|line| CatalogueMistake {
             line: Some(*line),
             text: "no text may contain NUL (U+0000)".to_owned(),
         }));
     let mut found = wrong.found;
     if found.is_empty() {
-        Ok(Parsed { catalogue, lines })
+        Ok(ParsedCatalogue { catalogue, lines })
     } else {
         found.sort();
         found.dedup();
-        Err(Mistakes(found))
+        Err(CatalogueMistakes(found))
     }
 }
 
-fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     names(catalogue, wrong);
     for (index, entry) in catalogue.template.iter().enumerate() {
-        let at = At {
+        let at = CatalogueEntryRef {
             kind: "template",
             index,
             name: &entry.name,
@@ -101,9 +112,9 @@ fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
     }
 }
 
-fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+fn people(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     for (index, entry) in catalogue.contact.iter().enumerate() {
-        let at = At {
+        let at = CatalogueEntryRef {
             kind: "contact",
             index,
             name: &entry.name,
@@ -139,14 +150,16 @@ fn people(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
     }
 }
 
-fn names(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+fn names(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     if catalogue.name.trim().is_empty() {
-        wrong.found.push(Mistake::anywhere("name: missing"));
+        wrong
+            .found
+            .push(CatalogueMistake::anywhere("name: missing"));
     }
-    for kind in Kind::ALL {
+    for kind in CatalogueRowKind::ALL {
         let mut seen = BTreeSet::new();
         for (index, name) in catalogue.names(kind).into_iter().enumerate() {
-            let at = At {
+            let at = CatalogueEntryRef {
                 kind: kind.name(),
                 index,
                 name: &name,

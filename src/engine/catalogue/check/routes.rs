@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wrong::{At, Wrong};
+use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
         channel::Channel,
@@ -15,7 +15,7 @@ use crate::{
     },
     engine::{
         catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
-        intake::Mode,
+        intake::MessageMode,
     },
 };
 
@@ -23,14 +23,14 @@ use crate::{
 const MAX_LABELS: usize = 8;
 
 /// Checks every route and every rule.
-pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
+pub(super) fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     let declared: BTreeSet<&str> = catalogue
         .event
         .iter()
         .map(|entry| entry.r#type.as_str())
         .collect();
     for (index, entry) in catalogue.route.iter().enumerate() {
-        let at = At {
+        let at = CatalogueEntryRef {
             kind: "route",
             index,
             name: &entry.name,
@@ -43,7 +43,7 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
         route(entry, at, wrong);
     }
     for (index, entry) in catalogue.rule.iter().enumerate() {
-        let at = At {
+        let at = CatalogueEntryRef {
             kind: "rule",
             index,
             name: &entry.name,
@@ -52,7 +52,7 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut Wrong<'_>) {
     }
 }
 
-fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
+fn route(entry: &RouteEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
     condition(at, entry.when.as_deref(), wrong);
     recipients(at, "to", &entry.to, false, wrong);
     channel(at, "channel", &entry.channel, wrong);
@@ -86,7 +86,7 @@ fn route(entry: &RouteEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     );
 }
 
-fn rule(entry: &RuleEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
+fn rule(entry: &RuleEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
     let triggers = Trigger::ALL.map(Trigger::name).join(" ");
     if Trigger::parse(&entry.on).is_none() {
         wrong.field(at, "on", format!("one of {triggers}"));
@@ -108,10 +108,16 @@ fn rule(entry: &RuleEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
     mode(at, name, has_fallback, "send.mode", wrong);
 }
 
-fn mode(at: At<'_>, name: &str, has_fallback: bool, field: &str, wrong: &mut Wrong<'_>) {
-    match Mode::parse(name) {
+fn mode(
+    at: CatalogueEntryRef<'_>,
+    name: &str,
+    has_fallback: bool,
+    field: &str,
+    wrong: &mut MistakeCollector<'_>,
+) {
+    match MessageMode::parse(name) {
         None => wrong.field(at, field, "auto, template or text"),
-        Some(Mode::Template) if has_fallback => {
+        Some(MessageMode::Template) if has_fallback => {
             let rule = "fallback_template goes with auto or text: a template needs none";
             wrong.field(at, field, rule);
         }
@@ -119,19 +125,29 @@ fn mode(at: At<'_>, name: &str, has_fallback: bool, field: &str, wrong: &mut Wro
     }
 }
 
-fn condition(at: At<'_>, when: Option<&str>, wrong: &mut Wrong<'_>) {
+fn condition(at: CatalogueEntryRef<'_>, when: Option<&str>, wrong: &mut MistakeCollector<'_>) {
     if let Some(Err(error)) = when.map(template::check_expression) {
         wrong.field(at, "when", error);
     }
 }
 
-fn duration(at: At<'_>, field: &str, text: Option<&str>, wrong: &mut Wrong<'_>) {
+fn duration(
+    at: CatalogueEntryRef<'_>,
+    field: &str,
+    text: Option<&str>,
+    wrong: &mut MistakeCollector<'_>,
+) {
     if text.is_some_and(|text| parse_duration_seconds(text).is_none()) {
         wrong.field(at, field, "a number and s, m, h or d, such as 24h");
     }
 }
 
-fn texts(at: At<'_>, field: &str, texts: &BTreeMap<String, String>, wrong: &mut Wrong<'_>) {
+fn texts(
+    at: CatalogueEntryRef<'_>,
+    field: &str,
+    texts: &BTreeMap<String, String>,
+    wrong: &mut MistakeCollector<'_>,
+) {
     for (name, text) in texts {
         if let Err(error) = template::check_text(text) {
             wrong.field(at, &format!("{field}.{name}"), error);
@@ -139,7 +155,13 @@ fn texts(at: At<'_>, field: &str, texts: &BTreeMap<String, String>, wrong: &mut 
     }
 }
 
-fn recipients(at: At<'_>, field: &str, to: &OneOrMany, same_allowed: bool, wrong: &mut Wrong<'_>) {
+fn recipients(
+    at: CatalogueEntryRef<'_>,
+    field: &str,
+    to: &OneOrMany,
+    same_allowed: bool,
+    wrong: &mut MistakeCollector<'_>,
+) {
     let entries: Vec<String> = to.clone().into();
     if entries.is_empty() {
         wrong.field(at, field, "needs at least one recipient");
@@ -149,7 +171,13 @@ fn recipients(at: At<'_>, field: &str, to: &OneOrMany, same_allowed: bool, wrong
     }
 }
 
-fn recipient(at: At<'_>, field: &str, entry: &str, same_allowed: bool, wrong: &mut Wrong<'_>) {
+fn recipient(
+    at: CatalogueEntryRef<'_>,
+    field: &str,
+    entry: &str,
+    same_allowed: bool,
+    wrong: &mut MistakeCollector<'_>,
+) {
     if is_expression(entry) {
         if let Err(error) = template::check_text(entry) {
             wrong.field(at, field, error);
@@ -165,7 +193,12 @@ fn recipient(at: At<'_>, field: &str, entry: &str, same_allowed: bool, wrong: &m
     }
 }
 
-fn channel(at: At<'_>, field: &str, channel: &str, wrong: &mut Wrong<'_>) {
+fn channel(
+    at: CatalogueEntryRef<'_>,
+    field: &str,
+    channel: &str,
+    wrong: &mut MistakeCollector<'_>,
+) {
     if Channel::parse(channel).is_none() {
         wrong.field(at, field, Channel::RULE);
     }

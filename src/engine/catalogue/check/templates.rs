@@ -4,21 +4,25 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::wrong::{At, Wrong};
+use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
         category::Category,
         language::is_written_well,
         template::{
             layout::{self, Layout, PROVIDED},
-            parameter::Declared,
+            parameter::DeclaredParameter,
         },
     },
     engine::catalogue::TemplateEntry,
 };
 
 /// Checks a template and the declarations of its parameters.
-pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
+pub(super) fn check(
+    entry: &TemplateEntry,
+    at: CatalogueEntryRef<'_>,
+    wrong: &mut MistakeCollector<'_>,
+) {
     if entry.name.is_empty()
         || entry.name.len() > 512
         || !entry
@@ -59,7 +63,7 @@ pub(super) fn check(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
 }
 
 /// Checks that the declarations cover exactly the template's parameters.
-fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
+fn parameters(entry: &TemplateEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
     // An unreadable template has been reported already.
     let layout = Layout::parse(
         &entry.body,
@@ -126,8 +130,10 @@ fn parameters(entry: &TemplateEntry, at: At<'_>, wrong: &mut Wrong<'_>) {
         wrong.entry(at, format!("with its examples: {error}"));
         return;
     }
-    let optional = |it: &(usize, &Declared)| it.1.required == Some(false);
-    for (index, Declared { name, .. }) in entry.parameter.iter().enumerate().filter(optional) {
+    let optional = |it: &(usize, &DeclaredParameter)| it.1.required == Some(false);
+    for (index, DeclaredParameter { name, .. }) in
+        entry.parameter.iter().enumerate().filter(optional)
+    {
         let mut without = layout.example_context();
         if let Some(given) = without.as_object_mut() {
             given.remove(name);

@@ -1,16 +1,16 @@
 //! Collects the mistakes of a catalogue, each with its line.
 
-use super::lines::Lines;
+use super::lines::CatalogueLineIndex;
 
 /// A mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
+pub struct CatalogueMistake {
     /// Counted from 1; absent if the mistake has no line.
     pub line: Option<usize>,
     pub text: String,
 }
 
-impl Mistake {
+impl CatalogueMistake {
     /// A mistake without a line.
     pub fn anywhere(text: impl Into<String>) -> Self {
         let text = text.into();
@@ -26,7 +26,7 @@ impl Mistake {
     }
 }
 
-impl std::fmt::Display for Mistake {
+impl std::fmt::Display for CatalogueMistake {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {
             Some(line) => write!(formatter, "line {line}: {}", self.text),
@@ -37,38 +37,38 @@ impl std::fmt::Display for Mistake {
 
 /// Collector of mistakes.
 #[derive(Debug)]
-pub struct Wrong<'a> {
-    pub lines: &'a Lines,
-    pub found: Vec<Mistake>,
+pub struct MistakeCollector<'a> {
+    pub lines: &'a CatalogueLineIndex,
+    pub found: Vec<CatalogueMistake>,
 }
 
 /// An entry of a catalogue.
 #[derive(Clone, Copy, Debug)]
-pub struct At<'a> {
+pub struct CatalogueEntryRef<'a> {
     pub kind: &'static str,
     pub index: usize,
     pub name: &'a str,
 }
 
-impl Wrong<'_> {
+impl MistakeCollector<'_> {
     /// Adds a mistake in a field of an entry.
-    pub fn field(&mut self, at: At<'_>, field: &str, rule: impl std::fmt::Display) {
-        let At { kind, index, name } = at;
-        self.found.push(Mistake {
+    pub fn field(&mut self, at: CatalogueEntryRef<'_>, field: &str, rule: impl std::fmt::Display) {
+        let CatalogueEntryRef { kind, index, name } = at;
+        self.found.push(CatalogueMistake {
             line: self.lines.find(kind, index, field),
             text: format!("{kind} {name}: {field}: {rule}"),
         });
     }
 
     /// Adds a mistake in an entry as a whole.
-    pub fn entry(&mut self, at: At<'_>, rule: impl std::fmt::Display) {
+    pub fn entry(&mut self, at: CatalogueEntryRef<'_>, rule: impl std::fmt::Display) {
         self.part(at, "", rule);
     }
 
     /// Adds a mistake in a part of an entry; the text names it.
-    pub fn part(&mut self, at: At<'_>, key: &str, rule: impl std::fmt::Display) {
-        let At { kind, index, name } = at;
-        self.found.push(Mistake {
+    pub fn part(&mut self, at: CatalogueEntryRef<'_>, key: &str, rule: impl std::fmt::Display) {
+        let CatalogueEntryRef { kind, index, name } = at;
+        self.found.push(CatalogueMistake {
             line: self.lines.find(kind, index, key),
             text: format!("{kind} {name}: {rule}"),
         });

@@ -2,37 +2,37 @@
 
 use serde_json::Value;
 
-use super::{Cursor, note};
+use super::{FollowUpCursor, note};
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         preference::DELETED,
         priority::Priority,
         recipient::{RecipientSpec, is_expression},
-        rule::Send,
-        template::{self, Context, TemplateError},
+        rule::RuleMessage,
+        template::{self, RenderContext, TemplateError},
         timeline::TimelineKind,
     },
     engine::{
         intake::{
-            self, ComposeError, Draft, Mode, Reading,
-            targets::{self, Place, ResolveError, Target},
+            self, DraftComposeError, IntakeRowCache, MessageDraft, MessageMode,
+            targets::{self, RecipientCursor, ResolveError, ResolvedRecipient},
         },
-        runtime::turn::Turn,
+        runtime::turn::TransactionContext,
     },
     store::{
         DatabaseTransaction, StoreError, context,
-        follow_up::{self, Due},
+        follow_up::{self, DueFollowUp},
         notification::{self, NewNotification},
         people, sender,
     },
 };
 
 /// Some of the messages of a follow-up.
-pub(super) struct Chunk {
+pub(super) struct FollowUpMessageChunk {
     pub(super) new: Vec<NewNotification>,
     /// Cursor of the next chunk; `None` after the last one.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<RecipientCursor>,
 }
 
 /// Why a rule sends nothing, or nothing more.
@@ -52,15 +52,15 @@ pub(super) enum FollowUpError {
     #[error("there is no sender named {0}")]
     NoSender(String),
     #[error(transparent)]
-    Compose(ComposeError),
+    Compose(DraftComposeError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl From<ComposeError> for FollowUpError {
-    fn from(error: ComposeError) -> Self {
+impl From<DraftComposeError> for FollowUpError {
+    fn from(error: DraftComposeError) -> Self {
         match error {
-            ComposeError::Store(error) => Self::Store(error),
+            DraftComposeError::Store(error) => Self::Store(error),
             refused => Self::Compose(refused),
         }
     }
@@ -68,12 +68,12 @@ impl From<ComposeError> for FollowUpError {
 
 /// The next messages of a rule, or why it sends none.
 pub(super) async fn next(
-    turn: Turn<'_>,
-    due: &Due,
-    send: &Send,
+    turn: TransactionContext<'_>,
+    due: &DueFollowUp,
+    send: &RuleMessage,
     depth: i64,
-    cursor: &Cursor,
-) -> Result<Chunk, FollowUpError> {
+    cursor: &FollowUpCursor,
+) -> Result<FollowUpMessageChunk, FollowUpError> {
     let tx = turn.tx;
     let loaded = context::load(tx, &[due.notification_id]).await?;
     let Some((_, context)) = loaded.into_iter().next() else {
@@ -83,7 +83,7 @@ pub(super) async fn next(
         return Err(FollowUpError::Gone);
     };
     let mut params = serde_json::Map::new();
-    let (lenient, mut unread) = (Context::lenient(&context), Vec::new());
+    let (lenient, mut unread) = (RenderContext::lenient(&context), Vec::new());
     for (name, source) in &send.params {
         let place = format!("its parameter {name}");
         match template::render_for_people(source, &lenient, &place, &mut unread) {
@@ -111,7 +111,7 @@ pub(super) async fn next(
             None => return Err(FollowUpError::NoSender(named.clone())),
         },
     };
-    let draft = Draft {
+    let draft = MessageDraft {
         event_id: parent.event_id,
         route: None,
         event_type: parent.event_type.clone(),
@@ -138,41 +138,41 @@ pub(super) async fn next(
         mode: send
             .mode
             .as_deref()
-            .and_then(Mode::parse)
+            .and_then(MessageMode::parse)
             .unwrap_or_default(),
         fallback_template: send.fallback_template.clone(),
         product: parent.product.clone(),
         unread,
     };
-    let reading = &mut Reading::default();
+    let reading = &mut IntakeRowCache::default();
     let new = intake::compose(turn, reading, &draft, found.targets).await?;
-    Ok(Chunk {
+    Ok(FollowUpMessageChunk {
         new: new.into_iter().map(|made| made.new).collect(),
         place: found.place,
     })
 }
 
 /// Some of the recipients of a rule.
-struct Found {
-    targets: Vec<Target>,
-    place: Option<Place>,
+struct RuleRecipientChunk {
+    targets: Vec<ResolvedRecipient>,
+    place: Option<RecipientCursor>,
     /// What is wrong with each entry that names no known recipient.
     unknown: Vec<String>,
 }
 
 async fn recipients(
-    Turn { tx, now, .. }: Turn<'_>,
-    due: &Due,
-    send: &Send,
+    TransactionContext { tx, now, .. }: TransactionContext<'_>,
+    due: &DueFollowUp,
+    send: &RuleMessage,
     parent: &entity::notification::Model,
     context: &Value,
-    cursor: &Cursor,
-) -> Result<Found, FollowUpError> {
+    cursor: &FollowUpCursor,
+) -> Result<RuleRecipientChunk, FollowUpError> {
     let original = original(tx, parent).await?;
-    let mut targets: Vec<Target> = Vec::new();
+    let mut targets: Vec<ResolvedRecipient> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
     let mut place = cursor.place.clone();
-    let own = Bounds::of_product(parent.product.as_deref());
+    let own = AccessBounds::of_product(parent.product.as_deref());
     let most = targets::recipients_at_once(tx);
     while targets.len() < most
         && let Some(entry) = send.to.get(place.recipient)
@@ -191,7 +191,7 @@ async fn recipients(
         let bounds = if is_expression(entry) {
             &own
         } else {
-            &Bounds::All
+            &AccessBounds::All
         };
         match targets::resolve(tx, bounds, &spec, Some(&original), place.after, now).await {
             Ok(page) => {
@@ -211,13 +211,13 @@ async fn recipients(
         note(tx, due, TimelineKind::RecipientUnknown, detail, now).await?;
     }
     let mut targets = intake::unique(targets);
-    if cursor.place != Place::default() {
+    if cursor.place != RecipientCursor::default() {
         let contacts: Vec<_> = targets.iter().filter_map(|it| it.contact_id).collect();
         let reached = follow_up::reached_already(tx, due.id, &contacts).await?;
         targets.retain(|it| !it.contact_id.is_some_and(|id| reached.contains(&id)));
     }
     let is_last = place.recipient >= send.to.len();
-    Ok(Found {
+    Ok(RuleRecipientChunk {
         targets,
         place: (!is_last).then_some(place),
         unknown,
@@ -227,7 +227,7 @@ async fn recipients(
 async fn original(
     tx: &DatabaseTransaction,
     parent: &entity::notification::Model,
-) -> Result<Target, StoreError> {
+) -> Result<ResolvedRecipient, StoreError> {
     let person = match parent.contact_id {
         Some(contact) => people::contact(tx, contact).await?,
         None => None,
@@ -239,7 +239,7 @@ async fn original(
     } else {
         None
     };
-    Ok(Target {
+    Ok(ResolvedRecipient {
         recipient: parent.recipient.clone().unwrap_or_default(),
         contact_id: parent.contact_id,
         address: parent.address.clone(),

@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::children::{Chunk, FollowUpError};
+use self::children::{FollowUpError, FollowUpMessageChunk};
 use crate::{
-    domain::{time::Timestamp, timeline::TimelineKind, trigger::Triggers},
+    domain::{time::Timestamp, timeline::TimelineKind, trigger::TriggerSet},
     engine::{
         Engine,
-        intake::targets::{self, Place},
-        lifecycle::{self, Report},
-        runtime::{backlog, turn::Turn},
+        intake::targets::{self, RecipientCursor},
+        lifecycle::{self, LifecycleReport},
+        runtime::{backlog, turn::TransactionContext},
     },
     store::{
         DatabaseTransaction, StoreError, catalogue,
-        dialect::Id,
-        follow_up::{self, Due},
+        dialect::HexUuid,
+        follow_up::{self, DueFollowUp},
         new_id, notification, timeline,
     },
 };
-use entity::follow_up::State;
+use entity::follow_up::FollowUpState;
 
 /// Follow-ups per transaction.
 const BATCH: i64 = 100;
@@ -32,17 +32,17 @@ const SHOWN: usize = 100;
 
 /// Progress of a follow-up that has more recipients than one transaction takes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Cursor {
+struct FollowUpCursor {
     #[serde(flatten)]
-    place: Place,
+    place: RecipientCursor,
     /// Number of messages made so far.
     count: usize,
     /// The first of them.
     made: Vec<Uuid>,
 }
 
-impl Cursor {
-    fn of(due: &Due) -> Self {
+impl FollowUpCursor {
+    fn of(due: &DueFollowUp) -> Self {
         let stored = due.cursor.as_deref();
         stored
             .and_then(|cursor| serde_json::from_str(cursor).ok())
@@ -102,8 +102,8 @@ pub(in crate::engine) async fn cancel_due_before(
                 notification::lock(tx, &wanted).await?;
                 let all = follow_up::due(tx, &wanted, before, BATCH).await?;
                 for due in &all {
-                    let reason = Cursor::of(due).explain(reason);
-                    end(tx, due, State::Cancelled, &reason, now).await?;
+                    let reason = FollowUpCursor::of(due).explain(reason);
+                    end(tx, due, FollowUpState::Cancelled, &reason, now).await?;
                 }
                 Ok(all.len())
             })
@@ -132,8 +132,8 @@ async fn batch(
             wanted.dedup();
             notification::lock(tx, &wanted).await?;
             let parents = notification::load(tx, &wanted).await?;
-            let turn = Turn { engine, tx, now };
-            let mut report = Report::default();
+            let turn = TransactionContext { engine, tx, now };
+            let mut report = LifecycleReport::default();
             let mut count = 0;
             let mut made = 0;
             for due in follow_up::due(tx, &wanted, horizon, limit).await? {
@@ -149,7 +149,7 @@ async fn batch(
                 let reached = if parent.state.generation == due.generation {
                     parent.state.triggered
                 } else {
-                    Triggers::NONE
+                    TriggerSet::NONE
                 };
                 let (count_made, came) =
                     decide(turn, &due, reached, parent.facets.depth, horizon).await?;
@@ -179,8 +179,8 @@ async fn refuse(
         .write(async |tx| {
             let all = follow_up::due(tx, &[notification], horizon, BATCH).await?;
             for due in &all {
-                let reason = Cursor::of(due).explain(&reason);
-                end(tx, due, State::Skipped, &reason, now).await?;
+                let reason = FollowUpCursor::of(due).explain(&reason);
+                end(tx, due, FollowUpState::Skipped, &reason, now).await?;
             }
             Ok(all.len())
         })
@@ -190,40 +190,40 @@ async fn refuse(
 /// Decides one follow-up, or makes one more chunk of its messages. Returns the number of
 /// recipients.
 async fn decide(
-    turn: Turn<'_>,
-    due: &Due,
-    reached: Triggers,
+    turn: TransactionContext<'_>,
+    due: &DueFollowUp,
+    reached: TriggerSet,
     depth: i64,
     horizon: Timestamp,
-) -> Result<(usize, Report), StoreError> {
-    let Turn { engine, tx, now } = turn;
-    let cursor = Cursor::of(due);
-    let stop = async |state: State, reason: &str| {
+) -> Result<(usize, LifecycleReport), StoreError> {
+    let TransactionContext { engine, tx, now } = turn;
+    let cursor = FollowUpCursor::of(due);
+    let stop = async |state: FollowUpState, reason: &str| {
         let reason = cursor.explain(reason);
         let ended = end(tx, due, state, &reason, now).await;
-        ended.map(|()| (0, Report::default()))
+        ended.map(|()| (0, LifecycleReport::default()))
     };
     if !due.unless.intersection(reached).is_empty() {
-        return stop(State::Cancelled, "one of its `unless` happened").await;
+        return stop(FollowUpState::Cancelled, "one of its `unless` happened").await;
     }
     let Some(stored) = catalogue::rule(tx, due.rule_id).await? else {
-        return stop(State::Cancelled, "the rule does not exist any more").await;
+        return stop(FollowUpState::Cancelled, "the rule does not exist any more").await;
     };
     if !stored.active && !still_named(engine, tx, &due.rule_name).await? {
-        return stop(State::Cancelled, "the rule was removed").await;
+        return stop(FollowUpState::Cancelled, "the rule was removed").await;
     }
     let chunk = children::next(turn, due, &stored.rule.send, depth, &cursor).await;
-    let Chunk { new, place } = match chunk {
+    let FollowUpMessageChunk { new, place } = match chunk {
         Ok(chunk) => chunk,
         Err(FollowUpError::Store(error)) => return Err(error),
-        Err(refused) => return stop(State::Skipped, &refused.to_string()).await,
+        Err(refused) => return stop(FollowUpState::Skipped, &refused.to_string()).await,
     };
     let rules = engine.catalogue_snapshot(tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;
     let made = cursor.made.iter().chain(&inserted).copied();
     let count = cursor.count + inserted.len();
     if let Some(place) = place {
-        let cursor = Cursor {
+        let cursor = FollowUpCursor {
             place,
             count,
             made: made.take(SHOWN).collect(),
@@ -233,7 +233,7 @@ async fn decide(
         return Ok((new.len().max(1), report));
     }
     metrics::counter!("herald_follow_ups_total", "state" => "fired").increment(1);
-    follow_up::settle(tx, due.id, State::Fired, None, now).await?;
+    follow_up::settle(tx, due.id, FollowUpState::Fired, None, now).await?;
     let mut detail = json!({
         "rule": due.rule_name, "notifications": made.take(SHOWN).collect::<Vec<_>>(),
     });
@@ -261,14 +261,16 @@ async fn still_named(
 
 async fn end(
     tx: &DatabaseTransaction,
-    due: &Due,
-    state: State,
+    due: &DueFollowUp,
+    state: FollowUpState,
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (kind, name) = match state {
-        State::Cancelled => (TimelineKind::RuleCancelled, "cancelled"),
-        State::Pending | State::Fired | State::Skipped => (TimelineKind::RuleSkipped, "skipped"),
+        FollowUpState::Cancelled => (TimelineKind::RuleCancelled, "cancelled"),
+        FollowUpState::Pending | FollowUpState::Fired | FollowUpState::Skipped => {
+            (TimelineKind::RuleSkipped, "skipped")
+        }
     };
     metrics::counter!("herald_follow_ups_total", "state" => name).increment(1);
     follow_up::settle(tx, due.id, state, Some(reason.to_owned()), now).await?;
@@ -284,14 +286,14 @@ async fn end(
 
 async fn note(
     tx: &DatabaseTransaction,
-    due: &Due,
+    due: &DueFollowUp,
     kind: TimelineKind,
     detail: Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let entry = timeline::Entry {
-        notification_id: Id(due.notification_id),
-        id: Id(new_id(now)),
+    let entry = timeline::NewTimelineEntry {
+        notification_id: HexUuid(due.notification_id),
+        id: HexUuid(new_id(now)),
         kind,
         provider_at: None,
         attempt_id: None,

@@ -4,19 +4,19 @@ use serde_json::json;
 
 use crate::{
     domain::{
-        own_event::{Occurrence, OwnEvent, payload::TemplateNews},
+        own_event::{EventOccurrence, OwnEvent, payload::TemplateUpdateData},
         template::name::ours,
         time::Timestamp,
     },
     engine::{
         Engine, intake,
-        lifecycle::Report,
-        runtime::template_status::{Sendable, sendable},
+        lifecycle::LifecycleReport,
+        runtime::template_status::{TemplateSendability, sendable},
     },
     providers::RemoteTemplate as Remote,
     store::{
         DatabaseTransaction, StoreError, catalogue, notification,
-        template_sync::{self, Name, Part, Said},
+        template_sync::{self, AccountTemplateName, ReportedTemplateRow, TemplateSyncProperty},
     },
 };
 
@@ -36,7 +36,7 @@ pub async fn learn(
         let (count, report) = engine
             .store
             .write(async |tx| {
-                let mut report = Report::default();
+                let mut report = LifecycleReport::default();
                 let mut count = 0;
                 for it in some {
                     count += one(engine, tx, account_id, it, &mut report, now).await?;
@@ -55,13 +55,13 @@ async fn one(
     tx: &DatabaseTransaction,
     account_id: &str,
     remote: &Remote,
-    report: &mut Report,
+    report: &mut LifecycleReport,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let Some(name) = ours(&remote.name, engine.settings.template_suffix.as_deref()) else {
         return Ok(0);
     };
-    let name = Name {
+    let name = AccountTemplateName {
         account_id,
         name,
         language: &remote.language,
@@ -73,7 +73,7 @@ async fn one(
     let status = Some(remote.status.to_uppercase());
     let category = remote.category.as_ref().map(|it| it.to_lowercase());
     let quality = remote.quality.as_ref().map(|it| it.to_uppercase());
-    let after = Said {
+    let after = ReportedTemplateRow {
         status: status.clone(),
         category: category.clone().or(before.category.clone()),
         quality: quality.clone().or(before.quality.clone()),
@@ -87,9 +87,9 @@ async fn one(
     let at = Timestamp::from_unix_seconds(now.unix_seconds() - 1);
     let mut told = Vec::new();
     let parts = [
-        (Part::Status, &before.status, &status),
-        (Part::Category, &category_before, &category),
-        (Part::Quality, &before.quality, &quality),
+        (TemplateSyncProperty::Status, &before.status, &status),
+        (TemplateSyncProperty::Category, &category_before, &category),
+        (TemplateSyncProperty::Quality, &before.quality, &quality),
     ];
     for (part, known, value) in parts {
         let Some(value) = value.as_ref() else {
@@ -108,7 +108,7 @@ async fn one(
     let count = told.len();
     for (part, value) in told {
         let word = value.to_lowercase();
-        let data = TemplateNews {
+        let data = TemplateUpdateData {
             template: name.name.to_owned(),
             language: name.language.to_owned(),
             account: Some(account_id.to_owned()),
@@ -116,11 +116,11 @@ async fn one(
             value: json!({ "status": remote.status, "category": category, "reason": remote.rejected_reason }),
         };
         let event = match part {
-            Part::Status => OwnEvent::TemplateStatus { status: word, data },
-            Part::Category => OwnEvent::TemplateCategoryChanged(data),
+            TemplateSyncProperty::Status => OwnEvent::TemplateStatus { status: word, data },
+            TemplateSyncProperty::Category => OwnEvent::TemplateCategoryChanged(data),
             _ => OwnEvent::TemplateQuality(data),
         };
-        let occurrence = Occurrence::Template {
+        let occurrence = EventOccurrence::Template {
             account: account_id,
             template: name.name,
             language: name.language,
@@ -135,7 +135,7 @@ async fn one(
 /// The category of a template as reported by its account, or else as its catalogue requests it.
 pub async fn known_category(
     tx: &DatabaseTransaction,
-    name: Name<'_>,
+    name: AccountTemplateName<'_>,
 ) -> Result<Option<String>, StoreError> {
     let said = template_sync::said(tx, name).await?;
     if let Some(category) = said.and_then(|said| said.category) {
@@ -150,13 +150,16 @@ pub async fn known_category(
 pub async fn release(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    name: Name<'_>,
-    report: &mut Report,
+    name: AccountTemplateName<'_>,
+    report: &mut LifecycleReport,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let account = Some(name.account_id).filter(|id| !id.is_empty());
     let standing = template_sync::standing(tx, account, name.name, name.language).await?;
-    if matches!(sendable(name.name, standing.as_ref()), Sendable::Later(_)) {
+    if matches!(
+        sendable(name.name, standing.as_ref()),
+        TemplateSendability::Later(_)
+    ) {
         return Ok(());
     }
     // The first of them now; the rest, and those that are being held at this moment, when the

@@ -5,7 +5,7 @@ mod learn;
 mod pull;
 
 pub use learn::{known_category, learn, release};
-pub use pull::{Pull, PulledCatalogue, pull};
+pub use pull::{PulledCatalogue, TemplatePullReport, pull};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         template::{
-            layout::{Header, Layout},
+            layout::{Layout, LayoutHeader},
             name::at_meta,
         },
         time::Timestamp,
@@ -27,15 +27,15 @@ use crate::{
         },
     },
     providers::{
-        DirectoryError, Drift, HttpClient, OTHER_PARTS, Provider, RemoteTemplate as Remote, Sample,
-        TemplateDefinition as Definition, TemplateDirectory, TemplateFormat,
+        DirectoryError, HttpClient, OTHER_PARTS, Provider, RemoteTemplate as Remote, SampleFile,
+        TemplateDefinition as Definition, TemplateDifference, TemplateDirectory, TemplateFormat,
     },
     store::{StoreError, catalogue},
 };
 
 /// The operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum TemplateSyncMode {
     /// Compare only; change nothing.
     Plan,
     Sync,
@@ -43,7 +43,7 @@ pub enum Doing {
 
 /// What happened to one template in one account, or would happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TemplateSyncOutcome {
     /// The account has the template as the catalogue wants it.
     Same,
     WouldCreate,
@@ -58,7 +58,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-impl Outcome {
+impl TemplateSyncOutcome {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -75,15 +75,15 @@ impl Outcome {
 
 /// One template in one account.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct TemplateSyncReport {
     pub account: String,
     /// Name in the catalogue.
     pub template: String,
     /// Name in the account.
     pub name: String,
     pub language: String,
-    pub outcome: Outcome,
-    pub drift: Vec<Drift>,
+    pub outcome: TemplateSyncOutcome,
+    pub drift: Vec<TemplateDifference>,
     pub status: Option<String>,
     pub reason: Option<String>,
     pub id: Option<String>,
@@ -91,10 +91,10 @@ pub struct Report {
 
 /// An account that was compared.
 #[derive(Debug)]
-pub struct Looked {
+pub struct ComparedAccount {
     pub account: String,
     /// The reports, or why the account could not be read.
-    pub reports: Result<Vec<Report>, String>,
+    pub reports: Result<Vec<TemplateSyncReport>, String>,
     /// Templates that are in no catalogue: name, language, status.
     pub elsewhere: Vec<(String, String, String)>,
 }
@@ -119,9 +119,9 @@ pub async fn definitions(
     Ok(all)
 }
 
-type Ours = (entity::template::Model, Result<Layout, String>);
+type ParsedTemplateRow = (entity::template::Model, Result<Layout, String>);
 
-async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<Ours>, StoreError> {
+async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<ParsedTemplateRow>, StoreError> {
     let names: BTreeSet<String> = catalogue::template_names(&engine.store)
         .await?
         .into_iter()
@@ -151,15 +151,15 @@ fn of<'a>(row: &'a entity::template::Model, name: &'a str, layout: &'a Layout) -
 }
 
 /// Sample files for Meta's reviewers, by the name of the template whose header they belong to.
-pub type Samples = BTreeMap<String, Sample>;
+pub type SampleFiles = BTreeMap<String, SampleFile>;
 
 /// A request to synchronize templates.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct TemplateSyncRequest<'a> {
     /// Only this template; all if absent.
     pub only: Option<&'a str>,
-    pub doing: Doing,
-    pub samples: &'a Samples,
+    pub doing: TemplateSyncMode,
+    pub samples: &'a SampleFiles,
 }
 
 /// Compares every account, and creates or changes its templates if asked to. A template that fails
@@ -167,9 +167,9 @@ pub struct Asked<'a> {
 pub async fn sync(
     engine: &Engine,
     http: &HttpClient,
-    asked: Asked<'_>,
+    asked: TemplateSyncRequest<'_>,
     now: Timestamp,
-) -> Result<Vec<Looked>, StoreError> {
+) -> Result<Vec<ComparedAccount>, StoreError> {
     let ring = engine.keyring();
     let ours = ours(engine, asked.only).await?;
     let mut seen = BTreeSet::new();
@@ -177,7 +177,7 @@ pub async fn sync(
     for reviewed in reviewed(engine, &ring) {
         let account = reviewed.account;
         let Some(account_id) = account.account_id.clone() else {
-            all.push(Looked {
+            all.push(ComparedAccount {
                 account: account.name.clone(),
                 reports: Err(NO_ACCOUNT.to_owned()),
                 elsewhere: Vec::new(),
@@ -197,16 +197,16 @@ async fn one(
     http: &HttpClient,
     reviewed: ReviewedSender<'_>,
     account_id: &str,
-    ours: &[Ours],
-    asked: Asked<'_>,
+    ours: &[ParsedTemplateRow],
+    asked: TemplateSyncRequest<'_>,
     now: Timestamp,
-) -> Result<Looked, StoreError> {
+) -> Result<ComparedAccount, StoreError> {
     let ReviewedSender {
         account,
         provider,
         format,
     } = reviewed;
-    let mut looked = Looked {
+    let mut looked = ComparedAccount {
         account: account.name.clone(),
         reports: Ok(Vec::new()),
         elsewhere: Vec::new(),
@@ -230,11 +230,11 @@ async fn one(
         let found = remote
             .iter()
             .find(|it| it.name == name && it.language == row.language);
-        let mut report = Report {
+        let mut report = TemplateSyncReport {
             account: account.name.clone(),
             template: row.name.clone(),
             language: row.language.clone(),
-            outcome: Outcome::Same,
+            outcome: TemplateSyncOutcome::Same,
             drift: Vec::new(),
             status: found.map(|it| it.status.clone()),
             reason: found.and_then(|it| it.rejected_reason.clone()),
@@ -242,10 +242,10 @@ async fn one(
             name,
         };
         match layout {
-            Err(error) => report.outcome = Outcome::Failed(error.clone()),
+            Err(error) => report.outcome = TemplateSyncOutcome::Failed(error.clone()),
             Ok(layout) => {
                 let name = report.name.clone();
-                let wanted = Wanted {
+                let wanted = DesiredTemplate {
                     definition: of(row, &name, layout),
                     sample: asked.samples.get(&row.name),
                     doing: asked.doing,
@@ -260,7 +260,7 @@ async fn one(
                 }
             }
         }
-        if let (Outcome::Created, Some(status)) = (&report.outcome, &report.status) {
+        if let (TemplateSyncOutcome::Created, Some(status)) = (&report.outcome, &report.status) {
             let made = Remote {
                 id: report.id.clone().unwrap_or_default(),
                 name: report.name.clone(),
@@ -291,7 +291,7 @@ async fn one(
 /// A sender whose provider reviews templates.
 #[derive(Clone, Copy)]
 struct ReviewedSender<'a> {
-    account: &'a keyring::Account,
+    account: &'a keyring::SenderAccount,
     provider: &'a dyn Provider,
     format: &'a dyn TemplateFormat,
 }
@@ -312,7 +312,7 @@ fn reviewed<'a>(engine: &'a Engine, ring: &'a Keyring) -> impl Iterator<Item = R
 fn directory(
     provider: &dyn Provider,
     http: &HttpClient,
-    account: &keyring::Account,
+    account: &keyring::SenderAccount,
 ) -> Option<Box<dyn TemplateDirectory>> {
     provider.templates(http, &account.connection()?)
 }
@@ -326,23 +326,23 @@ struct RemoteAccount<'a> {
 
 /// A template as the catalogue wants it.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
+struct DesiredTemplate<'a> {
     definition: Definition<'a>,
-    sample: Option<&'a Sample>,
-    doing: Doing,
+    sample: Option<&'a SampleFile>,
+    doing: TemplateSyncMode,
 }
 
 /// Placeholder for a sample where nothing is sent.
 const SOME_SAMPLE: &str = "sample";
 
-impl<'a> Wanted<'a> {
+impl<'a> DesiredTemplate<'a> {
     /// The template as it is sent to Meta. A media header is uploaded if there is a sample for it.
     async fn sent(
         &self,
         directory: &dyn TemplateDirectory,
         handle: &'a mut Option<String>,
     ) -> Result<Definition<'a>, DirectoryError> {
-        if self.doing == Doing::Plan {
+        if self.doing == TemplateSyncMode::Plan {
             let sample = self.sample.map(|_| SOME_SAMPLE);
             return Ok(Definition {
                 sample,
@@ -352,7 +352,7 @@ impl<'a> Wanted<'a> {
         let header = &self.definition.layout.extras().header;
         let is_file = !matches!(
             header,
-            None | Some(Header::Text { .. } | Header::Location { .. })
+            None | Some(LayoutHeader::Text { .. } | LayoutHeader::Location { .. })
         );
         if let Some(sample) = self.sample.filter(|_| is_file) {
             *handle = Some(directory.upload(sample).await?);
@@ -365,42 +365,42 @@ impl<'a> Wanted<'a> {
 }
 
 impl RemoteAccount<'_> {
-    async fn create(self, wanted: Wanted<'_>, report: &mut Report) {
+    async fn create(self, wanted: DesiredTemplate<'_>, report: &mut TemplateSyncReport) {
         let mut handle = None;
         let definition = match wanted.sent(self.directory, &mut handle).await {
             Ok(definition) => definition,
             Err(error) => {
-                report.outcome = Outcome::Failed(format!("its sample: {error}"));
+                report.outcome = TemplateSyncOutcome::Failed(format!("its sample: {error}"));
                 return;
             }
         };
         if let Err(impossible) = self.format.check(definition) {
-            report.outcome = Outcome::Failed(impossible);
+            report.outcome = TemplateSyncOutcome::Failed(impossible);
             return;
         }
-        if wanted.doing == Doing::Plan {
-            report.outcome = Outcome::WouldCreate;
+        if wanted.doing == TemplateSyncMode::Plan {
+            report.outcome = TemplateSyncOutcome::WouldCreate;
             return;
         }
         match self.directory.create(definition).await {
             Ok(created) => {
-                report.outcome = Outcome::Created;
+                report.outcome = TemplateSyncOutcome::Created;
                 report.status = Some(created.status);
                 report.id = Some(created.id);
             }
             Err(error) if error.is_taken => self.adopt(wanted.definition, report).await,
-            Err(error) => report.outcome = Outcome::Failed(error.to_string()),
+            Err(error) => report.outcome = TemplateSyncOutcome::Failed(error.to_string()),
         }
     }
 
     /// The template was created between our comparison and our call: reads how it looks.
-    async fn adopt(self, definition: Definition<'_>, report: &mut Report) {
-        report.outcome = Outcome::Adopted;
+    async fn adopt(self, definition: Definition<'_>, report: &mut TemplateSyncReport) {
+        report.outcome = TemplateSyncOutcome::Adopted;
         let found = match self.directory.named(&report.name).await {
             Ok(found) => found,
             Err(error) => {
                 let why = format!("it is there and cannot be read: {error}");
-                report.outcome = Outcome::Failed(why);
+                report.outcome = TemplateSyncOutcome::Failed(why);
                 return;
             }
         };
@@ -416,21 +416,28 @@ impl RemoteAccount<'_> {
         report.id = Some(found.id);
     }
 
-    async fn change(self, wanted: Wanted<'_>, found: &Remote, report: &mut Report) {
+    async fn change(
+        self,
+        wanted: DesiredTemplate<'_>,
+        found: &Remote,
+        report: &mut TemplateSyncReport,
+    ) {
         report.drift = self.format.drift(wanted.definition, found);
         let texts_differ = report.drift.iter().any(|it| it.part != "category");
         if report.drift.is_empty() {
             return;
         }
         report.outcome = if !texts_differ {
-            Outcome::Stuck("Meta has decided on its category: it cannot be changed".to_owned())
+            TemplateSyncOutcome::Stuck(
+                "Meta has decided on its category: it cannot be changed".to_owned(),
+            )
         } else if report.drift.iter().any(|it| it.part == OTHER_PARTS) {
-            Outcome::Stuck(
+            TemplateSyncOutcome::Stuck(
                 "it has parts that a catalogue cannot express: a change would remove them"
                     .to_owned(),
             )
         } else if !self.format.is_editable(&found.status) {
-            Outcome::Stuck(format!(
+            TemplateSyncOutcome::Stuck(format!(
                 "it is {}: Meta lets it be changed when it is approved, rejected or paused",
                 found.status.to_lowercase()
             ))
@@ -439,31 +446,36 @@ impl RemoteAccount<'_> {
         };
     }
 
-    async fn send_change(self, wanted: Wanted<'_>, found: &Remote, report: &mut Report) -> Outcome {
+    async fn send_change(
+        self,
+        wanted: DesiredTemplate<'_>,
+        found: &Remote,
+        report: &mut TemplateSyncReport,
+    ) -> TemplateSyncOutcome {
         let mut handle = None;
         let definition = match wanted.sent(self.directory, &mut handle).await {
             Ok(definition) => definition,
-            Err(error) => return Outcome::Failed(format!("its sample: {error}")),
+            Err(error) => return TemplateSyncOutcome::Failed(format!("its sample: {error}")),
         };
         if let Err(impossible) = self.format.check(definition) {
-            return Outcome::Stuck(impossible);
+            return TemplateSyncOutcome::Stuck(impossible);
         }
-        if wanted.doing == Doing::Plan {
-            return Outcome::WouldChange;
+        if wanted.doing == TemplateSyncMode::Plan {
+            return TemplateSyncOutcome::WouldChange;
         }
         match self.directory.edit(&found.id, definition).await {
             Ok(()) => {
                 report.status = Some("PENDING".to_owned());
-                Outcome::Changed
+                TemplateSyncOutcome::Changed
             }
-            Err(error) => Outcome::Failed(error.to_string()),
+            Err(error) => TemplateSyncOutcome::Failed(error.to_string()),
         }
     }
 }
 
 /// Result of reading every account.
 #[derive(Debug, Default)]
-pub struct Refreshed {
+pub struct TemplateRefreshReport {
     /// Number of changes.
     pub changed: usize,
     /// Senders whose accounts could not be read, with the reason.
@@ -476,10 +488,10 @@ pub async fn refresh(
     engine: &Engine,
     http: &HttpClient,
     now: Timestamp,
-) -> Result<Refreshed, StoreError> {
+) -> Result<TemplateRefreshReport, StoreError> {
     let ring = engine.keyring();
     let mut seen = BTreeSet::new();
-    let mut done = Refreshed::default();
+    let mut done = TemplateRefreshReport::default();
     for ReviewedSender {
         account, provider, ..
     } in reviewed(engine, &ring)

@@ -21,7 +21,7 @@ pub struct PulledCatalogue {
 
 /// Result of looking for templates that are in no catalogue.
 #[derive(Debug, Default)]
-pub struct Pull {
+pub struct TemplatePullReport {
     pub templates: Vec<PulledTemplate>,
     /// Name, language, and why the template cannot be expressed in a catalogue.
     pub left: Vec<(String, String, String)>,
@@ -35,14 +35,14 @@ pub async fn pull(
     http: &HttpClient,
     only: Option<&str>,
     now: Timestamp,
-) -> Result<Pull, StoreError> {
+) -> Result<TemplatePullReport, StoreError> {
     let ring = engine.keyring();
     let suffix = engine.settings.template_suffix.as_deref();
     let known: BTreeSet<(String, String)> = catalogue::template_names(&engine.store)
         .await?
         .into_iter()
         .collect();
-    let mut found = Pull::default();
+    let mut found = TemplatePullReport::default();
     let mut seen = BTreeSet::new();
     let mut accounts = BTreeSet::new();
     for ReviewedSender {

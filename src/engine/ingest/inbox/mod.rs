@@ -17,18 +17,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 mod room;
 
-pub use room::{Origin, Room};
+pub use room::{BodyMemoryReservation, BodyOrigin};
 
 use crate::{
     domain::time::Timestamp,
     engine::{
         Engine,
-        runtime::{backlog::Backlog, keyring::Signature},
+        runtime::{backlog::Backlog, keyring::SigningSecrets},
     },
     error::ErrorChain,
     providers::Receiver,
     store::{
-        callback::{self, Body, Leases, NewCallback},
+        callback::{self, BatchLeases, CallbackBody, NewCallback},
         new_id,
     },
 };
@@ -45,7 +45,7 @@ const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Result of storing a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receipt {
+pub enum StoredBody {
     Stored,
     /// The body was stored before.
     Repeat,
@@ -53,7 +53,7 @@ pub enum Receipt {
 
 /// Why a body was not stored. Each means: send it again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Busy {
+pub enum InboxRefusal {
     /// Too many bodies are waiting.
     Full,
     /// The backlog would take the disk space that applying it needs.
@@ -64,7 +64,7 @@ pub enum Busy {
     Failed,
 }
 
-impl Busy {
+impl InboxRefusal {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -75,7 +75,7 @@ impl Busy {
     }
 }
 
-struct Waiting {
+struct InboxSubmission {
     endpoint: &'static str,
     body: Bytes,
     /// Labels of the secrets that signed it, if there are several apps.
@@ -83,40 +83,40 @@ struct Waiting {
     /// Urgent bodies are applied before the others.
     urgent: bool,
     digest: [u8; 32],
-    answer: oneshot::Sender<Result<Receipt, Busy>>,
+    answer: oneshot::Sender<Result<StoredBody, InboxRefusal>>,
     /// Memory reservation: released with the body, not when the client stops waiting.
-    _room: Option<Room>,
+    _room: Option<BodyMemoryReservation>,
 }
 
 /// The sending end, bounded in bytes and in waiting time.
 #[derive(Debug)]
-pub struct Inbox {
-    queue: mpsc::UnboundedSender<Waiting>,
-    rooms: room::Rooms,
+pub struct CallbackInbox {
+    queue: mpsc::UnboundedSender<InboxSubmission>,
+    rooms: room::BodyMemoryPools,
     max_wait: Duration,
     backlog: Arc<Backlog>,
 }
 
 /// The receiving end, owned by the worker that stores.
 #[derive(Debug)]
-pub struct Intake {
-    queue: mpsc::UnboundedReceiver<Waiting>,
+pub struct InboxWriter {
+    queue: mpsc::UnboundedReceiver<InboxSubmission>,
 }
 
-impl Inbox {
-    pub fn new(max_bytes: usize, max_wait: Duration, backlog: Arc<Backlog>) -> (Self, Intake) {
+impl CallbackInbox {
+    pub fn new(max_bytes: usize, max_wait: Duration, backlog: Arc<Backlog>) -> (Self, InboxWriter) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             queue: sender,
-            rooms: room::Rooms::new(max_bytes),
+            rooms: room::BodyMemoryPools::new(max_bytes),
             max_wait,
             backlog,
         };
-        (inbox, Intake { queue: receiver })
+        (inbox, InboxWriter { queue: receiver })
     }
 
     /// A reservation for a body of an announced size. Nothing is reserved yet.
-    pub fn room(&self, announced: usize, origin: Origin) -> Room {
+    pub fn room(&self, announced: usize, origin: BodyOrigin) -> BodyMemoryReservation {
         self.rooms.room(announced, origin, self.max_wait)
     }
 
@@ -125,12 +125,12 @@ impl Inbox {
         &self,
         receiver: &dyn Receiver,
         body: Bytes,
-        signature: Option<Signature>,
-        room: Room,
-    ) -> Result<Receipt, Busy> {
+        signature: Option<SigningSecrets>,
+        room: BodyMemoryReservation,
+    ) -> Result<StoredBody, InboxRefusal> {
         let urgent = receiver.is_urgent(&body);
         if !urgent && self.backlog.is_full() {
-            return Err(Busy::NoRoom);
+            return Err(InboxRefusal::NoRoom);
         }
         let receipt = self
             .stored(receiver.endpoint(), body, signature, urgent, room)
@@ -147,15 +147,15 @@ impl Inbox {
         &self,
         endpoint: &'static str,
         body: Bytes,
-        signature: Option<Signature>,
+        signature: Option<SigningSecrets>,
         urgent: bool,
-        room: Room,
-    ) -> Result<Receipt, Busy> {
+        room: BodyMemoryReservation,
+    ) -> Result<StoredBody, InboxRefusal> {
         let digest = digest(&body, signature.as_ref());
         let (answer, stored) = oneshot::channel();
         if self
             .queue
-            .send(Waiting {
+            .send(InboxSubmission {
                 endpoint,
                 body,
                 signed_by: signature.map(|signature| signature.labels),
@@ -166,19 +166,19 @@ impl Inbox {
             })
             .is_err()
         {
-            return Err(Busy::Failed);
+            return Err(InboxRefusal::Failed);
         }
         match tokio::time::timeout(self.max_wait, stored).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Busy::Failed),
-            Err(_) => Err(Busy::Late),
+            Ok(Err(_)) => Err(InboxRefusal::Failed),
+            Err(_) => Err(InboxRefusal::Late),
         }
     }
 }
 
 /// The key that detects repeats. The same bytes signed by two apps are two callbacks: one may be
 /// accepted where the other is not.
-fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
+fn digest(body: &Bytes, signature: Option<&SigningSecrets>) -> [u8; 32] {
     let mut digest = Sha256::new();
     if let Some(signature) = signature {
         digest.update(signature.scopes.as_bytes());
@@ -190,9 +190,9 @@ fn digest(body: &Bytes, signature: Option<&Signature>) -> [u8; 32] {
 
 /// Passes bodies to the processor in memory, without reading them back from the table.
 #[derive(Debug, Default)]
-pub struct Handover {
-    urgent: Lane,
-    ordinary: Lane,
+pub struct CallbackHandover {
+    urgent: HandoverLane,
+    ordinary: HandoverLane,
     /// Older ordinary bodies wait in the table: new ones queue behind them.
     table_first: AtomicBool,
     pub arrived: Notify,
@@ -200,25 +200,25 @@ pub struct Handover {
 
 /// Bodies of one class, oldest first.
 #[derive(Debug, Default)]
-struct Lane {
-    bodies: Mutex<VecDeque<Body>>,
+struct HandoverLane {
+    bodies: Mutex<VecDeque<CallbackBody>>,
     bytes: AtomicUsize,
 }
 
-impl Lane {
-    fn bodies(&self) -> MutexGuard<'_, VecDeque<Body>> {
+impl HandoverLane {
+    fn bodies(&self) -> MutexGuard<'_, VecDeque<CallbackBody>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, body: Body) {
+    fn put(&self, body: CallbackBody) {
         self.bytes.fetch_add(body.body.len(), Ordering::AcqRel);
         self.bodies().push_back(body);
     }
 
-    fn take(&self, limit: usize) -> Vec<Body> {
+    fn take(&self, limit: usize) -> Vec<CallbackBody> {
         let mut bodies = self.bodies();
         let count = bodies.len().min(limit);
-        let taken: Vec<Body> = bodies.drain(..count).collect();
+        let taken: Vec<CallbackBody> = bodies.drain(..count).collect();
         drop(bodies);
         self.bytes.fetch_sub(
             taken.iter().map(|body| body.body.len()).sum(),
@@ -228,8 +228,8 @@ impl Lane {
     }
 }
 
-impl Handover {
-    const fn lane(&self, urgent: bool) -> &Lane {
+impl CallbackHandover {
+    const fn lane(&self, urgent: bool) -> &HandoverLane {
         if urgent { &self.urgent } else { &self.ordinary }
     }
 
@@ -239,7 +239,7 @@ impl Handover {
         !is_behind && self.lane(urgent).bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
     }
 
-    fn put(&self, new: impl Iterator<Item = (bool, Body)>) {
+    fn put(&self, new: impl Iterator<Item = (bool, CallbackBody)>) {
         for (urgent, body) in new {
             self.lane(urgent).put(body);
         }
@@ -270,17 +270,17 @@ impl Handover {
     }
 
     /// Up to `limit` urgent bodies, oldest first.
-    pub fn take_urgent(&self, limit: usize) -> Vec<Body> {
+    pub fn take_urgent(&self, limit: usize) -> Vec<CallbackBody> {
         self.urgent.take(limit)
     }
 
     /// Up to `limit` bodies that are not urgent, oldest first.
-    pub fn take_ordinary(&self, limit: usize) -> Vec<Body> {
+    pub fn take_ordinary(&self, limit: usize) -> Vec<CallbackBody> {
         self.ordinary.take(limit)
     }
 
     /// Up to `limit` bodies: urgent ones first, then the oldest.
-    pub fn take(&self, limit: usize) -> Vec<Body> {
+    pub fn take(&self, limit: usize) -> Vec<CallbackBody> {
         let mut taken = self.urgent.take(limit);
         taken.extend(self.ordinary.take(limit - taken.len()));
         taken
@@ -290,8 +290,8 @@ impl Handover {
 /// Stores the bodies that have gathered. Waits for at least one; `None` when the inbox is closed.
 pub async fn store_turn(
     engine: &Engine,
-    intake: &mut Intake,
-    handover: Option<&Handover>,
+    intake: &mut InboxWriter,
+    handover: Option<&CallbackHandover>,
     clock: impl Fn() -> Timestamp,
 ) -> Option<usize> {
     let first = intake.queue.recv().await?;
@@ -311,8 +311,8 @@ pub async fn store_turn(
 
 async fn store(
     engine: &Engine,
-    mut batch: Vec<Waiting>,
-    handover: Option<&Handover>,
+    mut batch: Vec<InboxSubmission>,
+    handover: Option<&CallbackHandover>,
     now: Timestamp,
 ) {
     // Sorted by digest: all processes lock the ledger's rows in one order.
@@ -344,7 +344,7 @@ async fn store(
         let seconds = engine.settings.policy.lease_seconds;
         now.plus_seconds(if fits { seconds } else { 0 })
     });
-    let leases = Leases {
+    let leases = BatchLeases {
         owner: engine.process,
         urgent,
         ordinary,
@@ -368,7 +368,7 @@ async fn store(
         Err(error) => {
             tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: responded 503");
             for waiting in batch {
-                let _ = waiting.answer.send(Err(Busy::Failed));
+                let _ = waiting.answer.send(Err(InboxRefusal::Failed));
             }
             return;
         }
@@ -382,7 +382,7 @@ async fn store(
                 .filter(|callback| if callback.urgent { urgent } else { ordinary })
                 .filter(|callback| !known.contains(&(callback.endpoint, callback.digest)))
                 .map(|callback| {
-                    let body = Body {
+                    let body = CallbackBody {
                         id: callback.id,
                         endpoint: Cow::Borrowed(callback.endpoint),
                         body: callback.body.clone(),
@@ -398,31 +398,31 @@ async fn store(
         let key = (waiting.endpoint, waiting.digest);
         let repeat = known.contains(&key) || !seen.insert(key);
         let receipt = if repeat {
-            Receipt::Repeat
+            StoredBody::Repeat
         } else {
-            Receipt::Stored
+            StoredBody::Stored
         };
         // A client that has hung up sends it again, as a repeat.
         let _ = waiting.answer.send(Ok(receipt));
     }
 }
 
-impl Inbox {
+impl CallbackInbox {
     /// Stores a body in a transaction of its own: for comparison in `bench`.
     pub async fn submit_alone(
         &self,
         engine: &Engine,
         receiver: &dyn Receiver,
         body: Bytes,
-        signature: Option<Signature>,
+        signature: Option<SigningSecrets>,
         now: Timestamp,
-    ) -> Result<Receipt, Busy> {
+    ) -> Result<StoredBody, InboxRefusal> {
         let (answer, stored) = oneshot::channel();
         let digest = digest(&body, signature.as_ref());
         let urgent = receiver.is_urgent(&body);
         store(
             engine,
-            vec![Waiting {
+            vec![InboxSubmission {
                 endpoint: receiver.endpoint(),
                 body,
                 signed_by: signature.map(|signature| signature.labels),
@@ -435,6 +435,6 @@ impl Inbox {
             now,
         )
         .await;
-        stored.await.unwrap_or(Err(Busy::Failed))
+        stored.await.unwrap_or(Err(InboxRefusal::Failed))
     }
 }

@@ -7,14 +7,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Busy;
+use super::InboxRefusal;
 
 /// Largest size of an ordinary callback, in bytes.
 const ORDINARY_BYTES: usize = 256 * 1024;
 
 /// The origin of a body, as far as memory limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum BodyOrigin {
     /// An address with valid signatures lately.
     Known,
     /// Any other address: they share a quarter of the memory, so that the rest stays free for known
@@ -24,28 +24,28 @@ pub enum Origin {
 
 /// All memory pools.
 #[derive(Debug)]
-pub(super) struct Rooms {
+pub(super) struct BodyMemoryPools {
     /// For ordinary callbacks; large ones have their own, so that they do not hold up the others.
-    ordinary: Shares,
-    large: Shares,
+    ordinary: OriginMemoryPools,
+    large: OriginMemoryPools,
 }
 
 #[derive(Debug)]
-struct Shares {
-    known: Pool,
-    strangers: Pool,
+struct OriginMemoryPools {
+    known: BodyMemoryPool,
+    strangers: BodyMemoryPool,
 }
 
 /// Memory shared by bodies of one kind.
 #[derive(Clone, Debug)]
-struct Pool {
+struct BodyMemoryPool {
     kibibytes: Arc<Semaphore>,
     /// However full the pool is, one body at a time may exceed it: otherwise all could wait for
     /// each other, each holding a part.
     beyond: Arc<Semaphore>,
 }
 
-impl Pool {
+impl BodyMemoryPool {
     fn new(bytes: usize) -> Self {
         Self {
             kibibytes: Arc::new(Semaphore::new(bytes / 1024)),
@@ -54,36 +54,41 @@ impl Pool {
     }
 }
 
-impl Shares {
+impl OriginMemoryPools {
     fn new(bytes: usize) -> Self {
         Self {
-            known: Pool::new(bytes / 4 * 3),
-            strangers: Pool::new(bytes / 4),
+            known: BodyMemoryPool::new(bytes / 4 * 3),
+            strangers: BodyMemoryPool::new(bytes / 4),
         }
     }
 }
 
-impl Rooms {
+impl BodyMemoryPools {
     /// Pools of so many bytes in total, and at most four of the largest bodies beyond them.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
-            ordinary: Shares::new(max_bytes / 4),
-            large: Shares::new(max_bytes / 4 * 3),
+            ordinary: OriginMemoryPools::new(max_bytes / 4),
+            large: OriginMemoryPools::new(max_bytes / 4 * 3),
         }
     }
 
     /// A reservation for a body of an announced size. Nothing is reserved yet.
-    pub(super) fn room(&self, announced: usize, origin: Origin, max_wait: Duration) -> Room {
+    pub(super) fn room(
+        &self,
+        announced: usize,
+        origin: BodyOrigin,
+        max_wait: Duration,
+    ) -> BodyMemoryReservation {
         let shares = if announced <= ORDINARY_BYTES {
             &self.ordinary
         } else {
             &self.large
         };
         let pool = match origin {
-            Origin::Known => &shares.known,
-            Origin::Stranger => &shares.strangers,
+            BodyOrigin::Known => &shares.known,
+            BodyOrigin::Stranger => &shares.strangers,
         };
-        Room {
+        BodyMemoryReservation {
             pool: pool.clone(),
             taken: None,
             beyond: None,
@@ -95,20 +100,20 @@ impl Rooms {
 /// The memory of one body: bounded however many connections there are, and taken only for bytes
 /// that have arrived. Released however the wait ends, also when the client hangs up.
 #[derive(Debug)]
-pub struct Room {
-    pool: Pool,
+pub struct BodyMemoryReservation {
+    pool: BodyMemoryPool,
     taken: Option<OwnedSemaphorePermit>,
     beyond: Option<OwnedSemaphorePermit>,
     until: Instant,
 }
 
-impl Room {
+impl BodyMemoryReservation {
     /// Reserves so many more bytes; waits until there is room.
     ///
     /// # Errors
-    /// [`Busy::Full`] if there is none within the longest wait since the reservation was
+    /// [`InboxRefusal::Full`] if there is none within the longest wait since the reservation was
     /// made.
-    pub async fn grow(&mut self, bytes: usize) -> Result<(), Busy> {
+    pub async fn grow(&mut self, bytes: usize) -> Result<(), InboxRefusal> {
         let held = self
             .taken
             .as_ref()
@@ -133,8 +138,8 @@ impl Room {
         match timeout_at(self.until, waiting).await {
             Ok((Some(more), _)) => self.add(more),
             Ok((None, Some(turn))) => self.beyond = Some(turn),
-            Ok((None, None)) => return Err(Busy::Failed),
-            Err(_) => return Err(Busy::Full),
+            Ok((None, None)) => return Err(InboxRefusal::Failed),
+            Err(_) => return Err(InboxRefusal::Full),
         }
         Ok(())
     }
@@ -156,53 +161,53 @@ const fn kibibytes(bytes: usize) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use super::{Busy, Origin, Rooms};
+    use super::{BodyMemoryPools, BodyOrigin, InboxRefusal};
 
     const MEBIBYTE: usize = 1024 * 1024;
     const NO_WAIT: Duration = Duration::ZERO;
 
     #[tokio::test]
     async fn what_is_announced_and_does_not_come_takes_hardly_any_room() {
-        let rooms = Rooms::new(32 * MEBIBYTE);
+        let rooms = BodyMemoryPools::new(32 * MEBIBYTE);
         let mut idle = Vec::new();
         for _ in 0..200 {
-            let mut room = rooms.room(256 * 1024, Origin::Stranger, NO_WAIT);
+            let mut room = rooms.room(256 * 1024, BodyOrigin::Stranger, NO_WAIT);
             room.grow(1).await.unwrap();
             idle.push(room);
         }
-        let mut good = rooms.room(1024, Origin::Stranger, NO_WAIT);
+        let mut good = rooms.room(1024, BodyOrigin::Stranger, NO_WAIT);
         good.grow(1024).await.unwrap();
-        let mut large = rooms.room(256 * 1024, Origin::Stranger, NO_WAIT);
+        let mut large = rooms.room(256 * 1024, BodyOrigin::Stranger, NO_WAIT);
         large.grow(256 * 1024).await.unwrap();
     }
 
     #[tokio::test]
     async fn strangers_leave_room_for_known_senders() {
-        let rooms = Rooms::new(4 * MEBIBYTE);
+        let rooms = BodyMemoryPools::new(4 * MEBIBYTE);
         let mut held = Vec::new();
         let refused = loop {
-            let mut room = rooms.room(64 * 1024, Origin::Stranger, NO_WAIT);
+            let mut room = rooms.room(64 * 1024, BodyOrigin::Stranger, NO_WAIT);
             match room.grow(64 * 1024).await {
                 Ok(()) => held.push(room),
                 Err(reason) => break reason,
             }
         };
-        assert_eq!(refused, Busy::Full);
-        let mut good = rooms.room(64 * 1024, Origin::Known, NO_WAIT);
+        assert_eq!(refused, InboxRefusal::Full);
+        let mut good = rooms.room(64 * 1024, BodyOrigin::Known, NO_WAIT);
         good.grow(64 * 1024).await.unwrap();
     }
 
     #[tokio::test]
     async fn bodies_that_hold_parts_of_a_full_pool_are_finished_one_by_one() {
-        let rooms = Rooms::new(4 * MEBIBYTE);
+        let rooms = BodyMemoryPools::new(4 * MEBIBYTE);
         let wait = Duration::from_secs(20);
         let bodies = (0..20).map(|_| async {
-            let mut room = rooms.room(2 * MEBIBYTE, Origin::Known, wait);
+            let mut room = rooms.room(2 * MEBIBYTE, BodyOrigin::Known, wait);
             for part in 1..=32 {
                 room.grow(part * 64 * 1024).await?;
                 tokio::task::yield_now().await;
             }
-            Ok::<_, Busy>(())
+            Ok::<_, InboxRefusal>(())
         });
         let ended = futures_util::future::join_all(bodies).await;
         assert!(ended.iter().all(Result::is_ok), "{ended:?}");

@@ -1,14 +1,14 @@
 //! Findings about accounts and templates that Meta restricts.
 
-use super::{Finding, Urgency};
+use super::{AttentionFinding, FindingUrgency};
 use crate::{
     domain::{
-        alarm::{AlarmKind, Measure},
+        alarm::{AlarmKind, AlarmMeasure},
         time::Timestamp,
     },
     engine::{
         Engine,
-        runtime::template_status::{Sendable, sendable},
+        runtime::template_status::{TemplateSendability, sendable},
     },
     store::{StoreError, account_fact, sender, template_sync},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) async fn look(
     engine: &Engine,
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
     let senders = sender::all(&engine.store).await?;
     for fact in account_fact::all(&engine.store).await? {
@@ -26,27 +26,32 @@ pub(super) async fn look(
         }
     }
     for row in template_sync::all(&engine.store).await? {
-        let standing = template_sync::Standing {
+        let standing = template_sync::TemplateSyncState {
             status: row.status.clone(),
             reason: row.status_reason.clone(),
             category: row.category.clone(),
         };
         let reason = match sendable(&row.name, Some(&standing)) {
-            Sendable::Yes => None,
-            Sendable::Later(reason) | Sendable::Never(reason) => Some(reason),
+            TemplateSendability::Yes => None,
+            TemplateSendability::Later(reason) | TemplateSendability::Never(reason) => Some(reason),
         };
-        let measure = Measure::flag(reason.is_some());
+        let measure = AlarmMeasure::flag(reason.is_some());
         let mut summary = reason.unwrap_or_default();
         if let Some(first) = summary.get(..1).map(str::to_uppercase) {
             summary.replace_range(..1, &first);
         }
         found.push(
-            Finding::new(AlarmKind::TemplateUnusable, Urgency::Soon, measure, summary)
-                .of(&format!("{}/{}/{}", row.account_id, row.name, row.language))
-                .means(
-                    "Messages that use it wait, or fail.",
-                    "Fix the template in WhatsApp Manager, or let the route use another one.",
-                ),
+            AttentionFinding::new(
+                AlarmKind::TemplateUnusable,
+                FindingUrgency::Soon,
+                measure,
+                summary,
+            )
+            .of(&format!("{}/{}/{}", row.account_id, row.name, row.language))
+            .means(
+                "Messages that use it wait, or fail.",
+                "Fix the template in WhatsApp Manager, or let the route use another one.",
+            ),
         );
     }
     Ok(())
@@ -58,7 +63,7 @@ fn standing(
     fact: &entity::account_fact::Model,
     senders: &[entity::sender::Model],
     now: Timestamp,
-) -> Finding {
+) -> AttentionFinding {
     let over = fact.hold_until.is_some_and(|until| until <= now.micros());
     let reason = fact.hold_reason.clone().filter(|_| !over);
     let of_account: Vec<&entity::sender::Model> = senders
@@ -100,7 +105,7 @@ fn standing(
     } else {
         "Meta does not let these senders send; their messages wait."
     };
-    Finding::new(AlarmKind::AccountRestricted, Urgency::Now, Measure::flag(is_raised), summary)
+    AttentionFinding::new(AlarmKind::AccountRestricted, FindingUrgency::Now, AlarmMeasure::flag(is_raised), summary)
         .of(&subject)
         .means(
             meaning,

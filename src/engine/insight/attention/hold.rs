@@ -1,26 +1,30 @@
 //! Findings about the hold of all sending, and about the external state mark.
 
-use super::{Finding, Urgency};
+use super::{AttentionFinding, FindingUrgency};
 use crate::{
     domain::{
-        alarm::{AlarmKind, Measure},
-        hold::{Hold, Reason},
+        alarm::{AlarmKind, AlarmMeasure},
+        hold::{HoldReason, SendingHold},
     },
     engine::Engine,
     store::{StoreError, hold},
 };
 
 /// Whether sending is held, and whether a restored backup would be noticed.
-pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<(), StoreError> {
+pub(super) async fn look(
+    engine: &Engine,
+    found: &mut Vec<AttentionFinding>,
+) -> Result<(), StoreError> {
     let hold = hold::get(engine.store.reader()).await?;
-    let summary = hold
-        .as_ref()
-        .map_or_else(|| "Sending is not on hold.".to_owned(), Hold::summary);
+    let summary = hold.as_ref().map_or_else(
+        || "Sending is not on hold.".to_owned(),
+        SendingHold::summary,
+    );
     found.push(
-        Finding::new(
+        AttentionFinding::new(
             AlarmKind::SendingHeld,
-            Urgency::Now,
-            Measure::flag(hold.is_some()),
+            FindingUrgency::Now,
+            AlarmMeasure::flag(hold.is_some()),
             summary,
         )
         .means(
@@ -30,7 +34,7 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
     );
     if let Some(trouble) = engine.lineage.trouble() {
         found.push(
-            Finding::new(AlarmKind::StateMark, Urgency::Soon, Measure::flag(true), trouble)
+            AttentionFinding::new(AlarmKind::StateMark, FindingUrgency::Soon, AlarmMeasure::flag(true), trouble)
                 // Another process may be able to reach it.
                 .local(true)
                 .means(
@@ -42,13 +46,13 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
     Ok(())
 }
 
-fn remedy(hold: Option<&Hold>) -> &'static str {
+fn remedy(hold: Option<&SendingHold>) -> &'static str {
     match hold.map(|hold| hold.reason) {
         None => "",
-        Some(Reason::MarkUnreadable) => {
+        Some(HoldReason::MarkUnreadable) => {
             "Make the location in HERALD_STATE_MARK readable, or remove a mark of another installation from it: sending resumes automatically if the mark is not newer. Or release it: herald hold release."
         }
-        Some(Reason::Asked) => {
+        Some(HoldReason::Asked) => {
             "Check what would be sent (herald hold show), then release it: herald hold release."
         }
         Some(_) => {

@@ -9,7 +9,7 @@ mod work;
 
 use crate::{
     domain::{
-        alarm::{AlarmKind, Measure},
+        alarm::{AlarmKind, AlarmMeasure},
         time::Timestamp,
     },
     engine::Engine,
@@ -18,7 +18,7 @@ use crate::{
 
 /// How soon a person should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
+pub enum FindingUrgency {
     /// Messages do not go out, or their outcome is unknown.
     Now,
     /// Some messages are affected, or will be.
@@ -27,12 +27,12 @@ pub enum Urgency {
 
 /// A possible problem.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct AttentionFinding {
     pub kind: AlarmKind,
     /// Its subject, if there are several of a kind: a sender's name, a template.
     pub subject: String,
-    pub urgency: Urgency,
-    pub measure: Measure,
+    pub urgency: FindingUrgency,
+    pub measure: AlarmMeasure,
     /// The finding with its figures.
     pub summary: String,
     pub meaning: &'static str,
@@ -44,8 +44,13 @@ pub struct Finding {
     pub is_local: bool,
 }
 
-impl Finding {
-    fn new(kind: AlarmKind, urgency: Urgency, measure: Measure, summary: String) -> Self {
+impl AttentionFinding {
+    fn new(
+        kind: AlarmKind,
+        urgency: FindingUrgency,
+        measure: AlarmMeasure,
+        summary: String,
+    ) -> Self {
         Self {
             kind,
             subject: String::new(),
@@ -76,7 +81,7 @@ impl Finding {
 }
 
 /// Measures everything now, together with the alarms raised already. Sorted by urgency.
-pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<AttentionFinding>, StoreError> {
     let mut found = Vec::new();
     hold::look(engine, &mut found).await?;
     work::unrouted(engine, now, &mut found).await?;
@@ -98,7 +103,10 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, St
 }
 
 /// The current problems.
-pub async fn findings(engine: &Engine, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+pub async fn findings(
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<Vec<AttentionFinding>, StoreError> {
     let mut found = measure(engine, now).await?;
     found.retain(|finding| finding.measure.is_wrong(finding.raised_at.is_some()));
     Ok(found)

@@ -1,8 +1,8 @@
 //! Findings about contacts whose identity is undecided.
 
-use super::{Finding, Urgency};
+use super::{AttentionFinding, FindingUrgency};
 use crate::{
-    domain::alarm::{AlarmKind, Measure},
+    domain::alarm::{AlarmKind, AlarmMeasure},
     engine::Engine,
     store::{StoreError, alias},
 };
@@ -10,7 +10,10 @@ use crate::{
 /// Counted up to this number.
 const COUNTED: u64 = 100;
 
-pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<(), StoreError> {
+pub(super) async fn look(
+    engine: &Engine,
+    found: &mut Vec<AttentionFinding>,
+) -> Result<(), StoreError> {
     let open = alias::count_conflicts(&engine.store, COUNTED).await?;
     let summary = match open {
         1 => "Two contacts may be one person.".to_owned(),
@@ -20,7 +23,7 @@ pub(super) async fn look(engine: &Engine, found: &mut Vec<Finding>) -> Result<()
         open => format!("{open} pairs of contacts may be one person."),
     };
     found.push(
-        Finding::new(AlarmKind::ContactsUndecided, Urgency::Soon, Measure::flag(open > 0), summary).means(
+        AttentionFinding::new(AlarmKind::ContactsUndecided, FindingUrgency::Soon, AlarmMeasure::flag(open > 0), summary).means(
             "They act as one meanwhile: an opt-out of either applies to both.",
             "See them on the page Contacts, or with `herald contacts conflicts`, and merge or split them.",
         )

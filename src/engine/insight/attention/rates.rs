@@ -1,18 +1,18 @@
 //! Findings about rates: failed messages, and messages without a status.
 
-use super::{Finding, Urgency};
+use super::{AttentionFinding, FindingUrgency};
 use crate::{
     domain::{
-        access::Bounds,
-        alarm::{AlarmKind, Measure, percent},
-        cohort::{Grain, Piece},
+        access::AccessBounds,
+        alarm::{AlarmKind, AlarmMeasure, percent},
+        cohort::{CounterGrain, CounterPeriod},
         notification::STALE,
         time::Timestamp,
     },
     engine::Engine,
     store::{
         StoreError,
-        counter::{self, Dimension, Filter},
+        counter::{self, CounterDimension, CounterFilter},
     },
 };
 
@@ -23,24 +23,24 @@ const LEAST_FOR_A_RATE: i64 = 20;
 pub(super) async fn look(
     engine: &Engine,
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
-    let quarter = |seconds: i64| Grain::Quarter.start(now.plus_seconds(seconds));
+    let quarter = |seconds: i64| CounterGrain::Quarter.start(now.plus_seconds(seconds));
     let total = async |hours: i64, until: Timestamp| {
-        let piece = Piece {
-            grain: Grain::Quarter,
+        let piece = CounterPeriod {
+            grain: CounterGrain::Quarter,
             since: quarter(-hours * 3600),
             until,
         };
         counter::sums(
             &engine.store,
             &[piece],
-            &Filter::of(&Bounds::All),
-            Dimension::Channel,
+            &CounterFilter::of(&AccessBounds::All),
+            CounterDimension::Channel,
         )
         .await
     };
-    let count = |sums: &[counter::Sum], fact: &str| -> i64 {
+    let count = |sums: &[counter::CounterSum], fact: &str| -> i64 {
         sums.iter()
             .filter(|sum| sum.fact == fact)
             .map(|sum| sum.count)
@@ -55,13 +55,20 @@ pub(super) async fn look(
         measure.value
     );
     found.push(
-        Finding::new(AlarmKind::FailureRate, Urgency::Now, measure, summary).means(
+        AttentionFinding::new(
+            AlarmKind::FailureRate,
+            FindingUrgency::Now,
+            measure,
+            summary,
+        )
+        .means(
             "Many recipients do not get their messages.",
             "The failures by code have the reasons and remedies.",
         ),
     );
     // A younger message cannot be stale yet.
-    let until = Grain::Quarter.start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
+    let until =
+        CounterGrain::Quarter.start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
     let older = total(4, until).await?;
     let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
     let measure = rate(stale, accepted, alarms.stale_percent);
@@ -70,7 +77,7 @@ pub(super) async fn look(
         measure.value
     );
     found.push(
-        Finding::new(AlarmKind::StaleRate, Urgency::Now, measure, summary).means(
+        AttentionFinding::new(AlarmKind::StaleRate, FindingUrgency::Now, measure, summary).means(
             "They may have been delivered; it is not known.",
             "Check that callbacks reach this server: herald check.",
         ),
@@ -79,8 +86,8 @@ pub(super) async fn look(
 }
 
 /// Raised at a rate, cleared at half of it.
-fn rate(part: i64, whole: i64, raise_at: i64) -> Measure {
-    Measure {
+fn rate(part: i64, whole: i64, raise_at: i64) -> AlarmMeasure {
+    AlarmMeasure {
         value: percent(part, whole, LEAST_FOR_A_RATE),
         raise_at,
         clear_at: raise_at / 2,

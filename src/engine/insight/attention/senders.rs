@@ -1,9 +1,9 @@
 //! Findings about senders and their credentials.
 
-use super::{Finding, Urgency};
+use super::{AttentionFinding, FindingUrgency};
 use crate::{
     domain::{
-        alarm::{AlarmKind, Measure},
+        alarm::{AlarmKind, AlarmMeasure},
         time::Timestamp,
     },
     engine::{Engine, admin::senders, runtime::keyring},
@@ -14,13 +14,13 @@ use crate::{
 pub(super) async fn look(
     engine: &Engine,
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
     let all = sender::all(&engine.store).await?;
     if all.is_empty() {
         let summary = "No sender is known: nothing can be sent.".to_owned();
         found.push(
-            Finding::new(AlarmKind::NoSender, Urgency::Now, Measure::flag(true), summary).means(
+            AttentionFinding::new(AlarmKind::NoSender, FindingUrgency::Now, AlarmMeasure::flag(true), summary).means(
                 "WhatsApp is not configured: messages are accepted and wait until they expire.",
                 "Set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN, or use herald senders add.",
             ),
@@ -30,10 +30,10 @@ pub(super) async fn look(
         let (standing, reason) = senders::standing(engine, row);
         let reason = reason.unwrap_or_default();
         found.push(
-            Finding::new(
+            AttentionFinding::new(
                 AlarmKind::SenderHeld,
-                Urgency::Now,
-                Measure::flag(standing != "active"),
+                FindingUrgency::Now,
+                AlarmMeasure::flag(standing != "active"),
                 format!("The sender {} does not send: {reason}", row.name),
             )
             .of(&row.name)
@@ -47,15 +47,15 @@ pub(super) async fn look(
         let silent_for = row.unheard_since.map_or(0, |since| {
             now.micros_since(Timestamp::from_micros(since)) / 1_000_000
         });
-        let silence = Measure {
+        let silence = AlarmMeasure {
             value: silent_for,
             raise_at: engine.settings.alarms.silent_after_seconds,
             clear_at: 0,
         };
         found.push(
-            Finding::new(
+            AttentionFinding::new(
                 AlarmKind::Silence,
-                Urgency::Now,
+                FindingUrgency::Now,
                 silence,
                 format!(
                     "The sender {} has sent for {} minutes and no callback has come.",
@@ -77,7 +77,7 @@ async fn credentials(
     engine: &Engine,
     senders: &[entity::sender::Model],
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
     let ageing = engine.settings.ageing;
     for row in credential::all(engine.store.reader()).await? {
@@ -95,20 +95,20 @@ async fn credentials(
         let expires_at = row.expires_at.map(Timestamp::from_micros);
         let until = expires_at.map_or_else(String::new, |at| at.to_string());
         found.push(
-            Finding::new(
+            AttentionFinding::new(
                 AlarmKind::CredentialExpiring,
-                Urgency::Soon,
-                Measure::flag(ageing.expires_soon(expires_at, now)),
+                FindingUrgency::Soon,
+                AlarmMeasure::flag(ageing.expires_soon(expires_at, now)),
                 format!("The {kind} of {owner} expires at {until}."),
             )
             .of(&row.id.to_string())
             .means("Without it, its messages wait.", RENEW),
         );
         found.push(
-            Finding::new(
+            AttentionFinding::new(
                 AlarmKind::CredentialOld,
-                Urgency::Soon,
-                Measure::flag(ageing.is_old(Timestamp::from_micros(row.created_at), now)),
+                FindingUrgency::Soon,
+                AlarmMeasure::flag(ageing.is_old(Timestamp::from_micros(row.created_at), now)),
                 format!("The {kind} of {owner} has been in use for long."),
             )
             .of(&row.id.to_string())

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Finding, Urgency};
+use super::{AttentionFinding, FindingUrgency};
 use crate::{
     domain::{
-        access::Bounds,
-        alarm::{AlarmKind, Measure},
+        access::AccessBounds,
+        alarm::{AlarmKind, AlarmMeasure},
         backlog::BEHIND_SECONDS,
         own_event::SOURCE,
         time::Timestamp,
@@ -15,7 +15,7 @@ use crate::{
         Engine,
         runtime::{
             backlog,
-            heartbeat::{self, Pulse},
+            heartbeat::{self, WorkerState},
         },
     },
     store::{StoreError, callback, dead_letter, event, notification, parked},
@@ -37,7 +37,7 @@ const CLOCK_SHOWN: Duration = Duration::from_hours(1);
 pub(super) async fn unrouted(
     engine: &Engine,
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
     let since = now.plus_seconds(-UNROUTED_SECONDS);
     for (kind, count) in event::unrouted_types(&engine.store, SOURCE, since, UNROUTED_TYPES).await?
@@ -45,7 +45,7 @@ pub(super) async fn unrouted(
         let summary =
             format!("No route listens to {kind}: {count} of the newest events created no message.");
         found.push(
-            Finding::new(AlarmKind::EventUnrouted, Urgency::Soon, Measure::flag(true), summary)
+            AttentionFinding::new(AlarmKind::EventUnrouted, FindingUrgency::Soon, AlarmMeasure::flag(true), summary)
                 .of(&kind)
                 .means(
                     "A product posts it and gets 202, but no message is created.",
@@ -60,12 +60,14 @@ pub(super) async fn unrouted(
 pub(super) async fn workers(
     engine: &Engine,
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
     for (worker, pulse) in heartbeat::pulses(engine, now).await? {
         let (dead, summary) = match pulse {
-            Pulse::Alive | Pulse::Missing => (false, format!("The worker {worker} works.")),
-            Pulse::Dead(seconds) => (
+            WorkerState::Alive | WorkerState::Missing => {
+                (false, format!("The worker {worker} works."))
+            }
+            WorkerState::Dead(seconds) => (
                 true,
                 format!("The worker {worker} has had no heartbeat for {seconds} seconds."),
             ),
@@ -76,10 +78,10 @@ pub(super) async fn workers(
             "Nothing is sent, and no follow-up fires."
         };
         found.push(
-            Finding::new(
+            AttentionFinding::new(
                 AlarmKind::WorkerDead,
-                Urgency::Now,
-                Measure::flag(dead),
+                FindingUrgency::Now,
+                AlarmMeasure::flag(dead),
                 summary,
             )
             .of(worker)
@@ -95,7 +97,7 @@ pub(super) async fn workers(
         let seconds = step.unwrap_or(0).unsigned_abs() / 1_000_000;
         let summary = format!("The clock was put {way} by {seconds} seconds within the last hour.");
         found.push(
-            Finding::new(AlarmKind::Clock, Urgency::Soon, Measure::flag(true), summary)
+            AttentionFinding::new(AlarmKind::Clock, FindingUrgency::Soon, AlarmMeasure::flag(true), summary)
                 .local(true)
                 .means(
                     "Timestamps too far in the future were corrected. While the clock was ahead, messages may have expired, and timers may have fired too early.",
@@ -110,27 +112,27 @@ pub(super) async fn workers(
 pub(super) async fn queues(
     engine: &Engine,
     now: Timestamp,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
     let store = &engine.store;
     let age = |since: Option<Timestamp>| {
         since.map_or(0, |since| now.micros_since(since).max(0) / 1_000_000)
     };
-    let queue = age(notification::oldest_due(store, &Bounds::All, now).await?);
-    let measure = Measure {
+    let queue = age(notification::oldest_due(store, &AccessBounds::All, now).await?);
+    let measure = AlarmMeasure {
         value: queue,
         raise_at: engine.settings.alarms.queue_age_seconds,
         clear_at: engine.settings.alarms.queue_age_seconds / 5,
     };
     let summary = format!("A message has been due for {queue} seconds and is not sent.");
     found.push(
-        Finding::new(AlarmKind::QueueAge, Urgency::Now, measure, summary).means(
+        AttentionFinding::new(AlarmKind::QueueAge, FindingUrgency::Now, measure, summary).means(
             "No worker is sending, or more messages are requested than the number may send.",
             "Check whether herald serve runs (herald check), and whether a sender is slowed down.",
         ),
     );
     let waiting = callback::waiting(store.reader()).await?;
-    let measure = Measure {
+    let measure = AlarmMeasure {
         value: age(waiting.oldest),
         raise_at: BEHIND_SECONDS,
         clear_at: BEHIND_SECONDS / 5,
@@ -140,7 +142,7 @@ pub(super) async fn queues(
         waiting.callbacks, measure.value
     );
     found.push(
-        Finding::new(AlarmKind::CallbacksWaiting, Urgency::Now, measure, summary).means(
+        AttentionFinding::new(AlarmKind::CallbacksWaiting, FindingUrgency::Now, measure, summary).means(
             "They are stored, and none is lost. Statuses are shown late, timers wait, and responses to the provider are delayed; inbound messages and account updates are processed first.",
             "Check whether herald serve runs (herald check). If it does, more callbacks arrive than this machine can apply: give the database a faster disk or more memory, or run another process on PostgreSQL.",
         ),
@@ -152,33 +154,39 @@ pub(super) async fn queues(
         waiting.bytes / 1_000_000
     );
     found.push(
-        Finding::new(AlarmKind::BacklogFull, Urgency::Now, Measure::flag(is_full), summary).means(
+        AttentionFinding::new(AlarmKind::BacklogFull, FindingUrgency::Now, AlarmMeasure::flag(is_full), summary).means(
             "Statuses are answered 503: the provider repeats them with growing pauses. Inbound messages and account updates are accepted.",
             "Free space on the disk of the database, or raise HERALD_BACKLOG_MEGABYTES (PostgreSQL) if there is enough; then find out why callbacks wait.",
         ),
     );
     let dead = dead_letter::count_open(store).await?;
-    let measure = Measure {
+    let measure = AlarmMeasure {
         value: dead,
         raise_at: 1,
         clear_at: 0,
     };
     let summary = format!("{dead} items of callbacks could not be applied.");
     found.push(
-        Finding::new(AlarmKind::DeadLetters, Urgency::Soon, measure, summary).means(
+        AttentionFinding::new(
+            AlarmKind::DeadLetters,
+            FindingUrgency::Soon,
+            measure,
+            summary,
+        )
+        .means(
             "Their content is missing; the other items of their callbacks were applied.",
             "Read their reasons, fix the causes, and replay them.",
         ),
     );
     let parked = parked::count_before(store, now.plus_seconds(-PARKED_SECONDS)).await?;
-    let measure = Measure {
+    let measure = AlarmMeasure {
         value: parked,
         raise_at: 1,
         clear_at: 0,
     };
     let summary = format!("{parked} statuses wait for an unknown message.");
     found.push(
-        Finding::new(AlarmKind::ParkedStatuses, Urgency::Soon, measure, summary).means(
+        AttentionFinding::new(AlarmKind::ParkedStatuses, FindingUrgency::Soon, measure, summary).means(
             "Another program sends from the same number, or a backup was restored.",
             "If another program sends from this number, this is expected: they are dropped after a day.",
         ),

@@ -9,7 +9,7 @@ pub use ours::{database, files, of_database};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use crate::providers::Verdict;
+pub use crate::providers::FindingSeverity;
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
@@ -20,28 +20,33 @@ use crate::{
 /// The side that can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Area {
+pub enum CheckArea {
     Ours,
     Provider,
 }
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    pub area: Area,
+pub struct CheckResult {
+    pub area: CheckArea,
     /// Name of the check; stable across versions.
     pub name: &'static str,
     /// Its subject, if there are several: a sender's name.
     pub about: Option<String>,
-    pub verdict: Verdict,
+    pub verdict: FindingSeverity,
     /// The finding, as a sentence.
     pub found: String,
     /// The remedy; empty if none is needed.
     pub remedy: String,
 }
 
-impl Row {
-    pub fn new(area: Area, name: &'static str, verdict: Verdict, found: impl Into<String>) -> Self {
+impl CheckResult {
+    pub fn new(
+        area: CheckArea,
+        name: &'static str,
+        verdict: FindingSeverity,
+        found: impl Into<String>,
+    ) -> Self {
         Self {
             area,
             name,
@@ -67,7 +72,7 @@ impl Row {
 
 /// Inputs of a check besides the engine.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct CheckInputs {
     /// How people and providers reach this server.
     pub public_url: Option<String>,
     /// A value that was not sent before.
@@ -86,16 +91,20 @@ pub fn webhook_of(public_url: &str, receiver: &dyn Receiver) -> String {
 }
 
 /// Runs all checks, after the database itself was found good.
-pub async fn run(engine: &Engine, asked: &Asked, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+pub async fn run(
+    engine: &Engine,
+    asked: &CheckInputs,
+    now: Timestamp,
+) -> Result<Vec<CheckResult>, StoreError> {
     let mut rows = ours::secrets(engine);
     rows.extend(ours::clocks(engine, now).await?);
     rows.extend(ours::workers(engine, now).await?);
     rows.extend(ours::attention(engine, asked, now).await?);
     let Ok(http) = http_client(asked.timeout, asked.timeout) else {
-        rows.push(Row::new(
-            Area::Ours,
+        rows.push(CheckResult::new(
+            CheckArea::Ours,
             "network",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "no HTTP client can be made",
         ));
         return Ok(rows);

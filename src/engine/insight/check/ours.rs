@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::{Area, Asked, Row, Verdict, webhook_of};
+use super::{CheckArea, CheckInputs, CheckResult, FindingSeverity, webhook_of};
 use crate::{
     domain::{alarm::AlarmKind, horizon::TOLERANCE_MICROS, time::Timestamp},
     engine::{
@@ -12,11 +12,11 @@ use crate::{
         insight::attention,
         runtime::{
             clock,
-            heartbeat::{self, Pulse},
-            keyring::{Account, Keyring},
+            heartbeat::{self, WorkerState},
+            keyring::{Keyring, SenderAccount},
         },
     },
-    providers::{Diagnose, HttpClient, ProbeAnswer as Answer, reported_proxy},
+    providers::{HttpClient, ProbeAnswer as Answer, ProviderDiagnosis, reported_proxy},
     store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
@@ -26,22 +26,22 @@ const SHORTEST: usize = 16;
 /// The value in `/livez` for a proxy that is not trusted (`state::Proxy::NotTrusted`).
 const NOT_TRUSTED: &str = "not_trusted";
 
-fn ours(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Row {
-    Row::new(Area::Ours, name, verdict, found)
+fn ours(name: &'static str, verdict: FindingSeverity, found: impl Into<String>) -> CheckResult {
+    CheckResult::new(CheckArea::Ours, name, verdict, found)
 }
 
 /// The row for a database that cannot be reached.
-pub fn database(why: &str) -> Row {
+pub fn database(why: &str) -> CheckResult {
     ours(
         "database",
-        Verdict::Failed,
+        FindingSeverity::Failed,
         format!("The database cannot be used: {why}"),
     )
     .helps("Check DATABASE_URL, whether the database runs and accepts this user, and whether its file is intact (docs/backup.md).")
 }
 
 /// Whether the database is reachable, current and durable. False: nothing more can be read from it.
-pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
+pub async fn of_database(store: &Store) -> (Vec<CheckResult>, bool) {
     let current = match migrate::is_current(store).await {
         Ok(current) => current,
         Err(error) => return (vec![database(&error.to_string())], false),
@@ -51,13 +51,17 @@ pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
     } else {
         "PostgreSQL"
     };
-    let mut rows = vec![ours("database", Verdict::Ok, format!("{kind} answers."))];
+    let mut rows = vec![ours(
+        "database",
+        FindingSeverity::Ok,
+        format!("{kind} answers."),
+    )];
     rows.push(if current {
-        ours("migrations", Verdict::Ok, "The schema is current.")
+        ours("migrations", FindingSeverity::Ok, "The schema is current.")
     } else {
         ours(
             "migrations",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "The schema is older than this program.",
         )
         .helps("herald migrate up")
@@ -72,13 +76,13 @@ pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
             rows.push(if weak.is_empty() {
                 ours(
                     "durability",
-                    Verdict::Ok,
+                    FindingSeverity::Ok,
                     "What is committed is on the disk.",
                 )
             } else {
                 ours(
                     "durability",
-                    Verdict::Failed,
+                    FindingSeverity::Failed,
                     format!("What is committed may be lost: {}.", weak.join(", ")),
                 )
                 .helps("Set fsync, synchronous_commit and full_page_writes to on in PostgreSQL.")
@@ -90,7 +94,7 @@ pub async fn of_database(store: &Store) -> (Vec<Row>, bool) {
 }
 
 /// Whether other users of this machine may read the files of a SQLite database.
-pub fn files(database: &Path) -> Row {
+pub fn files(database: &Path) -> CheckResult {
     let open: Vec<String> = files::open_to_others(database)
         .iter()
         .map(|path| path.display().to_string())
@@ -98,13 +102,13 @@ pub fn files(database: &Path) -> Row {
     if open.is_empty() {
         return ours(
             "files",
-            Verdict::Ok,
+            FindingSeverity::Ok,
             "No other user of this machine can read the database's files.",
         );
     }
     ours(
         "files",
-        Verdict::Warning,
+        FindingSeverity::Warning,
         format!("Others on this machine may use {}.", open.join(", ")),
     )
     .helps("serve restricts the permissions of files that it owns: run it as their owner; or chmod 600 the files and 700 the folder.")
@@ -119,15 +123,15 @@ fn is_weak(name: &str, value: &str) -> bool {
     }
 }
 
-pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
+pub(super) fn secrets(engine: &Engine) -> Vec<CheckResult> {
     let ring = engine.keyring();
     let mut rows = Vec::new();
     rows.push(if engine.vault().is_some() {
-        ours("secret_key", Verdict::Ok, "HERALD_SECRET_KEY opens what is encrypted.")
+        ours("secret_key", FindingSeverity::Ok, "HERALD_SECRET_KEY opens what is encrypted.")
     } else {
         ours(
             "secret_key",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "HERALD_SECRET_KEY is not set: serve does not start, and credentials of senders cannot be read.",
         )
         .helps("Create one with openssl rand -hex 32, keep it, and set it for all processes.")
@@ -136,14 +140,14 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
         rows.push(
             ours(
                 "app_secret",
-                Verdict::Failed,
+                FindingSeverity::Failed,
                 format!("{} app secrets were encrypted with another key.", ring.unreadable_secrets),
             )
             .helps("Set the key they were encrypted with as HERALD_SECRET_KEY_PREVIOUS, or set them again: herald senders set."),
         );
     } else if ring.signers.is_empty() {
         rows.push(
-            ours("app_secret", Verdict::Failed, "No app secret is known: every callback is answered 503.")
+            ours("app_secret", FindingSeverity::Failed, "No app secret is known: every callback is answered 503.")
                 .helps("Set WHATSAPP_APP_SECRET (App Dashboard, Settings, Basic), or set it for the sender: herald senders set --app-secret-file."),
         );
     } else {
@@ -160,7 +164,7 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
     }
     if ring.verify_tokens.is_empty() {
         rows.push(
-            ours("verify_token", Verdict::Warning, "No verify token is known: the webhook cannot be registered at Meta.")
+            ours("verify_token", FindingSeverity::Warning, "No verify token is known: the webhook cannot be registered at Meta.")
                 .helps("Choose one of 16 characters or more, set WHATSAPP_WEBHOOK_VERIFY_TOKEN, and enter the same in Meta's form."),
         );
     } else {
@@ -178,28 +182,31 @@ pub(super) fn secrets(engine: &Engine) -> Vec<Row> {
     rows
 }
 
-fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> Row {
+fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> CheckResult {
     if short {
         ours(
             name,
-            Verdict::Warning,
+            FindingSeverity::Warning,
             format!("{what} is short enough to be guessed."),
         )
         .helps(remedy)
     } else {
-        ours(name, Verdict::Ok, format!("{what} is long enough."))
+        ours(name, FindingSeverity::Ok, format!("{what} is long enough."))
     }
 }
 
 /// Whether the clocks agree, and whether one was changed.
-pub(super) async fn clocks(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+pub(super) async fn clocks(
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<Vec<CheckResult>, StoreError> {
     let mut rows = Vec::new();
     if let Some(ahead) = setting::clock_ahead_micros(&engine.store, clock::machine_now).await? {
         rows.push(if ahead.abs() > TOLERANCE_MICROS {
             let way = if ahead > 0 { "behind" } else { "ahead of" };
             ours(
                 "clock",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 format!(
                     "This machine's clock is {} seconds {way} the database's, which is authoritative.",
                     ahead.abs() / 1_000_000
@@ -209,7 +216,7 @@ pub(super) async fn clocks(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, 
         } else {
             ours(
                 "clock",
-                Verdict::Ok,
+                FindingSeverity::Ok,
                 "The clocks of this machine and of the database agree.",
             )
         });
@@ -219,14 +226,14 @@ pub(super) async fn clocks(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, 
 }
 
 /// Whether rows show that the clock was changed.
-async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<Row, StoreError> {
+async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<CheckResult, StoreError> {
     let bounds = engine.settings.horizon();
     let counts = horizon::count(&engine.store, &bounds, now).await?;
     let latest = horizon::traces(&engine.store, &bounds, now).await?.latest();
     if counts.is_empty() && latest.is_none() {
         return Ok(ours(
             "clock_changed",
-            Verdict::Ok,
+            FindingSeverity::Ok,
             "No timestamp is too far in the future.",
         ));
     }
@@ -242,30 +249,33 @@ async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<Row, StoreErro
         format!("timestamps too far in the future: {kinds}")
     };
     let found = format!("The clock was ahead, or has been put back:{newest} {waiting}.");
-    Ok(ours("clock_changed", Verdict::Warning, found).helps(
+    Ok(ours("clock_changed", FindingSeverity::Warning, found).helps(
         "See that the clock is right now (timedatectl). herald serve treats such timestamps as past, and corrects them within a minute: nothing else need be done.",
     ))
 }
 
-pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+pub(super) async fn workers(
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<Vec<CheckResult>, StoreError> {
     let rows = heartbeat::pulses(engine, now)
         .await?
         .map(|(worker, pulse)| {
             match pulse {
-                Pulse::Alive => ours(
+                WorkerState::Alive => ours(
                     "workers",
-                    Verdict::Ok,
+                    FindingSeverity::Ok,
                     "Its last heartbeat is less than a minute old.",
                 ),
-                Pulse::Missing => ours(
+                WorkerState::Missing => ours(
                     "workers",
-                    Verdict::Warning,
+                    FindingSeverity::Warning,
                     "No server runs: nothing is sent, and no callback is accepted.",
                 )
                 .helps("Start herald serve."),
-                Pulse::Dead(seconds) => ours(
+                WorkerState::Dead(seconds) => ours(
                     "workers",
-                    Verdict::Failed,
+                    FindingSeverity::Failed,
                     format!("It has had no heartbeat for {seconds} seconds."),
                 )
                 .helps("Start herald serve again, and check its log for why it stopped."),
@@ -278,9 +288,9 @@ pub(super) async fn workers(engine: &Engine, now: Timestamp) -> Result<Vec<Row>,
 /// The findings that the dashboard shows as needing attention.
 pub(super) async fn attention(
     engine: &Engine,
-    asked: &Asked,
+    asked: &CheckInputs,
     now: Timestamp,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<CheckResult>, StoreError> {
     let found = attention::findings(engine, now).await?;
     let ring = engine.keyring();
     let mut rows = Vec::new();
@@ -288,13 +298,13 @@ pub(super) async fn attention(
         rows.push(
             ours(
                 "enabled",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 "WHATSAPP_ENABLED is false: messages are accepted and wait, and nothing is sent.",
             )
             .helps("Set WHATSAPP_ENABLED=true to send messages."),
         );
     }
-    let found: Vec<Row> = found
+    let found: Vec<CheckResult> = found
         .into_iter()
         // These have rows of their own here.
         .filter(|finding| {
@@ -322,8 +332,8 @@ pub(super) async fn attention(
         })
         .map(|finding| {
             let verdict = match finding.urgency {
-                attention::Urgency::Now => Verdict::Failed,
-                attention::Urgency::Soon => Verdict::Warning,
+                attention::FindingUrgency::Now => FindingSeverity::Failed,
+                attention::FindingUrgency::Soon => FindingSeverity::Warning,
             };
             let row = ours(finding.kind.name(), verdict, finding.summary).helps(finding.remedy);
             if finding.subject.is_empty() {
@@ -338,7 +348,7 @@ pub(super) async fn attention(
     if is_empty {
         rows.push(ours(
             "queues",
-            Verdict::Ok,
+            FindingSeverity::Ok,
             "Nothing waits too long, and nothing fails too often.",
         ));
     }
@@ -346,12 +356,16 @@ pub(super) async fn attention(
 }
 
 /// Whether Meta could reach us, and its callbacks would be accepted.
-pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient) -> Vec<Row> {
+pub(super) async fn public_url(
+    engine: &Engine,
+    asked: &CheckInputs,
+    http: &HttpClient,
+) -> Vec<CheckResult> {
     let Some(public_url) = &asked.public_url else {
         return vec![
             ours(
                 "public_url",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 "HERALD_PUBLIC_URL is not set: it was not checked whether callbacks can arrive.",
             )
             .helps("Set it to the address at which Meta reaches this server, such as https://herald.example.org."),
@@ -359,13 +373,17 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
     };
     let ring = engine.keyring();
     // A simulator calls any address.
-    let simulated = ring.accounts.iter().all(Account::is_simulated);
+    let simulated = ring.accounts.iter().all(SenderAccount::is_simulated);
     let mut rows = vec![if simulated || public_url.starts_with("https://") {
-        ours("public_url", Verdict::Ok, format!("It is {public_url}."))
+        ours(
+            "public_url",
+            FindingSeverity::Ok,
+            format!("It is {public_url}."),
+        )
     } else {
         ours(
             "public_url",
-            Verdict::Warning,
+            FindingSeverity::Warning,
             format!("{public_url} is not https: Meta does not call it."),
         )
         .helps("Put a reverse proxy with a certificate in front of it; see deploy/.")
@@ -386,14 +404,14 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
         rows.push(if proxy == NOT_TRUSTED {
             ours(
                 "trusted_proxies",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 "Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: limits by address are shared by all its clients.",
             )
             .helps("Set HERALD_TRUSTED_PROXIES to the address the proxy calls Herald from, such as 127.0.0.1; see docs/proxy.md.")
         } else {
             ours(
                 "trusted_proxies",
-                Verdict::Ok,
+                FindingSeverity::Ok,
                 "Clients are told apart by their addresses.",
             )
         });
@@ -405,11 +423,11 @@ pub(super) async fn public_url(engine: &Engine, asked: &Asked, http: &HttpClient
 async fn webhook(
     ring: &Keyring,
     kind: &str,
-    diagnose: &dyn Diagnose,
+    diagnose: &dyn ProviderDiagnosis,
     url: &str,
-    asked: &Asked,
+    asked: &CheckInputs,
     http: &HttpClient,
-) -> Vec<Row> {
+) -> Vec<CheckResult> {
     let mut rows = Vec::new();
     if let Some(token) = ring.verify_tokens.first() {
         let answer = diagnose
@@ -426,17 +444,17 @@ async fn webhook(
     rows
 }
 
-fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str) -> Row {
+fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str) -> CheckResult {
     match answer {
-        Answer::Good => ours(name, Verdict::Ok, format!("The webhook can be reached, and accepts {what}.")),
+        Answer::Good => ours(name, FindingSeverity::Ok, format!("The webhook can be reached, and accepts {what}.")),
         Answer::Refused => {
-            ours(name, Verdict::Failed, format!("The webhook can be reached, but refuses {what}.")).helps(remedy)
+            ours(name, FindingSeverity::Failed, format!("The webhook can be reached, but refuses {what}.")).helps(remedy)
         }
-        Answer::Status(status) => ours(name, Verdict::Failed, format!("The webhook's address answers HTTP {status}."))
+        Answer::Status(status) => ours(name, FindingSeverity::Failed, format!("The webhook's address answers HTTP {status}."))
             .helps("Look whether the proxy passes /webhooks on to herald serve, and whether its database is there (/readyz)."),
-        Answer::Foreign => ours(name, Verdict::Failed, "Another server than Herald answers at the webhook's address.")
+        Answer::Foreign => ours(name, FindingSeverity::Failed, "Another server than Herald answers at the webhook's address.")
             .helps("Look where the proxy sends /webhooks."),
-        Answer::Unreachable => ours(name, Verdict::Failed, "The webhook's address cannot be reached from here.")
+        Answer::Unreachable => ours(name, FindingSeverity::Failed, "The webhook's address cannot be reached from here.")
             .helps("Check whether herald serve runs, and whether its name, port and certificate are right. If only this machine cannot reach it, run the check elsewhere."),
     }
 }

@@ -2,12 +2,12 @@
 
 use secrecy::SecretString;
 
-use super::{Area, Asked, Row, Verdict, webhook_of};
+use super::{CheckArea, CheckInputs, CheckResult, FindingSeverity, webhook_of};
 use crate::{
     domain::{template::name::at_meta, time::Timestamp},
     engine::{
         Engine,
-        runtime::keyring::{Account, Keyring, Token},
+        runtime::keyring::{AccessTokenState, Keyring, SenderAccount},
     },
     providers::{DiagnosisFinding, DiagnosisRequest, HttpClient, Provider, UsedTemplate},
     store::{StoreError, catalogue},
@@ -16,10 +16,10 @@ use crate::{
 /// Every sender whose provider can look.
 pub(super) async fn all(
     engine: &Engine,
-    asked: &Asked,
+    asked: &CheckInputs,
     http: &HttpClient,
     now: Timestamp,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<CheckResult>, StoreError> {
     let ring = engine.keyring();
     let suffix = engine.settings.template_suffix.as_deref();
     let mut templates: Vec<UsedTemplate> = catalogue::template_names(&engine.store)
@@ -53,9 +53,14 @@ pub(super) async fn all(
         )
         .await;
         rows.extend(found.into_iter().map(|finding| {
-            Row::new(Area::Provider, finding.name, finding.verdict, finding.found)
-                .helps(finding.remedy)
-                .of(&account.name)
+            CheckResult::new(
+                CheckArea::Provider,
+                finding.name,
+                finding.verdict,
+                finding.found,
+            )
+            .helps(finding.remedy)
+            .of(&account.name)
         }));
     }
     Ok(rows)
@@ -63,10 +68,10 @@ pub(super) async fn all(
 
 async fn one(
     provider: &dyn Provider,
-    account: &Account,
+    account: &SenderAccount,
     ring: &Keyring,
     templates: &[UsedTemplate],
-    asked: &Asked,
+    asked: &CheckInputs,
     http: &HttpClient,
     now: Timestamp,
 ) -> Vec<DiagnosisFinding> {
@@ -102,19 +107,19 @@ async fn one(
 }
 
 /// A sender that has not all that it needs to call its provider.
-fn incomplete(account: &Account, asked: &Asked) -> DiagnosisFinding {
+fn incomplete(account: &SenderAccount, asked: &CheckInputs) -> DiagnosisFinding {
     let why = account.obstacle().unwrap_or_default();
-    if !asked.is_enabled && matches!(account.token, Token::Missing) {
+    if !asked.is_enabled && matches!(account.token, AccessTokenState::Missing) {
         return DiagnosisFinding {
             name: "token",
-            verdict: Verdict::Skipped,
+            verdict: FindingSeverity::Skipped,
             found: format!("{why}; nothing is sent anyway."),
             remedy: String::new(),
         };
     }
     DiagnosisFinding {
         name: "token",
-        verdict: Verdict::Failed,
+        verdict: FindingSeverity::Failed,
         found: why,
         remedy: "Set what is missing: WHATSAPP_ACCESS_TOKEN and WHATSAPP_PHONE_NUMBER_ID, or herald senders set.".to_owned(),
     }

@@ -3,7 +3,7 @@
 
 mod question;
 
-pub use question::{Asked, Question};
+pub use question::{StatisticsQuery, ValidStatisticsQuery};
 
 use std::collections::BTreeMap;
 
@@ -14,23 +14,23 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds,
-        cohort::{Grain, Span, Step, pieces},
-        failure::Failure,
+        access::AccessBounds,
+        cohort::{BucketSpan, ChartStep, CounterGrain, pieces},
+        failure::DeliveryFailure,
         latency,
         notification::{OUT, STALE, TOOK},
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
     store::{
         Store, StoreError, callback,
-        counter::{self, Dimension, Filter, Sum},
+        counter::{self, CounterDimension, CounterFilter, CounterSum},
         dead_letter, notification,
     },
 };
 
 /// Counts by name.
-type Counts = BTreeMap<String, i64>;
+type CountsByName = BTreeMap<String, i64>;
 
 /// Figures of the notifications created in a period, and of pending ones. Rates are of cohorts:
 /// none exceeds 1.
@@ -45,7 +45,7 @@ pub struct Statistics {
     pub total: i64,
     /// The same by state: `pending`, `sent`, `failed`, `not_sent`. For one sender, nothing is
     /// pending.
-    pub groups: Counts,
+    pub groups: CountsByName,
     pub accepted: i64,
     pub sent: i64,
     pub delivered: i64,
@@ -57,37 +57,37 @@ pub struct Statistics {
     pub cancelled: i64,
     /// Accepted, but without a status for too long.
     pub stale: i64,
-    pub rates: Rates,
-    pub latency: Latencies,
+    pub rates: CohortRates,
+    pub latency: StepLatencies,
     /// Failures by code, or by name where there is no code.
-    pub failures: Counts,
+    pub failures: CountsByName,
     /// The newest failed notifications.
-    pub failed_newest: Vec<Failed>,
+    pub failed_newest: Vec<FailedNotificationView>,
     /// Facts by template, or by another dimension if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by_template: Option<BTreeMap<String, Counts>>,
+    pub by_template: Option<BTreeMap<String, CountsByName>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by_sender: Option<BTreeMap<String, Counts>>,
+    pub by_sender: Option<BTreeMap<String, CountsByName>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by_channel: Option<BTreeMap<String, Counts>>,
+    pub by_channel: Option<BTreeMap<String, CountsByName>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by_event_type: Option<BTreeMap<String, Counts>>,
+    pub by_event_type: Option<BTreeMap<String, CountsByName>>,
     /// Billed messages, each once, by `category/type/country`.
-    pub priced: Counts,
+    pub priced: CountsByName,
     /// With `step`: facts by quarter of an hour, hour or day.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub series: Option<Vec<Point>>,
+    pub series: Option<Vec<StatisticsPoint>>,
     /// Waiting now, whenever created.
     pub pending_now: i64,
-    pub open_now: Counts,
+    pub open_now: CountsByName,
     /// How long the oldest due message has been waiting, in seconds.
     pub queue_age_seconds: i64,
-    pub callbacks: Callbacks,
+    pub callbacks: CallbackBacklogCounts,
 }
 
 /// Shares of a cohort, 0 to 1; absent for an empty cohort.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Rates {
+pub struct CohortRates {
     /// Delivered of accepted.
     pub delivery: Option<f64>,
     /// Read of delivered.
@@ -98,15 +98,15 @@ pub struct Rates {
 
 /// Durations of the steps of a message, by the provider's times.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Latencies {
-    pub accepted_to_sent: Option<Latency>,
-    pub sent_to_delivered: Option<Latency>,
-    pub delivered_to_read: Option<Latency>,
+pub struct StepLatencies {
+    pub accepted_to_sent: Option<LatencyPercentiles>,
+    pub sent_to_delivered: Option<LatencyPercentiles>,
+    pub delivered_to_read: Option<LatencyPercentiles>,
 }
 
 /// Percentiles, to the precision of the counted classes.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Latency {
+pub struct LatencyPercentiles {
     pub count: i64,
     pub p50_ms: i64,
     pub p90_ms: i64,
@@ -115,7 +115,7 @@ pub struct Latency {
 
 /// A notification that failed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Failed {
+pub struct FailedNotificationView {
     pub id: Uuid,
     pub status: &'static str,
     pub recipient: Option<String>,
@@ -131,14 +131,14 @@ pub struct Failed {
 
 /// One point of a chart.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Point {
+pub struct StatisticsPoint {
     pub start: String,
-    pub counts: Counts,
+    pub counts: CountsByName,
 }
 
 /// The backlog of callbacks. It belongs to no product, so a key with bounds does not get it.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
-pub struct Callbacks {
+pub struct CallbackBacklogCounts {
     pub waiting: i64,
     pub oldest_waiting_seconds: i64,
     pub dead_letters: i64,
@@ -150,10 +150,10 @@ const DRAWN: [&str; 6] = ["created", "accepted", "sent", "delivered", "read", "f
 /// Answers a query.
 pub async fn answer(
     store: &Store,
-    question: &Question,
+    question: &ValidStatisticsQuery,
     now: Timestamp,
 ) -> Result<Statistics, StoreError> {
-    let Question {
+    let ValidStatisticsQuery {
         since,
         until,
         filter,
@@ -163,8 +163,8 @@ pub async fn answer(
         failed_limit,
     } = question;
     let (since, until) = (
-        Grain::Quarter.start(*since),
-        Grain::Quarter.start_from(*until),
+        CounterGrain::Quarter.start(*since),
+        CounterGrain::Quarter.start_from(*until),
     );
     let pieces = pieces(since, until);
     let (sums, series) =
@@ -177,20 +177,21 @@ pub async fn answer(
             }
         })?;
     let bounds = &filter.bounds;
-    let open_now: Counts = notification::open_counts(store, bounds)
+    let open_now: CountsByName = notification::open_counts(store, bounds)
         .await?
         .into_iter()
         .collect();
     let pending_now = open_now
         .iter()
         .filter(|(name, _)| {
-            Status::parse(name).is_some_and(|status| status.group() == Group::Pending)
+            NotificationStatus::parse(name)
+                .is_some_and(|status| status.group() == StatusGroup::Pending)
         })
         .map(|(_, count)| count)
         .sum();
     let callbacks = match bounds {
-        Bounds::All => callbacks(store, now).await?,
-        Bounds::Product(_) => Callbacks::default(),
+        AccessBounds::All => callbacks(store, now).await?,
+        AccessBounds::Product(_) => CallbackBacklogCounts::default(),
     };
     let total = |fact: &str| total(&sums, fact);
     let failed = total("failed");
@@ -208,7 +209,7 @@ pub async fn answer(
         ("failed", failed),
         ("not_sent", not_sent),
     ];
-    let of = |dimension: Dimension| (*by == dimension).then(|| by_group(&sums));
+    let of = |dimension: CounterDimension| (*by == dimension).then(|| by_group(&sums));
     Ok(Statistics {
         since: since.to_string(),
         until: until.to_string(),
@@ -228,7 +229,7 @@ pub async fn answer(
         skipped: total("skipped"),
         cancelled: total("cancelled"),
         stale: total(STALE),
-        rates: Rates {
+        rates: CohortRates {
             delivery: part(total("delivered"), total("accepted")),
             read: part(total("read"), total("delivered")),
             failure: part(failed, created),
@@ -236,10 +237,10 @@ pub async fn answer(
         latency: latencies(&sums),
         failures: by_code(&sums, "failed"),
         failed_newest: newest(store, since, until, filter, *failed_limit).await?,
-        by_template: of(Dimension::Template),
-        by_sender: of(Dimension::Sender),
-        by_channel: of(Dimension::Channel),
-        by_event_type: of(Dimension::EventType),
+        by_template: of(CounterDimension::Template),
+        by_sender: of(CounterDimension::Sender),
+        by_channel: of(CounterDimension::Channel),
+        by_event_type: of(CounterDimension::EventType),
         priced: by_code(&sums, counter::PRICED),
         series,
         pending_now,
@@ -254,24 +255,24 @@ fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> i64 {
     at.map_or(0, |at| now.micros_since(at).max(0) / 1_000_000)
 }
 
-async fn callbacks(store: &Store, now: Timestamp) -> Result<Callbacks, StoreError> {
+async fn callbacks(store: &Store, now: Timestamp) -> Result<CallbackBacklogCounts, StoreError> {
     let waiting = callback::waiting(store.reader()).await?;
-    Ok(Callbacks {
+    Ok(CallbackBacklogCounts {
         waiting: waiting.callbacks,
         oldest_waiting_seconds: seconds_since(waiting.oldest, now),
         dead_letters: dead_letter::count_open(store).await?,
     })
 }
 
-fn total(sums: &[Sum], fact: &str) -> i64 {
+fn total(sums: &[CounterSum], fact: &str) -> i64 {
     sums.iter()
         .filter(|sum| sum.fact == fact)
         .map(|sum| sum.count)
         .sum()
 }
 
-fn by_code(sums: &[Sum], fact: &str) -> Counts {
-    let mut counts = Counts::new();
+fn by_code(sums: &[CounterSum], fact: &str) -> CountsByName {
+    let mut counts = CountsByName::new();
     for sum in sums.iter().filter(|sum| sum.fact == fact) {
         *counts.entry(sum.code.clone()).or_default() += sum.count;
     }
@@ -279,8 +280,8 @@ fn by_code(sums: &[Sum], fact: &str) -> Counts {
 }
 
 /// Facts by the requested dimension; prices and latencies are not facts of a message.
-fn by_group(sums: &[Sum]) -> BTreeMap<String, Counts> {
-    let mut groups: BTreeMap<String, Counts> = BTreeMap::new();
+fn by_group(sums: &[CounterSum]) -> BTreeMap<String, CountsByName> {
+    let mut groups: BTreeMap<String, CountsByName> = BTreeMap::new();
     let facts = sums.iter().filter(|sum| {
         sum.fact != counter::PRICED && sum.fact != OUT && !TOOK.contains(&sum.fact.as_str())
     });
@@ -300,7 +301,7 @@ fn part(part: i64, of: i64) -> Option<f64> {
     (of > 0).then(|| (f64::from(part) / f64::from(of) * 10_000.0).round() / 10_000.0)
 }
 
-fn latencies(sums: &[Sum]) -> Latencies {
+fn latencies(sums: &[CounterSum]) -> StepLatencies {
     let of = |name: &str| {
         let mut counts = [0; latency::CLASSES];
         for sum in sums.iter().filter(|sum| sum.fact == name) {
@@ -309,7 +310,7 @@ fn latencies(sums: &[Sum]) -> Latencies {
             }
         }
         let at = |permille| latency::percentile_millis(&counts, permille);
-        Some(Latency {
+        Some(LatencyPercentiles {
             count: counts.iter().sum(),
             p50_ms: at(500)?,
             p90_ms: at(900)?,
@@ -317,7 +318,7 @@ fn latencies(sums: &[Sum]) -> Latencies {
         })
     };
     let [sent, delivered, read] = TOOK;
-    Latencies {
+    StepLatencies {
         accepted_to_sent: of(sent),
         sent_to_delivered: of(delivered),
         delivered_to_read: of(read),
@@ -329,11 +330,11 @@ async fn series(
     store: &Store,
     since: Timestamp,
     until: Timestamp,
-    filter: &Filter,
-    step: Step,
+    filter: &CounterFilter,
+    step: ChartStep,
     zone: Tz,
-) -> Result<Vec<Point>, StoreError> {
-    let mut points: BTreeMap<Timestamp, Counts> = BTreeMap::new();
+) -> Result<Vec<StatisticsPoint>, StoreError> {
+    let mut points: BTreeMap<Timestamp, CountsByName> = BTreeMap::new();
     let mut start = step.start(since, zone);
     while start < until {
         let counts = DRAWN.iter().map(|fact| ((*fact).to_owned(), 0)).collect();
@@ -351,7 +352,7 @@ async fn series(
     }
     Ok(points
         .into_iter()
-        .map(|(start, counts)| Point {
+        .map(|(start, counts)| StatisticsPoint {
             start: start.to_string(),
             counts,
         })
@@ -361,14 +362,14 @@ async fn series(
 /// Merges neighbouring points of the same length into spans: a year of days is three, because two
 /// of its days are an hour shorter or longer. `end` is where the point after the last one would
 /// begin.
-fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<Span> {
+fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<BucketSpan> {
     let ends = starts.iter().skip(1).copied().chain([end]);
-    let mut spans: Vec<Span> = Vec::new();
+    let mut spans: Vec<BucketSpan> = Vec::new();
     for (start, next) in starts.iter().zip(ends) {
         let length = next.micros_since(*start);
         match spans.last_mut() {
             Some(span) if span.length_micros == length => span.until = next.min(until),
-            _ => spans.push(Span {
+            _ => spans.push(BucketSpan {
                 since: *start,
                 until: next.min(until),
                 length_micros: length,
@@ -382,14 +383,14 @@ async fn newest(
     store: &Store,
     since: Timestamp,
     until: Timestamp,
-    filter: &Filter,
+    filter: &CounterFilter,
     limit: u64,
-) -> Result<Vec<Failed>, StoreError> {
-    let statuses = Status::ALL
+) -> Result<Vec<FailedNotificationView>, StoreError> {
+    let statuses = NotificationStatus::ALL
         .into_iter()
-        .filter(|status| status.group() == Group::Failed)
+        .filter(|status| status.group() == StatusGroup::Failed)
         .collect();
-    let wanted = notification::Filter {
+    let wanted = notification::NotificationListFilter {
         statuses,
         template: filter.template.clone(),
         event_type: filter.event_type.clone(),
@@ -397,21 +398,21 @@ async fn newest(
         since: Some(since),
         until: Some(until),
         limit,
-        ..notification::Filter::default()
+        ..notification::NotificationListFilter::default()
     };
     let rows = notification::search(store, &filter.bounds, &wanted).await?;
     Ok(rows
         .into_iter()
         .map(|row| {
             let failure = notification::read_failure(row.failure.as_deref());
-            Failed {
+            FailedNotificationView {
                 id: row.id,
                 status: crate::store::convert::status(row.status).name(),
                 recipient: row.recipient,
                 address: row.address,
                 template: row.template,
                 created_at: Timestamp::from_micros(row.created_at).to_string(),
-                code: failure.as_ref().map(Failure::counted_as),
+                code: failure.as_ref().map(DeliveryFailure::counted_as),
                 reason: failure
                     .as_ref()
                     .map(|failure| failure.meaning.clone())
@@ -424,7 +425,7 @@ async fn newest(
 
 #[cfg(test)]
 mod tests {
-    use super::{Span, Timestamp, spans};
+    use super::{BucketSpan, Timestamp, spans};
 
     #[test]
     fn a_year_of_days_is_a_few_questions() {
@@ -432,7 +433,7 @@ mod tests {
         // A day of 23 hours among others, and a last one that is not over.
         let starts = [hours(0), hours(24), hours(48), hours(71), hours(95)];
         let found = spans(&starts, hours(119), hours(100));
-        let span = |since, until, length: i64| Span {
+        let span = |since, until, length: i64| BucketSpan {
             since: hours(since),
             until: hours(until),
             length_micros: length * 3_600_000_000,

@@ -6,15 +6,15 @@ use utoipa::IntoParams;
 
 use crate::{
     domain::{
-        access::Bounds,
-        cohort::{Grain, Step},
+        access::AccessBounds,
+        cohort::{ChartStep, CounterGrain},
         field_error::FieldError,
         time::Timestamp,
     },
     engine::InputError,
     store::{
         Store,
-        counter::{Dimension, Filter},
+        counter::{CounterDimension, CounterFilter},
         sender,
     },
 };
@@ -31,7 +31,7 @@ const FAILED_SHOWN: u64 = 20;
 /// A query as it is written.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct StatisticsQuery {
     /// Notifications created in this many hours, to the quarter of an hour; 24 if absent.
     pub hours: Option<i64>,
     /// RFC 3339, instead of `hours`: created at or after.
@@ -55,24 +55,24 @@ pub struct Asked {
 
 /// A valid query.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ValidStatisticsQuery {
     pub since: Timestamp,
     pub until: Timestamp,
-    pub filter: Filter,
-    pub by: Dimension,
-    pub step: Option<Step>,
+    pub filter: CounterFilter,
+    pub by: CounterDimension,
+    pub step: Option<ChartStep>,
     pub zone: Tz,
     pub failed_limit: u64,
 }
 
-impl Asked {
+impl StatisticsQuery {
     /// Parses a query within the caller's bounds; an error names every invalid field.
     pub async fn read(
         self,
         store: &Store,
-        bounds: &Bounds,
+        bounds: &AccessBounds,
         now: Timestamp,
-    ) -> Result<Question, InputError> {
+    ) -> Result<ValidStatisticsQuery, InputError> {
         let mut wrong = Vec::new();
         let mut refuse = |pointer: &str, rule: &str| {
             wrong.push(FieldError {
@@ -101,18 +101,18 @@ impl Asked {
         if !(0..=MOST_HOURS * 3600).contains(&seconds) {
             refuse("since", "before until, and at most 400 days before it");
         }
-        let by = self.by.as_deref().map(Dimension::parse);
+        let by = self.by.as_deref().map(CounterDimension::parse);
         if by == Some(None) {
             refuse("by", "template, sender, channel or event_type");
         }
-        let step = self.step.as_deref().map(Step::parse);
+        let step = self.step.as_deref().map(ChartStep::parse);
         if step == Some(None) {
             refuse("step", "quarter, hour or day");
         }
         let length = match step.flatten() {
-            Some(Step::Quarter) => 900,
-            Some(Step::Hour) => 3_600,
-            Some(Step::Day) | None => 86_400,
+            Some(ChartStep::Quarter) => 900,
+            Some(ChartStep::Hour) => 3_600,
+            Some(ChartStep::Day) | None => 86_400,
         };
         if seconds / length > MOST_POINTS {
             refuse("step", "no more than 1000 points");
@@ -142,18 +142,18 @@ impl Asked {
             Ok(zone) if wrong.is_empty() => zone,
             _ => return Err(InputError::Invalid(wrong)),
         };
-        Ok(Question {
+        Ok(ValidStatisticsQuery {
             since,
             // A notification created just now is in the quarter of an hour that begins now.
-            until: until.unwrap_or_else(|| Grain::Quarter.start(now).plus_seconds(900)),
-            filter: Filter {
+            until: until.unwrap_or_else(|| CounterGrain::Quarter.start(now).plus_seconds(900)),
+            filter: CounterFilter {
                 bounds: bounds.clone(),
                 sender_id,
                 channel: self.channel,
                 template: self.template,
                 event_type: self.event_type,
             },
-            by: by.flatten().unwrap_or(Dimension::Template),
+            by: by.flatten().unwrap_or(CounterDimension::Template),
             step: step.flatten(),
             zone,
             failed_limit,

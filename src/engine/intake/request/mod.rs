@@ -11,25 +11,28 @@ use uuid::Uuid;
 use recipients::{about, recipients};
 use template::check_template;
 
-use super::{ComposeError, Draft, Mode, NEEDS_PHONE, Reading, compose, targets::Target, unique};
+use super::{
+    DraftComposeError, IntakeRowCache, MessageDraft, MessageMode, NEEDS_PHONE, compose,
+    targets::ResolvedRecipient, unique,
+};
 use crate::{
     domain::{
-        access::Bounds, category::Category, content::Content, field_error::FieldError,
+        access::AccessBounds, category::Category, content::FreeContent, field_error::FieldError,
         priority::Priority, recipient::UserId, time::Timestamp,
     },
-    engine::{Engine, InputError, runtime::turn::Turn},
+    engine::{Engine, InputError, runtime::turn::TransactionContext},
     store::{
         DatabaseTransaction, StoreError,
-        event::{self, Used},
+        event::{self, IdempotentRequest},
         inbound::{self, ProviderId},
         new_id,
-        notification::{self, Fallback, NewNotification},
+        notification::{self, FallbackTemplate, NewNotification},
     },
 };
 
 /// A direct request for a message.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct DirectRequest {
     pub to: Vec<String>,
     pub about: Option<String>,
     /// Name or id of a sender; `None`: the default.
@@ -45,7 +48,7 @@ pub struct Request {
     pub reply_to: Option<String>,
     /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
-    pub mode: Mode,
+    pub mode: MessageMode,
 }
 
 /// The content of a direct request.
@@ -55,7 +58,7 @@ pub enum RequestContent {
     /// Free content, deliverable only while the service window is open, and the template that
     /// replaces it once otherwise.
     Free {
-        content: Content,
+        content: FreeContent,
         fallback: Option<TemplateUse>,
     },
 }
@@ -70,7 +73,7 @@ pub struct TemplateUse {
 
 /// Why a direct request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DirectRequestRefusal {
     Fields(Vec<FieldError>),
     /// The idempotency key was used for a different body.
     KeyReused,
@@ -78,18 +81,18 @@ pub enum Refusal {
 
 /// A request with its client and idempotency key.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ClientDirectRequest {
     /// Scope of the idempotency keys.
     pub client: String,
-    pub bounds: Bounds,
+    pub bounds: AccessBounds,
     /// The idempotency key.
     pub key: Option<String>,
     /// A digest of the body.
     pub fingerprint: Vec<u8>,
-    pub request: Request,
+    pub request: DirectRequest,
 }
 
-impl Asked {
+impl ClientDirectRequest {
     /// Key that must be unique among the requests of a transaction.
     pub(super) fn whole_key(&self) -> Option<(&str, &str)> {
         Some((self.client.as_str(), self.key.as_deref()?))
@@ -97,10 +100,10 @@ impl Asked {
 }
 
 /// Result of checking one request.
-pub(super) enum Checked {
+pub(super) enum CheckedRequest {
     /// A repeat: these are its notifications.
     Before(Vec<Uuid>),
-    Refused(Refusal),
+    Refused(DirectRequestRefusal),
     /// New, to be stored under this request id.
     New(Uuid, Vec<NewNotification>),
 }
@@ -111,13 +114,13 @@ const OPERATION: &str = "POST /api/v1/notifications";
 /// Checks a request completely. A refused request has written nothing, except when a user id cannot
 /// get this template; the flag is then `true`.
 pub(super) async fn check(
-    turn: Turn<'_>,
-    reading: &mut Reading,
-    asked: &Asked,
-) -> Result<(Checked, bool), StoreError> {
-    let Turn { engine, tx, now } = turn;
+    turn: TransactionContext<'_>,
+    reading: &mut IntakeRowCache,
+    asked: &ClientDirectRequest,
+) -> Result<(CheckedRequest, bool), StoreError> {
+    let TransactionContext { engine, tx, now } = turn;
     let request = &asked.request;
-    let used = Used {
+    let used = IdempotentRequest {
         fingerprint: engine.fingerprint(&asked.fingerprint),
         resource_id: new_id(now),
         answer: None,
@@ -178,7 +181,7 @@ pub(super) async fn check(
         .await?;
         is_code |= category == Some(Category::Authentication);
     }
-    let named_by_id = |target: &Target| {
+    let named_by_id = |target: &ResolvedRecipient| {
         let address = target.address.as_deref();
         address.is_some_and(|address| UserId::parse(address).is_some())
     };
@@ -193,7 +196,10 @@ pub(super) async fn check(
         });
     }
     if !wrong.is_empty() {
-        return Ok((Checked::Refused(Refusal::Fields(wrong)), false));
+        return Ok((
+            CheckedRequest::Refused(DirectRequestRefusal::Fields(wrong)),
+            false,
+        ));
     }
     // Unknown contacts are created only now.
     let mut targets = Vec::with_capacity(recipients.len());
@@ -206,14 +212,17 @@ pub(super) async fn check(
             pointer: "/to".to_owned(),
             rule: "these groups are empty".to_owned(),
         };
-        return Ok((Checked::Refused(Refusal::Fields(vec![nobody])), false));
+        return Ok((
+            CheckedRequest::Refused(DirectRequestRefusal::Fields(vec![nobody])),
+            false,
+        ));
     }
     let about = match about {
         Some(recipient) => recipient.settle(tx, reading, now).await?.into_iter().next(),
         None => None,
     };
     let product = asked.bounds.owner().map(str::to_owned);
-    let draft = Draft {
+    let draft = MessageDraft {
         event_id: None,
         route: None,
         event_type: None,
@@ -270,7 +279,10 @@ pub(super) async fn check(
     let new: Vec<NewNotification> = match made {
         Ok(new) => new,
         Err(InputError::Invalid(wrong)) => {
-            return Ok((Checked::Refused(Refusal::Fields(wrong)), true));
+            return Ok((
+                CheckedRequest::Refused(DirectRequestRefusal::Fields(wrong)),
+                true,
+            ));
         }
         Err(InputError::Store(error)) => return Err(error),
     };
@@ -290,13 +302,13 @@ pub(super) async fn check(
             ..new
         })
         .collect();
-    Ok((Checked::New(used.resource_id, new), false))
+    Ok((CheckedRequest::New(used.resource_id, new), false))
 }
 
 /// The provider's id of the message being answered.
 async fn reply_to(
     tx: &DatabaseTransaction,
-    asked: &Asked,
+    asked: &ClientDirectRequest,
     wrong: &mut Vec<FieldError>,
 ) -> Result<Option<String>, StoreError> {
     let Some(named) = &asked.request.reply_to else {
@@ -323,26 +335,26 @@ async fn reply_to(
 async fn repeated(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    asked: &Asked,
-    before: &Used,
-) -> Result<Checked, StoreError> {
+    asked: &ClientDirectRequest,
+    before: &IdempotentRequest,
+) -> Result<CheckedRequest, StoreError> {
     if !engine.is_fingerprint(&before.fingerprint, &asked.fingerprint) {
-        return Ok(Checked::Refused(Refusal::KeyReused));
+        return Ok(CheckedRequest::Refused(DirectRequestRefusal::KeyReused));
     }
     let ids = notification::of_request(tx, before.resource_id).await?;
-    Ok(Checked::Before(ids))
+    Ok(CheckedRequest::Before(ids))
 }
 
 /// The notifications of a checked template, or why there are none; pointers begin with `at`.
 async fn templated(
-    turn: Turn<'_>,
-    reading: &mut Reading,
-    draft: &Draft,
+    turn: TransactionContext<'_>,
+    reading: &mut IntakeRowCache,
+    draft: &MessageDraft,
     template: &TemplateUse,
     at: &str,
-    targets: Vec<Target>,
+    targets: Vec<ResolvedRecipient>,
 ) -> Result<Vec<NewNotification>, InputError> {
-    let draft = Draft {
+    let draft = MessageDraft {
         template: template.name.clone(),
         language: template.language.clone(),
         params: Value::Object(template.params.clone()),
@@ -358,7 +370,7 @@ async fn templated(
     let made = compose(turn, reading, &draft, targets)
         .await
         .map_err(|error| match error {
-            ComposeError::Store(error) => error.into(),
+            DraftComposeError::Store(error) => error.into(),
             refused => broken(None, refused.to_string()),
         })?;
     // If no recipient can get the message, the request is refused; a single recipient without a
@@ -374,12 +386,12 @@ async fn templated(
 
 /// The fallback of a message whose window is closed, with the id that its secrets are bound to.
 /// `None` if it cannot be filled for this recipient.
-fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, Fallback)> {
+fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, FallbackTemplate)> {
     if new.skipped.is_some() {
         return None;
     }
     let (id, sealed) = (new.id, new.sealed);
-    let fallback = Fallback {
+    let fallback = FallbackTemplate {
         template: new.template,
         language: new.language.unwrap_or_default(),
         category: new.category,
@@ -391,10 +403,10 @@ fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, Fallback)>
 
 fn free(
     engine: &Engine,
-    draft: &Draft,
-    target: Target,
-    content: &Content,
-    fallback: Option<(Uuid, Option<String>, Fallback)>,
+    draft: &MessageDraft,
+    target: ResolvedRecipient,
+    content: &FreeContent,
+    fallback: Option<(Uuid, Option<String>, FallbackTemplate)>,
     now: Timestamp,
 ) -> NewNotification {
     let (id, sealed, fallback) = match fallback {

@@ -1,17 +1,17 @@
 //! Recipients and subject of a direct request.
 
-use super::Request;
+use super::DirectRequest;
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         field_error::FieldError,
         phone::Phone,
         recipient::{RecipientError, RecipientSpec, UserId},
         time::Timestamp,
     },
     engine::intake::{
-        Reading,
-        targets::{self, ResolveError, Target, Unknown},
+        IntakeRowCache,
+        targets::{self, ResolveError, ResolvedRecipient, UnknownRecipient},
     },
     store::{DatabaseTransaction, StoreError},
 };
@@ -20,18 +20,18 @@ use crate::{
 const MAX_DIRECT_TARGETS: usize = 1000;
 
 /// One recipient: found, or to be created when the request is valid.
-pub(super) enum Recipient {
-    Found(Vec<Target>),
+pub(super) enum RequestedRecipient {
+    Found(Vec<ResolvedRecipient>),
     Phone(Phone),
     UserId(UserId),
 }
 
-impl Recipient {
+impl RequestedRecipient {
     pub(super) const fn needs_user_id(&self) -> bool {
         matches!(self, Self::UserId(_))
     }
 
-    pub(super) fn found(&self, is: impl Fn(&Target) -> bool) -> bool {
+    pub(super) fn found(&self, is: impl Fn(&ResolvedRecipient) -> bool) -> bool {
         matches!(self, Self::Found(targets) if targets.iter().any(is))
     }
 
@@ -39,14 +39,14 @@ impl Recipient {
     pub(super) async fn settle(
         self,
         tx: &DatabaseTransaction,
-        reading: &mut Reading,
+        reading: &mut IntakeRowCache,
         now: Timestamp,
-    ) -> Result<Vec<Target>, StoreError> {
+    ) -> Result<Vec<ResolvedRecipient>, StoreError> {
         Ok(match self {
             Self::Found(targets) => targets,
             Self::Phone(phone) => {
                 let person = reading.person(tx, &phone, now).await?;
-                vec![Target::at(&phone, person)]
+                vec![ResolvedRecipient::at(&phone, person)]
             }
             Self::UserId(user_id) => vec![targets::by_user_id(tx, &user_id, now).await?],
         })
@@ -59,7 +59,7 @@ enum EntryError {
     #[error(transparent)]
     Unreadable(#[from] RecipientError),
     #[error(transparent)]
-    Unknown(#[from] Unknown),
+    Unknown(#[from] UnknownRecipient),
     #[error("more than {} people: post an event instead", MAX_DIRECT_TARGETS)]
     TooMany,
     #[error(transparent)]
@@ -78,13 +78,13 @@ impl From<ResolveError> for EntryError {
 /// Resolves one entry as far as possible without writing.
 async fn recipient(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     entry: &str,
     now: Timestamp,
-) -> Result<Recipient, EntryError> {
+) -> Result<RequestedRecipient, EntryError> {
     let spec = match RecipientSpec::parse(entry)? {
-        RecipientSpec::Phone(phone) => return Ok(Recipient::Phone(phone)),
-        RecipientSpec::UserId(user_id) => return Ok(Recipient::UserId(user_id)),
+        RecipientSpec::Phone(phone) => return Ok(RequestedRecipient::Phone(phone)),
+        RecipientSpec::UserId(user_id) => return Ok(RequestedRecipient::UserId(user_id)),
         other => other,
     };
     let mut targets = Vec::new();
@@ -97,7 +97,7 @@ async fn recipient(
             return Err(EntryError::TooMany);
         }
         if after.is_none() {
-            return Ok(Recipient::Found(targets));
+            return Ok(RequestedRecipient::Found(targets));
         }
     }
 }
@@ -105,11 +105,11 @@ async fn recipient(
 /// The recipients of a request.
 pub(super) async fn recipients(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
-    request: &Request,
+    bounds: &AccessBounds,
+    request: &DirectRequest,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
-) -> Result<Vec<Recipient>, StoreError> {
+) -> Result<Vec<RequestedRecipient>, StoreError> {
     let mut found = Vec::with_capacity(request.to.len());
     if request.to.is_empty() {
         wrong.push(FieldError {
@@ -133,11 +133,11 @@ pub(super) async fn recipients(
 /// The subject of a request.
 pub(super) async fn about(
     tx: &DatabaseTransaction,
-    bounds: &Bounds,
-    request: &Request,
+    bounds: &AccessBounds,
+    request: &DirectRequest,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
-) -> Result<Option<Recipient>, StoreError> {
+) -> Result<Option<RequestedRecipient>, StoreError> {
     let Some(about) = &request.about else {
         return Ok(None);
     };

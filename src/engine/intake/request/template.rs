@@ -6,15 +6,15 @@ use uuid::Uuid;
 use super::TemplateUse;
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         category::Category,
         field_error::FieldError,
-        template::{layout::PROVIDED, parameter::Declared},
+        template::{layout::PROVIDED, parameter::DeclaredParameter},
     },
     engine::{
         Engine,
-        intake::Reading,
-        runtime::template_status::{Sendable, sendable},
+        intake::IntakeRowCache,
+        runtime::template_status::{TemplateSendability, sendable},
     },
     store::{DatabaseTransaction, StoreError},
 };
@@ -29,8 +29,8 @@ const EMPTY: &str = "empty: Meta refuses empty parameters";
 pub(super) async fn check_template(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    reading: &mut Reading,
-    bounds: &Bounds,
+    reading: &mut IntakeRowCache,
+    bounds: &AccessBounds,
     sender_id: Option<Uuid>,
     template: &TemplateUse,
     at: &str,
@@ -67,7 +67,7 @@ pub(super) async fn check_template(
     let standing = reading
         .standing(tx, account.as_deref(), name, &found.language)
         .await?;
-    if let Sendable::Never(reason) = sendable(name, standing.as_ref()) {
+    if let TemplateSendability::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);
     }
     let category = Some(Category::counted_as(&found.category));
@@ -81,8 +81,8 @@ pub(super) async fn check_template(
     let variables = layout.variables();
     for variable in &variables {
         let declared = layout.declared(variable);
-        let may_miss =
-            PROVIDED.contains(&variable.as_str()) || declared.is_some_and(Declared::may_miss);
+        let may_miss = PROVIDED.contains(&variable.as_str())
+            || declared.is_some_and(DeclaredParameter::may_miss);
         let broken = match template.params.get(variable) {
             None | Some(Value::Null) if may_miss => None,
             None => Some("missing"),

@@ -5,7 +5,7 @@
 use super::{are_known, meet};
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, runtime::sighting::Sighting},
+    engine::{Engine, runtime::sighting::PersonSighting},
     error::ErrorChain,
     store::StoreError,
 };
@@ -22,7 +22,8 @@ pub async fn learn_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreEr
 /// Applies all pending evidence. Returns the number of items.
 pub async fn learn_answered(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
     let taken = engine.pending_sightings.take();
-    let sightings: Vec<Sighting> = taken.iter().map(|(sighting, _)| sighting.clone()).collect();
+    let sightings: Vec<PersonSighting> =
+        taken.iter().map(|(sighting, _)| sighting.clone()).collect();
     // Most of it is known already: nothing is written for that.
     let learned = async {
         if sightings.is_empty() || are_known(engine, &sightings).await? {

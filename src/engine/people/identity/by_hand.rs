@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::settle::{Settled, settle};
+use super::settle::{SettledIdentities, settle};
 use crate::{
     domain::{
-        identity::{Alias, Decision, Verdict, consent::Statement},
-        preference::Scope,
+        identity::{AliasDecision, AliasVerdict, ContactAlias, consent::ConsentStatement},
+        preference::ConsentScope,
         time::Timestamp,
     },
     engine::{
         Engine, InputError,
-        people::{By, note},
+        people::{PeopleActor, note},
     },
     store::{
         DatabaseTransaction, StoreError,
@@ -30,7 +30,7 @@ use crate::{
 /// dropped.
 pub async fn merge(
     engine: &Engine,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
     other: Uuid,
     overwrite: bool,
@@ -52,9 +52,9 @@ pub async fn merge(
             }
             match (mine.first(), theirs.first()) {
                 (Some(first), Some(second)) => {
-                    let verdict = Verdict::Link(first.clone(), second.clone());
+                    let verdict = AliasVerdict::Link(first.clone(), second.clone());
                     decide(tx, by, verdict).await?;
-                    let aliases: BTreeSet<Alias> = mine.iter().chain(&theirs).cloned().collect();
+                    let aliases: BTreeSet<ContactAlias> = mine.iter().chain(&theirs).cloned().collect();
                     settle(engine, tx, aliases, &[], by.now).await?;
                 }
                 // Evidence can only refer to aliases; this contact has none.
@@ -81,9 +81,9 @@ pub async fn merge(
 /// two, and the number goes to the other.
 pub async fn split(
     engine: &Engine,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
-    aliases: &[Alias],
+    aliases: &[ContactAlias],
 ) -> Result<Uuid, InputError> {
     engine
         .store
@@ -95,7 +95,7 @@ pub async fn split(
                 let rule = "the contact does not have it";
                 return Err(InputError::field(&format!("/aliases/{unknown}"), rule));
             }
-            let (leaving, staying): (Vec<Alias>, Vec<Alias>) =
+            let (leaving, staying): (Vec<ContactAlias>, Vec<ContactAlias>) =
                 held.into_iter().partition(|alias| aliases.contains(alias));
             let (Some(first), Some(last)) = (leaving.first(), staying.first()) else {
                 let rule = "one alias at least must go, and one must stay";
@@ -103,20 +103,21 @@ pub async fn split(
             };
             for (one, other) in pairs(&leaving, &staying) {
                 identity::forget_decisions(tx, one, other).await?;
-                decide(tx, by, Verdict::Apart(one.clone(), other.clone())).await?;
+                decide(tx, by, AliasVerdict::Apart(one.clone(), other.clone())).await?;
             }
             // The evidence that held each side together may now be on the other.
             for (side, centre) in [(&leaving, first), (&staying, last)] {
                 for alias in side.iter().filter(|alias| *alias != centre) {
-                    decide(tx, by, Verdict::Link(centre.clone(), alias.clone())).await?;
+                    decide(tx, by, AliasVerdict::Link(centre.clone(), alias.clone())).await?;
                 }
             }
             let refused = refusals(tx, contact).await?;
-            let everything: BTreeSet<Alias> = leaving.iter().chain(&staying).cloned().collect();
+            let everything: BTreeSet<ContactAlias> =
+                leaving.iter().chain(&staying).cloned().collect();
             // Its current holder: the alias may have belonged to another contact before.
             let needed = [(std::slice::from_ref(first), by.now)];
             let mut settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
-            let leads_to = |settled: &Settled, alias| {
+            let leads_to = |settled: &SettledIdentities, alias| {
                 let met = settled.whose(std::slice::from_ref(alias), by.now);
                 met.map(|met| met.contact)
             };
@@ -151,7 +152,7 @@ pub async fn split(
 /// belongs to the other one from its first sighting there.
 pub async fn part(
     engine: &Engine,
-    by: By<'_>,
+    by: PeopleActor<'_>,
     contact: Uuid,
     other: Uuid,
 ) -> Result<(), InputError> {
@@ -169,7 +170,7 @@ pub async fn part(
                 identity::forget_decisions(tx, first, second).await?;
                 // A number can pass from one person to the other: only user ids prove identity.
                 if !first.is_phone() && !second.is_phone() {
-                    decide(tx, by, Verdict::Apart(first.clone(), second.clone())).await?;
+                    decide(tx, by, AliasVerdict::Apart(first.clone(), second.clone())).await?;
                 }
             }
             let aliases = mine.into_iter().chain(theirs).collect();
@@ -202,8 +203,8 @@ async fn both(
 }
 
 /// The current aliases of a contact, user ids first.
-async fn own(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<Alias>, StoreError> {
-    let mut held: Vec<Alias> = identity::aliases_of(tx, &[contact])
+async fn own(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<ContactAlias>, StoreError> {
+    let mut held: Vec<ContactAlias> = identity::aliases_of(tx, &[contact])
         .await?
         .into_iter()
         .filter(|holder| holder.superseded_at.is_none())
@@ -213,14 +214,21 @@ async fn own(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<Alias>, Stor
     Ok(held)
 }
 
-fn pairs<'a>(one: &'a [Alias], other: &'a [Alias]) -> impl Iterator<Item = (&'a Alias, &'a Alias)> {
+fn pairs<'a>(
+    one: &'a [ContactAlias],
+    other: &'a [ContactAlias],
+) -> impl Iterator<Item = (&'a ContactAlias, &'a ContactAlias)> {
     one.iter()
         .flat_map(move |first| other.iter().map(move |second| (first, second)))
 }
 
-async fn decide(tx: &DatabaseTransaction, by: By<'_>, verdict: Verdict) -> Result<(), StoreError> {
+async fn decide(
+    tx: &DatabaseTransaction,
+    by: PeopleActor<'_>,
+    verdict: AliasVerdict,
+) -> Result<(), StoreError> {
     let new = NewDecision {
-        decision: Decision {
+        decision: AliasDecision {
             at: by.now,
             verdict,
         },
@@ -230,16 +238,19 @@ async fn decide(tx: &DatabaseTransaction, by: By<'_>, verdict: Verdict) -> Resul
 }
 
 /// The current opt-outs of a contact.
-async fn refusals(tx: &DatabaseTransaction, contact: Uuid) -> Result<Vec<Statement>, StoreError> {
+async fn refusals(
+    tx: &DatabaseTransaction,
+    contact: Uuid,
+) -> Result<Vec<ConsentStatement>, StoreError> {
     Ok(suppression::of_these(tx, &[contact])
         .await?
         .into_iter()
         .filter(|row| !row.wanted)
-        .map(|row| Statement {
-            scope: if row.scope == Scope::Marketing.name() {
-                Scope::Marketing
+        .map(|row| ConsentStatement {
+            scope: if row.scope == ConsentScope::Marketing.name() {
+                ConsentScope::Marketing
             } else {
-                Scope::All
+                ConsentScope::All
             },
             at: Timestamp::from_micros(row.provider_at),
             is_wanted: false,

@@ -2,22 +2,22 @@
 
 use uuid::Uuid;
 
-use super::settle::Settled;
+use super::settle::SettledIdentities;
 use crate::{
-    domain::{identity::Alias, time::Timestamp},
+    domain::{identity::ContactAlias, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        alias::{self, Conflict, ConflictState},
+        alias::{self, AliasConflict, ConflictState},
     },
 };
 
 /// Replaces the stored list of contacts that may be one person.
 pub(super) async fn write(
     tx: &DatabaseTransaction,
-    settled: &Settled,
+    settled: &SettledIdentities,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut all: Vec<Conflict> = Vec::new();
+    let mut all: Vec<AliasConflict> = Vec::new();
     for question in &settled.identities.questions {
         let (Some(owner), Some(claimant)) = (
             settled.contact(question.owner),
@@ -52,14 +52,14 @@ pub(super) async fn write(
 }
 
 fn conflict(
-    alias: &Alias,
+    alias: &ContactAlias,
     contact: Uuid,
     other: Uuid,
     state: ConflictState,
     since: Timestamp,
     due_at: Option<Timestamp>,
-) -> Conflict {
-    Conflict {
+) -> AliasConflict {
+    AliasConflict {
         alias: alias.clone(),
         contact,
         other,

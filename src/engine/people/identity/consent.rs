@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{
-    Met,
-    settle::{Settled, settle},
+    IdentifiedContact,
+    settle::{SettledIdentities, settle},
 };
 use crate::{
     domain::{
         identity::{
-            Alias,
-            consent::{Statement, newest},
+            ContactAlias,
+            consent::{ConsentStatement, newest},
             replay::PersonIndex,
         },
-        preference::{Scope, Wish},
+        preference::{ConsentChange, ConsentScope},
         time::Timestamp,
     },
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, NewStatement, Stated},
+        identity::{self, KeptStatement, NewStatement},
         suppression,
     },
 };
@@ -30,13 +30,13 @@ use crate::{
 pub(in crate::engine) async fn state(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    met: Met,
-    aliases: &[Alias],
-    wish: &Wish,
+    met: IdentifiedContact,
+    aliases: &[ContactAlias],
+    wish: &ConsentChange,
     callback: Option<Uuid>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let statement = Statement {
+    let statement = ConsentStatement {
         scope: wish.scope,
         at: wish.at,
         is_wanted: wish.wanted,
@@ -60,11 +60,11 @@ pub(in crate::engine) async fn state(
 
 /// The statements in force for each person.
 pub(super) fn by_person(
-    settled: &Settled,
-    all: &[Stated],
-) -> BTreeMap<PersonIndex, Vec<(Statement, Option<Uuid>)>> {
+    settled: &SettledIdentities,
+    all: &[KeptStatement],
+) -> BTreeMap<PersonIndex, Vec<(ConsentStatement, Option<Uuid>)>> {
     let identities = &settled.identities;
-    let mut said: BTreeMap<PersonIndex, Vec<&Stated>> = BTreeMap::new();
+    let mut said: BTreeMap<PersonIndex, Vec<&KeptStatement>> = BTreeMap::new();
     for stated in all {
         let person = match stated.contact {
             Some(contact) => settled.person_of_contact(contact),
@@ -90,7 +90,7 @@ pub(super) fn by_person(
             said.entry(to).or_default().extend(refused);
         }
     }
-    let mut holds: BTreeMap<PersonIndex, BTreeMap<Scope, &Stated>> = said
+    let mut holds: BTreeMap<PersonIndex, BTreeMap<ConsentScope, &KeptStatement>> = said
         .iter()
         .map(|(person, said)| (*person, hold(said.iter().copied())))
         .collect();
@@ -121,8 +121,10 @@ pub(super) fn by_person(
 }
 
 /// The newest statement of each scope.
-fn hold<'a>(said: impl Iterator<Item = &'a Stated>) -> BTreeMap<Scope, &'a Stated> {
-    let said: Vec<&Stated> = said.collect();
+fn hold<'a>(
+    said: impl Iterator<Item = &'a KeptStatement>,
+) -> BTreeMap<ConsentScope, &'a KeptStatement> {
+    let said: Vec<&KeptStatement> = said.collect();
     newest(said.iter().map(|stated| &stated.statement))
         .into_iter()
         .filter_map(|(scope, held)| {

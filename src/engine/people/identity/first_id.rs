@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::evidence;
 use crate::{
     domain::{
-        identity::{Alias, Fact},
+        identity::{AliasFact, ContactAlias},
         time::Timestamp,
     },
-    engine::runtime::sighting::Sighting,
+    engine::runtime::sighting::PersonSighting,
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, Known, NewEvidence, Pair},
+        identity::{self, AliasHolderState, AliasPair, NewEvidence},
     },
 };
 
@@ -25,12 +25,12 @@ use crate::{
 /// evidence or decision concerns either of them.
 pub(super) async fn add(
     tx: &DatabaseTransaction,
-    sightings: &[Sighting],
-    known: &HashMap<Alias, Known>,
+    sightings: &[PersonSighting],
+    known: &HashMap<ContactAlias, AliasHolderState>,
     now: Timestamp,
 ) -> Result<Vec<Option<Uuid>>, StoreError> {
     let mut owners = vec![None; sightings.len()];
-    let candidates: Vec<(usize, Candidate<'_>)> = sightings
+    let candidates: Vec<(usize, FirstIdCandidate<'_>)> = sightings
         .iter()
         .enumerate()
         .filter_map(|(position, sighting)| Some((position, candidate(sighting, known)?)))
@@ -38,7 +38,7 @@ pub(super) async fn add(
     if candidates.is_empty() {
         return Ok(owners);
     }
-    let mut named: BTreeMap<&Alias, usize> = BTreeMap::new();
+    let mut named: BTreeMap<&ContactAlias, usize> = BTreeMap::new();
     for fact in sightings.iter().flat_map(|sighting| &sighting.facts) {
         let (one, other) = fact.aliases();
         for alias in std::iter::once(one).chain(other) {
@@ -46,15 +46,16 @@ pub(super) async fn add(
         }
     }
     // Within a batch, only an alias that is named once is unambiguous.
-    let is_clear = |(_, it): &(usize, Candidate<'_>)| {
+    let is_clear = |(_, it): &(usize, FirstIdCandidate<'_>)| {
         named.get(it.phone) == Some(&1) && named.get(it.id) == Some(&1)
     };
-    let clear: Vec<(usize, Candidate<'_>)> = candidates.into_iter().filter(is_clear).collect();
+    let clear: Vec<(usize, FirstIdCandidate<'_>)> =
+        candidates.into_iter().filter(is_clear).collect();
     // Two processes may learn two first ids of one number at the same time.
     identity::lock(tx).await?;
-    let pairs: Vec<Pair<'_>> = clear
+    let pairs: Vec<AliasPair<'_>> = clear
         .iter()
-        .map(|(position, it)| Pair {
+        .map(|(position, it)| AliasPair {
             position: *position,
             phone: &it.phone.value,
             id: &it.id.value,
@@ -83,14 +84,17 @@ pub(super) async fn add(
 }
 
 /// A number, a new user id, and the contact of the number.
-struct Candidate<'a> {
-    phone: &'a Alias,
-    id: &'a Alias,
+struct FirstIdCandidate<'a> {
+    phone: &'a ContactAlias,
+    id: &'a ContactAlias,
     contact: Uuid,
 }
 
-fn candidate<'a>(sighting: &'a Sighting, known: &HashMap<Alias, Known>) -> Option<Candidate<'a>> {
-    let [Fact::Together { phone, id }] = sighting.facts.as_slice() else {
+fn candidate<'a>(
+    sighting: &'a PersonSighting,
+    known: &HashMap<ContactAlias, AliasHolderState>,
+) -> Option<FirstIdCandidate<'a>> {
+    let [AliasFact::Together { phone, id }] = sighting.facts.as_slice() else {
         return None;
     };
     let holder = known.get(phone)?;
@@ -100,7 +104,7 @@ fn candidate<'a>(sighting: &'a Sighting, known: &HashMap<Alias, Known>) -> Optio
         && holder.holder.superseded_at.is_none()
         && sighting.at >= holder.holder.since
         && !known.contains_key(id);
-    is_clear.then_some(Candidate {
+    is_clear.then_some(FirstIdCandidate {
         phone,
         id,
         contact: holder.holder.contact,

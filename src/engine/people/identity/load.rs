@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::{
-    domain::identity::{Alias, replay::Evidence},
+    domain::identity::{ContactAlias, replay::Evidence},
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, Holder, Row},
+        identity::{self, AliasHolder, IdentityContact},
     },
 };
 
@@ -17,28 +17,28 @@ const MAX_STEPS: usize = 50;
 
 /// The loaded evidence.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
+pub(super) struct LoadedEvidence {
     pub evidence: Evidence,
-    pub contacts: BTreeMap<Uuid, Row>,
-    pub holders: BTreeMap<Alias, Holder>,
+    pub contacts: BTreeMap<Uuid, IdentityContact>,
+    pub holders: BTreeMap<ContactAlias, AliasHolder>,
 }
 
 /// Loads it. The caller holds the lock that keeps other transactions from doing the same.
 pub(super) async fn load(
     tx: &DatabaseTransaction,
-    aliases: BTreeSet<Alias>,
-) -> Result<Loaded, StoreError> {
-    let mut loaded = Loaded::default();
-    let mut seen: BTreeSet<Alias> = BTreeSet::new();
+    aliases: BTreeSet<ContactAlias>,
+) -> Result<LoadedEvidence, StoreError> {
+    let mut loaded = LoadedEvidence::default();
+    let mut seen: BTreeSet<ContactAlias> = BTreeSet::new();
     let mut fresh = aliases;
     for _ in 0..MAX_STEPS {
         if fresh.is_empty() {
             break;
         }
-        let step: Vec<Alias> = std::mem::take(&mut fresh).into_iter().collect();
+        let step: Vec<ContactAlias> = std::mem::take(&mut fresh).into_iter().collect();
         seen.extend(step.iter().cloned());
-        let mut next: BTreeSet<Alias> = BTreeSet::new();
-        let mut add = |(one, other): (&Alias, Option<&Alias>)| {
+        let mut next: BTreeSet<ContactAlias> = BTreeSet::new();
+        let mut add = |(one, other): (&ContactAlias, Option<&ContactAlias>)| {
             next.extend(std::iter::once(one).chain(other).cloned());
         };
         let observed = identity::evidence_about(tx, &step).await?;

@@ -19,16 +19,16 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{Alias, AliasKind, Fact, Observation},
+        identity::{AliasFact, AliasKind, ContactAlias, FactObservation},
         phone::Phone,
-        recipient::Address,
+        recipient::MessageAddress,
         time::Timestamp,
     },
-    engine::{Engine, runtime::sighting::Sighting},
+    engine::{Engine, runtime::sighting::PersonSighting},
     providers::PersonIds,
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, NewEvidence, Source},
+        identity::{self, EvidenceSource, NewEvidence},
         people,
     },
 };
@@ -39,13 +39,13 @@ pub(in crate::engine) use consent::state;
 pub use settle::decide_due;
 pub(in crate::engine) use settle::settle;
 
-impl Sighting {
+impl PersonSighting {
     /// The sighting of a person who wrote, called or stated a preference.
     pub(in crate::engine) fn of(
         ids: &PersonIds,
         scope: Option<&str>,
         at: Timestamp,
-        source: Source,
+        source: EvidenceSource,
         callback: Uuid,
     ) -> Self {
         let aliases = aliases(ids);
@@ -68,11 +68,11 @@ impl Sighting {
 }
 
 /// The aliases in an item, most reliable first.
-pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<Alias> {
-    let id = |kind, value: &Option<String>| value.clone().map(|value| Alias { kind, value });
+pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<ContactAlias> {
+    let id = |kind, value: &Option<String>| value.clone().map(|value| ContactAlias { kind, value });
     [
         id(AliasKind::UserId, &ids.user_id),
-        ids.wa_id.as_deref().map(Alias::of_wa_id),
+        ids.wa_id.as_deref().map(ContactAlias::of_wa_id),
         id(AliasKind::ParentUserId, &ids.parent_user_id),
     ]
     .into_iter()
@@ -81,7 +81,7 @@ pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<Alias> {
 }
 
 /// The facts that follow from aliases appearing together.
-pub(in crate::engine) fn facts(aliases: &[Alias]) -> Vec<Fact> {
+pub(in crate::engine) fn facts(aliases: &[ContactAlias]) -> Vec<AliasFact> {
     let of = |kind| aliases.iter().find(|alias| alias.kind == kind).cloned();
     let (phone, id, parent) = (
         of(AliasKind::Phone),
@@ -90,17 +90,17 @@ pub(in crate::engine) fn facts(aliases: &[Alias]) -> Vec<Fact> {
     );
     let mut facts = Vec::new();
     match (&phone, &id) {
-        (Some(phone), Some(id)) => facts.push(Fact::Together {
+        (Some(phone), Some(id)) => facts.push(AliasFact::Together {
             phone: phone.clone(),
             id: id.clone(),
         }),
-        (Some(alias), None) | (None, Some(alias)) => facts.push(Fact::Seen(alias.clone())),
+        (Some(alias), None) | (None, Some(alias)) => facts.push(AliasFact::Seen(alias.clone())),
         (None, None) => {}
     }
     match (id, phone, parent) {
-        (Some(id), _, Some(parent)) => facts.push(Fact::Parent { id, parent }),
-        (None, Some(phone), Some(id)) => facts.push(Fact::Together { phone, id }),
-        (None, None, Some(parent)) => facts.push(Fact::Seen(parent)),
+        (Some(id), _, Some(parent)) => facts.push(AliasFact::Parent { id, parent }),
+        (None, Some(phone), Some(id)) => facts.push(AliasFact::Together { phone, id }),
+        (None, None, Some(parent)) => facts.push(AliasFact::Seen(parent)),
         (_, _, None) => {}
     }
     facts
@@ -108,31 +108,31 @@ pub(in crate::engine) fn facts(aliases: &[Alias]) -> Vec<Fact> {
 
 /// The recipient of a message as named by a response or a status.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Recipient<'a> {
+pub(in crate::engine) struct ReportedRecipient<'a> {
     /// The address that the message was sent to.
-    pub address: Option<&'a Address>,
+    pub address: Option<&'a MessageAddress>,
     /// The provider's form of the number.
     pub wa_id: Option<&'a str>,
     pub user_id: Option<&'a str>,
     pub parent_user_id: Option<&'a str>,
 }
 
-impl Recipient<'_> {
+impl ReportedRecipient<'_> {
     /// The aliases, most reliable first. The number is the one that was sent to.
-    pub(in crate::engine) fn aliases(&self) -> Vec<Alias> {
+    pub(in crate::engine) fn aliases(&self) -> Vec<ContactAlias> {
         let id = |kind, value: Option<&str>| {
-            value.map(|value| Alias {
+            value.map(|value| ContactAlias {
                 kind,
                 value: value.to_owned(),
             })
         };
         let sent_to = match self.address {
-            Some(Address::Phone(phone)) => Some(Alias::of_phone(phone)),
-            Some(Address::UserId(_)) | None => None,
+            Some(MessageAddress::Phone(phone)) => Some(ContactAlias::of_phone(phone)),
+            Some(MessageAddress::UserId(_)) | None => None,
         };
         let sent_to_id = match self.address {
-            Some(Address::UserId(user_id)) => Some(user_id.as_str()),
-            Some(Address::Phone(_)) | None => None,
+            Some(MessageAddress::UserId(user_id)) => Some(user_id.as_str()),
+            Some(MessageAddress::Phone(_)) | None => None,
         };
         [
             id(AliasKind::UserId, self.user_id.or(sent_to_id)),
@@ -150,18 +150,18 @@ impl Recipient<'_> {
         &self,
         scope: &str,
         at: Timestamp,
-        source: Source,
-    ) -> Option<Sighting> {
+        source: EvidenceSource,
+    ) -> Option<PersonSighting> {
         let mut aliases = self.aliases();
         let mut variant = None;
-        if let (Some(Address::Phone(sent)), Some(wa_id)) = (self.address, self.wa_id)
+        if let (Some(MessageAddress::Phone(sent)), Some(wa_id)) = (self.address, self.wa_id)
             && let Ok(answered) = Phone::from_wa_id(wa_id)
             && answered != *sent
         {
-            let answered_alias = Alias::of_phone(&answered);
+            let answered_alias = ContactAlias::of_phone(&answered);
             if answered.is_variant_of(sent) {
-                variant = Some(Fact::Variant {
-                    sent: Alias::of_phone(sent),
+                variant = Some(AliasFact::Variant {
+                    sent: ContactAlias::of_phone(sent),
                     answered: answered_alias,
                 });
             } else {
@@ -176,9 +176,9 @@ impl Recipient<'_> {
             }
         }
         let mut facts = facts(&aliases);
-        facts.retain(|fact| !matches!(fact, Fact::Seen(_)));
+        facts.retain(|fact| !matches!(fact, AliasFact::Seen(_)));
         facts.extend(variant);
-        (!facts.is_empty()).then(|| Sighting {
+        (!facts.is_empty()).then(|| PersonSighting {
             aliases,
             facts,
             scope: scope.to_owned(),
@@ -194,7 +194,7 @@ impl Recipient<'_> {
 
 /// The contact that an item is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct Met {
+pub(in crate::engine) struct IdentifiedContact {
     pub contact: Uuid,
     /// This person's statements may apply to further contacts.
     pub is_shared: bool,
@@ -203,15 +203,15 @@ pub(in crate::engine) struct Met {
 /// Whether everything in these is known already: checked before anything is written.
 pub(in crate::engine) async fn are_known(
     engine: &Engine,
-    sightings: &[Sighting],
+    sightings: &[PersonSighting],
 ) -> Result<bool, StoreError> {
     let all: Vec<NewEvidence> = sightings.iter().flat_map(evidence).collect();
     identity::are_noted(engine.store.by_index(), &all).await
 }
 
-fn evidence(sighting: &Sighting) -> impl Iterator<Item = NewEvidence> + '_ {
+fn evidence(sighting: &PersonSighting) -> impl Iterator<Item = NewEvidence> + '_ {
     sighting.facts.iter().map(|fact| NewEvidence {
-        observation: Observation {
+        observation: FactObservation {
             fact: fact.clone(),
             scope: sighting.scope.clone(),
             first: sighting.at,
@@ -225,7 +225,7 @@ fn evidence(sighting: &Sighting) -> impl Iterator<Item = NewEvidence> + '_ {
 /// The contact of an item, and those that act as one with it.
 pub(in crate::engine) async fn together(
     tx: &DatabaseTransaction,
-    met: Met,
+    met: IdentifiedContact,
 ) -> Result<Vec<Uuid>, StoreError> {
     if met.is_shared {
         identity::together(tx, met.contact).await
@@ -239,10 +239,10 @@ pub(in crate::engine) async fn together(
 pub(in crate::engine) async fn meet(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    sightings: &[Sighting],
+    sightings: &[PersonSighting],
     now: Timestamp,
-) -> Result<Vec<Option<Met>>, StoreError> {
-    let named: BTreeSet<&Alias> = sightings
+) -> Result<Vec<Option<IdentifiedContact>>, StoreError> {
+    let named: BTreeSet<&ContactAlias> = sightings
         .iter()
         .flat_map(|sighting| {
             let of_facts = sighting.facts.iter().flat_map(|fact| {
@@ -255,8 +255,8 @@ pub(in crate::engine) async fn meet(
     if named.is_empty() {
         return Ok(sightings.iter().map(|_| None).collect());
     }
-    let named: Vec<Alias> = named.into_iter().cloned().collect();
-    let known: HashMap<Alias, identity::Known> = identity::known(tx, &named)
+    let named: Vec<ContactAlias> = named.into_iter().cloned().collect();
+    let known: HashMap<ContactAlias, identity::AliasHolderState> = identity::known(tx, &named)
         .await?
         .into_iter()
         .map(|known| (known.holder.alias.clone(), known))
@@ -268,13 +268,13 @@ pub(in crate::engine) async fn meet(
         .filter(|(_, first)| first.is_none());
     let evidence: Vec<NewEvidence> = rest.flat_map(|(sighting, _)| evidence(sighting)).collect();
     let mut noted = identity::note(tx, &evidence, now).await?.into_iter();
-    let mut unclear: BTreeSet<Alias> = BTreeSet::new();
-    let mut met: Vec<Option<Met>> = Vec::with_capacity(sightings.len());
+    let mut unclear: BTreeSet<ContactAlias> = BTreeSet::new();
+    let mut met: Vec<Option<IdentifiedContact>> = Vec::with_capacity(sightings.len());
     let mut quiet: Vec<bool> = Vec::with_capacity(sightings.len());
     for (sighting, first) in sightings.iter().zip(first) {
         if let Some(contact) = first {
             quiet.push(false);
-            met.push(Some(Met {
+            met.push(Some(IdentifiedContact {
                 contact,
                 is_shared: false,
             }));
@@ -291,7 +291,7 @@ pub(in crate::engine) async fn meet(
             !is_news && agreed.is_some_and(|(_, is_unsettled)| !(is_unsettled && is_later));
         quiet.push(is_quiet);
         if is_quiet {
-            met.push(agreed.map(|(known, is_unsettled)| Met {
+            met.push(agreed.map(|(known, is_unsettled)| IdentifiedContact {
                 contact: known.holder.contact,
                 is_shared: is_unsettled || known.is_linked,
             }));
@@ -305,7 +305,7 @@ pub(in crate::engine) async fn meet(
         }
     }
     if !unclear.is_empty() {
-        let needed: Vec<(&[Alias], Timestamp)> = sightings
+        let needed: Vec<(&[ContactAlias], Timestamp)> = sightings
             .iter()
             .zip(&met)
             .filter(|(sighting, met)| met.is_none() && sighting.is_person)
@@ -323,7 +323,7 @@ pub(in crate::engine) async fn meet(
     for ((sighting, met), is_quiet) in sightings.iter().zip(&met).zip(quiet) {
         // Statuses are many and repeat themselves: only new evidence is followed up.
         if let Some(met) = met
-            && !(is_quiet && sighting.source == Source::Status)
+            && !(is_quiet && sighting.source == EvidenceSource::Status)
             && (sighting.profile_name.is_some() || sighting.username.is_some())
         {
             people::set_profile(
@@ -342,12 +342,12 @@ pub(in crate::engine) async fn meet(
 /// The contact that has all aliases of an item, if none of them is disputed at that time, and
 /// whether something else about the contact is.
 fn agreed<'a>(
-    sighting: &Sighting,
-    known: &'a HashMap<Alias, identity::Known>,
-) -> Option<(&'a identity::Known, bool)> {
+    sighting: &PersonSighting,
+    known: &'a HashMap<ContactAlias, identity::AliasHolderState>,
+) -> Option<(&'a identity::AliasHolderState, bool)> {
     let mut all = sighting.aliases.iter().map(|alias| known.get(alias));
     let first = all.next()??;
-    let has = |other: &identity::Known| {
+    let has = |other: &identity::AliasHolderState| {
         // A replaced user id still belongs to this person.
         let is_current = other.holder.superseded_at.is_none() || !other.holder.alias.is_phone();
         other.holder.contact == first.holder.contact

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 use super::{
-    Met, conflicts, consent,
-    load::{Loaded, load},
+    IdentifiedContact, conflicts, consent,
+    load::{LoadedEvidence, load},
 };
 use crate::{
     domain::{
         identity::{
-            Alias,
-            group::{Group, group},
-            replay::{Identities, PersonIndex, least_of_each, replay},
+            ContactAlias,
+            group::{PersonContactGroup, group},
+            replay::{ComputedIdentities, PersonIndex, least_of_each, replay},
         },
         time::Timestamp,
         window,
@@ -21,24 +21,24 @@ use crate::{
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError, alias,
-        identity::{self, Holder, Row, Window},
+        identity::{self, AliasHolder, IdentityContact, ServiceWindowTimes},
         notification, suppression,
     },
 };
 
 /// The identities, and the contacts that represent them.
 #[derive(Debug)]
-pub(in crate::engine) struct Settled {
-    pub(super) identities: Identities,
-    groups: BTreeMap<PersonIndex, Group>,
+pub(in crate::engine) struct SettledIdentities {
+    pub(super) identities: ComputedIdentities,
+    groups: BTreeMap<PersonIndex, PersonContactGroup>,
     /// The person of each contact, including contacts that have been merged into another.
     homes: BTreeMap<Uuid, PersonIndex>,
     /// Contacts that act as one with others, or that are undecided.
     shared: BTreeSet<Uuid>,
-    holders: BTreeMap<Alias, Holder>,
+    holders: BTreeMap<ContactAlias, AliasHolder>,
 }
 
-impl Settled {
+impl SettledIdentities {
     /// The contact of a person.
     pub(super) fn contact(&self, person: PersonIndex) -> Option<Uuid> {
         self.groups.get(&person).map(|group| group.survivor)
@@ -59,7 +59,7 @@ impl Settled {
     }
 
     /// Contacts that stay separate and act as one, with an alias of theirs.
-    pub(super) fn linked(&self) -> Vec<(Alias, Uuid, Uuid)> {
+    pub(super) fn linked(&self) -> Vec<(ContactAlias, Uuid, Uuid)> {
         let alias = |person: PersonIndex| {
             let mut persons = self.identities.persons();
             let held = persons.find(|(other, _)| *other == person)?.1;
@@ -78,7 +78,7 @@ impl Settled {
     }
 
     /// The contact that holds an alias.
-    fn holder(&self, alias: &Alias, person: PersonIndex) -> Option<Uuid> {
+    fn holder(&self, alias: &ContactAlias, person: PersonIndex) -> Option<Uuid> {
         let group = self.groups.get(&person)?;
         // Contacts that stay separate keep their aliases.
         let known = self.holders.get(alias).map(|holder| holder.contact);
@@ -87,13 +87,17 @@ impl Settled {
     }
 
     /// The contact of an item that names these aliases.
-    pub(super) fn whose(&self, aliases: &[Alias], at: Timestamp) -> Option<Met> {
+    pub(super) fn whose(
+        &self,
+        aliases: &[ContactAlias],
+        at: Timestamp,
+    ) -> Option<IdentifiedContact> {
         let person = self.identities.person_of(aliases, at)?;
         let alias = aliases
             .iter()
             .find(|alias| self.identities.person_at(alias, at) == Some(person))?;
         let contact = self.holder(alias, person)?;
-        Some(Met {
+        Some(IdentifiedContact {
             contact,
             is_shared: self.shared.contains(&contact),
         })
@@ -106,10 +110,10 @@ impl Settled {
 pub(in crate::engine) async fn settle(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    aliases: BTreeSet<Alias>,
-    needed: &[(&[Alias], Timestamp)],
+    aliases: BTreeSet<ContactAlias>,
+    needed: &[(&[ContactAlias], Timestamp)],
     now: Timestamp,
-) -> Result<Settled, StoreError> {
+) -> Result<SettledIdentities, StoreError> {
     identity::lock(tx).await?;
     let loaded = load(tx, aliases).await?;
     let patience = engine.settings.people.identity_patience_seconds;
@@ -137,13 +141,13 @@ pub(in crate::engine) async fn settle(
         };
         let id = identity::insert_contact(tx, anchor, at, now).await?;
         homes.insert(id, person);
-        let row = Row {
+        let row = IdentityContact {
             id,
             anchor: Some((anchor.clone(), at)),
             merged_into: None,
             identity_id: None,
             is_unsettled: false,
-            given: crate::domain::identity::group::Given::default(),
+            given: crate::domain::identity::group::GivenContactData::default(),
         };
         contacts.insert(id, row);
     }
@@ -151,7 +155,7 @@ pub(in crate::engine) async fn settle(
     for (contact, person) in &homes {
         by_person.entry(*person).or_default().push(*contact);
     }
-    let groups: BTreeMap<PersonIndex, Group> = by_person
+    let groups: BTreeMap<PersonIndex, PersonContactGroup> = by_person
         .into_iter()
         .filter_map(|(person, ids)| {
             let given = ids
@@ -170,7 +174,7 @@ pub(in crate::engine) async fn settle(
         .filter(|(person, group)| undecided.contains(person) || !group.linked.is_empty())
         .flat_map(|(_, group)| std::iter::once(group.survivor).chain(group.linked.iter().copied()))
         .collect();
-    let settled = Settled {
+    let settled = SettledIdentities {
         identities,
         groups,
         homes,
@@ -194,11 +198,11 @@ pub(in crate::engine) async fn settle(
 /// Contacts whose evidence also concerns an alias that several persons had: inbound messages from
 /// it may be another person's.
 fn restless(
-    loaded: &Loaded,
-    identities: &Identities,
+    loaded: &LoadedEvidence,
+    identities: &ComputedIdentities,
     homes: &BTreeMap<Uuid, PersonIndex>,
 ) -> Vec<Uuid> {
-    let passed_on: Vec<&Alias> = identities
+    let passed_on: Vec<&ContactAlias> = identities
         .aliases()
         .filter(|alias| identities.epochs(alias).len() > 1)
         .collect();
@@ -227,11 +231,11 @@ fn restless(
         .decisions
         .iter()
         .map(|it| it.verdict.aliases());
-    let mut pairs: Vec<(&Alias, &Alias)> = observed
+    let mut pairs: Vec<(&ContactAlias, &ContactAlias)> = observed
         .chain(decided)
         .filter_map(|(one, other)| Some((one, other?)))
         .collect();
-    let mut of_contact: BTreeMap<Uuid, Vec<&Alias>> = BTreeMap::new();
+    let mut of_contact: BTreeMap<Uuid, Vec<&ContactAlias>> = BTreeMap::new();
     for holder in loaded.holders.values() {
         of_contact
             .entry(holder.contact)
@@ -255,8 +259,8 @@ fn restless(
         }
     }
     let component = least_of_each(pairs);
-    let of = |alias: &Alias| component.get(&alias).copied().cloned();
-    let touched: BTreeSet<Alias> = passed_on
+    let of = |alias: &ContactAlias| component.get(&alias).copied().cloned();
+    let touched: BTreeSet<ContactAlias> = passed_on
         .iter()
         .map(|alias| of(alias).unwrap_or_else(|| (*alias).clone()))
         .collect();
@@ -294,7 +298,10 @@ pub async fn decide_due(engine: &Engine, now: Timestamp) -> Result<usize, StoreE
 }
 
 /// The person of each contact.
-fn homes(contacts: &BTreeMap<Uuid, Row>, identities: &Identities) -> BTreeMap<Uuid, PersonIndex> {
+fn homes(
+    contacts: &BTreeMap<Uuid, IdentityContact>,
+    identities: &ComputedIdentities,
+) -> BTreeMap<Uuid, PersonIndex> {
     contacts
         .values()
         .filter_map(|row| {
@@ -308,8 +315,8 @@ fn homes(contacts: &BTreeMap<Uuid, Row>, identities: &Identities) -> BTreeMap<Uu
 /// changed.
 async fn merge(
     tx: &DatabaseTransaction,
-    settled: &Settled,
-    contacts: &BTreeMap<Uuid, Row>,
+    settled: &SettledIdentities,
+    contacts: &BTreeMap<Uuid, IdentityContact>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut is_changed = false;
@@ -350,8 +357,8 @@ async fn merge(
 
 async fn flag(
     tx: &DatabaseTransaction,
-    settled: &Settled,
-    contacts: &BTreeMap<Uuid, Row>,
+    settled: &SettledIdentities,
+    contacts: &BTreeMap<Uuid, IdentityContact>,
     undecided: &BTreeSet<PersonIndex>,
 ) -> Result<(), StoreError> {
     for (person, group) in &settled.groups {
@@ -371,16 +378,16 @@ async fn flag(
 
 /// An alias that moved from one contact to another, with the time from which it belongs to the
 /// other.
-type Move = (Alias, Uuid, Uuid, Timestamp);
+type AliasMove = (ContactAlias, Uuid, Uuid, Timestamp);
 
 /// Stores the contact of each alias.
 async fn hold(
     tx: &DatabaseTransaction,
-    settled: &Settled,
+    settled: &SettledIdentities,
     now: Timestamp,
-) -> Result<Vec<Move>, StoreError> {
+) -> Result<Vec<AliasMove>, StoreError> {
     // A number may return to a person who gave it up.
-    let mut until: BTreeMap<(&Alias, PersonIndex, Timestamp), Timestamp> = BTreeMap::new();
+    let mut until: BTreeMap<(&ContactAlias, PersonIndex, Timestamp), Timestamp> = BTreeMap::new();
     for (person, held) in settled.identities.persons() {
         for holding in held {
             if let Some(end) = holding.until {
@@ -435,12 +442,12 @@ async fn hold(
 async fn reattribute(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    settled: &Settled,
+    settled: &SettledIdentities,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let contacts = settled.contact_ids();
     let messages = identity::messages(tx, &contacts).await?;
-    let mut windows: HashMap<(Uuid, Uuid), Window> = HashMap::new();
+    let mut windows: HashMap<(Uuid, Uuid), ServiceWindowTimes> = HashMap::new();
     for message in &messages {
         let owner = settled
             .whose(&message.aliases, message.at)
@@ -470,7 +477,7 @@ async fn reattribute(
     Ok(())
 }
 
-impl Settled {
+impl SettledIdentities {
     /// A contact, and those that act as one with it.
     fn together_with(&self, contact: Uuid) -> Vec<Uuid> {
         let group = self
@@ -489,8 +496,8 @@ impl Settled {
 /// Recomputes consent: a statement applies to the person who made it.
 async fn restate(
     tx: &DatabaseTransaction,
-    settled: &Settled,
-    loaded: &Loaded,
+    settled: &SettledIdentities,
+    loaded: &LoadedEvidence,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let contacts = settled.contact_ids();

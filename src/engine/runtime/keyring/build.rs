@@ -1,11 +1,14 @@
 //! Builds a keyring from rows and the environment.
 
-use super::{Account, ENVIRONMENT, Keyring, Keys, Signer, Token, scope_of, token_scope};
-use crate::{domain::credential::Kind, engine::runtime::vault::place, store::sender};
+use super::{
+    AccessTokenState, ENVIRONMENT, Keyring, KeyringCache, ScopedSecret, SenderAccount, scope_of,
+    token_scope,
+};
+use crate::{domain::credential::CredentialKind, engine::runtime::vault::place, store::sender};
 
 /// Decrypts what can be decrypted, and assigns each secret to its scope.
 pub(super) fn build(
-    keys: &Keys,
+    keys: &KeyringCache,
     revision: i64,
     rows: &[entity::sender::Model],
     credentials: &[entity::credential::Model],
@@ -16,7 +19,7 @@ pub(super) fn build(
             .as_ref()
             .and_then(|vault| vault.open(&place(row.id), &row.sealed))
     };
-    let active = |kind: Kind| {
+    let active = |kind: CredentialKind| {
         credentials
             .iter()
             .filter(move |row| row.active && row.kind == kind.name())
@@ -29,7 +32,7 @@ pub(super) fn build(
     // environment's.
     let own_app = |row: &entity::sender::Model| {
         let own = scope_of(row);
-        active(Kind::AppSecret)
+        active(CredentialKind::AppSecret)
             .any(|credential| credential.scope == own)
             .then_some(own)
     };
@@ -41,18 +44,22 @@ pub(super) fn build(
         .unwrap_or_else(|| ENVIRONMENT.to_owned());
     for row in rows {
         // The newest token is used; the environment's if there is none.
-        let newest = active(Kind::AccessToken)
+        let newest = active(CredentialKind::AccessToken)
             .filter(|credential| credential.scope == token_scope(row.id))
             .max_by_key(|credential| credential.id);
         let provider = keys.providers.find(&row.kind);
         let token = match newest {
-            None if provider.is_some_and(|provider| !provider.needs_token()) => Token::NotNeeded,
-            Some(credential) => open(credential).map_or(Token::Unreadable, Token::Ready),
+            None if provider.is_some_and(|provider| !provider.needs_token()) => {
+                AccessTokenState::NotNeeded
+            }
+            Some(credential) => {
+                open(credential).map_or(AccessTokenState::Unreadable, AccessTokenState::Ready)
+            }
             None => environment
                 .access_token
                 .clone()
                 .filter(|_| environment.is_of(row))
-                .map_or(Token::Missing, Token::Ready),
+                .map_or(AccessTokenState::Missing, AccessTokenState::Ready),
         };
         let mut settings = sender::settings_of(row);
         if row.kind == environment.kind {
@@ -62,7 +69,7 @@ pub(super) fn build(
                     .or_insert_with(|| value.clone());
             }
         }
-        ring.accounts.push(Account {
+        ring.accounts.push(SenderAccount {
             id: row.id,
             name: row.name.clone(),
             kind: row.kind.clone(),
@@ -80,15 +87,15 @@ pub(super) fn build(
         });
     }
     ring.signers
-        .extend(environment.app_secrets.iter().map(|secret| Signer {
+        .extend(environment.app_secrets.iter().map(|secret| ScopedSecret {
             kind: environment.kind.clone(),
             secret: secret.clone(),
             label: ENVIRONMENT.to_owned(),
             scope: environments_app.clone(),
         }));
-    for row in active(Kind::AppSecret) {
+    for row in active(CredentialKind::AppSecret) {
         match open(row) {
-            Some(secret) => ring.signers.push(Signer {
+            Some(secret) => ring.signers.push(ScopedSecret {
                 // An app is of the provider of its senders.
                 kind: rows
                     .iter()
@@ -106,14 +113,14 @@ pub(super) fn build(
     }
     ring.scopes = credentials
         .iter()
-        .filter(|row| row.kind == Kind::AppSecret.name())
+        .filter(|row| row.kind == CredentialKind::AppSecret.name())
         .map(|row| (row.id.to_string(), row.scope.clone()))
         .collect();
     ring.scopes
         .insert(ENVIRONMENT.to_owned(), environments_app.clone());
     ring.verify_tokens.extend(environment.verify_token.clone());
     ring.verify_tokens
-        .extend(active(Kind::VerifyToken).filter_map(open));
+        .extend(active(CredentialKind::VerifyToken).filter_map(open));
     let mut scopes: Vec<&str> = ring
         .accounts
         .iter()

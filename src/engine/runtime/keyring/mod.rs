@@ -4,14 +4,14 @@
 mod build;
 mod read;
 
-pub use read::Keys;
+pub use read::KeyringCache;
 
 use std::collections::{BTreeMap, HashMap};
 
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::providers::Connection;
+use crate::providers::SenderConnection;
 
 /// Counts every change of a sender or a credential.
 pub const REVISION: &str = "senders_revision";
@@ -21,7 +21,7 @@ const ENVIRONMENT: &str = "environment";
 
 /// Credentials from the environment. They belong to the sender of its number.
 #[derive(Clone, Debug, Default)]
-pub struct Environment {
+pub struct EnvironmentCredentials {
     /// The kind of provider that they are for.
     pub kind: String,
     pub endpoint_id: Option<String>,
@@ -32,7 +32,7 @@ pub struct Environment {
     pub settings: BTreeMap<String, String>,
 }
 
-impl Environment {
+impl EnvironmentCredentials {
     /// Whether its credentials belong to a sender: they are given to no other kind of provider.
     pub fn is_of(&self, sender: &entity::sender::Model) -> bool {
         sender.kind == self.kind
@@ -43,7 +43,7 @@ impl Environment {
 
 /// The access token of a sender.
 #[derive(Clone, Debug)]
-pub enum Token {
+pub enum AccessTokenState {
     Ready(SecretString),
     /// Its kind of provider needs none.
     NotNeeded,
@@ -55,7 +55,7 @@ pub enum Token {
 
 /// A sender with everything needed for a call.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct SenderAccount {
     pub id: Uuid,
     pub name: String,
     pub kind: String,
@@ -66,14 +66,14 @@ pub struct Account {
     pub is_default: bool,
     /// The reason, if an operator holds it.
     pub off: Option<String>,
-    pub token: Token,
+    pub token: AccessTokenState,
     /// Counts changes of its token and of the address it calls.
     pub revision: i64,
     /// Scope of the signatures of its callbacks.
     pub scope: String,
 }
 
-impl Account {
+impl SenderAccount {
     /// Why it cannot send, in words for people.
     pub fn obstacle(&self) -> Option<String> {
         if let Some(reason) = &self.off {
@@ -86,12 +86,12 @@ impl Account {
             return Some(format!("the sender {} has no phone-number id", self.name));
         }
         match self.token {
-            Token::Ready(_) | Token::NotNeeded => None,
-            Token::Missing => Some(format!(
+            AccessTokenState::Ready(_) | AccessTokenState::NotNeeded => None,
+            AccessTokenState::Missing => Some(format!(
                 "WhatsApp is not configured: the sender {} has no access token (WHATSAPP_ACCESS_TOKEN, or `herald senders set`)",
                 self.name
             )),
-            Token::Unreadable => Some(format!(
+            AccessTokenState::Unreadable => Some(format!(
                 "the access token of the sender {} cannot be read: it was encrypted with another HERALD_SECRET_KEY",
                 self.name
             )),
@@ -99,7 +99,7 @@ impl Account {
     }
 }
 
-impl Account {
+impl SenderAccount {
     /// Whether its provider is called without TLS, as only a simulator is.
     pub fn is_simulated(&self) -> bool {
         self.settings
@@ -108,13 +108,13 @@ impl Account {
     }
 
     /// How it reaches its provider; `None` without a token, or an id to send from.
-    pub fn connection(&self) -> Option<Connection> {
+    pub fn connection(&self) -> Option<SenderConnection> {
         let token = match &self.token {
-            Token::Ready(token) => token.clone(),
-            Token::NotNeeded => SecretString::default(),
-            Token::Missing | Token::Unreadable => return None,
+            AccessTokenState::Ready(token) => token.clone(),
+            AccessTokenState::NotNeeded => SecretString::default(),
+            AccessTokenState::Missing | AccessTokenState::Unreadable => return None,
         };
-        Some(Connection {
+        Some(SenderConnection {
             endpoint_id: self.endpoint_id.clone()?,
             account_id: self.account_id.clone(),
             settings: self.settings.clone(),
@@ -125,7 +125,7 @@ impl Account {
 
 /// A secret and its scope.
 #[derive(Clone, Debug)]
-pub struct Signer {
+pub struct ScopedSecret {
     /// Of which kind of provider.
     pub kind: String,
     pub secret: SecretString,
@@ -134,7 +134,7 @@ pub struct Signer {
     scope: String,
 }
 
-impl Signer {
+impl ScopedSecret {
     /// Whether the secret belongs to this app.
     pub fn is_of(&self, scope: &str) -> bool {
         self.scope == scope
@@ -143,7 +143,7 @@ impl Signer {
 
 /// The secrets that signed a callback, if there are several apps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
+pub struct SigningSecrets {
     /// Labels of the secrets: they stay the same when a number changes its app.
     pub labels: String,
     /// Their scopes: the same bytes of two apps are two callbacks.
@@ -154,8 +154,8 @@ pub struct Signature {
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     revision: Option<i64>,
-    pub accounts: Vec<Account>,
-    pub signers: Vec<Signer>,
+    pub accounts: Vec<SenderAccount>,
+    pub signers: Vec<ScopedSecret>,
     pub verify_tokens: Vec<SecretString>,
     /// Number of app secrets that none of our keys opens: a callback that fails verification may
     /// still be genuine.
@@ -167,12 +167,12 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    pub fn account(&self, id: Uuid) -> Option<&Account> {
+    pub fn account(&self, id: Uuid) -> Option<&SenderAccount> {
         self.accounts.iter().find(|account| account.id == id)
     }
 
     /// The default sender.
-    pub fn default_account(&self) -> Option<&Account> {
+    pub fn default_account(&self) -> Option<&SenderAccount> {
         self.accounts.iter().find(|account| account.is_default)
     }
 
@@ -196,7 +196,7 @@ impl Keyring {
             .collect()
     }
 
-    pub fn account_of_number(&self, endpoint_id: &str) -> Option<&Account> {
+    pub fn account_of_number(&self, endpoint_id: &str) -> Option<&SenderAccount> {
         self.accounts
             .iter()
             .find(|account| account.endpoint_id.as_deref() == Some(endpoint_id))
@@ -224,7 +224,7 @@ impl Keyring {
             .split(' ')
             .filter_map(|label| self.scopes.get(label).map(String::as_str))
             .collect();
-        let fits = |account: &Account| scopes.contains(&account.scope.as_str());
+        let fits = |account: &SenderAccount| scopes.contains(&account.scope.as_str());
         match endpoint_id {
             Some(number) => self.account_of_number(number).is_some_and(fits),
             None => self
@@ -236,7 +236,11 @@ impl Keyring {
     }
 
     /// Whether this is the account of a sender; without a sender, all match.
-    pub fn is_about(&self, sender: Option<Uuid>, is_meant: impl Fn(&Account) -> bool) -> bool {
+    pub fn is_about(
+        &self,
+        sender: Option<Uuid>,
+        is_meant: impl Fn(&SenderAccount) -> bool,
+    ) -> bool {
         sender.is_none_or(|sender| self.account(sender).is_some_and(is_meant))
     }
 
@@ -252,7 +256,7 @@ impl Keyring {
     }
 
     /// The secrets that callbacks of a kind of provider are signed with.
-    pub fn signers_of(&self, kind: &str) -> Vec<&Signer> {
+    pub fn signers_of(&self, kind: &str) -> Vec<&ScopedSecret> {
         self.signers
             .iter()
             .filter(|signer| signer.kind == kind)
@@ -261,12 +265,12 @@ impl Keyring {
 
     /// Whose signature it is, for the record; nothing where there is one app only. `fitting`
     /// are positions in [`Self::signers_of`].
-    pub fn signed_by(&self, kind: &str, fitting: &[usize]) -> Option<Signature> {
+    pub fn signed_by(&self, kind: &str, fitting: &[usize]) -> Option<SigningSecrets> {
         if self.one_app {
             return None;
         }
         let signers = self.signers_of(kind);
-        let joined = |of: fn(&Signer) -> &str| {
+        let joined = |of: fn(&ScopedSecret) -> &str| {
             let mut all: Vec<&str> = fitting
                 .iter()
                 .filter_map(|position| signers.get(*position))
@@ -276,7 +280,7 @@ impl Keyring {
             all.dedup();
             all.join(" ")
         };
-        Some(Signature {
+        Some(SigningSecrets {
             labels: joined(|signer| &signer.label),
             scopes: joined(|signer| &signer.scope),
         })

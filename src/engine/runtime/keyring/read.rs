@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Environment, Keyring, REVISION, build::build};
+use super::{EnvironmentCredentials, Keyring, REVISION, build::build};
 use crate::{
     domain::channel::{Capabilities, Channel},
     engine::{Engine, runtime::vault::Vault},
@@ -21,26 +21,26 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Keys, environment, and the cached keyring.
 #[derive(Debug, Default)]
-pub struct Keys {
+pub struct KeyringCache {
     pub vault: Option<Vault>,
-    pub environment: Environment,
+    pub environment: EnvironmentCredentials,
     pub(super) providers: Registry,
     /// Absent where nothing is to be called.
     http: Option<HttpClient>,
     current: RwLock<Arc<Keyring>>,
     /// Provider clients of the senders.
-    made: Mutex<HashMap<Uuid, Made>>,
+    made: Mutex<HashMap<Uuid, CachedSenderClient>>,
     /// Start time of the last completed [`Engine::look_again`].
     looked_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// The revision of the account, and its client.
-type Made = (i64, Arc<dyn MessageSender>);
+type CachedSenderClient = (i64, Arc<dyn MessageSender>);
 
-impl Keys {
+impl KeyringCache {
     pub fn new(
         vault: Option<Vault>,
-        environment: Environment,
+        environment: EnvironmentCredentials,
         providers: Registry,
         http: Option<HttpClient>,
     ) -> Self {

@@ -11,12 +11,12 @@ use super::{NotificationDetail, detail};
 use crate::{
     domain::field_error::FieldError,
     engine::{
-        admin::operator_actions::{self, Action, Done},
-        insight::notification_filter::Match,
+        admin::operator_actions::{self, OperatorAction, OperatorActionOutcome},
+        insight::notification_filter::NotificationCriteria,
     },
     http::{
         api::{ProblemDocument, idempotency, read_json},
-        auth::{Allowed, Client, scope},
+        auth::{AllowedClient, ApiClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -34,10 +34,10 @@ pub struct RetryBody {
 
 async fn one(
     request: &HttpRequest,
-    client: &Client,
+    client: &ApiClient,
     state: &web::Data<AppState>,
     id: Uuid,
-    action: Action,
+    action: OperatorAction,
     body: &[u8],
 ) -> Result<NotificationDetail, Problem> {
     let key = idempotency::whole(request, client, body)?;
@@ -45,10 +45,10 @@ async fn one(
     match operator_actions::one(&state.engine, &client.bounds, id, action, key.as_ref(), now)
         .await?
     {
-        Done::Yes => detail(state, &client.bounds, id).await,
-        Done::No(reason) => Err(Problem::State(reason)),
-        Done::NotFound => Err(Problem::NotFound),
-        Done::KeyReused => Err(Problem::KeyReused),
+        OperatorActionOutcome::Yes => detail(state, &client.bounds, id).await,
+        OperatorActionOutcome::No(reason) => Err(Problem::State(reason)),
+        OperatorActionOutcome::NotFound => Err(Problem::NotFound),
+        OperatorActionOutcome::KeyReused => Err(Problem::KeyReused),
     }
 }
 
@@ -62,7 +62,7 @@ async fn one(
     )
 )]
 pub async fn retry(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
@@ -73,7 +73,7 @@ pub async fn retry(
     } else {
         read_json(&body)?
     };
-    let action = Action::Retry {
+    let action = OperatorAction::Retry {
         even_if_delivered: meant.even_if_delivered,
     };
     let detail = one(&request, &caller, &state, *id, action, &body).await?;
@@ -89,12 +89,12 @@ pub async fn retry(
     )
 )]
 pub async fn cancel(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    let detail = one(&request, &caller, &state, *id, Action::Cancel, &[]).await?;
+    let detail = one(&request, &caller, &state, *id, OperatorAction::Cancel, &[]).await?;
     Ok(HttpResponse::Ok().json(detail))
 }
 
@@ -107,12 +107,12 @@ pub async fn cancel(
     )
 )]
 pub async fn send_now(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    let detail = one(&request, &caller, &state, *id, Action::SendNow, &[]).await?;
+    let detail = one(&request, &caller, &state, *id, OperatorAction::SendNow, &[]).await?;
     Ok(HttpResponse::Accepted().json(detail))
 }
 
@@ -122,7 +122,7 @@ pub async fn send_now(
 pub struct ManyBody {
     /// Which notifications. An empty filter means all, and needs `all`.
     #[serde(default)]
-    filter: Match,
+    filter: NotificationCriteria,
     #[serde(default)]
     all: bool,
     /// Only report what would happen.
@@ -151,10 +151,10 @@ pub struct ManyAnswer {
 
 async fn many(
     request: &HttpRequest,
-    client: &Client,
+    client: &ApiClient,
     state: &web::Data<AppState>,
     body: &[u8],
-    action: fn(&ManyBody) -> Action,
+    action: fn(&ManyBody) -> OperatorAction,
 ) -> Result<HttpResponse, Problem> {
     let read: ManyBody = read_json(body)?;
     if read.filter.is_empty() && !read.all {
@@ -197,13 +197,15 @@ async fn many(
     )
 )]
 pub async fn retry_many(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    many(&request, &caller, &state, &body, |body| Action::Retry {
-        even_if_delivered: body.even_if_delivered,
+    many(&request, &caller, &state, &body, |body| {
+        OperatorAction::Retry {
+            even_if_delivered: body.even_if_delivered,
+        }
     })
     .await
 }
@@ -218,12 +220,12 @@ pub async fn retry_many(
     )
 )]
 pub async fn cancel_many(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    many(&request, &caller, &state, &body, |_| Action::Cancel).await
+    many(&request, &caller, &state, &body, |_| OperatorAction::Cancel).await
 }
 
 /// Ends the waits of the matching notifications, a chunk at a time; follow `next`.
@@ -236,10 +238,13 @@ pub async fn cancel_many(
     )
 )]
 pub async fn send_now_many(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    many(&request, &caller, &state, &body, |_| Action::SendNow).await
+    many(&request, &caller, &state, &body, |_| {
+        OperatorAction::SendNow
+    })
+    .await
 }

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::{NotificationPage, summary};
 use crate::{
     domain::field_error::FieldError,
-    engine::insight::notification_filter::{Labels, Match},
+    engine::insight::notification_filter::{LabelFilter, NotificationCriteria},
     http::{
         api::{ProblemDocument, cut},
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct ListQuery {
+pub struct NotificationsQuery {
     /// Statuses, separated by commas: see `filter.status` of `POST /api/v1/notifications/retry`.
     /// The words of the statistics mean the groups counted there.
     status: Option<String>,
@@ -46,7 +46,7 @@ pub struct ListQuery {
 }
 
 /// Parses a query in which a label may occur several times.
-fn read(query: &str) -> Result<ListQuery, Problem> {
+fn read(query: &str) -> Result<NotificationsQuery, Problem> {
     let mut rest = form_urlencoded::Serializer::new(String::new());
     let mut label = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -56,9 +56,9 @@ fn read(query: &str) -> Result<ListQuery, Problem> {
             rest.append_pair(&name, &value);
         }
     }
-    let read = web::Query::<ListQuery>::from_query(&rest.finish())
+    let read = web::Query::<NotificationsQuery>::from_query(&rest.finish())
         .map_err(|error| Problem::Malformed(error.to_string()))?;
-    Ok(ListQuery {
+    Ok(NotificationsQuery {
         label,
         ..read.into_inner()
     })
@@ -66,21 +66,21 @@ fn read(query: &str) -> Result<ListQuery, Problem> {
 
 /// Lists notifications, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/notifications", operation_id = "list_notifications", tag = "notifications", params(ListQuery),
+    get, path = "/api/v1/notifications", operation_id = "list_notifications", tag = "notifications", params(NotificationsQuery),
     responses((status = 200, body = NotificationPage), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    caller: Allowed<scope::NotificationsRead>,
+    caller: AllowedClient<scope::NotificationsRead>,
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query = read(request.query_string())?;
     let limit = query.limit.unwrap_or(50);
-    let filter = Match {
+    let filter = NotificationCriteria {
         status: query.status,
         r#type: query.r#type,
         template: query.template,
-        label: Labels(query.label),
+        label: LabelFilter(query.label),
         reference: query.reference,
         recipient: query.recipient,
         since: query.since,
@@ -95,7 +95,7 @@ pub async fn list(
         });
     }
     let filter = match read {
-        Ok(filter) if wrong.is_empty() => notifications::Filter {
+        Ok(filter) if wrong.is_empty() => notifications::NotificationListFilter {
             before: query.cursor,
             limit: limit + 1,
             ..filter

@@ -30,19 +30,22 @@ use uuid::Uuid;
 use super::ProblemDocument;
 use crate::{
     domain::{
-        content::{Content, Interactive, Media, Text},
+        content::{FreeContent, InteractiveContent, MediaContent, TextContent},
         field_error::FieldError,
         priority::Priority,
         time::Timestamp,
     },
     engine::{
         catalogue::OneOrMany,
-        intake::{AskError, Asked, Mode, Refusal, Request, RequestContent, TemplateUse},
+        intake::{
+            ClientDirectRequest, DirectRequest, DirectRequestError, DirectRequestRefusal,
+            MessageMode, RequestContent, TemplateUse,
+        },
     },
     http::{
         api::idempotency,
-        auth::{Allowed, scope},
-        body::Json,
+        auth::{AllowedClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::AppState,
@@ -55,7 +58,7 @@ use crate::{
 pub struct NotificationBody {
     /// A number in E.164, `user:NAME`, `group:NAME` or `contact:NAME`; one or several.
     #[schema(value_type = Vec<String>)]
-    to: Recipients,
+    to: RecipientsBody,
     /// The subject of the message, if it is not its recipient.
     about: Option<String>,
     /// The name or id of a sender; absent: the default.
@@ -78,9 +81,9 @@ pub struct NotificationBody {
     #[schema(value_type = Option<String>)]
     text: Option<TextBody>,
     /// A picture, video, sound, document or sticker.
-    media: Option<Media>,
+    media: Option<MediaContent>,
     /// Buttons, a list, a link, or a request for a place or a number.
-    interactive: Option<Interactive>,
+    interactive: Option<InteractiveContent>,
     /// The template that replaces `text`, `media` or `interactive`, once, if the recipient has not
     /// written in the last 24 hours.
     fallback: Option<FallbackBody>,
@@ -102,13 +105,13 @@ pub struct NotificationBody {
 #[serde(untagged)]
 pub enum TextBody {
     Plain(String),
-    Full(Text),
+    Full(TextContent),
 }
 
 impl<'de> Deserialize<'de> for TextBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
+        struct TextBodyVisitor;
+        impl<'de> Visitor<'de> for TextBodyVisitor {
             type Value = TextBody;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,10 +123,10 @@ impl<'de> Deserialize<'de> for TextBody {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextBody, A::Error> {
-                Text::deserialize(MapAccessDeserializer::new(map)).map(TextBody::Full)
+                TextContent::deserialize(MapAccessDeserializer::new(map)).map(TextBody::Full)
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(TextBodyVisitor)
     }
 }
 
@@ -141,30 +144,30 @@ pub struct FallbackBody {
 /// One recipient or several.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-pub enum Recipients {
+pub enum RecipientsBody {
     One(String),
     Many(Vec<String>),
 }
 
-impl<'de> Deserialize<'de> for Recipients {
+impl<'de> Deserialize<'de> for RecipientsBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Recipients;
+        struct RecipientsVisitor;
+        impl<'de> Visitor<'de> for RecipientsVisitor {
+            type Value = RecipientsBody;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a recipient as a text, or a list of them")
             }
 
-            fn visit_str<E>(self, one: &str) -> Result<Recipients, E> {
-                Ok(Recipients::One(one.to_owned()))
+            fn visit_str<E>(self, one: &str) -> Result<RecipientsBody, E> {
+                Ok(RecipientsBody::One(one.to_owned()))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<Recipients, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(many)).map(Recipients::Many)
+            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<RecipientsBody, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(many)).map(RecipientsBody::Many)
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(RecipientsVisitor)
     }
 }
 
@@ -188,15 +191,15 @@ fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
     };
     let mut free = Vec::new();
     match &body.text {
-        Some(TextBody::Plain(text)) => free.push(Content::Text(Text {
+        Some(TextBody::Plain(text)) => free.push(FreeContent::Text(TextContent {
             body: text.clone(),
             preview_url: false,
         })),
-        Some(TextBody::Full(text)) => free.push(Content::Text(text.clone())),
+        Some(TextBody::Full(text)) => free.push(FreeContent::Text(text.clone())),
         None => {}
     }
-    free.extend(body.media.clone().map(Content::Media));
-    free.extend(body.interactive.clone().map(Content::Interactive));
+    free.extend(body.media.clone().map(FreeContent::Media));
+    free.extend(body.interactive.clone().map(FreeContent::Interactive));
     match (&body.template, free.pop()) {
         (Some(_), Some(other)) => refused(
             &format!("/{}", field(&other)),
@@ -231,15 +234,15 @@ fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
     }
 }
 
-const fn field(content: &Content) -> &'static str {
+const fn field(content: &FreeContent) -> &'static str {
     match content {
-        Content::Text(_) => "text",
-        Content::Media(_) => "media",
-        Content::Interactive(_) => "interactive",
+        FreeContent::Text(_) => "text",
+        FreeContent::Media(_) => "media",
+        FreeContent::Interactive(_) => "interactive",
     }
 }
 
-fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
+fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Problem> {
     let content = content(&body);
     let mut wrong = Vec::new();
     let mut refuse = |pointer: &str, rule: &str| {
@@ -283,7 +286,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
             "the id of a message, or the provider's (wamid.…), at most 256 bytes",
         );
     }
-    let mode = body.mode.as_deref().map(Mode::parse);
+    let mode = body.mode.as_deref().map(MessageMode::parse);
     match mode {
         Some(None) => refuse("/mode", "auto, template or text"),
         Some(Some(_)) if body.template.is_none() => {
@@ -305,10 +308,10 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
             wrong.insert(0, error);
             Err(Problem::Invalid(wrong))
         }
-        (Ok(content), Some(priority)) if wrong.is_empty() => Ok(Request {
+        (Ok(content), Some(priority)) if wrong.is_empty() => Ok(DirectRequest {
             to: match body.to {
-                Recipients::One(one) => OneOrMany::One(one).into(),
-                Recipients::Many(many) => OneOrMany::Many(many).into(),
+                RecipientsBody::One(one) => OneOrMany::One(one).into(),
+                RecipientsBody::Many(many) => OneOrMany::Many(many).into(),
             },
             about: body.about,
             sender: body.sender,
@@ -343,10 +346,10 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<Request, Problem> {
     )
 )]
 pub async fn post(
-    caller: Allowed<scope::NotificationsWrite>,
+    caller: AllowedClient<scope::NotificationsWrite>,
     http_request: HttpRequest,
     state: web::Data<AppState>,
-    Json(body): Json<NotificationBody>,
+    JsonBody(body): JsonBody<NotificationBody>,
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency::key(&http_request)?;
     let wait = wait::preference(&http_request)?;
@@ -354,7 +357,7 @@ pub async fn post(
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
     let now = state.clock.now();
     let request = check(body, now)?;
-    let asked = Asked {
+    let asked = ClientDirectRequest {
         client: caller.ledger.clone(),
         bounds: caller.bounds.clone(),
         key,
@@ -363,10 +366,14 @@ pub async fn post(
     };
     let stored = match state.door.ask(asked).await {
         Ok(stored) => stored,
-        Err(AskError::Refused(Refusal::Fields(fields))) => return Err(Problem::Invalid(fields)),
-        Err(AskError::Refused(Refusal::KeyReused)) => return Err(Problem::KeyReused),
-        Err(AskError::Later) => return Err(Problem::Unavailable),
-        Err(AskError::Never) => return Err(Problem::Internal),
+        Err(DirectRequestError::Refused(DirectRequestRefusal::Fields(fields))) => {
+            return Err(Problem::Invalid(fields));
+        }
+        Err(DirectRequestError::Refused(DirectRequestRefusal::KeyReused)) => {
+            return Err(Problem::KeyReused);
+        }
+        Err(DirectRequestError::Later) => return Err(Problem::Unavailable),
+        Err(DirectRequestError::Never) => return Err(Problem::Internal),
     };
     if let Some(seconds) = wait {
         return wait::answer(&state, &caller.bounds, &stored, seconds).await;
@@ -383,7 +390,7 @@ pub async fn post(
     responses((status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::NotificationsRead>,
+    caller: AllowedClient<scope::NotificationsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {

@@ -4,10 +4,10 @@ use actix_web::{HttpResponse, web};
 use uuid::Uuid;
 
 use crate::{
-    engine::insight::story::{self, Story},
+    engine::insight::story::{self, NotificationStory},
     http::{
         api::ProblemDocument,
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -19,10 +19,10 @@ use crate::{
 /// actions are possible now.
 #[utoipa::path(
     get, path = "/api/v1/notifications/{id}/story", operation_id = "get_notification_story", tag = "notifications", params(("id" = Uuid, Path)),
-    responses((status = 200, body = Story), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = NotificationStory), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::NotificationsRead>,
+    caller: AllowedClient<scope::NotificationsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         category::Category,
-        facts::{Fact, Facts},
+        facts::{DeliveryFact, DeliveryFacts},
         failure::FailureClass,
         outcome::AttemptOutcome,
-        status::{Group, Status},
+        status::{NotificationStatus, StatusGroup},
         time::Timestamp,
         timeline::TimelineKind,
     },
@@ -68,10 +68,10 @@ impl NotificationAnswer {
 pub struct NotificationSummary {
     id: Uuid,
     #[schema(value_type = String)]
-    status: Status,
+    status: NotificationStatus,
     /// `pending`, `sent`, `failed` or `not_sent`.
     #[schema(value_type = String)]
-    group: Group,
+    group: StatusGroup,
     /// Why it waits, was skipped or failed.
     reason: Option<String>,
     /// When it is looked at again, if that is known and in the future.
@@ -230,7 +230,7 @@ pub struct TimelineView {
 }
 
 fn attempt_view(row: attempt::Model) -> AttemptView {
-    let facts: Map<String, Value> = Fact::ALL
+    let facts: Map<String, Value> = DeliveryFact::ALL
         .into_iter()
         .zip([
             row.accepted_at,
@@ -242,7 +242,7 @@ fn attempt_view(row: attempt::Model) -> AttemptView {
         ])
         .filter_map(|(fact, at)| {
             let known =
-                json!({ "at": time(at?), "implied": Facts::is_implied_in(row.implied, fact) });
+                json!({ "at": time(at?), "implied": DeliveryFacts::is_implied_in(row.implied, fact) });
             Some((fact.name().to_owned(), known))
         })
         .collect();
@@ -292,7 +292,7 @@ fn timeline_view(row: timeline::Model) -> TimelineView {
 
 pub(super) async fn detail(
     state: &AppState,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     id: Uuid,
 ) -> Result<NotificationDetail, Problem> {
     let store = &state.engine.store;

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{NotificationAnswer, NotificationsAnswer};
 use crate::{
-    domain::{access::Bounds, status::Group, time::Timestamp},
-    engine::{intake::Stored, runtime::send_waiters::SendResult},
+    domain::{access::AccessBounds, status::StatusGroup, time::Timestamp},
+    engine::{intake::StoredRequest, runtime::send_waiters::SendResult},
     http::problem::Problem,
     state::AppState,
     store::{attempt as attempts, convert, notification as notifications},
@@ -48,8 +48,8 @@ pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> 
 /// makes the calls: a client that hangs up changes nothing.
 pub(super) async fn answer(
     state: &web::Data<AppState>,
-    bounds: &Bounds,
-    stored: &Stored,
+    bounds: &AccessBounds,
+    stored: &StoredRequest,
     seconds: u64,
 ) -> Result<HttpResponse, Problem> {
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -72,7 +72,7 @@ pub(super) async fn answer(
         };
         let decided = known
             .iter()
-            .all(|told| convert::status(told.row.status).group() != Group::Pending);
+            .all(|told| convert::status(told.row.status).group() != StatusGroup::Pending);
         if decided || Instant::now() >= until {
             let notifications = known
                 .iter()
@@ -94,8 +94,8 @@ pub(super) async fn answer(
 /// Their state in the database.
 async fn look(
     state: &web::Data<AppState>,
-    bounds: &Bounds,
-    stored: &Stored,
+    bounds: &AccessBounds,
+    stored: &StoredRequest,
 ) -> Result<Vec<SendResult>, Problem> {
     let store = &state.engine.store;
     let mut known = Vec::with_capacity(stored.ids.len());

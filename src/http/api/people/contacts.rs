@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::{ContactView, PreferenceView, preferences, view};
 use crate::{
-    domain::{access::Bounds, edit::Edit, preference::Preference, quiet::QuietHours},
+    domain::{access::AccessBounds, edit::ValueEdit, preference::Preference, quiet::QuietHours},
     engine::{
         InputError,
-        people::{self, By, ContactChanges, Deleted},
-        runtime::access::Role,
+        people::{self, ContactChanges, ContactDeletion, PeopleActor},
+        runtime::access::ApiKeyRole,
     },
     http::{
         api::{ProblemDocument, read_json},
-        auth::{Allowed, Client, scope},
+        auth::{AllowedClient, ApiClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -28,11 +28,11 @@ use crate::{
 pub struct ContactBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    name: Edit<String>,
+    name: ValueEdit<String>,
     /// Its name in requests and routes: `contact:HANDLE`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    handle: Edit<String>,
+    handle: ValueEdit<String>,
     /// In E.164.
     phone: Option<String>,
     /// WhatsApp's user id of a person whose number may be unknown: `US.13491208655302741918`.
@@ -40,16 +40,16 @@ pub struct ContactBody {
     /// Such as `en`, `en_US` or `hi`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    language: Edit<String>,
+    language: ValueEdit<String>,
     /// As in the tz database: `Africa/Harare`. UTC, if absent.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    time_zone: Edit<String>,
+    time_zone: ValueEdit<String>,
     /// `{"from": "21:00", "until": "07:00"}`: only codes, required kinds and messages of high
     /// priority are sent then; the rest waits.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    quiet_hours: Edit<QuietHours>,
+    quiet_hours: ValueEdit<QuietHours>,
 }
 
 impl From<ContactBody> for ContactChanges {
@@ -72,7 +72,7 @@ impl From<ContactBody> for ContactChanges {
     responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    caller: Allowed<scope::ContactsWrite>,
+    caller: AllowedClient<scope::ContactsWrite>,
     state: web::Data<AppState>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
@@ -88,7 +88,7 @@ pub async fn add(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn change(
-    caller: Allowed<scope::ContactsWrite>,
+    caller: AllowedClient<scope::ContactsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
@@ -105,11 +105,11 @@ pub async fn change(
 /// contact has an opt-out, its number and the opt-out stay. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/contacts/{id}", operation_id = "delete_contact", tag = "contacts", params(("id" = Uuid, Path)),
-    responses((status = 200, body = Deleted), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+    responses((status = 200, body = ContactDeletion), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, description = "Staff, a route or a rule is linked to this person", body = ProblemDocument))
 )]
 pub async fn delete(
-    caller: Allowed<scope::ContactsDelete>,
+    caller: AllowedClient<scope::ContactsDelete>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
@@ -119,7 +119,7 @@ pub async fn delete(
 }
 
 async fn save(
-    client: &Client,
+    client: &ApiClient,
     state: &AppState,
     id: Option<Uuid>,
     body: ContactBody,
@@ -139,7 +139,7 @@ const NAMED: &str = "only an admin key may change where messages for staff go, a
 /// Only an admin may change where messages for staff members go, and those for contacts named by a
 /// catalogue or an admin: another number or name would send them to another person.
 async fn may_change(
-    client: &Client,
+    client: &ApiClient,
     state: &AppState,
     id: Option<Uuid>,
     changes: &ContactChanges,
@@ -154,13 +154,13 @@ async fn may_change(
         owners.push(alias::owner(reader, &alias).await?);
     }
     let known = id.or_else(|| owners.iter().flatten().next().copied());
-    let Some(target) = known.filter(|_| client.role != Role::Admin) else {
+    let Some(target) = known.filter(|_| client.role != ApiKeyRole::Admin) else {
         return Ok(());
     };
     let leads_elsewhere =
-        changes.handle != Edit::Keep || owners.iter().any(|owner| *owner != Some(target));
+        changes.handle != ValueEdit::Keep || owners.iter().any(|owner| *owner != Some(target));
     let (handle, users) = rows::names(reader, target).await?;
-    let details = rows::details(reader, &Bounds::All, target)
+    let details = rows::details(reader, &AccessBounds::All, target)
         .await?
         .unwrap_or_default();
     let is_named = handle.is_some() || !users.is_empty() || details.catalogue.is_some();
@@ -170,8 +170,8 @@ async fn may_change(
     Ok(())
 }
 
-pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
-    By {
+pub(super) fn by<'a>(client: &'a ApiClient, state: &AppState) -> PeopleActor<'a> {
+    PeopleActor {
         actor: &client.actor,
         now: state.clock.now(),
         bounds: &client.bounds,
@@ -179,7 +179,11 @@ pub(super) fn by<'a>(client: &'a Client, state: &AppState) -> By<'a> {
 }
 
 /// The contact of an id, or the one it was merged into.
-pub(super) async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<Uuid, Problem> {
+pub(super) async fn known(
+    state: &AppState,
+    bounds: &AccessBounds,
+    id: Uuid,
+) -> Result<Uuid, Problem> {
     let reader = state.engine.store.reader();
     let id = rows::current(reader, id).await?;
     rows::details(reader, bounds, id)
@@ -191,7 +195,7 @@ pub(super) async fn known(state: &AppState, bounds: &Bounds, id: Uuid) -> Result
 /// The preferences of a contact.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Preferences {
+pub struct ContactPreferences {
     /// The most specific one decides: kind and channel, kind, channel, all. A message without any
     /// matching preference is wanted.
     preferences: Vec<PreferenceView>,
@@ -200,31 +204,31 @@ pub struct Preferences {
 /// The preferences of a contact.
 #[utoipa::path(
     get, path = "/api/v1/contacts/{id}/preferences", operation_id = "get_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)),
-    responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = ContactPreferences), (status = 404, body = ProblemDocument))
 )]
 pub async fn get_preferences(
-    caller: Allowed<scope::ContactsRead>,
+    caller: AllowedClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let id = known(&state, &caller.bounds, *id).await?;
     let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
-    Ok(HttpResponse::Ok().json(Preferences { preferences }))
+    Ok(HttpResponse::Ok().json(ContactPreferences { preferences }))
 }
 
 /// Replaces all preferences of a contact.
 #[utoipa::path(
-    put, path = "/api/v1/contacts/{id}/preferences", operation_id = "set_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = Preferences,
-    responses((status = 200, body = Preferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    put, path = "/api/v1/contacts/{id}/preferences", operation_id = "set_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactPreferences,
+    responses((status = 200, body = ContactPreferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put_preferences(
-    caller: Allowed<scope::ContactsWrite>,
+    caller: AllowedClient<scope::ContactsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let id = known(&state, &caller.bounds, *id).await?;
-    let body: Preferences = read_json(&body)?;
+    let body: ContactPreferences = read_json(&body)?;
     let wanted: Vec<Preference> = body
         .preferences
         .into_iter()
@@ -241,7 +245,7 @@ pub async fn put_preferences(
     }
     set?;
     let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
-    Ok(HttpResponse::Ok().json(Preferences { preferences }))
+    Ok(HttpResponse::Ok().json(ContactPreferences { preferences }))
 }
 
 /// A kind of message, which recipients may turn off unless it is required.
@@ -256,17 +260,17 @@ pub struct KindView {
 
 /// Every kind of message.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Kinds {
+pub struct MessageKindList {
     message_kinds: Vec<KindView>,
 }
 
 /// The kinds of message, and whether recipients may turn them off.
 #[utoipa::path(
     get, path = "/api/v1/message-kinds", operation_id = "list_message_kinds", tag = "contacts",
-    responses((status = 200, body = Kinds), (status = 401, body = ProblemDocument))
+    responses((status = 200, body = MessageKindList), (status = 401, body = ProblemDocument))
 )]
 pub async fn kinds(
-    caller: Allowed<scope::CatalogueRead>,
+    caller: AllowedClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let message_kinds = wish::kinds(state.engine.store.reader(), &caller.bounds)
@@ -279,5 +283,5 @@ pub async fn kinds(
             catalogue: row.catalogue,
         })
         .collect();
-    Ok(HttpResponse::Ok().json(Kinds { message_kinds }))
+    Ok(HttpResponse::Ok().json(MessageKindList { message_kinds }))
 }

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     domain::{
-        access::Bounds,
+        access::AccessBounds,
         field_error::FieldError,
-        identity::{Alias, AliasKind},
+        identity::{AliasKind, ContactAlias},
         phone::Phone,
         recipient::UserId,
         time::Timestamp,
@@ -22,7 +22,7 @@ use crate::{
     engine::people::identity,
     http::{
         api::{ProblemDocument, read_json},
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -74,7 +74,7 @@ pub struct EvidenceView {
     responses((status = 200, body = IdentityView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::ContactsRead>,
+    caller: AllowedClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
@@ -82,12 +82,12 @@ pub async fn get(
     let store = &state.engine.store;
     let reader = store.reader();
     let held = alias::of_contact(reader, &caller.bounds, id).await?;
-    let sees_all = matches!(caller.bounds, Bounds::All);
+    let sees_all = matches!(caller.bounds, AccessBounds::All);
     let evidence = if sees_all {
-        let aliases: Vec<Alias> = held
+        let aliases: Vec<ContactAlias> = held
             .iter()
             .filter_map(|row| {
-                Some(Alias {
+                Some(ContactAlias {
                     kind: AliasKind::parse(&row.kind)?,
                     value: row.value.clone(),
                 })
@@ -158,7 +158,7 @@ pub struct MergeBody {
         (status = 422, body = ProblemDocument))
 )]
 pub async fn merge(
-    caller: Allowed<scope::ContactsMerge>,
+    caller: AllowedClient<scope::ContactsMerge>,
     state: web::Data<AppState>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
@@ -196,7 +196,7 @@ pub struct SplitBody {
         (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn split(
-    caller: Allowed<scope::ContactsMerge>,
+    caller: AllowedClient<scope::ContactsMerge>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
@@ -218,7 +218,7 @@ pub async fn split(
                 })
             });
             let aliases = aliases
-                .collect::<Result<Vec<Alias>, FieldError>>()
+                .collect::<Result<Vec<ContactAlias>, FieldError>>()
                 .map_err(|wrong| Problem::Invalid(vec![wrong]))?;
             identity::split(&state.engine, by, id, &aliases).await?
         }
@@ -232,10 +232,12 @@ pub async fn split(
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, other).await?))
 }
 
-fn parse(text: &str) -> Option<Alias> {
+fn parse(text: &str) -> Option<ContactAlias> {
     match UserId::parse(text) {
-        Some(user_id) => Some(Alias::of_user_id(&user_id)),
-        None => Phone::parse(text).ok().map(|phone| Alias::of_phone(&phone)),
+        Some(user_id) => Some(ContactAlias::of_user_id(&user_id)),
+        None => Phone::parse(text)
+            .ok()
+            .map(|phone| ContactAlias::of_phone(&phone)),
     }
 }
 

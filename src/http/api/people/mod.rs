@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size, wrong};
 use crate::{
-    domain::{access::Bounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
+    domain::{access::AccessBounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
     http::{
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
     store::{
         Store,
-        alias::{self, Alias, AliasKind},
+        alias::{self, AliasKind, ContactAlias},
         conversation, people, suppression, wish,
     },
 };
@@ -143,7 +143,7 @@ fn text(at: Option<i64>) -> Option<String> {
     at.map(|at| Timestamp::from_micros(at).to_string())
 }
 
-async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView, Problem> {
+async fn view(state: &AppState, bounds: &AccessBounds, id: Uuid) -> Result<ContactView, Problem> {
     let store = &state.engine.store;
     let now = state.clock.now();
     let id = people::current(store.reader(), id).await?;
@@ -192,7 +192,7 @@ async fn view(state: &AppState, bounds: &Bounds, id: Uuid) -> Result<ContactView
     responses((status = 200, description = "One person, or a page", body = ContactPage), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn find(
-    caller: Allowed<scope::ContactsRead>,
+    caller: AllowedClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<FindQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -201,11 +201,11 @@ pub async fn find(
         (None, None) => return page(&state, &caller.bounds, &query).await,
         (Some(phone), None) => {
             let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-            alias::owner_known(reader, &caller.bounds, &Alias::of_phone(&phone)).await?
+            alias::owner_known(reader, &caller.bounds, &ContactAlias::of_phone(&phone)).await?
         }
         (None, Some(user_id)) => {
             let bounds = &caller.bounds;
-            let id = |kind| Alias {
+            let id = |kind| ContactAlias {
                 kind,
                 value: user_id.clone(),
             };
@@ -223,7 +223,7 @@ pub async fn find(
 
 async fn page(
     state: &AppState,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     query: &FindQuery,
 ) -> Result<HttpResponse, Problem> {
     let limit = page_size(query.limit)?;
@@ -252,7 +252,7 @@ async fn page(
 
 async fn preferences(
     store: &Store,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     contact: Uuid,
 ) -> Result<Vec<PreferenceView>, Problem> {
     let some = |text: String| (!text.is_empty()).then_some(text);
@@ -273,7 +273,7 @@ async fn preferences(
     responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::ContactsRead>,
+    caller: AllowedClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
@@ -317,7 +317,7 @@ pub struct ConflictView {
     responses((status = 200, body = Vec<ConflictView>))
 )]
 pub async fn conflicts(
-    caller: Allowed<scope::ContactsRead>,
+    caller: AllowedClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<LimitQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -345,7 +345,7 @@ pub struct SuppressionView {
     responses((status = 200, body = Vec<SuppressionView>))
 )]
 pub async fn suppressions(
-    caller: Allowed<scope::ContactsRead>,
+    caller: AllowedClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<LimitQuery>,
 ) -> Result<HttpResponse, Problem> {

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::contacts::by;
 use crate::{
-    domain::access::Bounds,
-    engine::people::{self, Whom},
+    domain::access::AccessBounds,
+    engine::people::{self, StaffContactSpec},
     http::{
         api::{ProblemDocument, cut, page_size, read_json, wrong},
-        auth::{Allowed, scope},
+        auth::{AllowedClient, scope},
         problem::Problem,
     },
     state::AppState,
-    store::people::{self as rows, Group, Link, StaffQuery},
+    store::people::{self as rows, StaffGroupSummary, StaffMemberDetails, StaffQuery},
 };
 
 /// A staff member.
@@ -29,8 +29,8 @@ pub struct UserView {
     catalogue: Option<String>,
 }
 
-impl From<Link> for UserView {
-    fn from(link: Link) -> Self {
+impl From<StaffMemberDetails> for UserView {
+    fn from(link: StaffMemberDetails) -> Self {
         let (contact, phone) = match link.person {
             Some(person) => (Some(person.contact_id), person.phone),
             None => (None, None),
@@ -47,7 +47,7 @@ impl From<Link> for UserView {
 
 /// A page of staff members.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Users {
+pub struct StaffMemberPage {
     users: Vec<UserView>,
     /// Cursor of the next page.
     next: Option<String>,
@@ -69,10 +69,10 @@ pub struct StaffParams {
 /// A page of all staff members, or of a group.
 async fn page(
     state: &AppState,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     group: Option<&str>,
     asked: &StaffParams,
-) -> Result<Users, Problem> {
+) -> Result<StaffMemberPage, Problem> {
     let limit = page_size(asked.limit)?;
     let wanted = StaffQuery {
         group,
@@ -82,23 +82,23 @@ async fn page(
     let mut found = rows::staff_page(&state.engine.store, bounds, wanted, limit + 1).await?;
     let next = cut(&mut found, limit, |it| it.name.clone());
     let users = found.into_iter().map(UserView::from).collect();
-    Ok(Users { users, next })
+    Ok(StaffMemberPage { users, next })
 }
 
 /// Staff members, and the contacts they are linked to.
 #[utoipa::path(
     get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(StaffParams),
-    responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    responses((status = 200, body = StaffMemberPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn users(
-    caller: Allowed<scope::StaffRead>,
+    caller: AllowedClient<scope::StaffRead>,
     state: web::Data<AppState>,
     asked: web::Query<StaffParams>,
 ) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(page(&state, &caller.bounds, None, &asked).await?))
 }
 
-async fn user_of(state: &AppState, bounds: &Bounds, name: &str) -> Result<UserView, Problem> {
+async fn user_of(state: &AppState, bounds: &AccessBounds, name: &str) -> Result<UserView, Problem> {
     let found = rows::link_of(&state.engine.store, bounds, name).await?;
     found.map(UserView::from).ok_or(Problem::NotFound)
 }
@@ -109,7 +109,7 @@ async fn user_of(state: &AppState, bounds: &Bounds, name: &str) -> Result<UserVi
     responses((status = 200, body = UserView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn user(
-    caller: Allowed<scope::StaffRead>,
+    caller: AllowedClient<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -125,7 +125,7 @@ pub async fn user(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn ensure_user(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -147,7 +147,7 @@ pub async fn ensure_user(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn delete_user(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -170,7 +170,7 @@ pub struct LinkBody {
     responses((status = 200, body = UserView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn link(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     body: web::Bytes,
@@ -179,7 +179,7 @@ pub async fn link(
     let (store, by) = (&state.engine.store, by(&caller, &state));
     match body.contact {
         Some(contact) => {
-            let whom = Whom::parse(&contact).map_err(|rule| wrong("/contact", rule))?;
+            let whom = StaffContactSpec::parse(&contact).map_err(|rule| wrong("/contact", rule))?;
             people::connect(store, by, &name, &whom).await?;
         }
         None => people::disconnect(store, by, &name).await?,
@@ -197,8 +197,8 @@ pub struct GroupView {
     catalogue: Option<String>,
 }
 
-impl From<Group> for GroupView {
-    fn from(group: Group) -> Self {
+impl From<StaffGroupSummary> for GroupView {
+    fn from(group: StaffGroupSummary) -> Self {
         Self {
             name: group.name,
             description: group.description,
@@ -210,32 +210,32 @@ impl From<Group> for GroupView {
 
 /// All of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Groups {
+pub struct StaffGroupList {
     groups: Vec<GroupView>,
 }
 
 /// Groups, with their numbers of members.
 #[utoipa::path(
     get, path = "/api/v1/groups", operation_id = "list_groups", tag = "people",
-    responses((status = 200, body = Groups), (status = 401, body = ProblemDocument))
+    responses((status = 200, body = StaffGroupList), (status = 401, body = ProblemDocument))
 )]
 pub async fn groups(
-    caller: Allowed<scope::StaffRead>,
+    caller: AllowedClient<scope::StaffRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let found = rows::groups(&state.engine.store, &caller.bounds).await?;
     let groups = found.into_iter().map(GroupView::from).collect();
-    Ok(HttpResponse::Ok().json(Groups { groups }))
+    Ok(HttpResponse::Ok().json(StaffGroupList { groups }))
 }
 
 /// The members of a group.
 #[utoipa::path(
     get, path = "/api/v1/groups/{name}/members", operation_id = "list_group_members", tag = "people", params(("name" = String, Path), StaffParams),
-    responses((status = 200, body = Users), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
+    responses((status = 200, body = StaffMemberPage), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn members(
-    caller: Allowed<scope::StaffRead>,
+    caller: AllowedClient<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     asked: web::Query<StaffParams>,
@@ -251,7 +251,7 @@ pub struct GroupBody {
     description: Option<String>,
 }
 
-async fn one(state: &AppState, bounds: &Bounds, name: &str) -> Result<GroupView, Problem> {
+async fn one(state: &AppState, bounds: &AccessBounds, name: &str) -> Result<GroupView, Problem> {
     let found = rows::group_of(&state.engine.store, bounds, name).await?;
     found.map(GroupView::from).ok_or(Problem::NotFound)
 }
@@ -262,7 +262,7 @@ async fn one(state: &AppState, bounds: &Bounds, name: &str) -> Result<GroupView,
     responses((status = 200, body = GroupView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn group(
-    caller: Allowed<scope::StaffRead>,
+    caller: AllowedClient<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -276,7 +276,7 @@ pub async fn group(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn delete_group(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -294,7 +294,7 @@ pub async fn delete_group(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn ensure_group(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     body: web::Bytes,
@@ -320,7 +320,7 @@ pub async fn ensure_group(
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add_member(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
@@ -335,7 +335,7 @@ pub async fn add_member(
     responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn remove_member(
-    caller: Allowed<scope::StaffWrite>,
+    caller: AllowedClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{credential::Kind, field_error::FieldError},
+    domain::{credential::CredentialKind, field_error::FieldError},
     engine::admin::senders::{self, NewCredential},
     http::{
         api::{ProblemDocument, idempotency, instant, read_json},
-        auth::{Allowed, Client, scope},
+        auth::{AllowedClient, ApiClient, scope},
         problem::Problem,
     },
     state::AppState,
@@ -33,10 +33,13 @@ pub struct CredentialBody {
 }
 
 fn read(body: CredentialBody, at: &str) -> Result<NewCredential, Problem> {
-    let kind = Kind::parse(&body.kind).ok_or_else(|| {
+    let kind = CredentialKind::parse(&body.kind).ok_or_else(|| {
         Problem::Invalid(vec![FieldError {
             pointer: format!("{at}/kind"),
-            rule: format!("one of {}", Kind::ALL.map(Kind::name).join(", ")),
+            rule: format!(
+                "one of {}",
+                CredentialKind::ALL.map(CredentialKind::name).join(", ")
+            ),
         }])
     })?;
     let expires_at = body
@@ -68,7 +71,7 @@ pub(super) fn read_all(all: Vec<CredentialBody>) -> Result<Vec<NewCredential>, P
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     request: HttpRequest,
@@ -84,7 +87,7 @@ pub async fn add(
 }
 
 async fn switched(
-    caller: &Client,
+    caller: &ApiClient,
     state: &AppState,
     (named, id): (String, Uuid),
     active: bool,
@@ -101,7 +104,7 @@ async fn switched(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn activate(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
 ) -> Result<HttpResponse, Problem> {
@@ -115,7 +118,7 @@ pub async fn activate(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn deactivate(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
 ) -> Result<HttpResponse, Problem> {
@@ -129,7 +132,7 @@ pub async fn deactivate(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn remove(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
 ) -> Result<HttpResponse, Problem> {

@@ -13,18 +13,18 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, idempotency};
 use crate::{
-    domain::{access::Bounds, edit::Edit},
+    domain::{access::AccessBounds, edit::ValueEdit},
     engine::{
-        admin::senders::{self, By},
-        intake::idempotency::Key,
+        admin::senders::{self, SenderAdminActor},
+        intake::idempotency::IdempotencyKey,
     },
     http::{
-        auth::{Allowed, Client, scope},
-        body::Json,
+        auth::{AllowedClient, ApiClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::{AppState, random_bytes},
-    store::sender::{self, Changes, New},
+    store::sender::{self, NewSenderRow, SenderRowChanges},
 };
 pub use view::SenderView;
 
@@ -62,24 +62,28 @@ pub struct SenderChanges {
     name: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    waba_id: Edit<String>,
+    waba_id: ValueEdit<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    app_id: Edit<String>,
+    app_id: ValueEdit<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    api_version: Edit<String>,
+    api_version: ValueEdit<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    api_base: Edit<String>,
+    api_base: ValueEdit<String>,
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    messages_per_second: Edit<i64>,
+    messages_per_second: ValueEdit<i64>,
 }
 
 /// The actor of a change.
-fn by<'a>(state: &AppState, caller: &'a Client, key: Option<&'a Key>) -> By<'a> {
-    By {
+fn by<'a>(
+    state: &AppState,
+    caller: &'a ApiClient,
+    key: Option<&'a IdempotencyKey>,
+) -> SenderAdminActor<'a> {
+    SenderAdminActor {
         actor: &caller.actor,
         now: state.clock.now(),
         key,
@@ -89,7 +93,7 @@ fn by<'a>(state: &AppState, caller: &'a Client, key: Option<&'a Key>) -> By<'a> 
 /// The sender of an address, by id or name, within the caller's bounds.
 async fn found(
     state: &AppState,
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     named: &str,
 ) -> Result<entity::sender::Model, Problem> {
     sender::named(state.engine.store.reader(), named)
@@ -99,7 +103,7 @@ async fn found(
 }
 
 /// The sender as it is after a change.
-async fn answer(state: &AppState, caller: &Client, id: Uuid) -> Result<HttpResponse, Problem> {
+async fn answer(state: &AppState, caller: &ApiClient, id: Uuid) -> Result<HttpResponse, Problem> {
     let row = sender::find(state.engine.store.reader(), id).await?;
     let row = row.ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(view::one(state, caller, row).await?))
@@ -116,7 +120,7 @@ fn nonce() -> Result<[u8; 24], Problem> {
     responses((status = 200, body = Vec<SenderView>))
 )]
 pub async fn list(
-    caller: Allowed<scope::SendersRead>,
+    caller: AllowedClient<scope::SendersRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(view::all(&state, &caller).await?))
@@ -128,7 +132,7 @@ pub async fn list(
     responses((status = 200, body = SenderView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: Allowed<scope::SendersRead>,
+    caller: AllowedClient<scope::SendersRead>,
     state: web::Data<AppState>,
     named: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -143,7 +147,7 @@ pub async fn get(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Bytes,
@@ -151,7 +155,7 @@ pub async fn add(
     let key = idempotency::whole(&request, &caller, &body)?;
     let asked: NewSender = super::read_json(&body)?;
     let credentials = credentials::read_all(asked.credentials)?;
-    let new = New {
+    let new = NewSenderRow {
         kind: asked
             .kind
             .unwrap_or_else(|| state.engine.providers().default_kind().to_owned()),
@@ -186,14 +190,14 @@ pub async fn add(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn change(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-    Json(asked): Json<SenderChanges>,
+    JsonBody(asked): JsonBody<SenderChanges>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, &named).await?;
 
-    let changes = Changes {
+    let changes = SenderRowChanges {
         name: asked.name,
         account_id: asked.waba_id,
         app_id: asked.app_id,
@@ -202,7 +206,7 @@ pub async fn change(
             ("api_base", asked.api_base),
         ]
         .into_iter()
-        .filter(|(_, edit)| *edit != Edit::Keep)
+        .filter(|(_, edit)| *edit != ValueEdit::Keep)
         .map(|(name, edit)| (name.to_owned(), edit))
         .collect(),
         per_second: asked.messages_per_second,

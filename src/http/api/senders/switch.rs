@@ -9,8 +9,8 @@ use crate::{
     engine::admin::{operator_actions, senders},
     http::{
         api::{ProblemDocument, read_json, wrong},
-        auth::{Allowed, scope},
-        body::Json,
+        auth::{AllowedClient, scope},
+        body::JsonBody,
         problem::Problem,
     },
     state::AppState,
@@ -25,7 +25,7 @@ const MAX_REASON: usize = 200;
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn make_default(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -37,21 +37,21 @@ pub async fn make_default(
 /// Why a sender is held.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Hold {
+pub struct SenderHoldBody {
     reason: String,
 }
 
 /// Holds a sender: requests are accepted and wait, and expire as usual. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/hold", operation_id = "hold_sender", tag = "senders", params(("sender" = String, Path)), request_body = Hold,
+    post, path = "/api/v1/senders/{sender}/hold", operation_id = "hold_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderHoldBody,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn hold(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-    Json(asked): Json<Hold>,
+    JsonBody(asked): JsonBody<SenderHoldBody>,
 ) -> Result<HttpResponse, Problem> {
     let row = found(&state, &caller.bounds, &named).await?;
     let reason = asked.reason.trim();
@@ -65,7 +65,7 @@ pub async fn hold(
 /// Options of a release.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Release {
+pub struct SenderReleaseBody {
     /// Messages requested longer ago than this, in seconds, are not sent any more.
     discard_older_than_seconds: Option<i64>,
     /// Only report what would be discarded; the sender stays as it is.
@@ -75,31 +75,31 @@ pub struct Release {
 
 /// A released sender, and the number of discarded messages.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Released {
+pub struct SenderReleaseAnswer {
     discarded: u64,
     sender: SenderView,
 }
 
 /// Releases a held sender. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/release", operation_id = "release_sender", tag = "senders", params(("sender" = String, Path)), request_body = Release,
-    responses((status = 200, body = Released), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+    post, path = "/api/v1/senders/{sender}/release", operation_id = "release_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderReleaseBody,
+    responses((status = 200, body = SenderReleaseAnswer), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn release(
-    caller: Allowed<scope::SendersWrite>,
+    caller: AllowedClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let asked: Release = if body.is_empty() {
-        Release::default()
+    let asked: SenderReleaseBody = if body.is_empty() {
+        SenderReleaseBody::default()
     } else {
         read_json(&body)?
     };
     let row = found(&state, &caller.bounds, &named).await?;
     let (engine, by) = (&state.engine, by(&state, &caller, None));
-    let mut discarded = operator_actions::Batch::default();
+    let mut discarded = operator_actions::BulkActionReport::default();
     if let Some(seconds) = asked.discard_older_than_seconds {
         if seconds < 0 {
             return Err(wrong("/discard_older_than_seconds", "0 or more".to_owned()));
@@ -113,7 +113,7 @@ pub async fn release(
         senders::release(engine, by, row.id).await?;
     }
     let row = found(&state, &caller.bounds, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(Released {
+    Ok(HttpResponse::Ok().json(SenderReleaseAnswer {
         discarded: discarded.changed,
         sender: view::one(&state, &caller, row).await?,
     }))

@@ -9,15 +9,15 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::{Bounds, Scope},
+        access::{AccessBounds, ApiKeyScope},
         pace,
         time::Timestamp,
     },
     engine::{
-        admin::senders::{self, Shown},
-        runtime::access::Role,
+        admin::senders::{self, MaskedCredential},
+        runtime::access::ApiKeyRole,
     },
-    http::{auth::Client, problem::Problem},
+    http::{auth::ApiClient, problem::Problem},
     state::AppState,
     store::{account_fact, audit, sender},
 };
@@ -96,8 +96,8 @@ pub struct CredentialView {
     added_by: Option<String>,
 }
 
-impl From<Shown> for CredentialView {
-    fn from(shown: Shown) -> Self {
+impl From<MaskedCredential> for CredentialView {
+    fn from(shown: MaskedCredential) -> Self {
         Self {
             id: shown.id,
             kind: shown.kind.name(),
@@ -116,7 +116,7 @@ impl From<Shown> for CredentialView {
 }
 
 /// All senders, as this caller may see them.
-pub(super) async fn all(state: &AppState, client: &Client) -> Result<Vec<SenderView>, Problem> {
+pub(super) async fn all(state: &AppState, client: &ApiClient) -> Result<Vec<SenderView>, Problem> {
     let mut views = Vec::new();
     let facts = account_fact::all(&state.engine.store).await?;
     let rows = sender::all(&state.engine.store).await?.into_iter();
@@ -129,7 +129,7 @@ pub(super) async fn all(state: &AppState, client: &Client) -> Result<Vec<SenderV
 /// One sender, as this caller may see it.
 pub(super) async fn one(
     state: &AppState,
-    client: &Client,
+    client: &ApiClient,
     row: entity::sender::Model,
 ) -> Result<SenderView, Problem> {
     let facts = account_fact::all(&state.engine.store).await?;
@@ -138,7 +138,7 @@ pub(super) async fn one(
 
 /// Whether a caller may see a fact of an account: of other numbers, only those it may use.
 fn is_known(
-    bounds: &Bounds,
+    bounds: &AccessBounds,
     fact: &entity::account_fact::Model,
     row: &entity::sender::Model,
 ) -> bool {
@@ -147,18 +147,18 @@ fn is_known(
 
 async fn view(
     state: &AppState,
-    client: &Client,
+    client: &ApiClient,
     row: entity::sender::Model,
     facts: &[entity::account_fact::Model],
 ) -> Result<SenderView, Problem> {
     let credentials = match client.role {
-        Role::Admin => {
+        ApiKeyRole::Admin => {
             let shown = senders::shown(&state.engine, &row).await?;
             Some(shown.into_iter().map(CredentialView::from).collect())
         }
-        Role::Product => None,
+        ApiKeyRole::Product => None,
     };
-    let changed = if client.scopes.has(Scope::AuditRead) {
+    let changed = if client.scopes.has(ApiKeyScope::AuditRead) {
         audit::newest_of(&state.engine.store, "sender.", &row.name).await?
     } else {
         None

@@ -4,21 +4,21 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Context, complete, kind_of};
+use super::{MetaChangeContext, complete, kind_of};
 use crate::{
     domain::{
-        preference::{Scope, Wish},
+        preference::{ConsentChange, ConsentScope},
         time::Timestamp,
     },
     providers::{
-        AccountEffect, AccountNews, ItemKind, News, PersonIds, Subject, TemplateChange,
-        TemplateNews,
-        meta::lenient::{Text, digits},
+        AccountEffect, AccountUpdate, ItemKind, PersonIds, ProviderUpdate, TemplateChange,
+        TemplateUpdate, UpdateSubject,
+        meta::lenient::{LenientText, digits},
     },
 };
 
 /// Parses the value of an account's field. `None` if the field is unknown.
-pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<ItemKind> {
+pub(super) fn parse(field: &str, raw: &RawValue, context: &MetaChangeContext) -> Option<ItemKind> {
     let value: Value = serde_json::from_str(raw.get()).ok()?;
     let value = value.as_object().map(|_| &value)?;
     let (summary, subject) = match field {
@@ -29,7 +29,7 @@ pub(super) fn parse(field: &str, raw: &RawValue, context: &Context) -> Option<It
         | "template_correct_category_detection" => template(field, value)?,
         _ => account(field, value)?,
     };
-    Some(ItemKind::News(Box::new(News {
+    Some(ItemKind::News(Box::new(ProviderUpdate {
         field: field.to_owned(),
         summary,
         at: context.at,
@@ -58,7 +58,7 @@ fn readable(value: &Value) -> Option<String> {
     }
 }
 
-fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
+fn template(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
     let name = text(value, "message_template_name")?;
     // `en-US` and `en_US` both occur.
     let language = text(value, "message_template_language")
@@ -114,16 +114,16 @@ fn template(field: &str, value: &Value) -> Option<(String, Subject)> {
     } else {
         return None;
     };
-    let news = TemplateNews {
+    let news = TemplateUpdate {
         name,
         language,
         provider_template_id: text(value, "message_template_id"),
         change,
     };
-    Some((summary, Subject::Template(news)))
+    Some((summary, UpdateSubject::Template(news)))
 }
 
-fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
+fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
     let number = ["display_phone_number", "phone_number", "phone_number_id"]
         .into_iter()
         .find_map(|key| text(value, key))
@@ -132,13 +132,13 @@ fn account(field: &str, value: &Value) -> Option<(String, Subject)> {
         .as_ref()
         .map_or_else(String::new, |_| " of a number".to_owned());
     let news = |property: &str, summary: String, effect: AccountEffect| {
-        let news = AccountNews {
+        let news = AccountUpdate {
             number: number.clone(),
             property: property.to_owned(),
             value: value.clone(),
             effect,
         };
-        Some((summary, Subject::Account(news)))
+        Some((summary, UpdateSubject::Account(news)))
     };
     let word = |key: &str| text(value, key).unwrap_or_else(|| "unknown".to_owned());
     // The id of one of several objects of a kind: each has its own newest value.
@@ -292,7 +292,7 @@ fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect 
 }
 
 /// `value.errors` without messages or statuses: an error that concerns the whole callback.
-pub(super) fn errors(raw: &RawValue, context: &Context) -> ItemKind {
+pub(super) fn errors(raw: &RawValue, context: &MetaChangeContext) -> ItemKind {
     let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
     let code = value.pointer("/0/code").or_else(|| value.get("code"));
     let code = code.and_then(Value::as_i64);
@@ -300,12 +300,12 @@ pub(super) fn errors(raw: &RawValue, context: &Context) -> ItemKind {
         || "account error".to_owned(),
         |code| format!("account error {code}"),
     );
-    ItemKind::News(Box::new(News {
+    ItemKind::News(Box::new(ProviderUpdate {
         field: "messages".to_owned(),
         summary,
         at: context.at,
         account_id: context.account_id.clone(),
-        subject: Subject::Account(AccountNews {
+        subject: UpdateSubject::Account(AccountUpdate {
             number: None,
             property: "errors".to_owned(),
             value,
@@ -318,21 +318,21 @@ pub(super) fn errors(raw: &RawValue, context: &Context) -> ItemKind {
 #[derive(Deserialize)]
 struct PreferenceItem {
     #[serde(default)]
-    wa_id: Text,
+    wa_id: LenientText,
     #[serde(default)]
-    user_id: Text,
+    user_id: LenientText,
     #[serde(default)]
-    parent_user_id: Text,
+    parent_user_id: LenientText,
     #[serde(default)]
-    category: Text,
+    category: LenientText,
     #[serde(default)]
-    value: Text,
+    value: LenientText,
     #[serde(default)]
-    timestamp: Text,
+    timestamp: LenientText,
 }
 
 /// `user_preferences[]`: a person stops or resumes marketing in WhatsApp itself.
-pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+pub(super) fn preference(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
     let item: PreferenceItem = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a preference: {}", kind_of(&error)))?;
     let wanted = match item.value.as_deref() {
@@ -375,7 +375,7 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
             raw,
         ));
     }
-    Ok(ItemKind::News(Box::new(News {
+    Ok(ItemKind::News(Box::new(ProviderUpdate {
         field: "user_preferences".to_owned(),
         summary: if wanted {
             "a person wants marketing again".to_owned()
@@ -384,10 +384,10 @@ pub(super) fn preference(raw: &RawValue, context: &Context) -> Result<ItemKind, 
         },
         at: Some(at),
         account_id: context.account_id.clone(),
-        subject: Subject::Preference {
+        subject: UpdateSubject::Preference {
             person,
-            wish: Wish {
-                scope: Scope::Marketing,
+            wish: ConsentChange {
+                scope: ConsentScope::Marketing,
                 wanted,
                 source: "user_preferences",
                 at,

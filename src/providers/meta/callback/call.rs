@@ -3,77 +3,77 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Context, complete, kind_of};
+use super::{MetaChangeContext, complete, kind_of};
 use crate::{
-    domain::voice_call::{Direction, Report, Step},
-    providers::{Inbound, ItemKind, PersonIds, meta::lenient::Text},
+    domain::voice_call::{CallDirection, VoiceCallReport, VoiceCallStep},
+    providers::{InboundItem, ItemKind, PersonIds, meta::lenient::LenientText},
 };
 
 #[derive(Deserialize)]
 struct CallItem {
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     #[serde(default)]
-    from: Text,
+    from: LenientText,
     #[serde(default)]
-    from_user_id: Text,
+    from_user_id: LenientText,
     #[serde(default)]
-    from_parent_user_id: Text,
+    from_parent_user_id: LenientText,
     /// The called party: the person, if we call.
     #[serde(default)]
-    to: Text,
+    to: LenientText,
     #[serde(default)]
-    to_user_id: Text,
+    to_user_id: LenientText,
     #[serde(default)]
-    to_parent_user_id: Text,
+    to_parent_user_id: LenientText,
     #[serde(default)]
-    event: Text,
+    event: LenientText,
     #[serde(default)]
-    direction: Text,
+    direction: LenientText,
     #[serde(default)]
-    timestamp: Text,
+    timestamp: LenientText,
     /// `COMPLETED` or `FAILED`; older pages have a list with one word.
     #[serde(default)]
     status: Value,
     #[serde(default)]
-    start_time: Text,
+    start_time: LenientText,
     #[serde(default)]
-    end_time: Text,
+    end_time: LenientText,
     /// In seconds.
     #[serde(default)]
-    duration: Text,
+    duration: LenientText,
     #[serde(default)]
     recording: Value,
 }
 
 #[derive(Deserialize)]
-struct StatusItem {
+struct MetaCallStatus {
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     /// `RINGING`, `ACCEPTED` or `REJECTED`.
     #[serde(default)]
-    status: Text,
+    status: LenientText,
     #[serde(default)]
-    timestamp: Text,
+    timestamp: LenientText,
     #[serde(default)]
-    recipient_id: Text,
+    recipient_id: LenientText,
     #[serde(default)]
-    recipient_user_id: Text,
+    recipient_user_id: LenientText,
     #[serde(default)]
-    recipient_parent_user_id: Text,
+    recipient_parent_user_id: LenientText,
 }
 
 /// One event of a call.
-pub(super) fn event(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+pub(super) fn event(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
     let item: CallItem = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a call: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a call without `id`")?;
     let direction = match item.direction.as_deref() {
-        Some("USER_INITIATED") => Some(Direction::UserInitiated),
-        Some("BUSINESS_INITIATED") => Some(Direction::BusinessInitiated),
+        Some("USER_INITIATED") => Some(CallDirection::UserInitiated),
+        Some("BUSINESS_INITIATED") => Some(CallDirection::BusinessInitiated),
         _ => None,
     };
-    let person = if direction == Some(Direction::BusinessInitiated) {
+    let person = if direction == Some(CallDirection::BusinessInitiated) {
         PersonIds {
             wa_id: item.to.filled(),
             user_id: item.to_user_id.filled(),
@@ -98,11 +98,11 @@ pub(super) fn event(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         _ => None,
     };
     let dated = item.timestamp.seconds();
-    let report = Report {
+    let report = VoiceCallReport {
         step: match item.event.as_deref() {
-            Some("connect") => Step::Connect,
-            Some("terminate") => Step::Terminate,
-            _ => Step::Other,
+            Some("connect") => VoiceCallStep::Connect,
+            Some("terminate") => VoiceCallStep::Terminate,
+            _ => VoiceCallStep::Other,
         },
         at: dated.unwrap_or(context.received),
         direction,
@@ -119,21 +119,21 @@ pub(super) fn event(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
 }
 
 /// A status of one of our calls: it rang, was answered or declined.
-pub(super) fn status(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
-    let item: StatusItem = serde_json::from_str(raw.get())
+pub(super) fn status(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
+    let item: MetaCallStatus = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a status without `id`")?;
     let status = item.status.filled().ok_or("a status without `status`")?;
     let dated = item.timestamp.seconds();
-    let report = Report {
+    let report = VoiceCallReport {
         step: match status.as_str() {
-            "RINGING" => Step::Ringing,
-            "ACCEPTED" => Step::Accepted,
-            "REJECTED" => Step::Rejected,
-            _ => Step::Other,
+            "RINGING" => VoiceCallStep::Ringing,
+            "ACCEPTED" => VoiceCallStep::Accepted,
+            "REJECTED" => VoiceCallStep::Rejected,
+            _ => VoiceCallStep::Other,
         },
         at: dated.unwrap_or(context.received),
-        direction: Some(Direction::BusinessInitiated),
+        direction: Some(CallDirection::BusinessInitiated),
         completed: None,
         started_at: None,
         ended_at: None,
@@ -150,8 +150,14 @@ pub(super) fn status(raw: &RawValue, context: &Context) -> Result<ItemKind, Stri
     Ok(inbound(id, report, person, dated.is_some(), raw))
 }
 
-fn inbound(id: String, report: Report, person: PersonIds, dated: bool, raw: &RawValue) -> ItemKind {
-    ItemKind::Inbound(Box::new(Inbound {
+fn inbound(
+    id: String,
+    report: VoiceCallReport,
+    person: PersonIds,
+    dated: bool,
+    raw: &RawValue,
+) -> ItemKind {
+    ItemKind::Inbound(Box::new(InboundItem {
         provider_message_id: id,
         kind: "call".to_owned(),
         at: report.at,

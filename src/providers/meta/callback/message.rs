@@ -5,29 +5,29 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Context, complete, kind_of, read};
+use super::{MetaChangeContext, complete, kind_of, read};
 use crate::{
     domain::{recipient::UserId, time::Timestamp},
-    providers::{Identity, Inbound, ItemKind, PersonIds, meta::lenient::Text},
+    providers::{Identity, InboundItem, ItemKind, PersonIds, meta::lenient::LenientText},
 };
 
 #[derive(Deserialize)]
 struct MessageItem<'a> {
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     /// The number; absent for people with a username.
     #[serde(default)]
-    from: Text,
+    from: LenientText,
     #[serde(default)]
-    from_user_id: Text,
+    from_user_id: LenientText,
     #[serde(default)]
-    from_parent_user_id: Text,
+    from_parent_user_id: LenientText,
     #[serde(default)]
-    group_id: Text,
+    group_id: LenientText,
     #[serde(default)]
-    timestamp: Text,
+    timestamp: LenientText,
     #[serde(default, rename = "type")]
-    kind: Text,
+    kind: LenientText,
     #[serde(borrow, default)]
     context: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -93,37 +93,37 @@ impl MessageItem<'_> {
 }
 
 #[derive(Default, Deserialize)]
-struct Body {
+struct MetaTextBody {
     #[serde(default)]
-    body: Text,
+    body: LenientText,
 }
 
 /// An image, video, audio, document or sticker. The id is valid for 7 days.
 #[derive(Default, Deserialize)]
-struct Media {
+struct MetaMedia {
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     #[serde(default)]
-    caption: Text,
+    caption: LenientText,
     #[serde(default)]
-    filename: Text,
+    filename: LenientText,
 }
 
 #[derive(Default, Deserialize)]
-struct Location {
+struct MetaLocation {
     #[serde(default)]
-    name: Text,
+    name: LenientText,
     #[serde(default)]
-    address: Text,
+    address: LenientText,
     #[serde(default)]
-    latitude: Text,
+    latitude: LenientText,
     #[serde(default)]
-    longitude: Text,
+    longitude: LenientText,
 }
 
 /// One card of a `contacts` message: not to be confused with `value.contacts`.
 #[derive(Default, Deserialize)]
-struct Card {
+struct MetaContactCard {
     #[serde(default)]
     name: Option<CardName>,
     #[serde(default)]
@@ -131,37 +131,37 @@ struct Card {
     /// `contact_request`: the person answers our request with their own card. A card with `other`
     /// may be anyone's.
     #[serde(default)]
-    origin: Text,
+    origin: LenientText,
 }
 
 #[derive(Default, Deserialize)]
 struct CardPhone {
     #[serde(default)]
-    wa_id: Text,
+    wa_id: LenientText,
 }
 
 #[derive(Default, Deserialize)]
 struct CardName {
     #[serde(default)]
-    formatted_name: Text,
+    formatted_name: LenientText,
 }
 
 #[derive(Default, Deserialize)]
-struct Button {
+struct MetaQuickReply {
     #[serde(default)]
-    payload: Text,
+    payload: LenientText,
     #[serde(default)]
-    text: Text,
+    text: LenientText,
 }
 
 #[derive(Default, Deserialize)]
-struct Interactive {
+struct MetaInteractiveReply {
     #[serde(default, rename = "type")]
-    kind: Text,
+    kind: LenientText,
     #[serde(default, rename = "button_reply")]
-    button: Option<Reply>,
+    button: Option<MetaReplyChoice>,
     #[serde(default, rename = "list_reply")]
-    list: Option<Reply>,
+    list: Option<MetaReplyChoice>,
     #[serde(default, rename = "nfm_reply")]
     flow: Option<FlowReply>,
     #[serde(default, rename = "call_permission_reply")]
@@ -169,99 +169,99 @@ struct Interactive {
 }
 
 #[derive(Default, Deserialize)]
-struct Reply {
+struct MetaReplyChoice {
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     #[serde(default)]
-    title: Text,
+    title: LenientText,
 }
 
 /// The answers of a form, as a JSON text that may be missing or invalid.
 #[derive(Default, Deserialize)]
 struct FlowReply {
     #[serde(default)]
-    body: Text,
+    body: LenientText,
     #[serde(default)]
-    response_json: Text,
+    response_json: LenientText,
 }
 
 #[derive(Default, Deserialize)]
 struct CallPermission {
     #[serde(default)]
-    response: Text,
+    response: LenientText,
 }
 
 /// Without an emoji, or with an empty one, the reaction was removed.
 #[derive(Default, Deserialize)]
-struct Reaction {
+struct MetaReaction {
     #[serde(default)]
-    message_id: Text,
+    message_id: LenientText,
     #[serde(default)]
-    emoji: Text,
+    emoji: LenientText,
 }
 
 #[derive(Default, Deserialize)]
-struct System {
+struct MetaSystemMessage {
     #[serde(default, rename = "type")]
-    kind: Text,
+    kind: LenientText,
     #[serde(default)]
-    body: Text,
+    body: LenientText,
     /// The new number.
     #[serde(default)]
-    wa_id: Text,
+    wa_id: LenientText,
     /// The legacy name of the new number.
     #[serde(default)]
-    new_wa_id: Text,
+    new_wa_id: LenientText,
     #[serde(default)]
-    user_id: Text,
+    user_id: LenientText,
     #[serde(default)]
-    parent_user_id: Text,
+    parent_user_id: LenientText,
     #[serde(default)]
-    previous_user_id: Text,
+    previous_user_id: LenientText,
     #[serde(default)]
-    previous_parent_user_id: Text,
+    previous_parent_user_id: LenientText,
     /// The legacy name of the old number.
     #[serde(default)]
-    customer: Text,
+    customer: LenientText,
 }
 
 /// An edited or deleted message.
 #[derive(Default, Deserialize)]
-struct Change<'a> {
+struct MetaMessageChange<'a> {
     #[serde(default)]
-    original_message_id: Text,
+    original_message_id: LenientText,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
-struct Edited<'a> {
+struct MetaEditedMessage<'a> {
     #[serde(borrow, default)]
     text: Option<&'a RawValue>,
     #[serde(default)]
-    image: Option<Media>,
+    image: Option<MetaMedia>,
     #[serde(default)]
-    video: Option<Media>,
+    video: Option<MetaMedia>,
     #[serde(default)]
-    document: Option<Media>,
+    document: Option<MetaMedia>,
 }
 
 #[derive(Default, Deserialize)]
-struct Quoted {
+struct MetaQuotedMessage {
     #[serde(default)]
-    id: Text,
+    id: LenientText,
 }
 
 /// The readable parts of a message.
 #[derive(Default)]
-struct Readable {
+struct ReadableParts {
     text: Option<String>,
     payload: Option<String>,
     about: Option<String>,
     media_id: Option<String>,
 }
 
-pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
+pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
     let item: MessageItem<'_> = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a message: {}", kind_of(&error)))?;
     let id = item.id.clone().filled().ok_or("a message without `id`")?;
@@ -290,7 +290,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         .then(|| shared_phone(item.contacts))
         .flatten();
     let readable = readable(&kind, &item);
-    Ok(ItemKind::Inbound(Box::new(Inbound {
+    Ok(ItemKind::Inbound(Box::new(InboundItem {
         provider_message_id: id,
         kind,
         call: None,
@@ -301,7 +301,10 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         dated: dated.is_some(),
         text: readable.text,
         payload: readable.payload,
-        context_message_id: read::<Quoted>(item.context).id.filled().or(readable.about),
+        context_message_id: read::<MetaQuotedMessage>(item.context)
+            .id
+            .filled()
+            .or(readable.about),
         media_id: readable.media_id,
         shared_phone,
         from_advertisement: item
@@ -311,20 +314,20 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
     })))
 }
 
-fn readable(kind: &str, item: &MessageItem<'_>) -> Readable {
-    let only = |text: Option<String>| Readable {
+fn readable(kind: &str, item: &MessageItem<'_>) -> ReadableParts {
+    let only = |text: Option<String>| ReadableParts {
         text,
-        ..Readable::default()
+        ..ReadableParts::default()
     };
     match kind {
-        "text" => only(read::<Body>(item.text).body.filled()),
+        "text" => only(read::<MetaTextBody>(item.text).body.filled()),
         "image" => media(item.image),
         "video" => media(item.video),
         "audio" | "voice" => media(item.audio),
         "document" => media(item.document),
         "sticker" => media(item.sticker),
         "location" => {
-            let location: Location = read(item.location);
+            let location: MetaLocation = read(item.location);
             let named = [location.name.filled(), location.address.filled()];
             let named: Vec<String> = named.into_iter().flatten().collect();
             only(if named.is_empty() {
@@ -338,7 +341,7 @@ fn readable(kind: &str, item: &MessageItem<'_>) -> Readable {
             })
         }
         "contacts" => {
-            let cards: Vec<Card> = read(item.contacts);
+            let cards: Vec<MetaContactCard> = read(item.contacts);
             let names: Vec<String> = cards
                 .into_iter()
                 .filter_map(|card| card.name?.formatted_name.filled())
@@ -346,50 +349,52 @@ fn readable(kind: &str, item: &MessageItem<'_>) -> Readable {
             only((!names.is_empty()).then(|| names.join(", ")))
         }
         "button" => {
-            let button: Button = read(item.button);
-            Readable {
+            let button: MetaQuickReply = read(item.button);
+            ReadableParts {
                 text: button.text.filled(),
                 payload: button.payload.filled(),
-                ..Readable::default()
+                ..ReadableParts::default()
             }
         }
         "interactive" => interactive(item.interactive),
         "reaction" => {
-            let reaction: Reaction = read(item.reaction);
-            Readable {
+            let reaction: MetaReaction = read(item.reaction);
+            ReadableParts {
                 text: reaction.emoji.filled(),
                 about: reaction.message_id.filled(),
-                ..Readable::default()
+                ..ReadableParts::default()
             }
         }
         "order" => only(read::<OrderText>(item.order).text.filled()),
-        "system" => only(read::<System>(item.system).body.filled()),
+        "system" => only(read::<MetaSystemMessage>(item.system).body.filled()),
         "edit" => {
-            let change: Change<'_> = read(item.edit);
-            let edited: Edited<'_> = read(change.message);
+            let change: MetaMessageChange<'_> = read(item.edit);
+            let edited: MetaEditedMessage<'_> = read(change.message);
             let media = edited.image.or(edited.video).or(edited.document);
-            Readable {
-                text: read::<Body>(edited.text).body.filled().or_else(|| {
+            ReadableParts {
+                text: read::<MetaTextBody>(edited.text).body.filled().or_else(|| {
                     media
                         .as_ref()
                         .and_then(|media| media.caption.clone().filled())
                 }),
                 media_id: media.and_then(|media| media.id.filled()),
                 about: change.original_message_id.filled(),
-                ..Readable::default()
+                ..ReadableParts::default()
             }
         }
-        "revoke" => Readable {
-            about: read::<Change<'_>>(item.revoke).original_message_id.filled(),
-            ..Readable::default()
+        "revoke" => ReadableParts {
+            about: read::<MetaMessageChange<'_>>(item.revoke)
+                .original_message_id
+                .filled(),
+            ..ReadableParts::default()
         },
-        _ => Readable::default(),
+        _ => ReadableParts::default(),
     }
 }
 
 /// The number on the one card that answers a request for it.
 fn shared_phone(raw: Option<&RawValue>) -> Option<String> {
-    let cards: Vec<Card> = read(raw);
+    let cards: Vec<MetaContactCard> = read(raw);
     let [card] = cards.as_slice() else {
         return None;
     };
@@ -413,20 +418,20 @@ fn ids_in_body(body: &str) -> Option<(String, String)> {
 #[derive(Default, Deserialize)]
 struct OrderText {
     #[serde(default)]
-    text: Text,
+    text: LenientText,
 }
 
-fn media(raw: Option<&RawValue>) -> Readable {
-    let media: Media = read(raw);
-    Readable {
+fn media(raw: Option<&RawValue>) -> ReadableParts {
+    let media: MetaMedia = read(raw);
+    ReadableParts {
         text: media.caption.filled().or_else(|| media.filename.filled()),
         media_id: media.id.filled(),
-        ..Readable::default()
+        ..ReadableParts::default()
     }
 }
 
-fn interactive(raw: Option<&RawValue>) -> Readable {
-    let interactive: Interactive = read(raw);
+fn interactive(raw: Option<&RawValue>) -> ReadableParts {
+    let interactive: MetaInteractiveReply = read(raw);
     let reply = interactive.button.as_ref().or(interactive.list.as_ref());
     let (text, payload) = if let Some(reply) = reply {
         (reply.title.clone().filled(), reply.id.clone().filled())
@@ -447,10 +452,10 @@ fn interactive(raw: Option<&RawValue>) -> Readable {
             .and_then(|kind| object.remove(&kind));
         (None, carried.map(|carried| carried.get().to_owned()))
     };
-    Readable {
+    ReadableParts {
         text,
         payload,
-        ..Readable::default()
+        ..ReadableParts::default()
     }
 }
 
@@ -461,7 +466,7 @@ fn identity(
     at: Timestamp,
     raw: &RawValue,
 ) -> Option<ItemKind> {
-    let system: System = read(item.system);
+    let system: MetaSystemMessage = read(item.system);
     let known = matches!(
         system.kind.as_deref(),
         Some("user_changed_number" | "user_changed_user_id" | "customer_changed_number")

@@ -1,7 +1,7 @@
 //! Parses Meta's callbacks leniently.
 //!
 //! Each level is parsed separately, so that one bad item harms no other: what cannot be parsed
-//! becomes a [`Dead`] with a JSON pointer, and unknown items are kept and counted. Routing is by
+//! becomes a [`DeadItem`] with a JSON pointer, and unknown items are kept and counted. Routing is by
 //! `field`, then by the arrays present (Meta, "Webhooks: messages"): status webhooks carry
 //! `contacts`, calls carry `statuses`, so no array alone determines what a value is.
 
@@ -21,10 +21,10 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 pub use urgency::is_urgent;
 
-use super::lenient::{Text, digits, mend_escapes};
+use super::lenient::{LenientText, digits, mend_escapes};
 use crate::{
-    domain::{notification::Versioned, time::Timestamp},
-    providers::{Dead, Item, ItemKind, Other, Parsed, PersonIds},
+    domain::{notification::VersionedValue, time::Timestamp},
+    providers::{CallbackItem, DeadItem, IgnoredItem, ItemKind, ParsedCallback, PersonIds},
 };
 
 /// Meta aggregates at most 1,000 updates in one callback; a body with more
@@ -33,24 +33,24 @@ const MAX_ITEMS: usize = 20_000;
 
 const TOO_MANY: &str = "more items than any callback of Meta's has";
 
-fn is_full(parsed: &Parsed) -> bool {
+fn is_full(parsed: &ParsedCallback) -> bool {
     parsed.items.len() + parsed.dead.len() >= MAX_ITEMS
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct MetaEnvelope<'a> {
     #[serde(borrow, default)]
     entry: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
-struct Entry<'a> {
+struct MetaEnvelopeEntry<'a> {
     /// The WhatsApp business account.
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     /// Only with fields of an account.
     #[serde(default)]
-    time: Text,
+    time: LenientText,
     #[serde(borrow, default)]
     changes: Option<Vec<&'a RawValue>>,
 }
@@ -58,26 +58,26 @@ struct Entry<'a> {
 #[derive(Deserialize)]
 struct ChangeItem<'a> {
     #[serde(default)]
-    field: Text,
+    field: LenientText,
     #[serde(borrow, default)]
     value: Option<&'a RawValue>,
 }
 
 /// The members of an object, unparsed: the value of the `messages` field, and of similar ones.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+impl<'a> RawMembers<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         let mut members = self.0.iter();
         members.find(|(key, _)| key == name).map(|(_, raw)| *raw)
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for RawMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = RawMembers<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
+                while let Some(name) = map.next_key::<MemberName<'de>>()? {
                     let raw = map.next_value()?;
                     // With two of the same name, one would be lost.
                     if members.iter().any(|(known, _)| *known == name.0) {
@@ -93,44 +93,44 @@ impl<'de> Deserialize<'de> for Members<'de> {
                     }
                     members.push((name.0, raw));
                 }
-                Ok(Members(members))
+                Ok(RawMembers(members))
             }
         }
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
 /// Without an allocation, unless it has escapes.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Default, Deserialize)]
-struct Metadata {
+struct MetaNumberMetadata {
     #[serde(default)]
-    phone_number_id: Text,
+    phone_number_id: LenientText,
     #[serde(default)]
-    display_phone_number: Text,
+    display_phone_number: LenientText,
 }
 
 /// A person that a value is about.
 #[derive(Deserialize)]
 struct ContactItem {
     #[serde(default)]
-    wa_id: Text,
+    wa_id: LenientText,
     #[serde(default)]
-    user_id: Text,
+    user_id: LenientText,
     #[serde(default)]
-    parent_user_id: Text,
+    parent_user_id: LenientText,
     #[serde(default)]
-    profile: Option<Profile>,
+    profile: Option<MetaProfile>,
 }
 
 #[derive(Default, Deserialize)]
-struct Profile {
+struct MetaProfile {
     #[serde(default)]
-    name: Text,
+    name: LenientText,
     #[serde(default)]
-    username: Text,
+    username: LenientText,
 }
 
 impl ContactItem {
@@ -173,7 +173,7 @@ fn complete(person: PersonIds, contacts: &[PersonIds]) -> PersonIds {
 }
 
 /// The context of every item in a change.
-struct Context {
+struct MetaChangeContext {
     /// `entry[].id`
     account_id: Option<String>,
     /// `entry[].time`
@@ -187,9 +187,9 @@ struct Context {
     standby: bool,
 }
 
-impl Context {
+impl MetaChangeContext {
     /// Keeps known values where the metadata have none.
-    fn set_number(&mut self, metadata: Metadata) {
+    fn set_number(&mut self, metadata: MetaNumberMetadata) {
         if let Some(number) = metadata.phone_number_id.filled() {
             self.phone_number_id = Some(number);
             self.display_number = metadata.display_phone_number.as_deref().and_then(digits);
@@ -198,14 +198,14 @@ impl Context {
 }
 
 /// Parses one body that was verified and stored, with its time of receipt.
-pub fn parse(body: &[u8], received: Timestamp) -> Parsed {
-    let mut parsed = Parsed::default();
+pub fn parse(body: &[u8], received: Timestamp) -> ParsedCallback {
+    let mut parsed = ParsedCallback::default();
     let Ok(text) = std::str::from_utf8(body) else {
         parsed.dead.push(dead("", "the body is not UTF-8"));
         return parsed;
     };
     let text = mend_escapes(text);
-    let envelope: Envelope<'_> = match serde_json::from_str(&text) {
+    let envelope: MetaEnvelope<'_> = match serde_json::from_str(&text) {
         Ok(envelope) => envelope,
         Err(error) => {
             parsed.dead.push(dead(
@@ -232,8 +232,8 @@ pub fn parse(body: &[u8], received: Timestamp) -> Parsed {
     parsed
 }
 
-fn parse_entry(raw: &RawValue, pointer: &str, received: Timestamp, parsed: &mut Parsed) {
-    let entry: Entry<'_> = match serde_json::from_str(raw.get()) {
+fn parse_entry(raw: &RawValue, pointer: &str, received: Timestamp, parsed: &mut ParsedCallback) {
+    let entry: MetaEnvelopeEntry<'_> = match serde_json::from_str(raw.get()) {
         Ok(entry) => entry,
         Err(error) => {
             return parsed
@@ -244,7 +244,7 @@ fn parse_entry(raw: &RawValue, pointer: &str, received: Timestamp, parsed: &mut 
     let account_id = entry.id.filled();
     let at = entry.time.seconds();
     for (index, change) in entry.changes.unwrap_or_default().into_iter().enumerate() {
-        let context = Context {
+        let context = MetaChangeContext {
             account_id: account_id.clone(),
             at,
             received: at.unwrap_or(received),
@@ -267,7 +267,12 @@ fn parse_entry(raw: &RawValue, pointer: &str, received: Timestamp, parsed: &mut 
     }
 }
 
-fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Parsed) {
+fn parse_change(
+    raw: &RawValue,
+    pointer: &str,
+    context: MetaChangeContext,
+    parsed: &mut ParsedCallback,
+) {
     let change: ChangeItem<'_> = match serde_json::from_str(raw.get()) {
         Ok(change) => change,
         Err(error) => {
@@ -300,7 +305,7 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
                 let summary = format!("not applied: {field}");
                 return other(parsed, pointer, &context, &field, summary, value);
             };
-            parsed.items.push(Item {
+            parsed.items.push(CallbackItem {
                 pointer,
                 account_id: match &kind {
                     // Its signature must be valid for the account that it names.
@@ -317,10 +322,15 @@ fn parse_change(raw: &RawValue, pointer: &str, context: Context, parsed: &mut Pa
 
 /// Inbound messages while another party has the conversation, such as Meta's agent. The usual lists
 /// are one level deeper; the messages count, and are not answered.
-fn parse_standby(raw: &RawValue, pointer: &str, mut context: Context, parsed: &mut Parsed) {
+fn parse_standby(
+    raw: &RawValue,
+    pointer: &str,
+    mut context: MetaChangeContext,
+    parsed: &mut ParsedCallback,
+) {
     let summary = "something else holds the conversation".to_owned();
-    let value = serde_json::from_str::<Members<'_>>(raw.get()).ok();
-    let metadata: Metadata = read(value.as_ref().and_then(|value| value.get("metadata")));
+    let value = serde_json::from_str::<RawMembers<'_>>(raw.get()).ok();
+    let metadata: MetaNumberMetadata = read(value.as_ref().and_then(|value| value.get("metadata")));
     context.set_number(metadata);
     other(
         parsed,
@@ -343,17 +353,17 @@ fn parse_standby(raw: &RawValue, pointer: &str, mut context: Context, parsed: &m
 }
 
 /// Parses one item of a list.
-type ParseItem = fn(&RawValue, &Context) -> Result<ItemKind, String>;
+type ParseItem = fn(&RawValue, &MetaChangeContext) -> Result<ItemKind, String>;
 
 /// A value with lists of items. One value may hold several lists.
 fn parse_value(
     field: &str,
     raw: &RawValue,
     pointer: &str,
-    mut context: Context,
-    parsed: &mut Parsed,
+    mut context: MetaChangeContext,
+    parsed: &mut ParsedCallback,
 ) {
-    let value: Members<'_> = match serde_json::from_str(raw.get()) {
+    let value: RawMembers<'_> = match serde_json::from_str(raw.get()) {
         Ok(value) => value,
         Err(error) => {
             return parsed
@@ -361,7 +371,7 @@ fn parse_value(
                 .push(dead(pointer, &format!("not a value: {}", kind_of(&error))));
         }
     };
-    let metadata: Metadata = read(value.get("metadata"));
+    let metadata: MetaNumberMetadata = read(value.get("metadata"));
     // In standby, it may be beside the lists or one level above them.
     context.set_number(metadata);
     context.contacts = elements(value.get("contacts"))
@@ -398,7 +408,7 @@ fn parse_value(
             }
             let pointer = format!("{list_pointer}/{index}");
             match parse_item(item, &context) {
-                Ok(kind) => parsed.items.push(Item {
+                Ok(kind) => parsed.items.push(CallbackItem {
                     pointer,
                     account_id: context.account_id.clone(),
                     endpoint_id: context.phone_number_id.clone(),
@@ -412,7 +422,7 @@ fn parse_value(
     let is_empty = |errors: &&RawValue| elements(Some(errors)).is_some_and(|all| all.is_empty());
     if let Some(errors) = value.get("errors").filter(|errors| !is_empty(errors)) {
         found = true;
-        parsed.items.push(Item {
+        parsed.items.push(CallbackItem {
             pointer: format!("{pointer}/errors"),
             account_id: context.account_id.clone(),
             endpoint_id: context.phone_number_id.clone(),
@@ -457,14 +467,14 @@ const KNOWN_MEMBERS: [&str; 8] = [
 
 /// Lists an item that has no effect.
 fn other(
-    parsed: &mut Parsed,
+    parsed: &mut ParsedCallback,
     pointer: String,
-    context: &Context,
+    context: &MetaChangeContext,
     field: &str,
     summary: String,
     raw: &RawValue,
 ) {
-    parsed.items.push(Item {
+    parsed.items.push(CallbackItem {
         pointer,
         account_id: context.account_id.clone(),
         endpoint_id: context.phone_number_id.clone(),
@@ -474,7 +484,7 @@ fn other(
 }
 
 fn other_item(field: &str, summary: String, at: Option<Timestamp>, raw: &RawValue) -> ItemKind {
-    ItemKind::Other(Box::new(Other {
+    ItemKind::Other(Box::new(IgnoredItem {
         field: field.to_owned(),
         summary,
         at,
@@ -497,14 +507,14 @@ fn elements(raw: Option<&RawValue>) -> Option<Vec<&RawValue>> {
     }
 }
 
-fn versioned<T>(at: Timestamp, raw: &RawValue, value: T) -> Versioned<T> {
+fn versioned<T>(at: Timestamp, raw: &RawValue, value: T) -> VersionedValue<T> {
     let mut digest = hex::encode(Sha256::digest(raw.get().as_bytes()));
     digest.truncate(16);
-    Versioned { at, digest, value }
+    VersionedValue { at, digest, value }
 }
 
-fn dead(pointer: &str, reason: &str) -> Dead {
-    Dead {
+fn dead(pointer: &str, reason: &str) -> DeadItem {
+    DeadItem {
         pointer: pointer.to_owned(),
         reason: reason.to_owned(),
     }

@@ -3,53 +3,53 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Context, complete, kind_of, read, versioned};
+use super::{MetaChangeContext, complete, kind_of, read, versioned};
 use crate::{
-    domain::notification::Versioned,
+    domain::notification::VersionedValue,
     providers::{
-        FactName, ItemKind, PersonIds, Update,
-        meta::{errors, lenient::Text},
+        FactName, ItemKind, PersonIds, StatusUpdate,
+        meta::{errors, lenient::LenientText},
     },
 };
 
 #[derive(Deserialize)]
-struct StatusItem<'a> {
+struct MetaMessageStatus<'a> {
     /// The message's id.
     #[serde(default)]
-    id: Text,
+    id: LenientText,
     /// `sent`, `delivered`, `read`, `played`, `failed`; others are kept.
     #[serde(default)]
-    status: Text,
+    status: LenientText,
     /// Seconds, as a string or a number.
     #[serde(default)]
-    timestamp: Text,
+    timestamp: LenientText,
     /// Absent for messages; `payment` says nothing about delivery.
     #[serde(default, rename = "type")]
-    kind: Text,
+    kind: LenientText,
     /// Our attempt's id, if the message is ours.
     #[serde(default)]
-    biz_opaque_callback_data: Text,
+    biz_opaque_callback_data: LenientText,
     /// The number, or the group when `recipient_type` is `group`; absent for people with a username.
     #[serde(default)]
-    recipient_id: Text,
+    recipient_id: LenientText,
     #[serde(default)]
-    recipient_type: Text,
+    recipient_type: LenientText,
     #[serde(default)]
-    recipient_user_id: Text,
+    recipient_user_id: LenientText,
     #[serde(default)]
-    recipient_parent_user_id: Text,
+    recipient_parent_user_id: LenientText,
     /// Its name on earlier pages; both may be present.
     #[serde(default)]
-    parent_recipient_user_id: Text,
+    parent_recipient_user_id: LenientText,
     #[serde(default)]
-    recipient_participant_id: Text,
+    recipient_participant_id: LenientText,
     /// Another spelling of it on some pages.
     #[serde(default)]
-    participant_recipient_id: Text,
+    participant_recipient_id: LenientText,
     #[serde(default)]
-    recipient_participant_user_id: Text,
+    recipient_participant_user_id: LenientText,
     #[serde(default)]
-    recipient_participant_parent_user_id: Text,
+    recipient_participant_parent_user_id: LenientText,
     /// Present in none to three of a message's statuses.
     #[serde(borrow, default)]
     pricing: Option<&'a RawValue>,
@@ -61,13 +61,13 @@ struct StatusItem<'a> {
 }
 
 #[derive(Default, Deserialize)]
-struct Conversation<'a> {
+struct MetaConversation<'a> {
     #[serde(borrow, default)]
     pricing: Option<&'a RawValue>,
 }
 
-pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, String> {
-    let item: StatusItem<'_> = serde_json::from_str(raw.get())
+pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
+    let item: MetaMessageStatus<'_> = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a status without `id`")?;
     let status = item.status.filled().ok_or("a status without `status`")?;
@@ -103,7 +103,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
             };
             Some(versioned(at, errors, errors::failure(&first, whole, false)))
         }
-        (Some(FactName::Failed), None) => Some(Versioned {
+        (Some(FactName::Failed), None) => Some(VersionedValue {
             at,
             digest: String::new(),
             value: errors::failure(&Value::Null, Value::Null, false),
@@ -111,7 +111,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         _ => None,
     };
     let pricing = item.pricing.filter(|pricing| pricing.get() != "null");
-    let pricing = pricing.or_else(|| read::<Conversation<'_>>(item.conversation).pricing);
+    let pricing = pricing.or_else(|| read::<MetaConversation<'_>>(item.conversation).pricing);
     let pricing = pricing.and_then(|pricing| {
         let value = serde_json::from_str::<Value>(pricing.get())
             .ok()
@@ -137,7 +137,7 @@ pub(super) fn parse(raw: &RawValue, context: &Context) -> Result<ItemKind, Strin
         parent_user_id: item.recipient_participant_parent_user_id.filled(),
         ..PersonIds::default()
     };
-    Ok(ItemKind::Update(Box::new(Update {
+    Ok(ItemKind::Update(Box::new(StatusUpdate {
         provider_message_id: id,
         our_id: item
             .biz_opaque_callback_data

@@ -3,23 +3,23 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 #[derive(Deserialize)]
-struct Envelope {
-    entry: Vec<Entry>,
+struct UrgencyEnvelope {
+    entry: Vec<UrgencyEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
-    changes: Vec<Change>,
+struct UrgencyEntry {
+    changes: Vec<UrgencyChange>,
 }
 
 #[derive(Deserialize)]
-struct Change {
+struct UrgencyChange {
     field: String,
-    value: Shape,
+    value: UrgencyValue,
 }
 
 #[derive(Deserialize)]
-struct Shape {
+struct UrgencyValue {
     statuses: Option<IgnoredAny>,
     messages: Option<IgnoredAny>,
 }
@@ -28,7 +28,7 @@ struct Shape {
 /// obeyed at once), changed ids, account updates. A body with another shape than statuses is
 /// urgent, and so is one that cannot be parsed.
 pub fn is_urgent(body: &[u8]) -> bool {
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
+    let Ok(envelope) = serde_json::from_slice::<UrgencyEnvelope>(body) else {
         return true;
     };
     let mut changes = envelope.entry.iter().flat_map(|entry| &entry.changes);

@@ -11,34 +11,36 @@ use secrecy::SecretString;
 
 use super::{
     MetaProvider,
-    inspect::{Inspector, Refusal},
+    inspect::{Inspector, MetaQueryError},
 };
 use crate::providers::{
-    Diagnose, DiagnosisFinding, DiagnosisRequest, HttpClient, ProbeAnswer, Verdict,
+    DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProbeAnswer, ProviderDiagnosis,
 };
 
 /// Codes of limits and temporary failures at Meta: they say nothing about the object of the request
 /// (Meta, "Handle errors", "Rate limits").
 const PASSING: [i64; 5] = [2, 4, 17, 613, 80_008];
 
-fn is_passing(refusal: &Refusal) -> bool {
+fn is_passing(refusal: &MetaQueryError) -> bool {
     match refusal {
-        Refusal::Refused { code, .. } => PASSING.contains(code),
-        Refusal::Unreachable | Refusal::Unreadable(_) | Refusal::Endless => true,
+        MetaQueryError::Refused { code, .. } => PASSING.contains(code),
+        MetaQueryError::Unreachable | MetaQueryError::Unreadable(_) | MetaQueryError::Endless => {
+            true
+        }
     }
 }
 
 /// Findings about one sender.
 #[derive(Default)]
-struct Sheet {
+struct DiagnosisFindings {
     findings: Vec<DiagnosisFinding>,
 }
 
-impl Sheet {
+impl DiagnosisFindings {
     fn add(
         &mut self,
         name: &'static str,
-        verdict: Verdict,
+        verdict: FindingSeverity,
         found: impl Into<String>,
         remedy: &str,
     ) {
@@ -51,22 +53,22 @@ impl Sheet {
     }
 
     fn good(&mut self, name: &'static str, found: impl Into<String>) {
-        self.add(name, Verdict::Ok, found, "");
+        self.add(name, FindingSeverity::Ok, found, "");
     }
 
     fn skip(&mut self, name: &'static str, found: impl Into<String>) {
-        self.add(name, Verdict::Skipped, found, "");
+        self.add(name, FindingSeverity::Skipped, found, "");
     }
 }
 
 #[async_trait]
-impl Diagnose for MetaProvider {
+impl ProviderDiagnosis for MetaProvider {
     async fn diagnose(
         &self,
         http: &HttpClient,
         request: DiagnosisRequest<'_>,
     ) -> Vec<DiagnosisFinding> {
-        let mut sheet = Sheet::default();
+        let mut sheet = DiagnosisFindings::default();
         one(&mut sheet, http, &request).await;
         sheet.findings
     }
@@ -92,7 +94,7 @@ impl Diagnose for MetaProvider {
     }
 }
 
-async fn one(sheet: &mut Sheet, http: &HttpClient, request: &DiagnosisRequest<'_>) {
+async fn one(sheet: &mut DiagnosisFindings, http: &HttpClient, request: &DiagnosisRequest<'_>) {
     let connection = request.connection;
     let inspector = Inspector::of(http, connection);
     let facts = match inspector.token().await {
@@ -111,7 +113,7 @@ async fn one(sheet: &mut Sheet, http: &HttpClient, request: &DiagnosisRequest<'_
         Ok(found) => found,
         Err(refusal) => {
             if !token::is_refused(sheet, &refusal) {
-                sheet.add("number", if is_passing(&refusal) { Verdict::Warning } else { Verdict::Failed }, format!("The number cannot be read: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
+                sheet.add("number", if is_passing(&refusal) { FindingSeverity::Warning } else { FindingSeverity::Failed }, format!("The number cannot be read: {refusal}."), "Is WHATSAPP_PHONE_NUMBER_ID Meta's id of the number (not the number itself), and in an account that the token may use?");
             }
             return;
         }

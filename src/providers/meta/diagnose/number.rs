@@ -1,27 +1,27 @@
 //! Checks a number: status, quality, throughput, and restrictions on sending.
 
-use super::Sheet;
+use super::DiagnosisFindings;
 use crate::{
     domain::time::Timestamp,
-    providers::{Verdict, meta::inspect::NumberFacts},
+    providers::{FindingSeverity, meta::inspect::MetaNumberFacts},
 };
 
 /// Tolerated difference to Meta's clock, in seconds: an answer takes time.
 const MOST_SKEW_SECONDS: i64 = 30;
 
 /// Rows from Meta's data about the number.
-pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
+pub(super) fn facts(sheet: &mut DiagnosisFindings, number: &MetaNumberFacts, now: Timestamp) {
     match number.status.as_deref() {
         Some("CONNECTED") | None => sheet.good("number", "The number is connected."),
         Some(status @ ("FLAGGED" | "RATE_LIMITED")) => sheet.add(
             "number",
-            Verdict::Warning,
+            FindingSeverity::Warning,
             format!("The number is {}.", status.to_lowercase()),
             "Check its quality in WhatsApp Manager.",
         ),
         Some(status) => sheet.add(
             "number",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             format!("The number is {}: it does not send.", status.to_lowercase()),
             "See the number's page in WhatsApp Manager.",
         ),
@@ -29,7 +29,7 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
     match number.quality.as_deref() {
         Some("RED") => sheet.add(
             "quality",
-            Verdict::Warning,
+            FindingSeverity::Warning,
             "The number's quality is red: people block or report its messages.",
             "Send less marketing, and only to people who asked for it.",
         ),
@@ -51,9 +51,9 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
         let payment = *code == 131_042 || description.to_lowercase().contains("payment");
         let name = if payment { "payment" } else { "account" };
         let verdict = if number.can_send.as_deref() == Some("BLOCKED") {
-            Verdict::Failed
+            FindingSeverity::Failed
         } else {
-            Verdict::Warning
+            FindingSeverity::Warning
         };
         let kind = kind.replace('_', " ").to_lowercase();
         sheet.add(
@@ -66,13 +66,13 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
     match number.can_send.as_deref() {
         Some("BLOCKED") if !known => sheet.add(
             "account",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "Meta blocks the sending.",
             "See the account's page in Meta's Business Manager.",
         ),
         Some("LIMITED") if !known => sheet.add(
             "account",
-            Verdict::Warning,
+            FindingSeverity::Warning,
             "Meta limits the sending.",
             "See the account's page in Meta's Business Manager.",
         ),
@@ -85,7 +85,7 @@ pub(super) fn facts(sheet: &mut Sheet, number: &NumberFacts, now: Timestamp) {
         if skew.abs() > MOST_SKEW_SECONDS {
             sheet.add(
                 "clock",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 format!(
                     "This machine's clock and Meta's differ by {} seconds.",
                     skew.abs()

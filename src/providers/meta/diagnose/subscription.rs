@@ -3,43 +3,47 @@
 
 use secrecy::SecretString;
 
-use super::{Sheet, is_passing};
+use super::{DiagnosisFindings, is_passing};
 use crate::providers::{
-    DiagnosisRequest, Verdict,
-    meta::inspect::{Inspector, NumberFacts, Subscription},
+    DiagnosisRequest, FindingSeverity,
+    meta::inspect::{AppSubscription, Inspector, MetaNumberFacts},
 };
 
 /// Fields that the app must be subscribed to, and what is missed without them.
-const FIELDS: [(&str, Verdict, &str); 5] = [
-    ("messages", Verdict::Failed, "deliveries are not known"),
+const FIELDS: [(&str, FindingSeverity, &str); 5] = [
+    (
+        "messages",
+        FindingSeverity::Failed,
+        "deliveries are not known",
+    ),
     (
         "message_template_status_update",
-        Verdict::Warning,
+        FindingSeverity::Warning,
         "a paused template is noticed by its failures only",
     ),
     (
         "template_category_update",
-        Verdict::Warning,
+        FindingSeverity::Warning,
         "a template that becomes marketing is not noticed",
     ),
     (
         "phone_number_quality_update",
-        Verdict::Warning,
+        FindingSeverity::Warning,
         "a change of the number's limits is noticed late",
     ),
     (
         "account_update",
-        Verdict::Warning,
+        FindingSeverity::Warning,
         "a restriction of the account is noticed by its failures only",
     ),
 ];
 
 /// Checks the subscription of the app, level by level.
 pub(super) async fn look(
-    sheet: &mut Sheet,
+    sheet: &mut DiagnosisFindings,
     inspector: &Inspector,
     app_id: Option<&str>,
-    number: &NumberFacts,
+    number: &MetaNumberFacts,
     request: &DiagnosisRequest<'_>,
 ) {
     let Some(waba_id) = &request.connection.account_id else {
@@ -51,7 +55,7 @@ pub(super) async fn look(
         Err(refusal) => {
             sheet.add(
                 "subscribed",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 format!("The account's subscriptions cannot be read: {refusal}."),
                 "Is WHATSAPP_WABA_ID right, and does the token have whatsapp_business_management?",
             );
@@ -68,7 +72,7 @@ pub(super) async fn look(
     let ours = subscribed.iter().find(|app| app.app_id == app_id);
     match ours {
         Some(_) => sheet.good("subscribed", "This app gets the account's callbacks."),
-        None => sheet.add("subscribed", Verdict::Failed, "This app does not get the account's callbacks.", &format!("POST /{waba_id}/subscribed_apps with the access token, or add the app to the account in Meta's Business Manager.")),
+        None => sheet.add("subscribed", FindingSeverity::Failed, "This app does not get the account's callbacks.", &format!("POST /{waba_id}/subscribed_apps with the access token, or add the app to the account in Meta's Business Manager.")),
     }
     let of_app = of_app(sheet, inspector, app_id, &request.app_secrets).await;
     if let Some(found) = &of_app {
@@ -80,11 +84,11 @@ pub(super) async fn look(
 
 /// The app's subscriptions: its secret authorizes the request.
 async fn of_app(
-    sheet: &mut Sheet,
+    sheet: &mut DiagnosisFindings,
     inspector: &Inspector,
     app_id: &str,
     secrets: &[SecretString],
-) -> Option<Subscription> {
+) -> Option<AppSubscription> {
     let mut of_app = None;
     let mut wrong = None;
     for secret in secrets {
@@ -99,9 +103,9 @@ async fn of_app(
     }
     if let Some(refusal) = wrong {
         let verdict = if is_passing(&refusal) {
-            Verdict::Warning
+            FindingSeverity::Warning
         } else {
-            Verdict::Failed
+            FindingSeverity::Failed
         };
         sheet.add("app_secret", verdict, format!("Meta does not accept the app secret for this app: {refusal}."), "Copy it again from the App Dashboard (Settings, Basic): with a wrong one, every callback is refused.");
     } else if of_app.is_some() {
@@ -110,7 +114,7 @@ async fn of_app(
     of_app
 }
 
-fn fields(sheet: &mut Sheet, found: &Subscription) {
+fn fields(sheet: &mut DiagnosisFindings, found: &AppSubscription) {
     let mut missing = false;
     for (field, verdict, without) in FIELDS {
         if !found.fields.iter().any(|has| has == field) {
@@ -127,7 +131,7 @@ fn fields(sheet: &mut Sheet, found: &Subscription) {
         missing = true;
         sheet.add(
             "fields",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "The app's subscription is not active.",
             "App Dashboard, WhatsApp, Configuration: verify and save the callback URL again.",
         );
@@ -142,10 +146,10 @@ fn fields(sheet: &mut Sheet, found: &Subscription) {
 
 /// The address of callbacks.
 fn callback(
-    sheet: &mut Sheet,
+    sheet: &mut DiagnosisFindings,
     of_account: Option<String>,
-    of_app: Option<Subscription>,
-    number: &NumberFacts,
+    of_app: Option<AppSubscription>,
+    number: &MetaNumberFacts,
     own_url: Option<&str>,
 ) {
     // The number's override has precedence over the account's, and that over the app's.
@@ -161,13 +165,13 @@ fn callback(
     .into_iter()
     .find_map(|(level, url)| Some((level, url?)));
     match (effective, own_url) {
-        (None, _) => sheet.add("callback", Verdict::Failed, "Meta has no address for callbacks.", "App Dashboard, WhatsApp, Configuration: set the callback URL and the verify token."),
+        (None, _) => sheet.add("callback", FindingSeverity::Failed, "Meta has no address for callbacks.", "App Dashboard, WhatsApp, Configuration: set the callback URL and the verify token."),
         (Some((level, url)), None) => sheet.skip("callback", format!("Callbacks go to {url} (set at the {level}); HERALD_PUBLIC_URL is not set, so it was not compared.")),
         (Some((level, url)), Some(own)) => {
             if url == own {
                 sheet.good("callback", format!("Callbacks go to {url} (set at the {level})."));
             } else {
-                sheet.add("callback", Verdict::Failed, format!("Callbacks go to {url} (set at the {level}), not to {own}."), "Remove the override, or set it to this server: the number's has precedence over the account's, and that over the app's.");
+                sheet.add("callback", FindingSeverity::Failed, format!("Callbacks go to {url} (set at the {level}), not to {own}."), "Remove the override, or set it to this server: the number's has precedence over the account's, and that over the app's.");
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Sheet;
-use crate::providers::{UsedTemplate, Verdict, meta::inspect::Inspector};
+use super::DiagnosisFindings;
+use crate::providers::{FindingSeverity, UsedTemplate, meta::inspect::Inspector};
 
 /// Checks each of them.
 pub(super) async fn look(
-    sheet: &mut Sheet,
+    sheet: &mut DiagnosisFindings,
     inspector: &Inspector,
     account_id: &str,
     used: &[UsedTemplate],
@@ -17,7 +17,7 @@ pub(super) async fn look(
         Err(refusal) => {
             sheet.add(
                 "templates",
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 format!("The templates cannot be read: {refusal}."),
                 "Does the token have whatsapp_business_management?",
             );
@@ -42,19 +42,19 @@ pub(super) async fn look(
     for (status, names) in others {
         let (verdict, remedy) = match status.as_str() {
             "PENDING" | "IN_APPEAL" => (
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 "Meta usually decides within a day, and messages that use it wait: herald templates status --check-status.",
             ),
             "PAUSED" => (
-                Verdict::Warning,
+                FindingSeverity::Warning,
                 "People have blocked or reported it, and messages that use it wait: change its text in the catalogue, then herald templates sync.",
             ),
             "REJECTED" => (
-                Verdict::Failed,
+                FindingSeverity::Failed,
                 "herald templates status shows the reason; change it in the catalogue, then herald apply and herald templates sync.",
             ),
             _ => (
-                Verdict::Failed,
+                FindingSeverity::Failed,
                 "Messages that use it fail: herald templates status shows the reason; let the route use another one, or create it again under another name.",
             ),
         };
@@ -67,7 +67,7 @@ pub(super) async fn look(
     if !unknown.is_empty() {
         sheet.add(
             "templates",
-            Verdict::Warning,
+            FindingSeverity::Warning,
             format!("The account has no template {}.", unknown.join(", ")),
             "herald templates plan shows what would be created, herald templates sync creates it; or send with another account.",
         );

@@ -1,24 +1,24 @@
 //! Checks the access token: whether it is valid, for how long, and its permissions.
 
-use super::Sheet;
+use super::DiagnosisFindings;
 use crate::{
     domain::time::Timestamp,
     providers::{
-        Verdict,
-        meta::inspect::{Refusal, TokenFacts},
+        FindingSeverity,
+        meta::inspect::{MetaQueryError, TokenFacts},
     },
 };
 
 /// Permissions that a token needs.
-const SCOPES: [(&str, Verdict, &str); 2] = [
+const SCOPES: [(&str, FindingSeverity, &str); 2] = [
     (
         "whatsapp_business_messaging",
-        Verdict::Failed,
+        FindingSeverity::Failed,
         "sending is refused",
     ),
     (
         "whatsapp_business_management",
-        Verdict::Warning,
+        FindingSeverity::Warning,
         "templates and subscriptions cannot be read",
     ),
 ];
@@ -30,38 +30,40 @@ const SOON_SECONDS: i64 = 7 * 24 * 60 * 60;
 const EXPIRED: i64 = 463;
 
 /// Reports why a token was refused. False: the refusal has another reason.
-pub(super) fn is_refused(sheet: &mut Sheet, refusal: &Refusal) -> bool {
+pub(super) fn is_refused(sheet: &mut DiagnosisFindings, refusal: &MetaQueryError) -> bool {
     match refusal {
-        Refusal::Unreachable => {
+        MetaQueryError::Unreachable => {
             sheet.add(
                 "reachable",
-                Verdict::Failed,
+                FindingSeverity::Failed,
                 "Meta's Graph API cannot be reached from here.",
                 "Check the network, the proxy and the firewall; its address is WHATSAPP_API_BASE.",
             );
             true
         }
-        Refusal::Refused {
+        MetaQueryError::Refused {
             code: 190,
             subcode: EXPIRED,
             ..
         } => {
-            sheet.add("token", Verdict::Failed, "The access token has expired.", "Create a new one and set it with herald senders set. Test tokens are valid for 60 minutes; create one of a system user, which does not expire.");
+            sheet.add("token", FindingSeverity::Failed, "The access token has expired.", "Create a new one and set it with herald senders set. Test tokens are valid for 60 minutes; create one of a system user, which does not expire.");
             true
         }
-        Refusal::Refused {
+        MetaQueryError::Refused {
             code: 190, message, ..
         } => {
-            sheet.add("token", Verdict::Failed, format!("Meta does not know the access token: {message}."), "Was all of it copied, and does it belong to this app? If in doubt, create a new one and set it with herald senders set.");
+            sheet.add("token", FindingSeverity::Failed, format!("Meta does not know the access token: {message}."), "Was all of it copied, and does it belong to this app? If in doubt, create a new one and set it with herald senders set.");
             true
         }
-        Refusal::Refused { .. } | Refusal::Unreadable(_) | Refusal::Endless => false,
+        MetaQueryError::Refused { .. }
+        | MetaQueryError::Unreadable(_)
+        | MetaQueryError::Endless => false,
     }
 }
 
 /// Rows about a valid token.
 pub(super) fn facts(
-    sheet: &mut Sheet,
+    sheet: &mut DiagnosisFindings,
     account_id: Option<&String>,
     facts: &TokenFacts,
     now: Timestamp,
@@ -69,7 +71,7 @@ pub(super) fn facts(
     if !facts.is_valid {
         sheet.add(
             "token",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "Meta reports that the access token is not valid.",
             "Create a new one and set it with herald senders set.",
         );
@@ -79,7 +81,7 @@ pub(super) fn facts(
         None => sheet.good("token", "The access token is valid and does not expire."),
         Some(at) if at.micros_since(now) / 1_000_000 < SOON_SECONDS => sheet.add(
             "token",
-            Verdict::Warning,
+            FindingSeverity::Warning,
             format!("The access token is valid, and expires at {at}."),
             "Create one of a system user, which does not expire, and set it with herald senders set.",
         ),
@@ -97,7 +99,7 @@ pub(super) fn facts(
         missing = true;
         sheet.add(
             "scopes",
-            Verdict::Failed,
+            FindingSeverity::Failed,
             "The access token is not for this sender's business account.",
             "Assign the account to the system user, and create a new token.",
         );

@@ -9,7 +9,7 @@ pub use catalogue::CATALOGUE;
 use serde_json::Value;
 
 use crate::{
-    domain::failure::{Failure, FailureClass},
+    domain::failure::{DeliveryFailure, FailureClass},
     providers::KnownError,
 };
 
@@ -29,7 +29,7 @@ pub fn known(code: i64) -> Option<&'static KnownError> {
 
 /// The failure of an error. `transient` is the transport's suggestion, and counts only for codes
 /// that are not in the catalogue.
-pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
+pub fn failure(error: &Value, whole: Value, transient: bool) -> DeliveryFailure {
     let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
     let code = error.get("code").and_then(|code| {
         code.as_i64()
@@ -61,7 +61,7 @@ pub fn failure(error: &Value, whole: Value, transient: bool) -> Failure {
         ),
     };
     let subcode = error.get("error_subcode").and_then(Value::as_i64);
-    Failure {
+    DeliveryFailure {
         class,
         code,
         title,

@@ -40,7 +40,7 @@ async fn counters_become_cohorts_and_cohorts_counters(database: Database) {
         connect::open(
             &SecretString::from(url.clone()),
             3,
-            connect::Purpose::Command,
+            connect::ConnectPurpose::Command,
         )
         .await
         .unwrap()
@@ -129,7 +129,7 @@ impl Before {
         let url = fresh_database(database, folder.path()).await;
         // Creates the file of SQLite.
         let secret = SecretString::from(url.clone());
-        let store = connect::open(&secret, 3, connect::Purpose::Command)
+        let store = connect::open(&secret, 3, connect::ConnectPurpose::Command)
             .await
             .unwrap();
         let raw = sea_orm::Database::connect(url.clone()).await.unwrap();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use herald::{
-    domain::catalogue::Action,
+    domain::catalogue::PlanAction,
     engine::catalogue::{self, ApplyError, ByHand, contacts::MANY},
 };
 
@@ -58,7 +58,7 @@ async fn many_contacts_are_written_in_many_small_transactions(database: Database
         app.store.statements() - before.1,
     );
     assert_eq!(planned[0], plan);
-    let added = plan.steps.iter().filter(|it| it.action == Action::Add);
+    let added = plan.steps.iter().filter(|it| it.action == PlanAction::Add);
     assert_eq!((added.count(), plan.unchanged), (MANY + 699 + 4, 1));
     assert_eq!(contacts(&app).await, i64::try_from(MANY + 700).unwrap());
     let phones = app
@@ -78,7 +78,10 @@ async fn many_contacts_are_written_in_many_small_transactions(database: Database
         .try_catalogue(&(file("pupils", 0..MANY + 100) + USE))
         .await
         .unwrap();
-    let removed = fewer.steps.iter().filter(|it| it.action == Action::Remove);
+    let removed = fewer
+        .steps
+        .iter()
+        .filter(|it| it.action == PlanAction::Remove);
     assert_eq!((removed.count(), fewer.steps.len()), (600, 600));
     assert_eq!(contacts(&app).await, i64::try_from(MANY + 100).unwrap());
     let rows = app
@@ -178,7 +181,7 @@ async fn an_apply_that_was_cut_off_goes_on_where_it_ended(database: Database) {
     let left = contacts(&app).await;
     assert!(left > 100, "{left}");
     let plan = app.try_catalogue(&text).await.unwrap();
-    let added = plan.steps.iter().filter(|it| it.action == Action::Add);
+    let added = plan.steps.iter().filter(|it| it.action == PlanAction::Add);
     assert!(added.count() > 100);
     assert_eq!(contacts(&app).await, i64::try_from(MANY + 300).unwrap());
     assert_eq!(app.number("SELECT count(*) FROM route").await, 1);

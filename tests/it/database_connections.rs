@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herald::store::{
     ConnectionTrait, Store, StoreError,
-    connect::{self, Purpose},
+    connect::{self, ConnectPurpose},
     dialect,
 };
 use secrecy::SecretString;
@@ -29,7 +29,9 @@ crate::tests![
 /// Rows as another process sees them.
 async fn seen_from_outside(app: &TestApp, sql: &str) -> i64 {
     let url = SecretString::from(app.database_url.clone());
-    let other = connect::open(&url, 1_u32, Purpose::Command).await.unwrap();
+    let other = connect::open(&url, 1_u32, ConnectPurpose::Command)
+        .await
+        .unwrap();
     let row = dialect::query_one(other.reader(), sql, []).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
 }

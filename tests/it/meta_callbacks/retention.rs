@@ -1,6 +1,6 @@
 //! What is old is deleted, a little at a time; what is open or counted stays.
 
-use herald::{engine::runtime::retention::Cleaner, store, workers};
+use herald::{engine::runtime::retention::RetentionCleaner, store, workers};
 use serde_json::json;
 
 use super::{app, from_asha, said};
@@ -18,7 +18,7 @@ const DAY: i64 = 24 * 3600;
 
 async fn clean(app: &TestApp) -> u64 {
     let mut all = 0;
-    let mut cleaner = Cleaner::default();
+    let mut cleaner = RetentionCleaner::default();
     loop {
         let gone = cleaner.turn(&app.engine, app.now()).await.unwrap();
         if gone == 0 {
@@ -145,19 +145,19 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
     }
     app.process().await;
     app.pass(15 * DAY);
-    let mut cleaner = Cleaner::default();
+    let mut cleaner = RetentionCleaner::default();
     // One turn deletes one chunk of each kind, in transactions of their own.
     assert_eq!(
         workers::cleanup::turn(&mut cleaner, &app.engine, app.now())
             .await
             .unwrap(),
-        workers::Turn::Worked
+        workers::WorkerTurnOutcome::Worked
     );
     let left = count(&app, "callback").await;
     assert!((250..450).contains(&left), "at most 200 at a time: {left}");
     // However slow the disk is: when the time is over, nothing more is begun.
     let before = app.now().plus_seconds(-14 * DAY);
-    let bodies = store::retention::What::Bodies;
+    let bodies = store::retention::RetainedRowKind::Bodies;
     app.store
         .write(async |tx| {
             store::retention::delete(tx, bodies, before, 200, std::time::Duration::ZERO).await
@@ -175,7 +175,7 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
         workers::cleanup::turn(&mut cleaner, &app.engine, app.now())
             .await
             .unwrap(),
-        workers::Turn::Idle
+        workers::WorkerTurnOutcome::Idle
     );
     if database == Database::Sqlite {
         let pages = async |name: &str| {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use herald::{
     engine::{
         delivery::{service_window, sweeper},
-        runtime::{backlog, retention::Cleaner},
+        runtime::{backlog, retention::RetentionCleaner},
     },
     store::{self, connect, migrate},
 };
@@ -73,7 +73,12 @@ async fn measure(database: Database, analysed: bool) {
     day(&app, "empty", 2).await;
     // Deleting has its plans from now, too.
     let far = app.now().plus_seconds(500 * 24 * 3600);
-    while Cleaner::default().turn(&app.engine, far).await.unwrap() > 0 {}
+    while RetentionCleaner::default()
+        .turn(&app.engine, far)
+        .await
+        .unwrap()
+        > 0
+    {}
     day(&app, "first", 2).await;
     fill(&app).await;
     // What waits is counted as a whole, once in a while; a day must do without.
@@ -81,7 +86,10 @@ async fn measure(database: Database, analysed: bool) {
     let before = postgres().unwrap().log().unwrap().len();
     day(&app, "second", BATCH).await;
     let far = app.now().plus_seconds(500 * 24 * 3600);
-    Cleaner::default().turn(&app.engine, far).await.unwrap();
+    RetentionCleaner::default()
+        .turn(&app.engine, far)
+        .await
+        .unwrap();
     let log = postgres().unwrap().log().unwrap();
     let statements = statements(&log[before..], &name);
     for known in [
@@ -122,7 +130,7 @@ async fn prepare(url: &str, name: &str) {
     let side = connect::open(
         &SecretString::from(url.to_owned()),
         4,
-        connect::Purpose::Command,
+        connect::ConnectPurpose::Command,
     )
     .await
     .unwrap();

@@ -130,7 +130,7 @@ async fn a_template_that_is_paused_by_code_holds_its_queue(database: Database) {
     }
     let approved = json!({ "event": "APPROVED", "message_template_id": 1, "message_template_name": "order_confirmation",
         "message_template_language": "en-US", "reason": null });
-    crate::letter::told(
+    crate::meta_callbacks::told(
         &app,
         "message_template_status_update",
         Some(app.now().unix_seconds()),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use herald::domain::{access::Bounds, priority::Priority};
+use herald::domain::{access::AccessBounds, priority::Priority};
 use herald::engine::intake::{
-    self, AskError, Asked, Refusal, Request, RequestContent, Stored, TemplateUse,
+    self, ClientDirectRequest, DirectRequest, DirectRequestError, DirectRequestRefusal,
+    RequestContent, StoredRequest, TemplateUse,
 };
 use serde_json::{Map, json};
 
@@ -19,15 +20,15 @@ crate::tests![
     a_hundred_at_once_are_stored_once_each,
 ];
 
-fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
-    Asked {
+fn asked(to: &str, template: &str, key: Option<&str>) -> ClientDirectRequest {
+    ClientDirectRequest {
         client: "tests".to_owned(),
-        bounds: Bounds::All,
+        bounds: AccessBounds::All,
         key: key.map(str::to_owned),
         fingerprint: format!("{to}{template}").into_bytes(),
-        request: Request {
+        request: DirectRequest {
             message_kind: None,
-            mode: intake::Mode::Template,
+            mode: intake::MessageMode::Template,
             to: vec![to.to_owned()],
             about: None,
             sender: None,
@@ -46,10 +47,12 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> Asked {
     }
 }
 
-fn pointer(answer: &Result<Stored, AskError>) -> &str {
+fn pointer(answer: &Result<StoredRequest, DirectRequestError>) -> &str {
     match answer {
-        Err(AskError::Refused(Refusal::Fields(fields))) => &fields[0].pointer,
-        Err(AskError::Refused(Refusal::KeyReused)) => "key",
+        Err(DirectRequestError::Refused(DirectRequestRefusal::Fields(fields))) => {
+            &fields[0].pointer
+        }
+        Err(DirectRequestError::Refused(DirectRequestRefusal::KeyReused)) => "key",
         Ok(stored) if stored.fresh => "stored",
         Ok(_) => "before",
         Err(_) => "not now",
@@ -119,11 +122,11 @@ async fn a_full_door_says_come_again(_: Database) {
         waiting.push(asking);
     }
     let refused = door.ask(asked("+12025550150", PLAIN, None)).await;
-    assert!(matches!(refused, Err(AskError::Later)));
+    assert!(matches!(refused, Err(DirectRequestError::Later)));
     // And when nobody will open any more, everybody is told.
     drop(queue);
     for asking in waiting {
-        assert!(matches!(asking.await, Err(AskError::Later)));
+        assert!(matches!(asking.await, Err(DirectRequestError::Later)));
     }
 }
 
@@ -148,7 +151,7 @@ async fn a_hundred_at_once_are_stored_once_each(database: Database) {
 async fn no_transaction_takes_more_than_its_share(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(DEMO).await;
-    let turns = async |all: Vec<Asked>| {
+    let turns = async |all: Vec<ClientDirectRequest>| {
         let (door, mut queue) = intake::open();
         let mut asking: Vec<_> = all.into_iter().map(|one| Box::pin(door.ask(one))).collect();
         for one in &mut asking {

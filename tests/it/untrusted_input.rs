@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use herald::{domain::login::Role, domain::text::MAX_NAME};
+use herald::{domain::login::DashboardRole, domain::text::MAX_NAME};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -319,7 +319,7 @@ async fn what_strangers_write_is_cut_and_shown_as_escapes(database: Database) {
 async fn pages_take_nul_for_what_it_is(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(DEMO).await;
-    let mut admin = somebody(&app, "ada", Role::Admin).await;
+    let mut admin = somebody(&app, "ada", DashboardRole::Admin).await;
     for path in [
         "/dashboard/notifications?recipient=%00",
         "/dashboard/notifications?label=a%00%3Db&reference=%00",

@@ -497,7 +497,7 @@ async fn a_held_account_is_not_released_by_what_was_under_way(database: Database
     let claim = herald::engine::delivery::claim(
         &app.engine,
         app.sender,
-        herald::engine::delivery::Slots::each(5),
+        herald::engine::delivery::CallSlots::each(5),
         app.now(),
     )
     .await

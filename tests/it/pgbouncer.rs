@@ -7,9 +7,9 @@ use libtest_mimic::Trial;
 use sea_orm::sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 
 use crate::{
-    callbacks, cli, events, follow_ups,
+    callback_order, callbacks, cli, events, follow_ups,
     harness::{self, Database, fresh_database},
-    order, sending,
+    sending,
 };
 
 crate::tests![
@@ -32,7 +32,7 @@ pub fn trials() -> Vec<Trial> {
         callbacks::tests(),
         events::tests(),
         follow_ups::tests(),
-        order::tests(),
+        callback_order::tests(),
         sending::tests(),
     ]
     .into_iter()

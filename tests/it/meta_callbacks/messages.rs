@@ -519,10 +519,10 @@ async fn fields_that_are_only_kept_act_on_nothing(database: Database) {
 async fn with_sandbox(
     database: &Database,
     settings: &[(&str, &str)],
-) -> (TestApp, herald::shutdown::Stop) {
+) -> (TestApp, herald::shutdown::ShutdownTokens) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let stop = herald::shutdown::Stop::default();
+    let stop = herald::shutdown::ShutdownTokens::default();
     let config = herald::sandbox::SandboxConfig {
         access_token: "token-for-tests".to_owned(),
         phone_number_id: crate::harness::PHONE_NUMBER_ID.to_owned(),
