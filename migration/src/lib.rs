@@ -7,8 +7,12 @@
 //! Every instant is a `BIGINT`: microseconds since 1970 in UTC, so that SQL and
 //! Rust order them alike on both databases.
 
-pub use sea_orm_migration::MigratorTrait;
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+/// Each module by its name.
+macro_rules! migrations {
+    ($($module:ident),* $(,)?) => {
+        [$(Migration { name: stringify!($module), up: $module::up, down: $module::down }),*]
+    };
+}
 
 mod m20261121_000001_people_and_senders;
 mod m20261121_000002_templates_routes_rules;
@@ -42,49 +46,70 @@ mod m20261129_000062_evidence_key;
 mod m20261129_000064_sender_settings;
 mod m20261129_000070_timeline_words;
 
-/// Every migration there is.
-#[derive(Debug)]
-pub struct Migrator;
+/// Every migration there is, oldest first.
+pub const MIGRATIONS: &[Migration] = &migrations![
+    m20261121_000001_people_and_senders,
+    m20261121_000002_templates_routes_rules,
+    m20261121_000003_events_and_notifications,
+    m20261121_000004_callbacks,
+    m20261121_000005_follow_ups_and_counters,
+    m20261121_000006_access,
+    m20261121_000007_callbacks_to_the_letter,
+    m20261121_000008_names_that_return,
+    m20261121_000009_pace,
+    m20261121_000010_kinds,
+    m20261121_000011_credentials,
+    m20261121_000012_statistics,
+    m20261122_000013_logins,
+    m20261122_000014_watching,
+    m20261122_000015_cohorts,
+    m20261122_000016_ended,
+    m20261122_000017_secrets,
+    m20261122_000018_catalogue_rows,
+    m20261122_000019_preferences,
+    m20261127_000020_fan_out,
+    m20261128_000021_deleted_contacts,
+    m20261128_000022_product_bounds,
+    m20261128_000025_urgent_callbacks,
+    m20261128_000027_commit_marker,
+    m20261129_000050_callback_scopes,
+    m20261129_000051_made_with,
+    m20261129_000060_identities,
+    m20261129_000061_turns,
+    m20261129_000062_evidence_key,
+    m20261129_000064_sender_settings,
+    m20261129_000070_timeline_words,
+];
 
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261121_000001_people_and_senders::Migration),
-            Box::new(m20261121_000002_templates_routes_rules::Migration),
-            Box::new(m20261121_000003_events_and_notifications::Migration),
-            Box::new(m20261121_000004_callbacks::Migration),
-            Box::new(m20261121_000005_follow_ups_and_counters::Migration),
-            Box::new(m20261121_000006_access::Migration),
-            Box::new(m20261121_000007_callbacks_to_the_letter::Migration),
-            Box::new(m20261121_000008_names_that_return::Migration),
-            Box::new(m20261121_000009_pace::Migration),
-            Box::new(m20261121_000010_kinds::Migration),
-            Box::new(m20261121_000011_credentials::Migration),
-            Box::new(m20261121_000012_statistics::Migration),
-            Box::new(m20261122_000013_logins::Migration),
-            Box::new(m20261122_000014_watching::Migration),
-            Box::new(m20261122_000015_cohorts::Migration),
-            Box::new(m20261122_000016_ended::Migration),
-            Box::new(m20261122_000017_secrets::Migration),
-            Box::new(m20261122_000018_catalogue_rows::Migration),
-            Box::new(m20261122_000019_preferences::Migration),
-            Box::new(m20261127_000020_fan_out::Migration),
-            Box::new(m20261128_000021_deleted_contacts::Migration),
-            Box::new(m20261128_000022_product_bounds::Migration),
-            Box::new(m20261128_000025_urgent_callbacks::Migration),
-            Box::new(m20261128_000027_commit_marker::Migration),
-            Box::new(m20261129_000050_callback_scopes::Migration),
-            Box::new(m20261129_000051_made_with::Migration),
-            Box::new(m20261129_000060_identities::Migration),
-            Box::new(m20261129_000061_turns::Migration),
-            Box::new(m20261129_000062_evidence_key::Migration),
-            Box::new(m20261129_000064_sender_settings::Migration),
-            Box::new(m20261129_000070_timeline_words::Migration),
-        ]
+/// The database's dialect of SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// One change of the schema, and the way back.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// The name of its file. Databases keep the names of those that have been applied.
+    pub name: &'static str,
+    up: fn(Dialect) -> String,
+    down: fn(Dialect) -> String,
+}
+
+impl Migration {
+    /// The statements that make the change.
+    pub fn up(&self, dialect: Dialect) -> String {
+        ddl(dialect, &(self.up)(dialect))
+    }
+
+    /// The statements that take it back.
+    pub fn down(&self, dialect: Dialect) -> String {
+        ddl(dialect, &(self.down)(dialect))
     }
 }
 
-/// Runs DDL written once for both databases.
+/// DDL written once for both databases.
 ///
 /// | word | PostgreSQL | SQLite |
 /// |---|---|---|
@@ -97,9 +122,8 @@ impl MigratorTrait for Migrator {
 /// | `{nil}` | the nil UUID | the same |
 /// | `{new_id}` | a random UUID | the same |
 /// | `{hot}` | `WITH (fillfactor = 75)`: room for updates in place | nothing |
-pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
-    let connection = manager.get_connection();
-    let words: [(&str, &str); 9] = if connection.get_database_backend() == DbBackend::Postgres {
+fn ddl(dialect: Dialect, sql: &str) -> String {
+    let words: [(&str, &str); 9] = if dialect == Dialect::Postgres {
         [
             ("{uuid}", "uuid"),
             ("{bytes}", "bytea"),
@@ -124,9 +148,7 @@ pub(crate) async fn ddl(manager: &SchemaManager<'_>, sql: &str) -> Result<(), Db
             ("{new_id}", "randomblob(16)"),
         ]
     };
-    let filled = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| {
+    words.iter().fold(sql.to_owned(), |sql, (word, meaning)| {
         sql.replace(word, meaning)
-    });
-    connection.execute_unprepared(&filled).await?;
-    Ok(())
+    })
 }

@@ -1,19 +1,13 @@
 //! People who may look and act: logins, their sessions, links that let in once.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    UP.to_owned()
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, DOWN).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    DOWN.to_owned()
 }
 
 const UP: &str = r"

@@ -1,42 +1,36 @@
 //! A row for each cohort with a column for each fact, so that a long chart is few rows.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    let read = FACTS.map(|fact| {
+        format!("CAST(sum(CASE WHEN fact = '{fact}' THEN count ELSE 0 END) AS bigint)")
+    });
+    let sums = FACTS.map(|fact| format!("CAST(sum({fact}) AS bigint)"));
+    let columns = FACTS.map(|fact| format!("    {fact} bigint NOT NULL,"));
+    let sql = UP
+        .replace("{columns}", &columns.join("\n"))
+        .replace("{facts}", &FACTS.join(", "))
+        .replace("{known}", &quoted().join(", "))
+        .replace("{read}", &read.join(", "))
+        .replace("{sums}", &sums.join(", "));
+    sql
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let read = FACTS.map(|fact| {
-            format!("CAST(sum(CASE WHEN fact = '{fact}' THEN count ELSE 0 END) AS bigint)")
-        });
-        let sums = FACTS.map(|fact| format!("CAST(sum({fact}) AS bigint)"));
-        let columns = FACTS.map(|fact| format!("    {fact} bigint NOT NULL,"));
-        let sql = UP
-            .replace("{columns}", &columns.join("\n"))
-            .replace("{facts}", &FACTS.join(", "))
-            .replace("{known}", &quoted().join(", "))
-            .replace("{read}", &read.join(", "))
-            .replace("{sums}", &sums.join(", "));
-        crate::ddl(manager, &sql).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // What failed is still counted by code, but not by hour.
-        let back = FACTS.map(|fact| {
-            let grain = if fact == "failed" {
-                "grain = 3600 AND "
-            } else {
-                ""
-            };
-            BACK.replace("{fact}", fact).replace("{grain}", grain)
-        });
-        let sql = DOWN
-            .replace("{back}", &back.join(""))
-            .replace("{known}", &quoted().join(", "));
-        crate::ddl(manager, &sql).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    // What failed is still counted by code, but not by hour.
+    let back = FACTS.map(|fact| {
+        let grain = if fact == "failed" {
+            "grain = 3600 AND "
+        } else {
+            ""
+        };
+        BACK.replace("{fact}", fact).replace("{grain}", grain)
+    });
+    let sql = DOWN
+        .replace("{back}", &back.join(""))
+        .replace("{known}", &quoted().join(", "));
+    sql
 }
 
 const FACTS: [&str; 12] = [

@@ -1,19 +1,13 @@
 //! What is secret in a message or an event: sealed in its row, and wiped in the end.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    UP.to_owned()
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, DOWN).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    DOWN.to_owned()
 }
 
 const UP: &str = r"

@@ -3,28 +3,16 @@
 //! A row without a product (`NULL`; in ledgers and counters an empty text) belongs to none:
 //! it was made by a person, or with a key that has no bounds.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    let tables = TABLES.iter().map(|table| table.rebuild(true));
+    format!("{KEYS}{}{INDEXES}", tables.collect::<String>())
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, KEYS).await?;
-        for table in TABLES {
-            crate::ddl(manager, &table.rebuild(true)).await?;
-        }
-        crate::ddl(manager, INDEXES).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, DOWN).await?;
-        for table in TABLES {
-            crate::ddl(manager, &table.rebuild(false)).await?;
-        }
-        crate::ddl(manager, INDEXES).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    let tables = TABLES.iter().map(|table| table.rebuild(false));
+    format!("{DOWN}{}{INDEXES}", tables.collect::<String>())
 }
 
 /// A table whose primary key gets a product, which takes building it anew on SQLite.

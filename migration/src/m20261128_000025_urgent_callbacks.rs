@@ -1,20 +1,14 @@
 //! Callbacks of two classes, what people write and news of accounts before statuses; and events
 //! that are being expanded, found without looking at all.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    UP.to_owned()
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, DOWN).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    DOWN.to_owned()
 }
 
 // What the version before stores beside this one says nothing of its class: it goes first.

@@ -1,22 +1,14 @@
 //! Who is one person: evidence and decisions about aliases, statements of consent by the alias
 //! that they came from, and contacts that have become one.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    format!("{TABLES}{}{REPLACED}", carried_over())
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, TABLES).await?;
-        crate::ddl(manager, &carried_over()).await?;
-        crate::ddl(manager, REPLACED).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::ddl(manager, DOWN).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    DOWN.to_owned()
 }
 
 // `one` and `other`: aliases; `changed_at`: when it happened, for facts that can happen again.

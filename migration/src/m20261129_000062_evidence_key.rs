@@ -1,33 +1,27 @@
 //! Evidence is found by the aliases that it names, and by nothing else: they are its key.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(dialect: Dialect) -> String {
+    let sql = if dialect == Dialect::Postgres {
+        UP_POSTGRES.to_owned()
+    } else {
+        rebuilt(
+            "PRIMARY KEY (one, other, kind, scope, changed_at)",
+            "{clustered}",
+        )
+    };
+    sql
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sql = if manager.get_database_backend() == DbBackend::Postgres {
-            UP_POSTGRES.to_owned()
-        } else {
-            rebuilt(
-                "PRIMARY KEY (one, other, kind, scope, changed_at)",
-                "{clustered}",
-            )
-        };
-        crate::ddl(manager, &sql).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sql = if manager.get_database_backend() == DbBackend::Postgres {
-            DOWN_POSTGRES.to_owned()
-        } else {
-            let unique = "CREATE UNIQUE INDEX identity_evidence_fact ON identity_evidence (one, other, kind, scope, changed_at);";
-            rebuilt("PRIMARY KEY (id)", "") + unique
-        };
-        crate::ddl(manager, &sql).await
-    }
+pub(crate) fn down(dialect: Dialect) -> String {
+    let sql = if dialect == Dialect::Postgres {
+        DOWN_POSTGRES.to_owned()
+    } else {
+        let unique = "CREATE UNIQUE INDEX identity_evidence_fact ON identity_evidence (one, other, kind, scope, changed_at);";
+        rebuilt("PRIMARY KEY (id)", "") + unique
+    };
+    sql
 }
 
 const UP_POSTGRES: &str = r"

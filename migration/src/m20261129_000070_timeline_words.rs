@@ -3,22 +3,16 @@
 //! The version before shows the new ones with their underscores as blanks, as it does with any
 //! kind that it does not know; what it writes meanwhile is shown so by this one.
 
-use sea_orm_migration::prelude::*;
+use crate::Dialect;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) fn up(_: Dialect) -> String {
+    let renamed = WORDS.iter().map(|(old, new)| (*old, *new));
+    rename(renamed)
+}
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let renamed = WORDS.iter().map(|(old, new)| (*old, *new));
-        crate::ddl(manager, &rename(renamed)).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let renamed = WORDS.iter().map(|(old, new)| (*new, *old));
-        crate::ddl(manager, &rename(renamed.chain(NEW))).await
-    }
+pub(crate) fn down(_: Dialect) -> String {
+    let renamed = WORDS.iter().map(|(old, new)| (*new, *old));
+    rename(renamed.chain(NEW))
 }
 
 /// Each word before and after.

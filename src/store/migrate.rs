@@ -1,15 +1,18 @@
 //! Applies migrations of the schema, under a lock.
 
-use migration::{Migrator, MigratorTrait};
+use migration::{Dialect, MIGRATIONS, Migration};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
 };
 
 use super::{Store, StoreError};
 
 /// The key of the advisory lock: "herald" in ASCII.
 const LOCK_KEY: i64 = 0x6865_7261_6c64;
+
+/// The names of the applied migrations: sea-orm's table, which databases have from before.
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)";
 
 /// PostgreSQL: takes away the prepared statements of the session.
 const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
@@ -23,16 +26,11 @@ pub struct MigrationStep {
 
 /// Every migration this program knows, oldest first.
 pub async fn status(store: &Store) -> Result<Vec<MigrationStep>, StoreError> {
-    let pending: Vec<String> = Migrator::get_pending_migrations_read_only(store.reader())
-        .await?
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .collect();
-    Ok(Migrator::get_migration_files()
-        .iter()
-        .map(|migration| migration.name().to_owned())
+    let applied = applied(store.reader()).await?;
+    Ok(known()
+        .into_iter()
         .map(|name| MigrationStep {
-            applied: !pending.contains(&name),
+            applied: applied.contains(&name),
             name,
         })
         .collect())
@@ -40,17 +38,12 @@ pub async fn status(store: &Store) -> Result<Vec<MigrationStep>, StoreError> {
 
 /// The names of every migration this program knows, oldest first.
 pub fn known() -> Vec<String> {
-    Migrator::get_migration_files()
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .collect()
+    MIGRATIONS.iter().map(|it| it.name.to_owned()).collect()
 }
 
 /// Whether every migration has been applied.
 pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
-    Ok(Migrator::get_pending_migrations_read_only(store.reader())
-        .await?
-        .is_empty())
+    Ok(applied(store.reader()).await?.len() == MIGRATIONS.len())
 }
 
 /// Applies missing migrations in one transaction on a connection of its own. Two processes may do
@@ -84,9 +77,109 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn migrate_in(tx: &DatabaseTransaction, is_sqlite: bool) -> Result<(), DbErr> {
-    Migrator::up(tx, None).await?;
+    apply(tx, usize::MAX).await?;
     if !is_sqlite {
         tx.execute_unprepared(FORGET_STATEMENTS).await?;
     }
     Ok(())
+}
+
+/// Applies up to `most` of the missing migrations, oldest first, in the caller's transaction.
+pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(), DbErr> {
+    connection.execute_unprepared(CREATE_TABLE).await?;
+    let applied = applied(connection).await?;
+    let missing = MIGRATIONS
+        .iter()
+        .filter(|it| !applied.iter().any(|name| name == it.name));
+    let dialect = dialect(connection);
+    for migration in missing.take(most) {
+        run(connection, migration, &migration.up(dialect)).await?;
+        let noted = format!(
+            "INSERT INTO seaql_migrations (version, applied_at) VALUES ('{}', {})",
+            migration.name,
+            match dialect {
+                Dialect::Postgres => "extract(epoch FROM now())::bigint",
+                Dialect::Sqlite => "unixepoch()",
+            }
+        );
+        connection.execute_unprepared(&noted).await?;
+        tracing::info!(migration = migration.name, "migration applied");
+    }
+    Ok(())
+}
+
+/// Takes up to `most` of the applied migrations back, newest first, in the caller's transaction.
+pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<(), DbErr> {
+    let applied = applied(connection).await?;
+    let present = MIGRATIONS
+        .iter()
+        .rev()
+        .filter(|it| applied.iter().any(|name| name == it.name));
+    for migration in present.take(most) {
+        run(connection, migration, &migration.down(dialect(connection))).await?;
+        let noted = format!(
+            "DELETE FROM seaql_migrations WHERE version = '{}'",
+            migration.name
+        );
+        connection.execute_unprepared(&noted).await?;
+    }
+    Ok(())
+}
+
+async fn run(
+    connection: &impl ConnectionTrait,
+    migration: &Migration,
+    sql: &str,
+) -> Result<(), DbErr> {
+    match connection.execute_unprepared(sql).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::error!(migration = migration.name, "migration failed");
+            Err(error)
+        }
+    }
+}
+
+/// The names of the migrations that the database has. It creates nothing: a user of the database
+/// may ask who may not change its schema.
+///
+/// # Errors
+///
+/// One that this program does not know is an error: the database is a newer program's.
+async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+    let exists = match dialect(connection) {
+        Dialect::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
+        Dialect::Sqlite => {
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'"
+        }
+    };
+    let read = async |sql: &str| {
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        connection.query_all_raw(statement).await
+    };
+    if read(exists).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = read("SELECT version FROM seaql_migrations ORDER BY version").await?;
+    let applied: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get_by("version"))
+        .collect::<Result<_, _>>()?;
+    let unknown = applied
+        .iter()
+        .find(|name| !MIGRATIONS.iter().any(|it| it.name == name.as_str()));
+    match unknown {
+        None => Ok(applied),
+        Some(name) => Err(DbErr::Custom(format!(
+            "the database's schema is newer than this program ({name}): use the version that made it, or a later one"
+        ))),
+    }
+}
+
+fn dialect(connection: &impl ConnectionTrait) -> Dialect {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        Dialect::Postgres
+    } else {
+        Dialect::Sqlite
+    }
 }

@@ -4,7 +4,7 @@ use herald::{
     domain::timeline::TimelineKind,
     store::{Store, connect, migrate},
 };
-use migration::{Migrator, MigratorTrait};
+use migration::MIGRATIONS;
 use sea_orm::{ConnectionTrait, Statement};
 use secrecy::SecretString;
 use serde_json::json;
@@ -16,10 +16,11 @@ crate::tests![
     evidence_stays_what_it_is_when_its_key_changes,
     lines_of_a_timeline_keep_what_they_say_when_their_words_change,
     a_sender_keeps_what_it_had_as_columns_as_settings,
+    the_schema_of_a_newer_program_is_refused_by_name,
 ];
 
 /// Migrations up to the one that counted everything by fact.
-const BEFORE_COHORTS: u32 = 14;
+const BEFORE_COHORTS: usize = 14;
 
 async fn lines(store: &Store, sql: &str) -> Vec<String> {
     let backend = store.reader().get_database_backend();
@@ -48,7 +49,7 @@ async fn counters_become_cohorts_and_cohorts_counters(database: Database) {
     // Creates the file of SQLite.
     drop(open().await);
     let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-    Migrator::up(&raw, Some(BEFORE_COHORTS)).await.unwrap();
+    migrate::apply(&raw, BEFORE_COHORTS).await.unwrap();
     let nil = if url.starts_with("sqlite") {
         "zeroblob(16)"
     } else {
@@ -109,8 +110,8 @@ async fn counters_become_cohorts_and_cohorts_counters(database: Database) {
     drop(store);
 
     let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-    let after = u32::try_from(Migrator::migrations().len()).unwrap() - BEFORE_COHORTS;
-    Migrator::down(&raw, Some(after)).await.unwrap();
+    let after = MIGRATIONS.len() - BEFORE_COHORTS;
+    migrate::revert(&raw, after).await.unwrap();
     raw.close().await.unwrap();
     assert_eq!(lines(&open().await, counters).await, before);
 }
@@ -133,12 +134,11 @@ impl Before {
             .await
             .unwrap();
         let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-        let before_it = Migrator::migrations()
+        let before_it = MIGRATIONS
             .iter()
-            .position(|migration| migration.name().ends_with(name))
+            .position(|migration| migration.name.ends_with(name))
             .unwrap();
-        let before_it = u32::try_from(before_it).unwrap();
-        Migrator::up(&raw, Some(before_it)).await.unwrap();
+        migrate::apply(&raw, before_it).await.unwrap();
         Self {
             raw,
             store,
@@ -184,12 +184,12 @@ async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
     let before = lines(store, all).await;
     assert_eq!(before.len(), 4);
 
-    Migrator::up(raw, Some(1)).await.unwrap();
+    migrate::apply(raw, 1).await.unwrap();
     assert_eq!(lines(store, all).await, before);
     raw.execute_unprepared(&again).await.unwrap();
     assert_eq!(lines(store, all).await, before, "a fact is there once");
 
-    Migrator::down(raw, Some(1)).await.unwrap();
+    migrate::revert(raw, 1).await.unwrap();
     assert_eq!(lines(store, all).await, before);
     raw.execute_unprepared(&again).await.unwrap();
     assert_eq!(lines(store, all).await, before, "a fact is there once");
@@ -229,7 +229,7 @@ async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database
     let all = "SELECT kind AS line FROM timeline ORDER BY kind";
     assert_eq!(lines(store, all).await, before);
 
-    Migrator::up(raw, Some(1)).await.unwrap();
+    migrate::apply(raw, 1).await.unwrap();
     let after = lines(store, all).await;
     assert_eq!(after.len(), before.len());
     for word in &after {
@@ -239,7 +239,7 @@ async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database
         assert!(after.iter().any(|it| it == word), "{word}: {after:?}");
     }
 
-    Migrator::down(raw, Some(1)).await.unwrap();
+    migrate::revert(raw, 1).await.unwrap();
     assert_eq!(lines(store, all).await, before);
 }
 
@@ -264,7 +264,7 @@ async fn a_sender_keeps_what_it_had_as_columns_as_settings(database: Database) {
                    FROM sender ORDER BY id";
     let before = lines(store, columns).await;
 
-    Migrator::up(raw, Some(1)).await.unwrap();
+    migrate::apply(raw, 1).await.unwrap();
     let settings: Vec<serde_json::Value> = lines(store, "SELECT settings FROM sender ORDER BY id")
         .await
         .iter()
@@ -281,6 +281,32 @@ async fn a_sender_keeps_what_it_had_as_columns_as_settings(database: Database) {
     let names = "SELECT endpoint_id || ' ' || account_id FROM sender ORDER BY id";
     assert_eq!(lines(store, names).await[2], "3 102290129340398");
 
-    Migrator::down(raw, Some(1)).await.unwrap();
+    migrate::revert(raw, 1).await.unwrap();
     assert_eq!(lines(store, columns).await, before);
+}
+
+async fn the_schema_of_a_newer_program_is_refused_by_name(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let secret = SecretString::from(url);
+    let store = connect::open(&secret, 3, connect::ConnectPurpose::Command)
+        .await
+        .unwrap();
+    assert!(!migrate::is_current(&store).await.unwrap(), "it is empty");
+    migrate::up(&store).await.unwrap();
+    assert!(migrate::is_current(&store).await.unwrap());
+    let later =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_later', 0)";
+    store.write_alone(later, []).await.unwrap();
+    for refused in [
+        migrate::up(&store).await.unwrap_err(),
+        migrate::is_current(&store).await.unwrap_err(),
+        migrate::status(&store).await.unwrap_err(),
+    ] {
+        let said = format!("{:?}", anyhow::Error::from(refused));
+        assert!(
+            said.contains("newer than this program (m20991231_000001_later)"),
+            "{said}"
+        );
+    }
 }
