@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A property of an account or of one of its numbers.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "account_fact")]
 pub struct Model {
@@ -22,5 +21,8 @@ pub struct Model {
     pub hold_reason: Option<String>,
     pub hold_until: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

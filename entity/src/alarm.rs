@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An alarm, raised or cleared.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "alarm")]
 pub struct Model {
@@ -17,5 +16,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub summary: String,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An API key; only its digest is stored.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_key")]
 pub struct Model {
@@ -34,5 +33,8 @@ pub struct Model {
     /// To the minute.
     pub last_used_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An attempt: one call to a provider, committed before it is made, and its facts.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "attempt")]
 pub struct Model {
@@ -36,8 +35,9 @@ pub struct Model {
     pub request: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub answer: Option<String>,
-    #[sea_orm(belongs_to, from = "notification_id", to = "id")]
-    pub notification: BelongsTo<super::notification::Entity>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An entry of the audit log.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit")]
 pub struct Model {
@@ -19,5 +18,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub detail: String,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

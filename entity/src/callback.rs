@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// One callback body in the inbox. The body itself is a [row of its own](super::callback_body).
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "callback")]
 pub struct Model {
@@ -23,5 +22,8 @@ pub struct Model {
     pub signed_by: Option<String>,
     pub urgent: bool,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// Counters of a cohort.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "cohort")]
 pub struct Model {
@@ -39,5 +38,8 @@ pub struct Model {
     pub stale: i64,
     pub failed: i64,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A statement of opt-out or consent, by the alias that it came from.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "consent")]
 pub struct Model {
@@ -25,5 +24,8 @@ pub struct Model {
     pub provider_at: i64,
     pub callback_id: Option<Uuid>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

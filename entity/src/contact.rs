@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A contact, who can receive messages. Addresses are [aliases](super::contact_alias), never the key.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact")]
 pub struct Model {
@@ -51,5 +50,8 @@ pub struct Model {
     pub username: Option<String>,
     pub username_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A phone number or user id that a contact is known by.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_alias")]
 pub struct Model {
@@ -21,5 +20,8 @@ pub struct Model {
     /// When the provider first named it.
     pub seen_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// Two contacts that may be one person according to the evidence.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_conflict")]
 pub struct Model {
@@ -24,5 +23,8 @@ pub struct Model {
     /// When a question counts as a move.
     pub due_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// The conversation of a sender and a contact: the end of the service window.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "conversation")]
 pub struct Model {
@@ -20,5 +19,8 @@ pub struct Model {
     pub wake_at: Option<i64>,
     pub turn_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// Counters of a cohort by code.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "counter")]
 pub struct Model {
@@ -32,5 +31,8 @@ pub struct Model {
     pub created_at: i64,
     pub count: i64,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

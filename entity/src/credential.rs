@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A credential, encrypted; it is never returned in clear.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "credential")]
 pub struct Model {
@@ -24,5 +23,8 @@ pub struct Model {
     pub age_told_at: Option<i64>,
     pub expiry_told_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// One item of a callback that cannot be applied.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "dead_letter")]
 pub struct Model {
@@ -17,5 +16,8 @@ pub struct Model {
     pub reason: String,
     pub replayed_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

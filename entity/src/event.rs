@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An event posted by a product.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "event")]
 pub struct Model {
@@ -36,5 +35,8 @@ pub struct Model {
     /// The key that it was posted with, if that has bounds.
     pub key_id: Option<Uuid>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A kind of event, as a catalogue describes it.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "event_type")]
 pub struct Model {
@@ -20,5 +19,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

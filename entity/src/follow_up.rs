@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// One decision of one rule about one notification.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "follow_up")]
 pub struct Model {
@@ -28,9 +27,10 @@ pub struct Model {
     /// How far it has come, while it is being worked through.
     #[sea_orm(column_type = "Text")]
     pub cursor_at: Option<String>,
-    #[sea_orm(belongs_to, from = "notification_id", to = "id")]
-    pub notification: BelongsTo<super::notification::Entity>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

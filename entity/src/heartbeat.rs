@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// The last heartbeat of a worker.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "heartbeat")]
 pub struct Model {
@@ -14,5 +13,8 @@ pub struct Model {
     pub created_at: i64,
     pub seen_at: i64,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An operator's decision about aliases.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identity_decision")]
 pub struct Model {
@@ -25,5 +24,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub actor: String,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

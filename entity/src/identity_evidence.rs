@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// Evidence about aliases from a provider.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identity_evidence")]
 pub struct Model {
@@ -29,5 +28,8 @@ pub struct Model {
     pub source: String,
     pub callback_id: Option<Uuid>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An inbound message or voice call.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "inbound_message")]
 pub struct Model {
@@ -46,5 +45,8 @@ pub struct Model {
     /// Until when it made messages free.
     pub free_entry_until: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

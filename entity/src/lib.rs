@@ -1,4 +1,5 @@
-//! Rows as they are stored. Columns, relations and stored enums only: rules live in `herald::domain`.
+//! Rows as they are stored: columns and stored enums only, as rules live in `herald::domain`. Tables whose rows are
+//! never read whole are known to the SQL of `herald::store` alone.
 //!
 //! Every `*_at` and `*_until` is microseconds since 1970 in UTC.
 
@@ -8,10 +9,6 @@ pub mod api_key;
 pub mod attempt;
 pub mod audit;
 pub mod callback;
-pub mod callback_body;
-pub mod callback_digest;
-pub mod catalogue;
-pub mod catalogue_row;
 pub mod cohort;
 pub mod consent;
 pub mod contact;
@@ -21,13 +18,10 @@ pub mod conversation;
 pub mod counter;
 pub mod credential;
 pub mod dead_letter;
-pub mod dedupe;
 pub mod event;
 pub mod event_type;
 pub mod follow_up;
-pub mod group_member;
 pub mod heartbeat;
-pub mod idempotency;
 pub mod identity_decision;
 pub mod identity_evidence;
 pub mod inbound_message;
@@ -36,18 +30,9 @@ pub mod message_kind;
 pub mod notice;
 pub mod notification;
 pub mod notification_label;
-pub mod parked_status;
 pub mod preference;
-pub mod product_address;
-pub mod product_contact;
-pub mod route;
-pub mod rule;
 pub mod sender;
-pub mod session;
-pub mod setting;
 pub mod suppression;
 pub mod template;
 pub mod template_sync;
 pub mod timeline;
-pub mod user_account;
-pub mod user_group;

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A person who may look and act.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "login")]
 pub struct Model {
@@ -19,5 +18,8 @@ pub struct Model {
     pub off_at: Option<i64>,
     pub last_in_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

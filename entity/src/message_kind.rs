@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A kind of message, which recipients may turn off unless it is required.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "message_kind")]
 pub struct Model {
@@ -17,5 +16,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub catalogue: Option<String>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An item from a provider that is neither a message nor a status.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "notice")]
 pub struct Model {
@@ -25,5 +24,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub item: String,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// One message to one recipient on one channel.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "notification")]
 pub struct Model {
@@ -86,13 +85,10 @@ pub struct Model {
     /// The product that it belongs to, if it was made with a key that has bounds.
     #[sea_orm(column_type = "Text")]
     pub product: Option<String>,
-    #[sea_orm(has_many)]
-    pub attempts: HasMany<super::attempt::Entity>,
-    #[sea_orm(has_many)]
-    pub timeline: HasMany<super::timeline::Entity>,
-    #[sea_orm(has_many)]
-    pub follow_ups: HasMany<super::follow_up::Entity>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// Whether a person wants a kind of message on a channel.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "preference")]
 pub struct Model {
@@ -22,5 +21,8 @@ pub struct Model {
     pub updated_at: i64,
     pub wanted: bool,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

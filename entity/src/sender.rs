@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A sender: its account, pace and state.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sender")]
 pub struct Model {
@@ -55,5 +54,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub settings: String,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

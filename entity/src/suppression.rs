@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An opt-out or opt-in of a contact.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "suppression")]
 pub struct Model {
@@ -18,5 +17,8 @@ pub struct Model {
     pub provider_at: i64,
     pub callback_id: Option<Uuid>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A message template in one language.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "template")]
 pub struct Model {
@@ -29,5 +28,8 @@ pub struct Model {
     pub extras: Option<String>,
     pub ttl_seconds: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

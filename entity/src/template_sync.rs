@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// A template as its account reports it.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "template_sync")]
 pub struct Model {
@@ -37,5 +36,8 @@ pub struct Model {
     pub components: Option<String>,
     pub components_at: Option<i64>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

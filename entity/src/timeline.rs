@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 /// An entry in the timeline of a notification, applied or ignored.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timeline")]
 pub struct Model {
@@ -19,8 +18,9 @@ pub struct Model {
     pub callback_id: Option<Uuid>,
     #[sea_orm(column_type = "Text")]
     pub detail: Option<String>,
-    #[sea_orm(belongs_to, from = "notification_id", to = "id")]
-    pub notification: BelongsTo<super::notification::Entity>,
 }
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
