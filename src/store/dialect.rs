@@ -1,8 +1,13 @@
 //! Differences between the SQL of SQLite and PostgreSQL, and lists as one parameter.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use sea_orm::{
-    ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, Statement, TryGetError,
-    TryGetable, Value,
+    ConnectionTrait, DbBackend, DbErr, ExecResult, FromQueryResult, QueryResult, Statement,
+    TryGetError, TryGetable, Value, Values,
 };
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -174,31 +179,55 @@ pub fn ids(ids: impl IntoIterator<Item = Uuid>) -> Result<Value, StoreError> {
     )
 }
 
-pub async fn execute(
-    connection: &impl ConnectionTrait,
-    sql: impl Into<String>,
-    values: impl IntoIterator<Item = Value>,
-) -> Result<ExecResult, StoreError> {
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    Ok(connection.execute_raw(statement).await?)
+/// A statement under way. One type for all of them, whatever they are called with: most functions
+/// of this crate wait for some, and what they wait for is compiled into each.
+pub struct DatabaseCall<'a, T>(Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>);
+
+impl<T> Future for DatabaseCall<'_, T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context).map_err(StoreError::from)
+    }
 }
 
-pub async fn query(
+pub fn execute(
     connection: &impl ConnectionTrait,
     sql: impl Into<String>,
     values: impl IntoIterator<Item = Value>,
-) -> Result<Vec<QueryResult>, StoreError> {
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    Ok(connection.query_all_raw(statement).await?)
+) -> DatabaseCall<'_, ExecResult> {
+    let statement = statement(connection, sql.into(), values);
+    DatabaseCall(connection.execute_raw(statement))
 }
 
-pub async fn query_one(
+pub fn query(
     connection: &impl ConnectionTrait,
     sql: impl Into<String>,
     values: impl IntoIterator<Item = Value>,
-) -> Result<Option<QueryResult>, StoreError> {
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    Ok(connection.query_one_raw(statement).await?)
+) -> DatabaseCall<'_, Vec<QueryResult>> {
+    let statement = statement(connection, sql.into(), values);
+    DatabaseCall(connection.query_all_raw(statement))
+}
+
+pub fn query_one(
+    connection: &impl ConnectionTrait,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> DatabaseCall<'_, Option<QueryResult>> {
+    let statement = statement(connection, sql.into(), values);
+    DatabaseCall(connection.query_one_raw(statement))
+}
+
+fn statement(
+    connection: &impl ConnectionTrait,
+    sql: String,
+    values: impl IntoIterator<Item = Value>,
+) -> Statement {
+    Statement {
+        sql,
+        values: Some(Values(values.into_iter().collect())),
+        db_backend: connection.get_database_backend(),
+    }
 }
 
 /// The value in the column `name` of a row. For a value that may be null, see [`nullable`].

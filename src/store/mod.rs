@@ -180,6 +180,12 @@ pub trait WorkError: From<StoreError> {
     fn into_store(self) -> Result<StoreError, Self>;
 }
 
+impl WorkError for StoreError {
+    fn into_store(self) -> Result<StoreError, Self> {
+        Ok(self)
+    }
+}
+
 fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))
@@ -311,45 +317,43 @@ impl Store {
 
     /// Runs `work` in a write transaction and commits it. A transaction that
     /// lost against another is repeated: `work` must not have effects elsewhere.
-    pub async fn write<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
     {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.write_once(&mut work).await {
-                Err(error) if error.is_conflict() && tries < WRITE_TRIES => {
-                    metrics::counter!("herald_write_conflicts_total").increment(1);
-                    tokio::time::sleep(Duration::from_millis(1 << tries)).await;
-                }
-                result => return result,
-            }
-        }
+        self.write_or_refuse(work).await
     }
 
     /// The same for work that may refuse: what it refuses leaves nothing behind, and is not
     /// repeated.
+    // Compiled anew for each caller: what does not depend on `work` is in functions of its own.
     pub async fn write_or_refuse<T, E, F>(&self, mut work: F) -> Result<T, E>
     where
         E: WorkError,
         F: AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
     {
-        let mut refusal = None;
-        let done = self
-            .write(async |tx| {
-                work(tx).await.map_err(|error| match error.into_store() {
-                    Ok(error) => error,
-                    Err(refused) => {
-                        refusal = Some(refused);
-                        StoreError::RolledBack
-                    }
-                })
-            })
-            .await;
-        match (done, refusal) {
-            (Err(StoreError::RolledBack), Some(refused)) => Err(refused),
-            (done, _) => Ok(done?),
+        let mut tries = 0;
+        loop {
+            let error = match self.begin().await {
+                Ok(begun) => match Box::pin(work(&begun.tx)).await {
+                    Ok(value) => match self.commit(begun).await {
+                        Ok(()) => return Ok(value),
+                        Err(error) => error,
+                    },
+                    Err(error) => match error.into_store() {
+                        Ok(error) => self.roll_back(begun, error).await,
+                        Err(refused) => {
+                            self.roll_back(begun, StoreError::RolledBack).await;
+                            return Err(refused);
+                        }
+                    },
+                },
+                Err(error) => error,
+            };
+            tries += 1;
+            if !repeats(&error, tries).await {
+                return Err(error.into());
+            }
         }
     }
 
@@ -370,45 +374,68 @@ impl Store {
         self.proof.as_ref().map(|proof| proof.hopeless.clone())
     }
 
-    async fn write_once<T, F>(&self, work: &mut F) -> Result<T, StoreError>
-    where
-        F: AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
-    {
-        let pool = &self.writer.pool;
-        let before = self.proof.as_ref().map_or(0, |proof| proof.highest());
+    async fn begin(&self) -> Result<BegunWrite, StoreError> {
+        let proven = self.proof.as_ref().map_or(0, |proof| proof.highest());
         // An error in beginning a transaction does not concern its content.
-        let tx = DatabaseTransaction::begin(pool, &self.writer.statements)
+        let tx = DatabaseTransaction::begin(&self.writer.pool, &self.writer.statements)
             .await
             .map_err(StoreError::Transient)?;
-        let started = Instant::now();
-        let result = match work(&tx).await {
-            Ok(value) => tx
-                .commit()
-                .await
-                .map(|committed| (value, committed))
-                .map_err(StoreError::from),
-            Err(error) => {
-                // The first error is the one to report.
-                tx.rollback().await;
-                Err(error)
-            }
-        };
+        Ok(BegunWrite {
+            tx,
+            started: Instant::now(),
+            proven,
+        })
+    }
+
+    async fn commit(&self, begun: BegunWrite) -> Result<(), StoreError> {
+        let committed = begun.tx.commit().await.map_err(StoreError::from);
+        self.count_write(begun.started);
+        let committed = committed.inspect_err(|error| self.writable.learn(error))?;
+        let pool = &self.writer.pool;
+        if let (Some(proof), Some(committed)) = (&self.proof, committed)
+            && proof.look(committed, begun.proven, || pool.renew()).await == CommitVerdict::Missing
+        {
+            return Err(StoreError::Transient(DbErr::Custom(
+                "what was committed is not in the database".to_owned(),
+            )));
+        }
+        Ok(())
+    }
+
+    /// Rolls back because of this error, which is the one to report: the first.
+    async fn roll_back(&self, begun: BegunWrite, error: StoreError) -> StoreError {
+        begun.tx.rollback().await;
+        self.count_write(begun.started);
+        self.writable.learn(&error);
+        error
+    }
+
+    fn count_write(&self, started: Instant) {
         self.writes.fetch_add(1, Ordering::Relaxed);
         let lasted = started.elapsed();
         metrics::histogram!("herald_write_seconds").record(lasted.as_secs_f64());
         if lasted > LONG_WRITE {
             metrics::counter!("herald_long_writes_total").increment(1);
         }
-        let (value, committed) = result.inspect_err(|error| self.writable.learn(error))?;
-        if let (Some(proof), Some(committed)) = (&self.proof, committed)
-            && proof.look(committed, before, || pool.renew()).await == CommitVerdict::Missing
-        {
-            return Err(StoreError::Transient(DbErr::Custom(
-                "what was committed is not in the database".to_owned(),
-            )));
-        }
-        Ok(value)
     }
+}
+
+/// A write transaction that has begun.
+struct BegunWrite {
+    tx: DatabaseTransaction,
+    started: Instant,
+    /// The highest commit that had been found before.
+    proven: i64,
+}
+
+/// Whether a write is tried again after this error, and waits until then.
+async fn repeats(error: &StoreError, tries: u32) -> bool {
+    if !error.is_conflict() || tries >= WRITE_TRIES {
+        return false;
+    }
+    metrics::counter!("herald_write_conflicts_total").increment(1);
+    tokio::time::sleep(Duration::from_millis(1 << tries)).await;
+    true
 }
 
 /// A new id: UUIDv7 of `now`, in order within a process.
