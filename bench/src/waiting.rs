@@ -168,7 +168,7 @@ impl Waiting {
             ),
             format!(
                 "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
-                 VALUES ('', 'bench_code', 'en_US', {now}, {now}, 'PAUSED', {now}) ON CONFLICT DO NOTHING"
+                 VALUES ('', 'bench_code', 'en_US', {now}, {now}, 'paused', {now}) ON CONFLICT DO NOTHING"
             ),
         ] {
             connection.execute_unprepared(&statement).await?;

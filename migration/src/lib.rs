@@ -45,6 +45,7 @@ mod m20261129_000061_turns;
 mod m20261129_000062_evidence_key;
 mod m20261129_000064_sender_settings;
 mod m20261129_000070_timeline_words;
+mod m20261130_000071_template_status_words;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -79,6 +80,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261129_000062_evidence_key,
     m20261129_000064_sender_settings,
     m20261129_000070_timeline_words,
+    m20261130_000071_template_status_words,
 ];
 
 /// The database's dialect of SQL.

@@ -19,6 +19,7 @@ use crate::{
             layout::{Layout, PROVIDED, PreviewHeader},
             parameter::DeclaredParameter,
         },
+        template_status::{TemplateOutlook, TemplateStatus},
     },
     engine::runtime::template_layout::layout,
     state::AppState,
@@ -27,7 +28,7 @@ use crate::{
             self,
             uses::{CatalogueNameUses, uses},
         },
-        template_sync,
+        template_sync::{self, TemplateSyncState},
     },
 };
 
@@ -46,25 +47,23 @@ struct TemplateDecision {
     at: Option<DisplayTime>,
 }
 
-/// The style class of a status of Meta's (Meta, "Template status").
-fn class(status: &str) -> &'static str {
-    match status {
-        "APPROVED" => "good",
-        "PENDING" | "IN_APPEAL" | "PAUSED" | "FLAGGED" | "LIMIT_EXCEEDED" => "wait",
-        "REJECTED" | "DISABLED" | "DELETED" | "PENDING_DELETION" | "LOCKED" => "bad",
-        _ => "rest",
+/// The style class of a status.
+fn class(status: TemplateStatus) -> &'static str {
+    match (status, status.outlook()) {
+        (TemplateStatus::Approved, _) => "good",
+        (TemplateStatus::Archived | TemplateStatus::Other, _) => "rest",
+        (TemplateStatus::Locked, _) | (_, TemplateOutlook::Refused) => "bad",
+        (_, TemplateOutlook::Waiting | TemplateOutlook::Sendable) => "wait",
     }
 }
 
 fn decided(row: &entity::template_sync::Model, shell: &PageLayout) -> TemplateDecision {
     let word = |value: &Option<String>| value.as_deref().unwrap_or("").to_lowercase();
+    let status = TemplateSyncState::from(row).status;
     TemplateDecision {
         account: row.account_id.clone(),
-        status: match row.status.as_deref() {
-            None => "unknown".to_owned(),
-            Some(status) => status.to_lowercase().replace('_', " "),
-        },
-        class: class(row.status.as_deref().unwrap_or_default()),
+        status: status.map_or_else(|| "unknown".to_owned(), TemplateStatus::phrase),
+        class: status.map_or("rest", class),
         reason: row.status_reason.clone().unwrap_or_default(),
         category: word(&row.category),
         quality: word(&row.quality),

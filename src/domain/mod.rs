@@ -42,6 +42,7 @@ pub mod status;
 pub mod story;
 pub mod strict;
 pub mod template;
+pub mod template_status;
 pub mod text;
 pub mod time;
 pub mod timeline;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::domain::template_status::TemplateStatus;
 use crate::domain::{
     facts::DeliveryFact,
     failure::DeliveryFailure,
@@ -273,9 +274,8 @@ pub struct TemplateUpdate {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateChange {
-    /// The provider's word in upper case, such as `APPROVED` or `PAUSED`.
     Status {
-        status: String,
+        status: TemplateStatus,
         reason: Option<String>,
         /// In lower case: it may have been approved in another category than requested.
         category: Option<String>,

@@ -8,6 +8,7 @@ use crate::domain::template::{
     layout::{Layout, LayoutButton, LayoutHeader},
     parameter::DeclaredParameter,
 };
+use crate::domain::template_status::TemplateStatus;
 
 /// A template of a catalogue, with what its provider wants to know of it.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +31,7 @@ pub struct RemoteTemplate {
     pub id: String,
     pub name: String,
     pub language: String,
-    /// `APPROVED`, `PENDING`, `REJECTED`, …
-    pub status: String,
+    pub status: TemplateStatus,
     /// `UTILITY`, `MARKETING` or `AUTHENTICATION`.
     pub category: Option<String>,
     /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
@@ -48,7 +48,7 @@ pub struct RemoteTemplate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTemplate {
     pub id: String,
-    pub status: String,
+    pub status: TemplateStatus,
     /// The provider may have chosen another one.
     pub category: Option<String>,
 }
@@ -113,7 +113,7 @@ pub trait TemplateFormat: Send + Sync {
     fn document(&self, definition: TemplateDefinition<'_>) -> Result<Value, String>;
 
     /// Whether a template may be changed in its status.
-    fn is_editable(&self, status: &str) -> bool;
+    fn is_editable(&self, status: TemplateStatus) -> bool;
 
     /// Why the provider would not take these parts; nothing, if it would.
     fn check(&self, definition: TemplateDefinition<'_>) -> Result<(), String>;

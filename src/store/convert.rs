@@ -8,6 +8,7 @@ use crate::domain::{
     category::Category,
     notification::SecretsState,
     status::{EngineState, NotificationStatus},
+    template_status::TemplateStatus,
     time::Timestamp,
     trigger::TriggerSet,
 };
@@ -23,6 +24,14 @@ impl TryGetable for Timestamp {
 impl TryGetable for Category {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         String::try_get_by(row, index).map(|word| Self::counted_as(&word))
+    }
+}
+
+/// Stored as its word.
+impl TryGetable for TemplateStatus {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let word = String::try_get_by(row, index)?;
+        Ok(Self::parse(&word).unwrap_or(Self::Other))
     }
 }
 

@@ -7,7 +7,10 @@ use super::{
     Store, StoreError,
     dialect::{column, execute, query, query_one, read_row},
 };
-use crate::{domain::time::Timestamp, store::DatabaseTransaction};
+use crate::{
+    domain::{template_status::TemplateStatus, time::Timestamp},
+    store::DatabaseTransaction,
+};
 
 /// The reported property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ pub async fn set(
 /// A template as reported by an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct ReportedTemplateRow {
-    pub status: Option<String>,
+    pub status: Option<TemplateStatus>,
     pub category: Option<String>,
     pub quality: Option<String>,
 }
@@ -133,10 +136,21 @@ pub async fn said(
 /// The state of a template.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct TemplateSyncState {
-    pub status: Option<String>,
+    pub status: Option<TemplateStatus>,
     #[sea_orm(from_alias = "status_reason")]
     pub reason: Option<String>,
     pub category: Option<String>,
+}
+
+impl From<&template_sync::Model> for TemplateSyncState {
+    fn from(row: &template_sync::Model) -> Self {
+        let status = row.status.as_deref();
+        Self {
+            status: status.map(|word| TemplateStatus::parse(word).unwrap_or_default()),
+            reason: row.status_reason.clone(),
+            category: row.category.clone(),
+        }
+    }
 }
 
 /// The state of a template in the account of a sender; if that is unknown, in the only account
@@ -168,11 +182,11 @@ pub async fn all(store: &Store) -> Result<Vec<template_sync::Model>, StoreError>
         .await?)
 }
 
-/// How many templates there are of each status, in lower case, in any account.
+/// How many templates there are of each status, in any account.
 pub async fn counts(store: &Store) -> Result<Vec<(String, i64)>, StoreError> {
     let found = query(
         store.reader(),
-        "SELECT lower(status) AS status_name, count(*) AS count FROM template_sync WHERE status IS NOT NULL GROUP BY lower(status)",
+        "SELECT status AS status_name, count(*) AS count FROM template_sync WHERE status IS NOT NULL GROUP BY status",
         [],
     )
     .await?;

@@ -500,7 +500,7 @@ async fn a_template_paused_by_a_clock_ahead_hears_what_comes_next(database: Data
     app.order("A-1", "+12025550101").await;
     app.send().await;
     let statuses = "SELECT status FROM template_sync";
-    assert_eq!(app.texts(statuses).await, ["PAUSED"]);
+    assert_eq!(app.texts(statuses).await, ["paused"]);
     app.pass(-HOURS);
     mend(&app).await;
     app.pass(60);
@@ -512,7 +512,7 @@ async fn a_template_paused_by_a_clock_ahead_hears_what_comes_next(database: Data
         200
     );
     app.process().await;
-    assert_eq!(app.texts(statuses).await, ["APPROVED"]);
+    assert_eq!(app.texts(statuses).await, ["approved"]);
 }
 
 async fn pages_hear_of_what_comes_after_a_clock_was_ahead(database: Database) {

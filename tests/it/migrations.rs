@@ -1,8 +1,8 @@
 //! Rows of an older Herald: a migration keeps what they say.
 
 use herald::{
-    domain::timeline::TimelineKind,
-    store::{Store, connect, migrate},
+    domain::{template_status::TemplateStatus, timeline::TimelineKind},
+    store::{Store, connect, migrate, template_sync::TemplateSyncState},
 };
 use migration::MIGRATIONS;
 use sea_orm::{ConnectionTrait, Statement};
@@ -17,6 +17,7 @@ crate::tests![
     lines_of_a_timeline_keep_what_they_say_when_their_words_change,
     a_sender_keeps_what_it_had_as_columns_as_settings,
     the_schema_of_a_newer_program_is_refused_by_name,
+    the_status_of_a_template_keeps_its_meaning,
 ];
 
 /// Migrations up to the one that counted everything by fact.
@@ -309,4 +310,44 @@ async fn the_schema_of_a_newer_program_is_refused_by_name(database: Database) {
             "{said}"
         );
     }
+}
+
+async fn the_status_of_a_template_keeps_its_meaning(database: Database) {
+    let before_it = Before::the_migration(&database, "template_status_words").await;
+    let (raw, store) = (&before_it.raw, &before_it.store);
+    for (name, status) in [
+        ("a", "'PAUSED'"),
+        ("b", "'PENDING_DELETION'"),
+        ("c", "NULL"),
+    ] {
+        let insert = format!(
+            "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
+             VALUES ('1', '{name}', 'en_US', 1, 1, {status}, 1)"
+        );
+        raw.execute_unprepared(&insert).await.unwrap();
+    }
+    let statuses = "SELECT coalesce(status, '') AS line FROM template_sync ORDER BY name";
+    migrate::apply(raw, 1).await.unwrap();
+    assert_eq!(
+        lines(store, statuses).await,
+        ["paused", "pending_deletion", ""]
+    );
+    let all = herald::store::template_sync::all(store).await.unwrap();
+    let meant: Vec<Option<TemplateStatus>> = all
+        .iter()
+        .map(|row| TemplateSyncState::from(row).status)
+        .collect();
+    assert_eq!(
+        meant,
+        [
+            Some(TemplateStatus::Paused),
+            Some(TemplateStatus::PendingDeletion),
+            None
+        ]
+    );
+    migrate::revert(raw, 1).await.unwrap();
+    assert_eq!(
+        lines(store, statuses).await,
+        ["PAUSED", "PENDING_DELETION", ""]
+    );
 }

@@ -219,7 +219,7 @@ const PAUSED: &str = "jaspers_market_plain_text_v1";
 async fn wait(app: &TestApp) {
     app.sql(&format!(
         "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
-         SELECT coalesce(account_id, ''), '{PAUSED}', 'en_US', 1, 1, 'PAUSED', 1 FROM sender ON CONFLICT DO NOTHING"
+         SELECT coalesce(account_id, ''), '{PAUSED}', 'en_US', 1, 1, 'paused', 1 FROM sender ON CONFLICT DO NOTHING"
     ))
     .await;
     for number in 0..5 {

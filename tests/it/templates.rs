@@ -100,7 +100,7 @@ impl std::ops::Deref for Synced {
 
 async fn templates_of_each_status_are_counted(database: Database) {
     let app = TestApp::spawn(&database).await;
-    for (name, status) in [("a", "REJECTED"), ("b", "REJECTED"), ("c", "APPROVED")] {
+    for (name, status) in [("a", "rejected"), ("b", "rejected"), ("c", "approved")] {
         app.sql(&format!(
             "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
              VALUES ('', '{name}', 'en_US', 1, 1, '{status}', 1)"
@@ -191,7 +191,7 @@ async fn templates_are_made_reviewed_and_then_the_same(database: Database) {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&json[0]["status"], &json[0]["account"]),
-        (&json!("APPROVED"), &json!(ACCOUNT_ID))
+        (&json!("approved"), &json!(ACCOUNT_ID))
     );
     let (code, again) = it.run(&["sync"]).await;
     assert_eq!(code, 0, "{again}");

@@ -151,7 +151,7 @@ async fn what_waits_for_a_template_does_not_delay_another(database: Database) {
     let app = app(&database, &settings).await;
     app.sql(
         "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
-         VALUES ('', 'jaspers_market_plain_text_v1', 'en_US', 1, 1, 'PAUSED', 1)",
+         VALUES ('', 'jaspers_market_plain_text_v1', 'en_US', 1, 1, 'paused', 1)",
     )
     .await;
     for number in 0..100 {
@@ -168,7 +168,7 @@ async fn what_waits_for_a_template_does_not_delay_another(database: Database) {
         100
     );
     // Approved again: all of them go, and nothing is kept out by those that still wait for another.
-    app.sql("UPDATE template_sync SET status = 'APPROVED'")
+    app.sql("UPDATE template_sync SET status = 'approved'")
         .await;
     for _ in 0..3 {
         sweeper::release(&app.engine, app.now()).await.unwrap();
@@ -393,7 +393,7 @@ async fn a_template_is_looked_at_however_many_others_are_waited_for(database: Da
     fill(&app, 1, "held", 0, "'template'", "'ready'").await;
     app.sql(
         "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
-         SELECT '', template, 'en_US', 1, 1, CASE WHEN template = 'ready' THEN 'APPROVED' ELSE 'PAUSED' END, 1 \
+         SELECT '', template, 'en_US', 1, 1, CASE WHEN template = 'ready' THEN 'approved' ELSE 'paused' END, 1 \
          FROM notification WHERE held_for = 'template'",
     )
     .await;

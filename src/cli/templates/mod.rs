@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{ExitCodeError, complain, say, settings};
 use crate::{
     app,
+    domain::template_status::{TemplateOutlook, TemplateStatus},
     engine::{
         Engine,
         delivery::templates::{
@@ -21,7 +22,10 @@ use crate::{
     },
     providers,
     state::Clock,
-    store::{catalogue as rows, template_sync},
+    store::{
+        catalogue as rows,
+        template_sync::{self, TemplateSyncState},
+    },
 };
 
 /// Templates at Meta: compares them with the catalogues, creates and changes them, and shows their
@@ -270,14 +274,17 @@ fn print(all: &[ComparedAccount], format: TemplatesOutputFormat) {
         if !looked.elsewhere.is_empty() {
             say("  made elsewhere, in no catalogue:");
             for (name, language, status) in &looked.elsewhere {
-                say(format!("    {name} ({language}) {}", status.to_lowercase()));
+                say(format!("    {name} ({language}) {}", status.phrase()));
             }
         }
     }
 }
 
 fn line(report: &TemplateSyncReport) {
-    let status = report.status.as_deref().unwrap_or("").to_lowercase();
+    let status = report
+        .status
+        .map(TemplateStatus::phrase)
+        .unwrap_or_default();
     let reason = report
         .reason
         .as_ref()
@@ -429,10 +436,10 @@ async fn status(engine: &Engine, which: &TemplateSelectArgs) -> anyhow::Result<(
             documents.push(json!({ "name": name, "language": language, "status": null }));
         }
         for row in heard {
-            let status = row.status.as_deref().unwrap_or("");
-            refused |= ["REJECTED", "DISABLED", "DELETED"].contains(&status);
+            let status = TemplateSyncState::from(row).status;
+            refused |= status.map(TemplateStatus::outlook) == Some(TemplateOutlook::Refused);
             documents.push(json!({
-                "name": name, "language": language, "account": row.account_id, "status": row.status,
+                "name": name, "language": language, "account": row.account_id, "status": status,
                 "reason": row.status_reason, "category": row.category, "quality": row.quality,
                 "id": row.provider_template_id,
             }));

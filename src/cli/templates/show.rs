@@ -31,7 +31,7 @@ pub(super) async fn show(
     let heard = |row: &Model| -> Vec<String> {
         said.iter()
             .filter(|it| it.name == row.name && it.language == row.language)
-            .map(|it| it.status.as_deref().unwrap_or("unknown").to_lowercase())
+            .map(|it| it.status.as_deref().unwrap_or("unknown").replace('_', " "))
             .collect()
     };
     if format == TemplatesOutputFormat::Json {

@@ -11,6 +11,7 @@ use super::{
     },
 };
 use crate::domain::alarm::AlarmKind;
+use crate::domain::template_status::TemplateStatus;
 
 const CONTACT: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0001);
 const NOTIFICATION: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0002);
@@ -91,7 +92,7 @@ impl OwnEventType {
                 json!({ "previous_quality_score": "GREEN", "new_quality_score": "YELLOW" }),
             ))],
             Self::TemplateStatus => vec![OwnEvent::TemplateStatus {
-                status: "paused".to_owned(),
+                status: TemplateStatus::Paused,
                 data: template(
                     "the template order_shipped (en_US) is paused",
                     json!({ "event": "PAUSED", "other_info": { "title": "FIRST_PAUSE" } }),

@@ -19,6 +19,7 @@ use self::payload::{
     SenderSilence, TemplateUpdateData, WindowMoment,
 };
 use super::words::words;
+use crate::domain::template_status::TemplateStatus;
 
 /// The source of events that Herald itself raises.
 pub const SOURCE: &str = "herald";
@@ -136,8 +137,7 @@ pub enum OwnEvent {
     TemplateChanged(TemplateUpdateData),
     TemplateQuality(TemplateUpdateData),
     TemplateStatus {
-        /// The provider's word in lower case, such as `paused`.
-        status: String,
+        status: TemplateStatus,
         data: TemplateUpdateData,
     },
     WindowClosed(WindowMoment),

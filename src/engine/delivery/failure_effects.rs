@@ -9,6 +9,7 @@ use crate::{
         identity::ContactAlias,
         preference::{ConsentChange, ConsentScope},
         retry,
+        template_status::TemplateStatus,
         time::Timestamp,
     },
     engine::{
@@ -92,8 +93,8 @@ pub(in crate::engine) async fn of_failure(
                 language: template.1,
             };
             let status = match failure.class {
-                FailureClass::TemplatePaused => "PAUSED",
-                _ => "DISABLED",
+                FailureClass::TemplatePaused => TemplateStatus::Paused,
+                _ => TemplateStatus::Disabled,
             };
             let reason = failure.counted_as();
             template_sync::ensure(tx, name, None, now).await?;
@@ -101,7 +102,7 @@ pub(in crate::engine) async fn of_failure(
                 tx,
                 name,
                 TemplateSyncProperty::Status,
-                status,
+                status.name(),
                 Some(&reason),
                 at,
             )

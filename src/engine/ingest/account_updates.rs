@@ -256,13 +256,13 @@ async fn apply_template(
                 tx,
                 name,
                 TemplateSyncProperty::Status,
-                status,
+                status.name(),
                 reason.as_deref(),
                 at,
             )
             .await?,
             OwnEvent::TemplateStatus {
-                status: status.to_lowercase(),
+                status: *status,
                 data: said,
             },
         ),

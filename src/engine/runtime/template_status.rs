@@ -1,6 +1,9 @@
 //! Decides whether a template may be sent, by its status in the account.
 
-use crate::store::template_sync::TemplateSyncState;
+use crate::{
+    domain::template_status::{TemplateOutlook, TemplateStatus},
+    store::template_sync::TemplateSyncState,
+};
 
 /// Whether a template may be sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,24 +17,19 @@ pub enum TemplateSendability {
 /// The meaning of a template's status for sending. An unknown template counts as sendable: it may
 /// be older than this installation.
 pub fn sendable(template: &str, standing: Option<&TemplateSyncState>) -> TemplateSendability {
-    let Some(standing) = standing else {
-        return TemplateSendability::Yes;
-    };
+    let status = standing.and_then(|standing| standing.status);
+    let outlook = status.map_or(TemplateOutlook::Sendable, TemplateStatus::outlook);
     let because = standing
-        .reason
-        .as_ref()
+        .and_then(|standing| standing.reason.as_ref())
         .map_or_else(String::new, |reason| format!(" ({reason})"));
-    match standing.status.as_deref() {
-        Some("PAUSED" | "PENDING" | "IN_APPEAL" | "LOCKED" | "ARCHIVED" | "LIMIT_EXCEEDED") => {
-            let status = standing.status.as_deref().unwrap_or("").to_lowercase();
-            TemplateSendability::Later(format!(
-                "the template {template} is {status}{because}: it waits until it is approved"
-            ))
-        }
-        Some("DISABLED" | "REJECTED" | "DELETED" | "PENDING_DELETION") => {
-            let status = standing.status.as_deref().unwrap_or("").to_lowercase();
+    let status = status.map(TemplateStatus::phrase).unwrap_or_default();
+    match outlook {
+        TemplateOutlook::Sendable => TemplateSendability::Yes,
+        TemplateOutlook::Waiting => TemplateSendability::Later(format!(
+            "the template {template} is {status}{because}: it waits until it is approved"
+        )),
+        TemplateOutlook::Refused => {
             TemplateSendability::Never(format!("the template {template} is {status}{because}"))
         }
-        _ => TemplateSendability::Yes,
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size};
 use crate::{
-    domain::{access::AccessBounds, time::Timestamp},
+    domain::{access::AccessBounds, template_status::TemplateStatus, time::Timestamp},
     engine::runtime::template_status::{TemplateSendability, sendable},
     http::{
         auth::{AllowedClient, scope},
@@ -111,7 +111,7 @@ pub struct TemplateView {
     account: String,
     name: String,
     language: String,
-    status: Option<String>,
+    status: Option<TemplateStatus>,
     reason: Option<String>,
     quality: Option<String>,
     category: Option<String>,
@@ -187,11 +187,7 @@ pub async fn templates(
         .into_iter()
         .filter(|row| own.as_ref().is_none_or(|own| own.has(row)))
         .map(|row| {
-            let standing = template_sync::TemplateSyncState {
-                status: row.status.clone(),
-                reason: row.status_reason.clone(),
-                category: row.category.clone(),
-            };
+            let standing = template_sync::TemplateSyncState::from(&row);
             let sendable = match sendable(&row.name, Some(&standing)) {
                 TemplateSendability::Yes => "yes",
                 TemplateSendability::Later(_) => "later",
@@ -201,7 +197,7 @@ pub async fn templates(
                 account: row.account_id,
                 name: row.name,
                 language: row.language,
-                status: row.status,
+                status: standing.status,
                 reason: row.status_reason,
                 quality: row.quality,
                 category_due: row

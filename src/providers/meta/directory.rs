@@ -8,6 +8,7 @@ use super::{
     inspect::{Inspector, MetaQueryError},
     pulled, templates,
 };
+use crate::domain::template_status::TemplateStatus;
 use crate::providers::{
     CreatedTemplate, DirectoryError, PulledTemplate, RemoteTemplate, SampleFile,
     TemplateDefinition, TemplateDifference, TemplateDirectory, TemplateFormat,
@@ -43,8 +44,9 @@ impl TemplateFormat for MetaProvider {
     }
 
     /// What is approved, rejected or paused (Meta, "Edit templates").
-    fn is_editable(&self, status: &str) -> bool {
-        ["APPROVED", "REJECTED", "PAUSED"].contains(&status)
+    fn is_editable(&self, status: TemplateStatus) -> bool {
+        use TemplateStatus::{Approved, Paused, Rejected};
+        matches!(status, Approved | Rejected | Paused)
     }
 
     fn check(&self, definition: TemplateDefinition<'_>) -> Result<(), String> {

@@ -8,12 +8,15 @@ use super::{
     inspect::{list, text},
 };
 use crate::{
-    domain::template::{
-        layout::{
-            LayoutButton, LayoutExtras, LayoutHeader, OtpButton, OtpType, PROVIDED, SupportedApp,
-            check, ttl_bounds,
+    domain::{
+        template::{
+            layout::{
+                LayoutButton, LayoutExtras, LayoutHeader, OtpButton, OtpType, PROVIDED,
+                SupportedApp, check, ttl_bounds,
+            },
+            parameter::{DeclaredParameter, ParameterKind},
         },
-        parameter::{DeclaredParameter, ParameterKind},
+        template_status::TemplateOutlook,
     },
     providers::{PulledTemplate as Pulled, RemoteTemplate as Remote},
 };
@@ -190,8 +193,8 @@ fn named_example(component: &Value, pointer: &str, name: &str) -> Option<String>
 
 /// Converts a template to a catalogue entry of this name, or reports what cannot be expressed.
 pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
-    if ["REJECTED", "DISABLED", "DELETED", "PENDING_DELETION"].contains(&remote.status.as_str()) {
-        return Err(format!("it is {}", remote.status.to_lowercase()));
+    if remote.status.outlook() == TemplateOutlook::Refused {
+        return Err(format!("it is {}", remote.status.phrase()));
     }
     if let Some(other) = definition::unknown_parts(&remote.components).first() {
         return Err(format!("its component {other} has no counterpart here"));
@@ -345,7 +348,7 @@ mod tests {
         Remote {
             name: "made".to_owned(),
             language: "en".to_owned(),
-            status: "APPROVED".to_owned(),
+            status: TemplateStatus::Approved,
             category: Some(category.to_owned()),
             components: components.as_array().unwrap().clone(),
             ..Remote::default()

@@ -5,10 +5,22 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::inspect::{Inspector, MetaQueryError, list, text};
-use crate::providers::{CreatedTemplate as Made, RemoteTemplate as Remote, SampleFile};
+use crate::{
+    domain::template_status::TemplateStatus,
+    providers::{CreatedTemplate as Made, RemoteTemplate as Remote, SampleFile},
+};
 
 /// Meta's error code if a template of this name and language exists.
 const EXISTS: i64 = 2_388_024;
+
+/// Meta's word for a status, in either case (Meta, "Template status"; "Webhooks:
+/// message_template_status_update").
+pub fn status(word: &str) -> TemplateStatus {
+    match word.to_lowercase().as_str() {
+        "reinstated" | "unlocked" | "unarchived" => TemplateStatus::Approved,
+        word => TemplateStatus::parse(word).unwrap_or(TemplateStatus::Other),
+    }
+}
 
 /// Accepts the kinds of file that Meta takes as samples, by file extension (Meta, "Resumable
 /// Upload API").
@@ -86,7 +98,7 @@ impl Inspector {
             .await?;
         Ok(Made {
             id: text(&answer, "/id").unwrap_or_default(),
-            status: text(&answer, "/status").unwrap_or_else(|| "PENDING".to_owned()),
+            status: text(&answer, "/status").map_or(TemplateStatus::Pending, |word| status(&word)),
             category: text(&answer, "/category"),
         })
     }
@@ -147,7 +159,7 @@ fn remote(value: &Value) -> Option<Remote> {
         id: text(value, "/id").unwrap_or_default(),
         name: text(value, "/name")?,
         language: text(value, "/language")?,
-        status: text(value, "/status")?,
+        status: status(&text(value, "/status")?),
         category: text(value, "/category"),
         quality: text(value, "/quality_score/score"),
         rejected_reason: text(value, "/rejected_reason").filter(|reason| reason != "NONE"),

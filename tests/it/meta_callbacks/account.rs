@@ -254,7 +254,7 @@ async fn template_news_in_any_order_end_the_same(database: Database) {
             .await;
         }
         let (_, templates) = app.get("/api/v1/templates").await;
-        assert_eq!(templates[0]["status"], "DISABLED", "{order:?}");
+        assert_eq!(templates[0]["status"], "disabled", "{order:?}");
     }
 }
 
@@ -578,7 +578,7 @@ async fn what_waits_for_a_template_fails_when_it_will_never_be_sent(database: Da
     .await;
     let (id, ..) = first_order(&app, "A-2").await;
     app.send().await;
-    app.sql("UPDATE template_sync SET status = 'APPROVED'")
+    app.sql("UPDATE template_sync SET status = 'approved'")
         .await;
     assert_eq!(
         herald::engine::delivery::sweeper::release(&app.engine, app.now())

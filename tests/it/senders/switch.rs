@@ -319,8 +319,8 @@ async fn a_template_waits_for_its_own_account_only(database: Database) {
         ))
         .await;
     };
-    says("1", "PAUSED", at).await;
-    says("2", "APPROVED", at + 1).await;
+    says("1", "paused", at).await;
+    says("2", "approved", at + 1).await;
     let waits = ask(&app, "+12025550150", None).await;
     let goes = ask(&app, "+12025550151", Some("shop")).await;
     app.send_of(app.sender).await;
@@ -331,8 +331,8 @@ async fn a_template_waits_for_its_own_account_only(database: Database) {
         assert_eq!(sweeper::release(&app.engine, app.now()).await.unwrap(), 0);
     }
     // The other account's newer word holds nothing back, either.
-    says("2", "PENDING", at + 3).await;
-    says("1", "APPROVED", at + 2).await;
+    says("2", "pending", at + 3).await;
+    says("1", "approved", at + 2).await;
     assert_eq!(sweeper::release(&app.engine, app.now()).await.unwrap(), 1);
     app.send_of(app.sender).await;
     assert_eq!(app.status_of(&waits).await, "accepted");

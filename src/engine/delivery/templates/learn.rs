@@ -6,6 +6,7 @@ use crate::{
     domain::{
         own_event::{EventOccurrence, OwnEvent, payload::TemplateUpdateData},
         template::name::ours,
+        template_status::TemplateStatus,
         time::Timestamp,
     },
     engine::{
@@ -70,11 +71,11 @@ async fn one(
     // Until the account has reported a category, the requested one applies.
     let category_before = known_category(tx, name).await?;
     let id = Some(remote.id.as_str()).filter(|id| !id.is_empty());
-    let status = Some(remote.status.to_uppercase());
+    let status = Some(remote.status);
     let category = remote.category.as_ref().map(|it| it.to_lowercase());
     let quality = remote.quality.as_ref().map(|it| it.to_uppercase());
     let after = ReportedTemplateRow {
-        status: status.clone(),
+        status,
         category: category.clone().or(before.category.clone()),
         quality: quality.clone().or(before.quality.clone()),
     };
@@ -86,22 +87,31 @@ async fn one(
     // same second win.
     let at = Timestamp::from_unix_seconds(now.unix_seconds() - 1);
     let mut told = Vec::new();
+    let word = |status: Option<TemplateStatus>| status.map(|it| it.name().to_owned());
     let parts = [
-        (TemplateSyncProperty::Status, &before.status, &status),
-        (TemplateSyncProperty::Category, &category_before, &category),
-        (TemplateSyncProperty::Quality, &before.quality, &quality),
+        (
+            TemplateSyncProperty::Status,
+            word(before.status),
+            word(status),
+        ),
+        (
+            TemplateSyncProperty::Category,
+            category_before,
+            category.clone(),
+        ),
+        (TemplateSyncProperty::Quality, before.quality, quality),
     ];
     for (part, known, value) in parts {
-        let Some(value) = value.as_ref() else {
+        let Some(value) = value else {
             continue;
         };
         let reason = remote.rejected_reason.as_deref();
-        if !template_sync::set(tx, name, part, value, reason, at).await? {
+        if !template_sync::set(tx, name, part, &value, reason, at).await? {
             continue;
         }
         // The first status of a template is not a change.
-        if known.as_ref().is_some_and(|known| known != value) {
-            told.push((part, value.clone()));
+        if known.is_some_and(|known| known != value) {
+            told.push((part, value));
         }
     }
     release(engine, tx, name, report, now).await?;
@@ -116,7 +126,10 @@ async fn one(
             value: json!({ "status": remote.status, "category": category, "reason": remote.rejected_reason }),
         };
         let event = match part {
-            TemplateSyncProperty::Status => OwnEvent::TemplateStatus { status: word, data },
+            TemplateSyncProperty::Status => OwnEvent::TemplateStatus {
+                status: remote.status,
+                data,
+            },
             TemplateSyncProperty::Category => OwnEvent::TemplateCategoryChanged(data),
             _ => OwnEvent::TemplateQuality(data),
         };

@@ -17,6 +17,7 @@ use crate::{
             layout::{Layout, LayoutHeader},
             name::at_meta,
         },
+        template_status::TemplateStatus,
         time::Timestamp,
     },
     engine::{
@@ -84,7 +85,7 @@ pub struct TemplateSyncReport {
     pub language: String,
     pub outcome: TemplateSyncOutcome,
     pub drift: Vec<TemplateDifference>,
-    pub status: Option<String>,
+    pub status: Option<TemplateStatus>,
     pub reason: Option<String>,
     pub id: Option<String>,
 }
@@ -96,7 +97,7 @@ pub struct ComparedAccount {
     /// The reports, or why the account could not be read.
     pub reports: Result<Vec<TemplateSyncReport>, String>,
     /// Templates that are in no catalogue: name, language, status.
-    pub elsewhere: Vec<(String, String, String)>,
+    pub elsewhere: Vec<(String, String, TemplateStatus)>,
 }
 
 /// The catalogues' templates as Meta wants them, for creating them by hand.
@@ -236,7 +237,7 @@ async fn one(
             language: row.language.clone(),
             outcome: TemplateSyncOutcome::Same,
             drift: Vec::new(),
-            status: found.map(|it| it.status.clone()),
+            status: found.map(|it| it.status),
             reason: found.and_then(|it| it.rejected_reason.clone()),
             id: found.map(|it| it.id.clone()),
             name,
@@ -265,7 +266,7 @@ async fn one(
                 id: report.id.clone().unwrap_or_default(),
                 name: report.name.clone(),
                 language: report.language.clone(),
-                status: status.clone(),
+                status: *status,
                 ..Remote::default()
             };
             learn(engine, account_id, &[made], now).await?;
@@ -436,10 +437,10 @@ impl RemoteAccount<'_> {
                 "it has parts that a catalogue cannot express: a change would remove them"
                     .to_owned(),
             )
-        } else if !self.format.is_editable(&found.status) {
+        } else if !self.format.is_editable(found.status) {
             TemplateSyncOutcome::Stuck(format!(
                 "it is {}: Meta lets it be changed when it is approved, rejected or paused",
-                found.status.to_lowercase()
+                found.status.phrase()
             ))
         } else {
             self.send_change(wanted, found, report).await
@@ -465,7 +466,7 @@ impl RemoteAccount<'_> {
         }
         match self.directory.edit(&found.id, definition).await {
             Ok(()) => {
-                report.status = Some("PENDING".to_owned());
+                report.status = Some(TemplateStatus::Pending);
                 TemplateSyncOutcome::Changed
             }
             Err(error) => TemplateSyncOutcome::Failed(error.to_string()),

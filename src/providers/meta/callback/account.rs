@@ -13,7 +13,10 @@ use crate::{
     providers::{
         AccountEffect, AccountUpdate, ItemKind, PersonIds, ProviderUpdate, TemplateChange,
         TemplateUpdate, UpdateSubject,
-        meta::lenient::{LenientText, digits},
+        meta::{
+            lenient::{LenientText, digits},
+            templates,
+        },
     },
 };
 
@@ -85,21 +88,14 @@ fn template(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
             TemplateChange::Category(category),
         )
     } else if let Some(event) = text(value, "event") {
-        let status = match event.to_uppercase().as_str() {
-            "REINSTATED" | "UNLOCKED" | "UNARCHIVED" => "APPROVED".to_owned(),
-            // FLAGGED warns; the template is still sent.
-            other => other.to_owned(),
-        };
+        let status = templates::status(&event);
         let reason = text(value, "reason")
             .filter(|reason| reason != "NONE")
             .or_else(|| text_at(value, "/rejection_info/reason"))
             .or_else(|| text_at(value, "/other_info/description"))
             .or_else(|| text_at(value, "/other_info/title"));
         (
-            format!(
-                "the template {name} ({language}) is {}",
-                status.to_lowercase()
-            ),
+            format!("the template {name} ({language}) is {}", status.phrase()),
             TemplateChange::Status {
                 status,
                 reason,
