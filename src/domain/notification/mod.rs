@@ -4,13 +4,17 @@
 //! result of all of them: status, triggers, counters. Callbacks only add facts, so their order
 //! never matters; the engine's own changes (claims, answers, timers) come one at a time under the
 //! row's lock.
+//!
+//! `operator_actions.rs` has retries, cancellations and `send-now` by an operator,
+//! `automatic_retry.rs` whether a message gets another attempt by itself, `tally.rs` what it adds to
+//! the counters, `unknown.rs` what follows when an answer was lost.
 
-mod again;
+mod automatic_retry;
+mod operator_actions;
 mod tally;
-
-pub use tally::{OUT, STALE, TOOK};
 mod unknown;
 
+pub use tally::{OUT, STALE, TOOK};
 pub use unknown::{UnknownPolicies, UnknownPolicy};
 
 use uuid::Uuid;
@@ -515,77 +519,6 @@ impl NotificationState {
         let newest = self.newest()?;
         let accepted = newest.facts.get(DeliveryFact::Accepted)?;
         (!newest.facts.has_been_told()).then_some(accepted.at)
-    }
-
-    fn retry_asked(&mut self, even_if_delivered: bool, now: Timestamp) -> ChangeEffect {
-        if matches!(
-            self.engine,
-            EngineState::Queued | EngineState::Held | EngineState::Sending | EngineState::Retrying
-        ) {
-            return ChangeEffect::Ignored("it is still on its way");
-        }
-        if self.secrets == SecretsState::Wiped {
-            return ChangeEffect::Ignored("its secrets have been wiped: send it as a new message");
-        }
-        let allowed = match self.status() {
-            NotificationStatus::Failed
-            | NotificationStatus::Expired
-            | NotificationStatus::Skipped
-            | NotificationStatus::Cancelled => true,
-            NotificationStatus::GaveUp
-            | NotificationStatus::Unknown
-            | NotificationStatus::Accepted
-            | NotificationStatus::Sent
-            | NotificationStatus::Delivered
-            | NotificationStatus::Read
-            | NotificationStatus::Played => even_if_delivered,
-            NotificationStatus::Queued
-            | NotificationStatus::Held
-            | NotificationStatus::Sending
-            | NotificationStatus::Retrying => false,
-        };
-        if !allowed {
-            return ChangeEffect::Ignored(
-                "it was or may have been delivered: confirm to send it again",
-            );
-        }
-        self.generation += 1;
-        self.engine = EngineState::Queued;
-        self.triggered = TriggerSet::NONE;
-        self.replied = false;
-        self.insists = even_if_delivered;
-        self.reason = None;
-        self.failure = None;
-        self.due_at = Some(now);
-        self.leased_until = None;
-        ChangeEffect::Applied(TimelineKind::RetryRequested)
-    }
-
-    fn cancelled(&mut self, reason: &str) -> ChangeEffect {
-        if !matches!(
-            self.engine,
-            EngineState::Queued | EngineState::Held | EngineState::Retrying
-        ) {
-            return ChangeEffect::Ignored("it is not waiting any more");
-        }
-        self.engine = EngineState::Cancelled;
-        self.due_at = None;
-        self.reason = Some(reason.to_owned());
-        ChangeEffect::Applied(TimelineKind::Cancelled)
-    }
-
-    fn sent_now(&mut self, now: Timestamp) -> ChangeEffect {
-        match (self.engine, self.due_at) {
-            (EngineState::Queued | EngineState::Retrying, Some(due_at)) if due_at > now => {
-                self.due_at = Some(now);
-                ChangeEffect::Applied(TimelineKind::SendNowRequested)
-            }
-            (EngineState::Queued | EngineState::Retrying, _) => {
-                ChangeEffect::Ignored("it is due already: the pace applies")
-            }
-            (EngineState::Held, _) => ChangeEffect::Ignored("it is held: release what holds it"),
-            _ => ChangeEffect::Ignored("it is not waiting any more"),
-        }
     }
 
     /// Whether it was delivered, so that no further copy is sent: any copy counts, unless an
