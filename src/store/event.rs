@@ -1,20 +1,14 @@
-//! Events, their expansion cursor, and the ledgers of idempotency and deduplication keys.
+//! Events and their expansion cursor.
 
 use entity::event;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     bounds::{SqlCondition, of_events, of_notifications},
-    dialect::{
-        HexUuid, ListFieldType, column, execute, ids, list, locking, matching, query, query_one,
-        read_row, rows,
-    },
+    dialect::{ListFieldType, column, execute, ids, list, locking, query, query_one, rows},
     first_id,
 };
 use crate::{
@@ -294,149 +288,6 @@ async fn heard_already(
     )
     .await?;
     found.iter().map(|row| column(row, "name")).collect()
-}
-
-/// A claim on a dedupe key.
-#[derive(Clone, Debug, Serialize)]
-pub struct DedupeClaim {
-    pub dedupe_key: String,
-    pub recipient: String,
-    pub notification_id: HexUuid,
-}
-
-/// Claims deduplication keys of a route within a product. For keys that are taken it returns their
-/// owners: (recipient, notification).
-pub async fn claim_dedupe(
-    tx: &DatabaseTransaction,
-    product: Option<&str>,
-    route: &str,
-    channel: &str,
-    claims: &[DedupeClaim],
-    now: Timestamp,
-) -> Result<Vec<(String, Uuid)>, StoreError> {
-    if claims.is_empty() {
-        return Ok(Vec::new());
-    }
-    let given = rows(
-        tx.get_database_backend(),
-        &[
-            ("dedupe_key", ListFieldType::Text),
-            ("recipient", ListFieldType::Text),
-            ("notification_id", ListFieldType::Uuid),
-        ],
-    );
-    execute(
-        tx,
-        format!(
-            "INSERT INTO dedupe (route, dedupe_key, recipient, channel, notification_id, created_at, product) \
-             SELECT $2, r.dedupe_key, r.recipient, $3, r.notification_id, $4, $5 FROM {given} WHERE true \
-             ON CONFLICT (route, dedupe_key, recipient, channel, product) DO NOTHING"
-        ),
-        [
-            list(claims)?,
-            route.into(),
-            channel.into(),
-            now.micros().into(),
-            product.unwrap_or_default().into(),
-        ],
-    )
-    .await?;
-    let taken = matching(
-        tx.get_database_backend(),
-        &given,
-        "dedupe",
-        "d",
-        "d.route = $2 AND d.dedupe_key = r.dedupe_key AND d.recipient = r.recipient AND d.channel = $3",
-    );
-    let taken = query(
-        tx,
-        format!(
-            "SELECT d.recipient, d.notification_id FROM {taken} WHERE d.product = $4 AND d.notification_id <> r.notification_id"
-        ),
-        [
-            list(claims)?,
-            route.into(),
-            channel.into(),
-            product.unwrap_or_default().into(),
-        ],
-    )
-    .await?;
-    taken
-        .iter()
-        .map(|row| Ok((column(row, "recipient")?, column(row, "notification_id")?)))
-        .collect()
-}
-
-/// The request that an `Idempotency-Key` was used for.
-#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct IdempotentRequest {
-    pub fingerprint: Vec<u8>,
-    pub resource_id: Uuid,
-    /// The answer, where it cannot be computed again.
-    pub answer: Option<String>,
-}
-
-/// Takes an idempotency key within the transaction of the effect. The loser of a race waits here
-/// for the winner's commit, and gets the winner's request.
-pub async fn take_idempotency_key(
-    tx: &DatabaseTransaction,
-    client: &str,
-    key: &str,
-    operation: &str,
-    used: &IdempotentRequest,
-    now: Timestamp,
-) -> Result<Option<IdempotentRequest>, StoreError> {
-    let inserted = execute(
-        tx,
-        "INSERT INTO idempotency (client, idempotency_key, operation, fingerprint, resource_id, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (client, idempotency_key, operation) DO NOTHING",
-        [
-            client.into(),
-            key.into(),
-            operation.into(),
-            used.fingerprint.clone().into(),
-            used.resource_id.into(),
-            now.micros().into(),
-        ],
-    )
-    .await?;
-    if inserted.rows_affected() > 0 {
-        return Ok(None);
-    }
-    idempotency_key(tx, client, key, operation).await
-}
-
-/// The earlier request of a key, if any.
-pub async fn idempotency_key(
-    tx: &DatabaseTransaction,
-    client: &str,
-    key: &str,
-    operation: &str,
-) -> Result<Option<IdempotentRequest>, StoreError> {
-    let row = query_one(
-        tx,
-        "SELECT fingerprint, resource_id, answer FROM idempotency WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
-        [client.into(), key.into(), operation.into()],
-    )
-    .await?;
-    row.as_ref().map(read_row).transpose()
-}
-
-/// Stores the answer to the request of a key, for its repeats.
-pub async fn keep_answer(
-    tx: &DatabaseTransaction,
-    client: &str,
-    key: &str,
-    operation: &str,
-    answer: &str,
-) -> Result<(), StoreError> {
-    execute(
-        tx,
-        "UPDATE idempotency SET answer = $4 WHERE client = $1 AND idempotency_key = $2 AND operation = $3",
-        [client.into(), key.into(), operation.into(), answer.into()],
-    )
-    .await?;
-    Ok(())
 }
 
 /// The notifications of an event that are the caller's, oldest first, at most `limit`.

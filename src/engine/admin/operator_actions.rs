@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, WorkError, audit,
-        event::{self, IdempotentRequest},
+        idempotency::{self, IdempotentRequest},
         notification::{self, NotificationListFilter},
     },
 };
@@ -207,7 +207,7 @@ async fn take(
         resource_id,
         answer: None,
     };
-    event::take_idempotency_key(tx, &key.client, &key.key, action.name(), &used, now).await
+    idempotency::take_key(tx, &key.client, &key.key, action.name(), &used, now).await
 }
 
 async fn run(
@@ -341,7 +341,7 @@ pub async fn chunk(
             }
             if let Some(key) = key {
                 let answer = serde_json::to_string(&batch).unwrap_or_default();
-                event::keep_answer(tx, &key.client, &key.key, action.name(), &answer).await?;
+                idempotency::keep_answer(tx, &key.client, &key.key, action.name(), &answer).await?;
             }
             Ok((batch, report))
         })

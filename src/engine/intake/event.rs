@@ -17,8 +17,8 @@ use crate::{
     },
     engine::{Engine, lifecycle::LifecycleReport, runtime::vault::of_event},
     store::{
-        DatabaseTransaction, StoreError, WorkError,
-        event::{self, IdempotentRequest},
+        DatabaseTransaction, StoreError, WorkError, event,
+        idempotency::{self, IdempotentRequest},
         new_id,
     },
 };
@@ -224,8 +224,7 @@ pub async fn event(
                     answer: None,
                 };
                 let before =
-                    event::take_idempotency_key(tx, &key.client, &key.key, OPERATION, &used, now)
-                        .await?;
+                    idempotency::take_key(tx, &key.client, &key.key, OPERATION, &used, now).await?;
                 if before.is_some_and(|before| {
                     !engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
                 }) {

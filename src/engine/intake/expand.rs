@@ -32,8 +32,9 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError, access as rows,
         catalogue::{self, StoredRoute},
+        dedupe::{self, DedupeClaim},
         dialect::HexUuid,
-        event::{self, DedupeClaim},
+        event,
         notification::{self, NewNotification},
         sender,
     },
@@ -604,7 +605,7 @@ impl ExpansionStep<'_> {
             })
             .collect();
         claims.sort_by(|one, other| one.recipient.cmp(&other.recipient));
-        let taken = event::claim_dedupe(
+        let taken = dedupe::claim(
             self.tx,
             product,
             &self.route.name,

@@ -31,7 +31,9 @@ use crate::{
     },
     providers::SenderFields,
     store::{
-        DatabaseTransaction, StoreError, WorkError, audit, credential, event, new_id,
+        DatabaseTransaction, StoreError, WorkError, audit, credential,
+        idempotency::{self, IdempotentRequest},
+        new_id,
         sender::{self, NewSenderRow, SenderRowChanges},
         setting,
     },
@@ -131,13 +133,12 @@ async fn made_before(
     if engine.vault().is_none() {
         return Err(SenderError::NoKey);
     }
-    let used = event::IdempotentRequest {
+    let used = IdempotentRequest {
         fingerprint: engine.fingerprint(&key.fingerprint),
         resource_id: id,
         answer: None,
     };
-    let before =
-        event::take_idempotency_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
+    let before = idempotency::take_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
     match before {
         Some(before) if !engine.is_fingerprint(&before.fingerprint, &key.fingerprint) => {
             Err(SenderError::KeyReused)

@@ -23,7 +23,7 @@ use crate::{
     engine::{Engine, InputError, runtime::turn::TransactionContext},
     store::{
         DatabaseTransaction, StoreError,
-        event::{self, IdempotentRequest},
+        idempotency::{self, IdempotentRequest},
         inbound::{self, ProviderId},
         new_id,
         notification::{self, FallbackTemplate, NewNotification},
@@ -126,7 +126,8 @@ pub(super) async fn check(
         answer: None,
     };
     if let Some(key) = &asked.key
-        && let Some(before) = event::idempotency_key(tx, &asked.client, key, OPERATION).await?
+        && let Some(before) =
+            idempotency::earlier_request(tx, &asked.client, key, OPERATION).await?
     {
         return Ok((repeated(engine, tx, asked, &before).await?, false));
     }
@@ -288,8 +289,7 @@ pub(super) async fn check(
     };
     if let Some(key) = &asked.key {
         // Another process may have stored the request since we looked.
-        let before =
-            event::take_idempotency_key(tx, &asked.client, key, OPERATION, &used, now).await?;
+        let before = idempotency::take_key(tx, &asked.client, key, OPERATION, &used, now).await?;
         if let Some(before) = before {
             return Ok((repeated(engine, tx, asked, &before).await?, true));
         }
