@@ -13,37 +13,29 @@ use super::{
     dialect::{column, execute, ids, listed, query, query_one},
     first_id,
 };
-use crate::{domain::time::Timestamp, store::DatabaseTransaction};
+use crate::{
+    domain::{time::Timestamp, words::words},
+    store::DatabaseTransaction,
+};
 
-/// A kind of row that is not kept for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetainedRowKind {
-    /// Callbacks with their bodies, dead letters and parked statuses.
-    Bodies,
-    Digests,
-    Timeline,
-    Notices,
-    Inbound,
-    /// Notifications with attempts, labels and follow-ups. Open ones stay.
-    Notifications,
-    Events,
-    Idempotency,
+words! {
+    /// A kind of row that is not kept for ever, with the word for it in metrics. How long it is kept
+    /// is in `engine/runtime/retention.rs`.
+    pub enum RetainedRowKind {
+        /// Callbacks with their bodies, dead letters and parked statuses.
+        Bodies = "callbacks",
+        Digests = "digests",
+        Timeline = "timeline",
+        Notices = "notices",
+        Inbound = "inbound",
+        /// Notifications with attempts, labels and follow-ups. Open ones stay.
+        Notifications = "notifications",
+        Events = "events",
+        Idempotency = "idempotency",
+    }
 }
 
 impl RetainedRowKind {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bodies => "callbacks",
-            Self::Digests => "digests",
-            Self::Timeline => "timeline",
-            Self::Notices => "notices",
-            Self::Inbound => "inbound",
-            Self::Notifications => "notifications",
-            Self::Events => "events",
-            Self::Idempotency => "idempotency",
-        }
-    }
-
     /// Finds up to `$2` keys older than `$1`.
     const fn oldest(self) -> &'static str {
         match self {

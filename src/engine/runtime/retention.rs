@@ -1,4 +1,7 @@
-//! Deletes rows that have passed their retention time, a few at a time.
+//! How long each kind of row is kept; deletes rows that have passed that time, a few at a time.
+//!
+//! A kind is a variant of [`RetainedRowKind`], which has its SQL: it does not compile without a time
+//! here.
 
 use std::{
     collections::HashMap,
@@ -7,9 +10,13 @@ use std::{
 
 use super::logins;
 use crate::{
-    domain::time::Timestamp,
+    domain::{settings::RetentionSettings, time::Timestamp},
     engine::Engine,
-    store::{StoreError, login, retention, secrets},
+    store::{
+        StoreError, login,
+        retention::{self, RetainedRowKind},
+        secrets,
+    },
 };
 
 /// Most rows deleted per transaction.
@@ -28,8 +35,20 @@ const SECRETS: &str = "secrets";
 /// Metric label of deleting failed sign-ins.
 const FAILURES: &str = "login_failures";
 
-/// Retention of the digest ledger: Meta repeats for 7 days.
+/// Retention of the ledgers of digests and idempotency keys: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
+
+/// How many days a kind of row is kept.
+const fn kept_days(what: RetainedRowKind, keep: &RetentionSettings) -> i64 {
+    match what {
+        RetainedRowKind::Bodies => keep.bodies_days,
+        RetainedRowKind::Digests | RetainedRowKind::Idempotency => DIGEST_DAYS,
+        RetainedRowKind::Timeline | RetainedRowKind::Notices => keep.timeline_days,
+        RetainedRowKind::Inbound | RetainedRowKind::Notifications | RetainedRowKind::Events => {
+            keep.notifications_days
+        }
+    }
+}
 
 /// Deletes rows that have passed their retention time.
 #[derive(Debug, Default)]
@@ -46,20 +65,8 @@ impl RetentionCleaner {
     pub async fn turn(&mut self, engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
         let keep = engine.settings.retention;
         let mut deleted = 0;
-        for (what, days) in [
-            (retention::RetainedRowKind::Bodies, keep.bodies_days),
-            (retention::RetainedRowKind::Digests, DIGEST_DAYS),
-            (retention::RetainedRowKind::Timeline, keep.timeline_days),
-            (retention::RetainedRowKind::Notices, keep.timeline_days),
-            (retention::RetainedRowKind::Inbound, keep.notifications_days),
-            (
-                retention::RetainedRowKind::Notifications,
-                keep.notifications_days,
-            ),
-            (retention::RetainedRowKind::Events, keep.notifications_days),
-            (retention::RetainedRowKind::Idempotency, DIGEST_DAYS),
-        ] {
-            let before = now.plus_seconds(-days * 24 * 60 * 60);
+        for what in RetainedRowKind::ALL.iter().copied() {
+            let before = now.plus_seconds(-kept_days(what, &keep) * 24 * 60 * 60);
             if !retention::any(&engine.store, what, before).await? {
                 continue;
             }
