@@ -3,9 +3,11 @@
 //! A map of the modules. To find where a line of code belongs, ask in this order; the first yes
 //! wins:
 //!
-//! 1. reads the environment → [`config`]
+//! 1. reads the environment, or declares a setting that only a process needs → [`config`]; declares
+//!    one that rules or the engine decide by → [`domain::settings`]
 //! 2. parses command-line words or prints for a terminal → [`cli`]
-//! 3. knows a provider's JSON, headers, signatures, codes → [`providers`]
+//! 3. makes an HTTP call, except as Meta (9), or knows a provider's JSON, headers, signatures, codes
+//!    → [`providers`]
 //! 4. contains SQL or a sea-orm type → [`store`]
 //! 5. names an actix type or an HTTP status → [`http`] (the API and the webhook) or [`dashboard`]
 //! 6. decides something from its arguments alone → [`domain`]

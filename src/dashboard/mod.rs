@@ -44,7 +44,7 @@ pub struct DashboardSettings {
 impl std::fmt::Debug for DashboardSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Settings")
+            .debug_struct("DashboardSettings")
             .field("secure", &self.secure)
             .finish_non_exhaustive()
     }

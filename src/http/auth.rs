@@ -123,13 +123,13 @@ impl<S: RequiredScope> FromRequest for AllowedClient<S> {
     }
 }
 
-/// Every scope as a type: `Allowed<scope::EventsRead>`.
+/// Every scope as a type: `AllowedClient<scope::EventsRead>`.
 pub mod scope {
     use super::{ApiKeyScope, RequiredScope};
 
     macro_rules! scopes {
         ($($name:ident),* $(,)?) => {$(
-            #[doc = concat!("[`Scope::", stringify!($name), "`].")]
+            #[doc = concat!("[`ApiKeyScope::", stringify!($name), "`].")]
             #[derive(Clone, Copy, Debug)]
             pub struct $name;
 
@@ -166,8 +166,8 @@ pub mod scope {
     ];
 }
 
-/// Arguments of a handler, of which the first is [`AllowedClient`]: it is extracted first, so that a key
-/// without the scope is refused before its request is checked.
+/// Arguments of a handler, of which the first is [`AllowedClient`]: it is extracted first, so that a
+/// key without the scope is refused before its request is checked.
 pub trait GuardedArguments {
     /// What the caller's key needs.
     const SCOPE: ApiKeyScope;

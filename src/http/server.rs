@@ -89,7 +89,7 @@ pub fn listen(
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            // Both are decided by `Connection`, which knows more.
+            // Both are decided by `HttpConnection`, which knows more.
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)

@@ -1,8 +1,9 @@
-//! Providers: their JSON, headers, signatures and error codes.
+//! Providers: their HTTP calls, JSON, headers, signatures and error codes.
 //!
 //! A [`Provider`] implements the traits of `port.rs` that it can; [`Registry`] lists them. It turns
-//! a [`ProviderMessage`] into a call and the response into an `Outcome`; its callbacks become [`StatusUpdate`]s
-//! and [`InboundItem`]s. Nothing outside this folder knows what a provider's documents look like.
+//! a [`ProviderMessage`] into a call and the response into a
+//! [`CallOutcome`](crate::domain::outcome::CallOutcome); its callbacks become [`StatusUpdate`]s and
+//! [`InboundItem`]s. Nothing outside this folder knows what a provider's documents look like.
 
 mod diagnose;
 mod http;

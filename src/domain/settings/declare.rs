@@ -45,7 +45,7 @@ pub trait SettingsSection {
 /// section! {
 ///     /// How long rows are kept.
 ///     #[derive(Clone, Copy, Debug)]
-///     pub struct Retention {
+///     pub struct RetentionSettings {
 ///         /// Raw callbacks are kept so long.
 ///         #[setting("HERALD_KEEP_BODIES_DAYS" = "14", number(9, 3650))]
 ///         pub bodies_days: i64,

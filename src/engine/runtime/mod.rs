@@ -1,5 +1,5 @@
-//! State of a running process: settings, keys, caches, wakers, and work in progress. No decisions
-//! about messages are made here.
+//! State of a running process: settings, keys, caches, wakers, and work in progress; and how long
+//! rows are kept ([`retention`]). No decisions about messages are made here.
 
 pub mod access;
 pub mod backlog;

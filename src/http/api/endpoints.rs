@@ -2,7 +2,7 @@
 //! and the OpenAPI document are made.
 //!
 //! Everything else is declared by the handler: method, path and description in `#[utoipa::path]`,
-//! the scope in its first argument, [`Allowed`](crate::http::auth::AllowedClient).
+//! the scope in its first argument, [`AllowedClient`](crate::http::auth::AllowedClient).
 //! `docs/adding-an-endpoint.md` has the steps.
 
 use std::{collections::BTreeMap, sync::LazyLock};

@@ -23,7 +23,7 @@ use crate::{
 /// Least length of a secret that people choose, in characters.
 const SHORTEST: usize = 16;
 
-/// The value in `/livez` for a proxy that is not trusted (`state::Proxy::NotTrusted`).
+/// The value in `/livez` for a proxy that is not trusted (`state::ProxyTrust::NotTrusted`).
 const NOT_TRUSTED: &str = "not_trusted";
 
 fn ours(name: &'static str, verdict: FindingSeverity, found: impl Into<String>) -> CheckResult {
