@@ -1,7 +1,7 @@
 //! The boundaries between the folders of `src`, read from the `use` lines.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -125,6 +125,10 @@ pub fn trials() -> Vec<Trial> {
             types_explain_themselves_by_their_names,
         ),
         Trial::test(
+            "boundaries::documents_name_types_that_exist",
+            documents_name_types_that_exist,
+        ),
+        Trial::test(
             "boundaries::no_file_has_grown_too_long",
             no_file_has_grown_too_long,
         ),
@@ -135,8 +139,9 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn files() -> Vec<(String, PathBuf, String)> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+/// The Rust files below a folder of the repository, with their texts.
+fn files_below(folder: &str) -> Vec<(PathBuf, String)> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();
     let mut folders = vec![sources.clone()];
     while let Some(folder) = folders.pop() {
@@ -145,23 +150,25 @@ fn files() -> Vec<(String, PathBuf, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let relative = path.strip_prefix(&sources).unwrap();
-                let first = relative
-                    .components()
-                    .next()
-                    .unwrap()
-                    .as_os_str()
-                    .to_string_lossy()
-                    .into_owned();
-                let folder = first.trim_end_matches(".rs").to_owned();
-                found.push((
-                    folder,
-                    relative.to_owned(),
-                    fs::read_to_string(&path).unwrap(),
-                ));
+                let relative = path.strip_prefix(&sources).unwrap().to_owned();
+                found.push((relative, fs::read_to_string(&path).unwrap()));
             }
         }
     }
+    found
+}
+
+/// The files of `src`, each with the folder that it is in.
+fn files() -> Vec<(String, PathBuf, String)> {
+    let found: Vec<(String, PathBuf, String)> = files_below("src")
+        .into_iter()
+        .map(|(relative, text)| {
+            let first = relative.components().next().unwrap().as_os_str();
+            let folder = first.to_string_lossy();
+            let folder = folder.trim_end_matches(".rs").to_owned();
+            (folder, relative, text)
+        })
+        .collect();
     assert!(found.len() > 50, "the sources were not found");
     found
 }
@@ -559,6 +566,76 @@ fn types_explain_themselves_by_their_names() -> Result<(), Failed> {
         return Err(format!("short: {short:?}; shared: {shared:?}").into());
     }
     Ok(())
+}
+
+/// Types of other crates and of the standard library that documents name.
+const EXTERNAL_TYPES: [&str; 5] = ["HttpResponse", "IntoParams", "Option", "Result", "ToSchema"];
+
+/// The types that the code spans of a document name: of a path such as `http::body::JsonBody` or
+/// `Config::check`, its first part in upper camel case. A name of one hump may be any word of a
+/// command or a header; it counts if nothing but its path and its arguments stands beside it.
+fn types_named(document: &str) -> Vec<String> {
+    let is_of_path = |it: char| it.is_alphanumeric() || it == '_' || it == ':';
+    let is_camel = |part: &str| {
+        part.starts_with(|it: char| it.is_ascii_uppercase())
+            && part.contains(|it: char| it.is_ascii_lowercase())
+    };
+    let humps = |part: &str| part.chars().filter(char::is_ascii_uppercase).count();
+    let mut named = Vec::new();
+    for line in document.lines() {
+        for span in line.split('`').skip(1).step_by(2) {
+            let end = span.find(|it: char| !is_of_path(it)).unwrap_or(span.len());
+            let is_whole = end == span.len() || span[end..].starts_with('<');
+            for (place, path) in span.split(|it: char| !is_of_path(it)).enumerate() {
+                let name = path.split("::").find(|part| is_camel(part));
+                let counts = |name: &str| humps(name) > 1 || (place == 0 && is_whole);
+                named.extend(name.filter(|name| counts(name)).map(str::to_owned));
+            }
+        }
+    }
+    named
+}
+
+/// Who adds something goes by these documents: a type that they name by an older name is not found.
+fn documents_name_types_that_exist() -> Result<(), Failed> {
+    assert_eq!(
+        types_named(
+            "`Scope`, `Allowed<scope::…>`, `http::Json` or `-> Result<HttpResponse, Problem>`\n\
+             `Config::check`; `Idempotency-Key`, `Prefer: wait`, `inbox: Reject it`, `README.md`, Not"
+        ),
+        ["Scope", "Allowed", "Json", "HttpResponse", "Config"]
+    );
+    let sources = ["src", "entity/src", "tests/it"].map(files_below);
+    let declared: BTreeSet<String> = sources
+        .iter()
+        .flatten()
+        .flat_map(|(_, text)| types_declared(text))
+        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![root.join("CONTRIBUTING.md")];
+    for entry in fs::read_dir(root.join("docs")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_string_lossy().starts_with("adding-") {
+            documents.push(entry.path());
+        }
+    }
+    documents.sort();
+    let (mut count, mut missing) = (0, Vec::new());
+    for path in documents {
+        for name in types_named(&fs::read_to_string(&path).unwrap()) {
+            count += 1;
+            if !declared.contains(&name) && !EXTERNAL_TYPES.contains(&name.as_str()) {
+                let file = path.strip_prefix(root).unwrap().display();
+                missing.push(format!("{file} names `{name}`, which is no type"));
+            }
+        }
+    }
+    assert!(count > 20, "the names of types were not found: {count}");
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(missing.join("\n").into())
+    }
 }
 
 fn no_file_has_grown_too_long() -> Result<(), Failed> {
