@@ -340,7 +340,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::template::layout::{Layout, LayoutExtras},
+        domain::{
+            template::layout::{Layout, LayoutExtras},
+            template_status::TemplateStatus,
+        },
         providers::{TemplateDefinition as Definition, meta::definition},
     };
 
