@@ -137,7 +137,7 @@ async fn open_store(
     let is_in_data_dir = connect::sqlite_file(&database_url)
         .is_some_and(|file| file.starts_with(&config.server.data_dir));
     if is_in_data_dir && let Err(error) = store::files::own_folder(&config.server.data_dir) {
-        tracing::warn!(event = "data_dir.permissions", %error, "others may read HERALD_DATA_DIR, or it cannot be made");
+        tracing::warn!(event = "data_dir.permissions", %error, "HERALD_DATA_DIR could not be created, or could not be closed to other users of this machine, who may then read it");
     }
     let path = sqlite_file::path_of(&database_url);
     let before = path.as_deref().map(FilesBefore::look);
@@ -296,7 +296,7 @@ impl App {
         if ring.signers.is_empty() {
             tracing::warn!(
                 event = "config.no_app_secret",
-                "no app secret configured (WHATSAPP_APP_SECRET, or of a sender): callbacks get 503 until one is"
+                "no app secret is configured: callbacks get 503 until WHATSAPP_APP_SECRET is set, or a sender is given one (`herald senders set`)"
             );
         }
         Ok(Self {
@@ -431,7 +431,7 @@ impl App {
         let in_order = tokio::select! {
             () = tracker.wait() => true,
             () = stop.hard.cancelled() => {
-                tracing::warn!(event = "process.killed", "stopped before all work finished: leases will expire");
+                tracing::warn!(event = "process.killed", "stopped before all work was finished: what this process had begun is picked up again when its leases expire");
                 false
             }
         };
@@ -540,7 +540,7 @@ async fn vault(
             tracing::warn!(
                 event = "secret_key.rotated",
                 count,
-                "credentials are encrypted with the new HERALD_SECRET_KEY now: HERALD_SECRET_KEY_PREVIOUS is needed no more once every process has the new one"
+                "credentials are now encrypted with the new HERALD_SECRET_KEY: once every process has it, remove HERALD_SECRET_KEY_PREVIOUS"
             );
         }
         KeyCheck::Wrong => bail!(
@@ -628,7 +628,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
         tracing::warn!(
             event = "sender.default",
             name,
-            "the number from the environment is now the default sender: the previous one has no credentials"
+            "the number from the environment is now the default sender: the previous default sender has no credentials"
         );
     }
     Ok(())

@@ -27,7 +27,7 @@ impl ShutdownTokens {
         ) else {
             tracing::warn!(
                 event = "process.signals",
-                "signals cannot be followed: stop with kill -9"
+                "this process cannot receive signals: only kill -9 can stop it"
             );
             return;
         };

@@ -24,7 +24,7 @@ before(async () => {
   const first = await browser.newContext();
   const entry = await first.newPage();
   await entry.goto(app.link("ada"));
-  await entry.getByLabel("Choose a password").fill(PASSWORD);
+  await entry.getByLabel("New password").fill(PASSWORD);
   await entry.getByRole("button", { name: "Sign in" }).click();
   await entry.getByRole("heading", { name: "Overview" }).waitFor();
   await first.storageState({ path: `${app.folder}/ada.json` });

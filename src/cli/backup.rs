@@ -46,9 +46,11 @@ impl BackupCommand {
         ));
         match &manifest.secret_key_id {
             Some(id) => say(format!(
-                "It is worthless without HERALD_SECRET_KEY (key {id}), which is not in it."
+                "The backup is worthless without HERALD_SECRET_KEY (key {id}), which is not in it: keep the key elsewhere."
             )),
-            None => say("Nothing in it is encrypted yet: no server has started on this database."),
+            None => say(
+                "Nothing in the backup is encrypted yet: no server has started on this database.",
+            ),
         }
         Ok(())
     }

@@ -53,8 +53,9 @@ struct NotificationSelectArgs {
     /// The notification's id.
     #[arg(conflicts_with_all = ["status", "type", "template", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
     id: Option<Uuid>,
-    /// Statuses, separated by commas; pending, sent, failed and not_sent as the statistics count
-    /// them, status:sent and status:failed alone; retried: tried more than once.
+    /// Statuses, separated by commas. pending, sent, failed and not_sent are groups, as the
+    /// statistics count them (sent includes delivered and read); status:sent and status:failed are
+    /// these statuses alone; retried is whatever was tried more than once.
     #[arg(long)]
     status: Option<String>,
     /// An event type.

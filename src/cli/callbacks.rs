@@ -184,7 +184,7 @@ impl CallbacksCommand {
                 }
                 ensure!(
                     still_dead == 0,
-                    "{still_dead} items are still dead: see `herald callbacks list --dead`"
+                    "{still_dead} items still cannot be applied: see `herald callbacks list --dead`"
                 );
             }
         }

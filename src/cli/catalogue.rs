@@ -198,7 +198,7 @@ fn show(file: &str, plan: &CataloguePlan) {
     say(format!("{file}: {}", summary(plan)));
     for step in &plan.steps {
         let hand = if step.by_hand {
-            "  (changed by hand: --overwrite)"
+            "  (changed by hand: applied only with --overwrite)"
         } else {
             ""
         };

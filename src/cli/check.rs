@@ -25,8 +25,8 @@ use crate::{
 /// problem is shown with its remedy.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all is well · 1 it could not be looked at · 2 wrong settings · 3 something of ours fails ·\n\
-                  4 something at Meta fails · 5 warnings only, with --strict\n\n\
+    after_help = "Exit codes: 0 all is well · 1 the check could not be run · 2 wrong settings ·\n\
+                  3 something here fails · 4 something at Meta fails · 5 warnings only, with --strict\n\n\
                   Examples:\n  herald check\n  herald check --strict --json   (for a pipeline)"
 )]
 pub(super) struct CheckCommand {

@@ -100,11 +100,11 @@ enum ContactsAction {
         who: String,
         #[arg(help = WHO)]
         other: String,
-        /// Drop the other's name, handle and catalogue where they differ.
+        /// Where they differ, keep the first one's name, handle and catalogue, and drop the other's.
         #[arg(long)]
         overwrite: bool,
     },
-    /// Splits aliases off a contact as another person, or declares two contacts to be two persons.
+    /// Splits aliases off a contact as another person, or declares two contacts to be two people.
     /// Example: `herald contacts split +12025550101 --alias US.13491208655302741918`
     Split {
         #[arg(help = WHO)]
@@ -153,7 +153,7 @@ fn hours(text: Option<&str>) -> anyhow::Result<ValueEdit<QuietHours>> {
         Some("none") => ValueEdit::To(None),
         Some(text) => {
             let Some((from, until)) = text.split_once('-') else {
-                bail!("quiet hours are written 21:00-07:00");
+                bail!("--quiet-hours: from and until, such as 21:00-07:00, or none");
             };
             ValueEdit::To(Some(QuietHours::parse(from.trim(), until.trim())?))
         }
@@ -181,12 +181,14 @@ async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
         }
         RecipientSpec::UserId(user_id) => of_alias(ContactAlias::of_user_id(&user_id))
             .await?
-            .ok_or_else(|| anyhow!("no contact has this name")),
+            .ok_or_else(|| anyhow!("no contact has this user id")),
         RecipientSpec::Contact(handle) => rows::contact_by_handle(reader, &handle)
             .await?
             .map(|person| person.contact_id)
             .ok_or_else(|| anyhow!("there is no contact {handle}")),
-        _ => bail!("a number in E.164, a user id of WhatsApp, contact:NAME or an id"),
+        _ => bail!(
+            "name the contact by a number in E.164, a user id of WhatsApp, contact:NAME or its id"
+        ),
     }
 }
 
@@ -273,7 +275,7 @@ impl ContactsCommand {
                 let stays = engine_identity::merge(&engine, by, one, two, overwrite)
                     .await
                     .map_err(|error| undone(error, "nothing is merged"))?;
-                say(format!("They are one contact: {stays}"));
+                say(format!("They are one contact now: {stays}"));
                 Ok(())
             }
             ContactsAction::Split { who, alias, other } => {
@@ -295,7 +297,7 @@ impl ContactsCommand {
                 };
                 let theirs = done.map_err(|error| undone(error, "nothing is split"))?;
                 say(format!(
-                    "They are two persons; the other's contact is {theirs}"
+                    "They are two people now; the other person's contact is {theirs}"
                 ));
                 Ok(())
             }
@@ -308,7 +310,7 @@ impl ContactsCommand {
                 let cancelled = deleted.cancelled;
                 say(format!("Deleted. Waiting messages cancelled: {cancelled}."));
                 if deleted.refusal_kept {
-                    say("They have opted out: the number and the opt-out are kept.");
+                    say("This person has opted out: the number and the opt-out are kept.");
                 }
                 Ok(())
             }
@@ -319,7 +321,7 @@ impl ContactsCommand {
 async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
     let all = wish::preferences(store, &AccessBounds::All, contact).await?;
     if all.is_empty() {
-        say("wants every kind, on every channel");
+        say("no preferences saved: nothing is turned off, on any channel");
     }
     for it in all {
         let or = |text: String, every: &str| {
@@ -364,7 +366,7 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
     for row in alias::of_contact(store.reader(), &AccessBounds::All, contact).await? {
         let value = masked(Some(&row.value), show).unwrap_or_default();
         let old = if row.superseded_at.is_some() {
-            " (until lately)"
+            " (former)"
         } else {
             ""
         };

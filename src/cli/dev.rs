@@ -244,7 +244,7 @@ async fn example(store: &Store) -> anyhow::Result<String> {
 
 async fn report(run: impl Future<Output = anyhow::Result<()>>) {
     if let Err(error) = run.await {
-        tracing::error!(event = "sandbox.stopped", %error, "the sandbox stopped");
+        tracing::error!(event = "sandbox.stopped", %error, "the sandbox has stopped, so nothing is sent or delivered: start herald dev again");
     }
 }
 
@@ -376,13 +376,13 @@ fn scratch_directory() -> anyhow::Result<PathBuf> {
 async fn load(store: &Store, text: &str, values: &PlaceholderValues) -> anyhow::Result<()> {
     let told = |mistakes: CatalogueMistakes| {
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the catalogue: {}", all.join("; "))
+        anyhow::anyhow!("the catalogue has mistakes: {}", all.join("; "))
     };
     let parsed = catalogue::parse(text, values).map_err(told)?;
     match catalogue::apply(store, &[parsed], ByHand::Keep, Clock::System.now()).await {
         Ok(_) => Ok(()),
         Err(ApplyError::Conflicts(_)) => {
-            say("The catalogue was changed by hand: it is left unchanged.");
+            say("The catalogue in this database was changed by hand: it is kept as it is.");
             Ok(())
         }
         Err(ApplyError::Store(error)) => Err(error.into()),

@@ -44,7 +44,7 @@ enum EventsAction {
     /// Shows one event: the results of its routes, and its messages.
     Show {
         id: Uuid,
-        /// Show its data; sealed data are not shown.
+        /// Show its data; sensitive data are never shown.
         #[arg(long)]
         show: bool,
     },
@@ -60,8 +60,8 @@ fn results(row: &entity::event::Model) -> Vec<RouteResult> {
 fn line(result: &RouteResult) -> String {
     let made = match (result.notifications, result.skipped) {
         (0, _) => String::new(),
-        (many, 0) => format!(", {many} made"),
-        (many, skipped) => format!(", {many} made, {skipped} of them skipped"),
+        (many, 0) => format!(", messages: {many}"),
+        (many, skipped) => format!(", messages: {many}, {skipped} of them skipped"),
     };
     let reason = result
         .reason
@@ -69,7 +69,7 @@ fn line(result: &RouteResult) -> String {
         .map_or_else(String::new, |reason| format!(": {reason}"));
     let duplicates = match result.duplicates.len() {
         0 => String::new(),
-        many => format!(", {many} known before"),
+        many => format!(", already created before: {many}"),
     };
     format!(
         "  {}: {}{made}{duplicates}{reason}",
@@ -121,7 +121,7 @@ impl EventsCommand {
                         row.external_id,
                         row.source,
                         if row.state == "expanding" {
-                            ", still expanding"
+                            ", its messages are still being created"
                         } else {
                             ""
                         }
@@ -150,8 +150,10 @@ impl EventsCommand {
                 }
                 if show {
                     say(match (row.sealed, row.data.as_str()) {
-                        (true, _) => "  its data are sealed".to_owned(),
-                        (false, "") => "  its data were sealed, and have been wiped".to_owned(),
+                        (true, _) => {
+                            "  its data are sensitive: they are encrypted, and not shown".to_owned()
+                        }
+                        (false, "") => "  its data were sensitive, and have been wiped".to_owned(),
                         (false, data) => format!("  {data}"),
                     });
                 }

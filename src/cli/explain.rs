@@ -111,10 +111,10 @@ fn readable(story: &NotificationStory) -> String {
             attempt.text
         ));
         if let Some(request) = &attempt.request {
-            lines.push(format!("      asked: {request}"));
+            lines.push(format!("      request: {request}"));
         }
         if let Some(answer) = &attempt.answer {
-            lines.push(format!("      answered: {answer}"));
+            lines.push(format!("      response: {answer}"));
         }
     }
     if !story.follow_ups.is_empty() {

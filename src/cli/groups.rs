@@ -143,7 +143,7 @@ impl GroupsCommand {
                     let new = people::add_member(&store, by, &group, &user)
                         .await
                         .map_err(refused)?;
-                    let what = if new { "is in" } else { "was in" };
+                    let what = if new { "is in" } else { "was already in" };
                     say(format!("{user} {what} {group}"));
                 }
             }

@@ -87,7 +87,9 @@ impl HoldCommand {
                 let reason = reason.trim();
                 ensure!(!reason.is_empty(), "--reason: a reason is needed");
                 if hold::begin(&engine, by, HoldReason::Asked, Some(reason)).await? {
-                    say("Sending is on hold. Callbacks and requests are accepted.");
+                    say(
+                        "Sending is on hold. Callbacks and requests are accepted; only one-time passwords requested from now on are sent.",
+                    );
                 } else {
                     say("Sending was on hold already: herald hold show has the reason.");
                 }
@@ -128,7 +130,7 @@ async fn release(
     };
     if before.is_some() {
         say(format!(
-            "{messages} messages, {follow_ups} follow-ups and {events} unfinished events {word}."
+            "{messages} messages, {follow_ups} follow-ups and the remaining messages of {events} events {word}."
         ));
     }
     if dry_run {
@@ -147,7 +149,7 @@ fn print(standing: &HoldBacklog, show: bool) {
     if standing.waiting.is_empty() {
         say("No message is due.");
     } else {
-        say("Due, by kind and age:");
+        say("Due messages (number, category, age, template):");
     }
     for waiting in &standing.waiting {
         say(format!(
@@ -160,7 +162,7 @@ fn print(standing: &HoldBacklog, show: bool) {
     }
     if standing.follow_ups > 0 || standing.events > 0 {
         say(format!(
-            "{} follow-ups are due, and {} events are not fully expanded.",
+            "Also waiting: {} due follow-ups, and {} events whose messages are not all created.",
             standing.follow_ups, standing.events
         ));
     }

@@ -34,11 +34,11 @@ impl MigrateCommand {
                 let after = migrate::status(&store).await?;
                 for (before, after) in before.iter().zip(&after) {
                     let did = match (before.applied, after.applied) {
-                        (true, _) => "was applied",
+                        (true, _) => "applied before",
                         (false, true) => "applied",
                         (false, false) => "NOT applied",
                     };
-                    say(format!("{did:<12} {}", after.name));
+                    say(format!("{did:<14} {}", after.name));
                 }
                 anyhow::ensure!(
                     after.iter().all(|step| step.applied),

@@ -74,10 +74,12 @@ fn warn_of_key(config: &Config, of_backup: Option<&str>) {
         key(config.secrets.previous_key.as_ref()),
     ];
     if here.iter().flatten().any(|id| id == of_backup) {
-        say(format!("HERALD_SECRET_KEY fits (key {of_backup})."));
+        say(format!(
+            "HERALD_SECRET_KEY opens what is encrypted in the backup (key {of_backup})."
+        ));
     } else {
         say(format!(
-            "WARNING: it was made with the HERALD_SECRET_KEY whose id is {of_backup}, and that is not set here. Without it, encrypted data are lost."
+            "WARNING: the backup was made with the HERALD_SECRET_KEY whose id is {of_backup}, and that key is not set here. Without it, encrypted data are lost."
         ));
     }
 }

@@ -79,7 +79,7 @@ pub(super) struct SendCommand {
 fn pair(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .ok_or_else(|| "NAME=VALUE".to_owned())
+        .ok_or_else(|| "it is written NAME=VALUE".to_owned())
 }
 
 /// The story is polled this often.
@@ -179,7 +179,7 @@ impl SendCommand {
             RecipientSpec::Phone(phone) => people::contact_by_phone(reader, phone).await?,
             RecipientSpec::UserId(_) => None,
             RecipientSpec::Group(_) | RecipientSpec::Same => {
-                bail!("one person: a number, user:NAME or contact:NAME")
+                bail!("the recipient is one person: a number, user:NAME or contact:NAME")
             }
         };
         let name = person.as_ref().and_then(|person| person.name.clone());
@@ -260,7 +260,7 @@ impl SendCommand {
                     .collect();
                 bail!("{}", wrong.join("; "))
             }
-            _ => bail!("the database cannot store it now"),
+            _ => bail!("the database could not store the message: nothing was sent"),
         }
     }
 

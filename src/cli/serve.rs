@@ -21,8 +21,9 @@ pub(super) struct ServeCommand {
     /// Apply missing migrations first. Several processes may do so at once.
     #[arg(long)]
     migrate: bool,
-    /// Start with sending on hold: callbacks and requests are accepted, nothing is sent until
-    /// `herald hold release`. For a restore that Herald cannot detect.
+    /// Start with sending on hold: callbacks and requests are accepted, but until `herald hold
+    /// release` nothing is sent except one-time passwords requested since. For a restore that
+    /// Herald cannot detect.
     #[arg(long)]
     hold: bool,
     /// For `bench`: store callbacks without processing them.

@@ -19,10 +19,10 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  herald stats\n  herald stats --hours 720 --step day --zone Asia/Kolkata\n  \
-    herald stats --by event_type --sender support\n  herald stats --json | jq .failures\n\nRates are of the notifications created in this time."
+    herald stats --by event_type --sender support\n  herald stats --json | jq .failures\n\nRates are of the notifications created in this period."
 )]
 pub struct StatsCommand {
-    /// Created in this many hours.
+    /// How many hours to look back; 24 if absent.
     #[arg(long)]
     hours: Option<i64>,
     /// Created at or after, instead of --hours (RFC 3339).
@@ -121,7 +121,7 @@ fn readable(answer: &Statistics, by: &str) -> String {
     let group = |name: &str| answer.groups.get(name).copied().unwrap_or(0);
     let _ = write!(
         text,
-        "{} to {} ({})\n\n{} notifications: {} sent, {} pending, {} failed, {} not sent on purpose\n\
+        "{} to {} ({})\n\n{} notifications: {} sent, {} pending, {} failed, {} skipped or cancelled\n\
          delivered {} of accepted, read {} of delivered, failed {} of all\n",
         minute(&answer.since),
         minute(&answer.until),
@@ -164,7 +164,7 @@ fn readable(answer: &Statistics, by: &str) -> String {
                 .map(|point| point.counts.get(fact).copied().unwrap_or(0))
                 .collect();
             let most = counts.iter().copied().max().unwrap_or(0);
-            let _ = writeln!(text, "{fact:<10} {} most {most}", sparkline(&counts));
+            let _ = writeln!(text, "{fact:<10} {} peak {most}", sparkline(&counts));
         }
     }
     let told_apart = [
@@ -178,7 +178,7 @@ fn readable(answer: &Statistics, by: &str) -> String {
         text.push_str(&table(groups, by));
     }
     if !answer.priced.is_empty() {
-        text.push_str("\nBilled (category/type/country)\n");
+        text.push_str("\nBy Meta's price category, free ones included (category/type/country)\n");
         for (what, count) in &answer.priced {
             let _ = writeln!(text, "  {count:>8}  {what}");
         }

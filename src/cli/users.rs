@@ -167,7 +167,7 @@ impl UsersCommand {
                 logins::set_password(&store, &actor, &name, password, now)
                     .await
                     .map_err(refused)?;
-                say("Set. All sessions of this user have ended.");
+                say("Password set. All sessions of this user have ended.");
                 return Ok(());
             }
             UsersAction::Role { name, role } => (name, DashboardUserChange::Role(role)),
@@ -220,7 +220,7 @@ async fn add(
                 ),
             }
             say(format!(
-                "{} may sign in at {}/dashboard",
+                "{} can sign in at {}/dashboard",
                 new.name,
                 config.base_url()
             ));

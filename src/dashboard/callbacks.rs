@@ -160,7 +160,7 @@ pub async fn replay(
         ))
     } else {
         let older = if gone > 0 {
-            format!(" The bodies of {gone} callbacks have been deleted.")
+            format!(" {gone} callbacks cannot be replayed: their bodies have been deleted.")
         } else {
             String::new()
         };

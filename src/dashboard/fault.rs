@@ -58,7 +58,7 @@ impl PageError {
             Self::LogIn(_) => ("Please sign in", String::new()),
             Self::Forbidden(needed) => (
                 "Permission denied",
-                format!("It needs the role {needed}. An admin can give it to you: herald users role."),
+                format!("This needs the role {needed}. An admin can give it to you: herald users role."),
             ),
             Self::NotFound => (
                 "Page not found",
@@ -72,7 +72,10 @@ impl PageError {
                 "Cross-site form rejected",
                 "Nothing was changed. If you came here by a bookmark or through a proxy that removes the headers Origin and Sec-Fetch-Site, open the page directly.".to_owned(),
             ),
-            Self::Form => ("Invalid form", "Nothing was changed.".to_owned()),
+            Self::Form => (
+                "Invalid form",
+                "It could not be read, or was sent before. Go back and reload the page to see what was done before you submit it again.".to_owned(),
+            ),
             Self::Store(_) | Self::Session(_) => (
                 "Database unavailable",
                 "Stored messages are safe, and Meta repeats callbacks that could not be stored. Try again in a moment; herald check says more.".to_owned(),
@@ -108,7 +111,7 @@ impl ResponseError for PageError {
                     .finish();
             }
             Self::Store(_) | Self::Session(_) | Self::Render(_) => {
-                tracing::error!(event = "dashboard.error", error = %ErrorChain(self), "page could not be rendered");
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(self), "a request to the dashboard failed: its user saw an error page");
             }
             _ => {}
         }

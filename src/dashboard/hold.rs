@@ -64,7 +64,13 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(&request, &state, &person, "Sending on hold", "/dashboard")?;
+    let shell = PageLayout::new(
+        &request,
+        &state,
+        &person,
+        "Hold of all sending",
+        "/dashboard",
+    )?;
     let standing = release::standing(&state.engine, LISTED, state.clock.now()).await?;
     let page = HoldPage {
         on_hold: standing.hold.is_some(),
@@ -139,7 +145,7 @@ pub async fn act(
             let dry_run = action == "preview";
             let released = release::release(engine, by, before, dry_run).await?;
             let counts = format!(
-                "{} messages, {} follow-ups and {} unfinished events",
+                "{} messages, {} follow-ups and the remaining messages of {} events",
                 released.messages, released.follow_ups, released.events
             );
             let said = if dry_run {

@@ -161,7 +161,7 @@ fn about(declared: &DeclaredParameter) -> String {
         about.push_str(", secret");
     }
     if let Some(default) = &declared.default {
-        about = format!("{about}, else {default}");
+        about = format!("{about}, default {default}");
     }
     about
 }

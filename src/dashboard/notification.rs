@@ -164,7 +164,7 @@ pub async fn act(
     let done = match action {
         OperatorAction::Retry { .. } => "Queued again.",
         OperatorAction::Cancel | OperatorAction::Discard => "Cancelled.",
-        OperatorAction::SendNow => "Due now.",
+        OperatorAction::SendNow => "Due now: it is sent as soon as the pace of its sender allows.",
     };
     let now = state.clock.now();
     let once = form.once(&format!("{}/{id}", action.name()));

@@ -194,7 +194,8 @@ pub async fn act(
                 form.text("kind").and_then(CredentialKind::parse),
                 form.text("value"),
             ) else {
-                let why = vec!["Choose its kind, and paste it.".to_owned()];
+                let why =
+                    vec!["Choose the kind of the credential, and paste its value.".to_owned()];
                 return answered(&request, &address, Err(why));
             };
             let expires_at = match form.text("expires").map(day_or_instant) {
@@ -251,7 +252,7 @@ fn why(error: SenderError) -> Result<Vec<String>, PageError> {
         SenderError::NotFound => return Err(PageError::NotFound),
         SenderError::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
         SenderError::KeyReplaced => vec![
-            "The secret key was replaced and this process has the old one: start it with the new one."
+            "HERALD_SECRET_KEY was replaced, and this process still has the old one: restart it with the new one."
                 .to_owned(),
         ],
         SenderError::KeyReused => vec!["The form was sent twice.".to_owned()],

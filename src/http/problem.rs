@@ -119,7 +119,7 @@ impl Problem {
             Self::EventConflict => {
                 "An event with this source and id exists already, with different content"
             }
-            Self::KeyReused => "Idempotency-Key was already used with a different body",
+            Self::KeyReused => "Idempotency-Key was already used for a different request",
             Self::State(_) => "Not allowed in the current state",
             Self::Unavailable => "Database unavailable",
             Self::Internal => "Internal server error",
@@ -197,9 +197,9 @@ impl From<SenderError> for Problem {
             SenderError::NotFound => Self::NotFound,
             SenderError::KeyReused => Self::KeyReused,
             SenderError::NoKey => Self::Internal,
-            SenderError::KeyReplaced => {
-                Self::State("the secret key was replaced: this process still has the previous one")
-            }
+            SenderError::KeyReplaced => Self::State(
+                "HERALD_SECRET_KEY was replaced, and this process still has the previous one: restart it with the new one",
+            ),
             SenderError::Store(error) => error.into(),
         }
     }
@@ -226,7 +226,7 @@ impl From<InputError> for Problem {
 impl From<StoreError> for Problem {
     /// The only place where a request's storage error is logged.
     fn from(error: StoreError) -> Self {
-        tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "request failed with an internal error");
+        tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "a request failed because of a database error");
         if error.is_transient() {
             Self::Unavailable
         } else {

@@ -148,7 +148,7 @@ pub async fn receive(
                 event = "callback.received",
                 result,
                 bytes,
-                "a callback was stored"
+                "a signed callback came and is stored"
             );
             Ok(HttpResponse::Ok().finish())
         }

@@ -294,7 +294,7 @@ impl SandboxState {
         }
         tracing::warn!(
             event = "sandbox.callback_lost",
-            "callback could not be stored in time"
+            "the sandbox gave up sending a callback: it was never answered 200"
         );
     }
 }

@@ -93,7 +93,7 @@ impl SandboxState {
                 json!({ "our_id": our_id, "wamid": wamid, "at": unix_micros(), "took": took });
             let mut file = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = writeln!(file, "{line}") {
-                tracing::error!(event = "sandbox.ledger", %error, "the ledger cannot be written");
+                tracing::error!(event = "sandbox.ledger", %error, "an accepted message could not be written to the file of --ledger");
             }
         }
     }

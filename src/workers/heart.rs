@@ -26,6 +26,6 @@ pub async fn run(engine: Arc<Engine>, worker: &'static str, clock: Clock, stop: 
     })
     .await;
     if let Err(error) = heartbeat::gone(&engine, worker).await {
-        tracing::warn!(event = "heartbeat.left", %error, "the stop of this process could not be recorded");
+        tracing::warn!(event = "heartbeat.left", %error, "the orderly stop of this process could not be recorded: its worker may be reported as dead");
     }
 }

@@ -170,7 +170,7 @@ pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: Cancella
                 Err(error) => {
                     metrics::counter!("herald_worker_errors_total", "worker" => "sender")
                         .increment(1);
-                    tracing::error!(event = "worker.error", worker = "sender", error = %ErrorChain(&error), "a claim failed and is repeated");
+                    tracing::error!(event = "worker.error", worker = "sender", error = %ErrorChain(&error), "the next messages could not be taken from the queue: retrying");
                     rest.until = clock.now().plus_micros(micros(trouble));
                     trouble = (trouble * 2).min(Duration::from_secs(5));
                 }
@@ -290,7 +290,7 @@ async fn fill(
         let (mut claim, provider) = delivery::claim_current(engine, sender, free, now).await?;
         // They are committed and must be made: without new times, at their old ones.
         if let Err(error) = delivery::catch_up(engine, sender, &mut claim.jobs, clock.now()).await {
-            tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "late calls keep their moments");
+            tracing::warn!(event = "worker.late", worker = "sender", error = %ErrorChain(&error), "messages that are late could not be given new times: they are sent at once, perhaps faster than the limit for a moment");
         }
         Ok::<_, StoreError>((claim, provider))
     };

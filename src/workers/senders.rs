@@ -76,7 +76,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
                 tracing::warn!(
                     event = "sender.blocked",
                     reason,
-                    "messages are accepted and held"
+                    "the default sender cannot send: its messages are accepted and wait"
                 );
             }
             said = obstacle;

@@ -123,7 +123,9 @@ async fn what_cannot_be_run_again_says_why(database: Database) {
         (code, &problem["detail"]),
         (
             409,
-            &json!("its data were sealed, and have been wiped: post it again")
+            &json!(
+                "the data of this event were sensitive and have been wiped: post it again under a new id"
+            )
         )
     );
     app.sql("UPDATE event SET data = '{}', state = 'expanding'")

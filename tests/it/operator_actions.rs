@@ -126,7 +126,7 @@ async fn what_would_happen_is_told_and_not_done(database: Database) {
         answer,
         json!({
             "dry_run": true, "matched": 2, "changed": 1, "next": null,
-            "left_alone": { "it was or may have been delivered: confirm to send it again": 1 }
+            "left_alone": { "it arrived, or may have: retry with even_if_delivered": 1 }
         })
     );
     assert_eq!(app.status_of(&gone).await, "failed");
@@ -146,7 +146,10 @@ async fn waiting_messages_are_cancelled_and_sent_now(database: Database) {
     assert_eq!(code, 202, "{detail}");
     let (code, problem) = app.post(&path, &json!({})).await;
     assert_eq!(code, 409);
-    assert_eq!(problem["detail"], "it is due already: the pace applies");
+    assert_eq!(
+        problem["detail"],
+        "it is due already, and goes out as soon as its sender's pace allows"
+    );
     assert_eq!(app.send().await, 1);
     assert_eq!(app.status_of(&id).await, "accepted");
     assert_eq!(app.post(&path, &json!({})).await.0, 409);

@@ -600,7 +600,10 @@ async fn a_person_retries_what_failed_and_must_insist_on_what_arrived(database: 
         .await;
     assert_eq!(
         (code, &problem["detail"]),
-        (409, &json!("it is still on its way"))
+        (
+            409,
+            &json!("it is still waiting or being sent: nothing to retry")
+        )
     );
     app.send().await;
     assert_eq!(app.status_of(&failed).await, "accepted");

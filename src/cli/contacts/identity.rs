@@ -49,7 +49,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
         }
     }
     for (part, at) in rows::parts(reader, contact).await? {
-        say(format!("merged {part} at {at}"));
+        say(format!("contact {part} was merged into this one at {at}"));
     }
     for row in alias::conflicts_of(store, &AccessBounds::All, contact).await? {
         let other = if row.contact_id == contact {
@@ -58,7 +58,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
             row.contact_id
         };
         say(format!(
-            "{} by {} with {other}",
+            "{} by {}: contact {other} may be the same person",
             row.state,
             written(&row.value)
         ));
@@ -83,13 +83,15 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
 pub(super) async fn conflicts(store: &Store, limit: u64, show: bool) -> anyhow::Result<()> {
     let found = alias::conflicts(store, &AccessBounds::All, limit).await?;
     if found.is_empty() {
-        say("No contact may be the same person as another one.");
+        say("No contacts are waiting for a decision whether they are one person.");
     }
     for row in found {
         let what = match ConflictState::parse(&row.state) {
             Some(ConflictState::Question) => "a new user id was seen at",
-            Some(ConflictState::Linked) => "one person with different names:",
-            Some(ConflictState::Contradiction) | None => "contradicting evidence:",
+            Some(ConflictState::Linked) => {
+                "evidence says they are one person, but their names, handles or catalogues differ:"
+            }
+            Some(ConflictState::Contradiction) | None => "the evidence contradicts itself about",
         };
         let value = masked(Some(&row.value), show).unwrap_or_default();
         say(format!(
@@ -98,7 +100,7 @@ pub(super) async fn conflicts(store: &Store, limit: u64, show: bool) -> anyhow::
         ));
         if let Some(due) = row.due_at {
             say(format!(
-                "  counts as two persons from {}",
+                "  if it stays undecided, they count as two people from {}",
                 Timestamp::from_micros(due)
             ));
         }

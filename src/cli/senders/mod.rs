@@ -120,7 +120,7 @@ struct SenderSettingsArgs {
     /// Address of its Graph API, if it differs from WHATSAPP_API_BASE.
     #[arg(long)]
     api_base: Option<String>,
-    /// A number; 0: unlimited; `auto`: as the provider reports it.
+    /// Its limit in messages per second; 0: unlimited; `auto`: as the provider reports it.
     #[arg(long)]
     messages_per_second: Option<String>,
 }
@@ -300,25 +300,25 @@ impl SendersCommand {
                     senders::add_credential(&engine, by, row.id, &new, nonce()?)
                         .await
                         .map_err(refused)?;
-                    say(format!("{} kept.", new.kind.name()));
+                    say(format!("{} saved.", new.kind.name()));
                 }
                 for id in activate {
                     senders::set_active(&engine, by, row.id, id, true)
                         .await
                         .map_err(refused)?;
-                    say(format!("{id} is in use."));
+                    say(format!("Credential {id} is in use."));
                 }
                 for id in deactivate {
                     senders::set_active(&engine, by, row.id, id, false)
                         .await
                         .map_err(refused)?;
-                    say(format!("{id} is not in use any more."));
+                    say(format!("Credential {id} is no longer in use."));
                 }
                 for id in remove {
                     senders::remove(&engine, by, row.id, id)
                         .await
                         .map_err(refused)?;
-                    say(format!("{id} is deleted."));
+                    say(format!("Credential {id} is deleted."));
                 }
                 match engine.obstacle(Some(row.id)) {
                     Some(obstacle) => say(format!("It cannot send: {obstacle}")),
@@ -343,7 +343,7 @@ impl SendersCommand {
                     .await
                     .map_err(refused)?;
                 say(format!(
-                    "{} is held. Messages are accepted and wait.",
+                    "{} is held. Its messages are accepted and wait.",
                     row.name
                 ));
                 Ok(())
@@ -422,13 +422,16 @@ async fn release(
         } else {
             "discarded"
         };
-        say(format!("{} of {} {word}.", batch.changed, batch.matched));
+        say(format!(
+            "{} of {} messages {word}.",
+            batch.changed, batch.matched
+        ));
     }
     if !dry_run {
         senders::release(engine, by, row.id)
             .await
             .map_err(refused)?;
-        say(format!("{} goes on.", row.name));
+        say(format!("{} is released.", row.name));
     }
     Ok(())
 }

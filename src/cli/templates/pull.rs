@@ -25,7 +25,7 @@ pub(super) async fn pull(
 ) -> anyhow::Result<()> {
     if catalogue::exists(engine.store.reader(), &name).await? {
         bail!(
-            "there is a catalogue {name} already, whose rows applying this would remove: give another name with --catalogue"
+            "there is a catalogue {name} already, and applying this one would remove what that one defines: choose another name with --catalogue"
         );
     }
     let found = templates::pull(engine, http, only, Clock::System.now()).await?;
@@ -40,20 +40,21 @@ pub(super) async fn pull(
         if let (Some(only), true) = (only, is_whole) {
             bail!("no account has a template {only} that no catalogue has");
         }
-        complain("nothing to pull: all templates that can be pulled are in a catalogue");
+        complain("nothing to pull: all templates that can be pulled are in a catalogue already");
     } else {
         let count = found.templates.len();
         let pulled = PulledCatalogue {
             name,
             template: found.templates,
         };
-        let text = toml::to_string_pretty(&pulled).context("it cannot be written as TOML")?;
+        let text =
+            toml::to_string_pretty(&pulled).context("the templates cannot be written as TOML")?;
         match into {
             None => say(text.trim_end()),
             Some(path) => {
                 write_new(path, &text)?;
                 say(format!(
-                    "{count} written to {}: name their parameters, then herald apply it",
+                    "{count} templates written to {}: name their parameters, then load the file with herald apply",
                     path.display()
                 ));
             }

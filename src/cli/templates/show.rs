@@ -110,7 +110,7 @@ fn bubble(layout: &Layout) {
     }
     if let Some(problem) = &preview.problem {
         say(format!(
-            "  (with its examples it cannot be filled: {problem})"
+            "  (it cannot be filled with its examples: {problem})"
         ));
     }
 }

@@ -69,8 +69,8 @@ pub(super) async fn open(
             other_name: name(other).await?,
             what: match ConflictState::parse(&row.state) {
                 Some(ConflictState::Question) => "A new user id was seen at",
-                Some(ConflictState::Linked) => "One person with different names:",
-                Some(ConflictState::Contradiction) | None => "Contradicting evidence:",
+                Some(ConflictState::Linked) => "Evidence says they are one person, but their names, handles or catalogues differ:",
+                Some(ConflictState::Contradiction) | None => "The evidence contradicts itself about",
             },
             alias: person.sees(row.value),
             due: row.due_at.map(|at| shell.zone.micros(at)),
@@ -128,7 +128,7 @@ pub(super) async fn decide(
         }
         IdentityDecisionForm::Part { other } => {
             identity::part(engine, by, contact, other).await?;
-            "Contacts split."
+            "Recorded: they are two people."
         }
         IdentityDecisionForm::Split { alias } => {
             identity::split(engine, by, contact, &[alias]).await?;

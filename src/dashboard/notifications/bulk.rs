@@ -107,7 +107,7 @@ async fn chunks(
             Err(BatchError::KeyReused) => return Err(PageError::Form),
             // Finished chunks are done and audited; the page offers to continue.
             Err(BatchError::Store(error)) if all.matched > 0 && all.next.is_some() => {
-                tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "bulk operation stopped");
+                tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "an action on many notifications was stopped midway by a database error: what was done stays done, and the page offers to continue");
                 break;
             }
             Err(BatchError::Store(error)) => return Err(error.into()),

@@ -176,9 +176,21 @@ pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyRow> {
             name,
             count: latency.count,
             marks: [
-                ("half", duration(latency.p50_ms), on_scale(latency.p50_ms)),
-                ("90 %", duration(latency.p90_ms), on_scale(latency.p90_ms)),
-                ("99 %", duration(latency.p99_ms), on_scale(latency.p99_ms)),
+                (
+                    "half within",
+                    duration(latency.p50_ms),
+                    on_scale(latency.p50_ms),
+                ),
+                (
+                    "90 % within",
+                    duration(latency.p90_ms),
+                    on_scale(latency.p90_ms),
+                ),
+                (
+                    "99 % within",
+                    duration(latency.p99_ms),
+                    on_scale(latency.p99_ms),
+                ),
             ],
         })
     };

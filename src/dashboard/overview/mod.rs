@@ -187,6 +187,6 @@ fn pace(all: Option<i64>, row: &entity::sender::Model) -> String {
     match pace {
         Some(0) => "unlimited".to_owned(),
         Some(pace) => format!("{pace}/s"),
-        None => "80/s, until Meta reports it".to_owned(),
+        None => "80/s, until Meta reports its limit".to_owned(),
     }
 }

@@ -15,7 +15,7 @@ impl NotificationState {
             self.engine,
             EngineState::Queued | EngineState::Held | EngineState::Sending | EngineState::Retrying
         ) {
-            return ChangeEffect::Ignored("it is still on its way");
+            return ChangeEffect::Ignored("it is still waiting or being sent: nothing to retry");
         }
         if self.secrets == SecretsState::Wiped {
             return ChangeEffect::Ignored("its secrets have been wiped: send it as a new message");
@@ -38,9 +38,7 @@ impl NotificationState {
             | NotificationStatus::Retrying => false,
         };
         if !allowed {
-            return ChangeEffect::Ignored(
-                "it was or may have been delivered: confirm to send it again",
-            );
+            return ChangeEffect::Ignored("it arrived, or may have: retry with even_if_delivered");
         }
         self.generation += 1;
         self.engine = EngineState::Queued;
@@ -75,9 +73,9 @@ impl NotificationState {
                 self.due_at = Some(now);
                 ChangeEffect::Applied(TimelineKind::SendNowRequested)
             }
-            (EngineState::Queued | EngineState::Retrying, _) => {
-                ChangeEffect::Ignored("it is due already: the pace applies")
-            }
+            (EngineState::Queued | EngineState::Retrying, _) => ChangeEffect::Ignored(
+                "it is due already, and goes out as soon as its sender's pace allows",
+            ),
             (EngineState::Held, _) => ChangeEffect::Ignored("it is held: release what holds it"),
             _ => ChangeEffect::Ignored("it is not waiting any more"),
         }

@@ -42,8 +42,8 @@ impl NotificationState {
             .collect()
     }
 
-    /// The billed price, by category and type: once for each message that was sent, however often
-    /// and with whichever status its price was reported.
+    /// The reported price, which may be nothing, by category and type: once for each message that
+    /// was sent, however often and with whichever status it was reported.
     pub fn prices(&self) -> Vec<(String, String)> {
         let word = |pricing: &serde_json::Value, key: &str| {
             let word = pricing.get(key).and_then(serde_json::Value::as_str);

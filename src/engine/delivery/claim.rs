@@ -104,7 +104,7 @@ pub async fn claim_current(
     }
     // The claim is committed: a database failure from here on must not lose it.
     if let Err(error) = engine.refresh_keyring().await {
-        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "sender credentials changed but could not be reloaded");
+        tracing::error!(event = "sender.outdated", error = %ErrorChain(&error), "the credentials of a sender were changed but could not be reloaded: its next calls still use the old ones");
     }
     Ok((claim, engine.provider_or_unavailable(sender)))
 }

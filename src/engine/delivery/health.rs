@@ -179,7 +179,7 @@ impl<'a> ProviderAnswerSummary<'a> {
         report.publish(engine);
         match change {
             Some(SenderHoldChange::Held(reason)) => {
-                tracing::error!(event = "sender.held", sender.id = %sender, reason, "the sender is held: its queue waits");
+                tracing::error!(event = "sender.held", sender.id = %sender, reason, "the sender is held: its messages wait, and Herald keeps checking whether the provider accepts them again");
             }
             Some(SenderHoldChange::Released) => {
                 tracing::info!(event = "sender.released", sender.id = %sender, "the sender can send again");

@@ -161,7 +161,7 @@ async fn tell(engine: &Engine, answers: &[CompletedDeliveryJob], now: Timestamp)
     let rows = match notification::find_all(&engine.store, &AccessBounds::All, &wanted).await {
         Ok(rows) => rows,
         Err(error) => {
-            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "requests that wait for send results could not be notified: they poll instead");
+            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "API requests that wait for the results of sending could not be notified: they poll the database instead");
             return;
         }
     };
@@ -207,7 +207,7 @@ fn say(answer: &CompletedDeliveryJob) {
             tracing::error!(event = "send.refused", notification.id = %notification, attempt.id = %attempt, code = failure.code, "refused by the provider");
         }
         CallOutcome::Unavailable { reason } => {
-            tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider cannot be reached");
+            tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider could not be reached: the message was not sent and waits for another attempt");
         }
         CallOutcome::Unknown { reason } => {
             tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "send outcome unknown: the response was lost");
@@ -304,6 +304,6 @@ pub async fn settle_surely(
     tracing::error!(
         event = "send.settle_lost",
         count = answers.len(),
-        "send results could not be stored: the outcome of their attempts is unknown"
+        "send results could not be stored and are given up: the outcome of their attempts is unknown"
     );
 }

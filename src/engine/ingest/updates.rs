@@ -98,7 +98,7 @@ pub(super) async fn steps<'a>(
         tracing::warn!(
             event = "callback.foreign",
             count = foreign.len(),
-            "statuses signed by another app rejected: kept as dead letters"
+            "statuses rejected, because they were signed by an app other than their sender's: kept as dead letters (`herald callbacks list --dead`)"
         );
     }
     if !unknown.is_empty() {

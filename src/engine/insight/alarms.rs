@@ -80,9 +80,17 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     report.publish(engine);
     for (kind, word) in &told {
         if *word == "raised" {
-            tracing::warn!(event = "alarm.raised", kind = kind.name(), "alarm raised");
+            tracing::warn!(
+                event = "alarm.raised",
+                kind = kind.name(),
+                "alarm raised: the dashboard's Overview and `herald check` say what it means and what to do"
+            );
         } else {
-            tracing::info!(event = "alarm.cleared", kind = kind.name(), "it is over");
+            tracing::info!(
+                event = "alarm.cleared",
+                kind = kind.name(),
+                "alarm cleared: the problem is over"
+            );
         }
     }
     Ok(told.len())

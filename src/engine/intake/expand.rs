@@ -112,7 +112,7 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
         }
         // An event that the database refuses must not hold up the others.
         (Err(error), Some(id)) if !error.is_transient() => {
-            tracing::error!(event = "event.refused", event.id = %id, %error, "an event cannot be expanded further");
+            tracing::error!(event = "event.refused", event.id = %id, %error, "the database refused the remaining messages of this event: they are given up (`herald events show` has the reason)");
             engine
                 .store
                 .write(async |tx| refuse(tx, id, &error.to_string()).await)

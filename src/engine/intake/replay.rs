@@ -41,10 +41,10 @@ pub async fn replay(
                 return Ok((ReplayReport::NotFound, nothing()));
             };
             if row.state == "expanding" {
-                return Ok((ReplayReport::No("it is still being expanded"), nothing()));
+                return Ok((ReplayReport::No("the messages of this event are still being created"), nothing()));
             }
             if row.data.is_empty() {
-                let why = "its data were sealed, and have been wiped: post it again";
+                let why = "the data of this event were sensitive and have been wiped: post it again under a new id";
                 return Ok((ReplayReport::No(why), nothing()));
             }
             let before: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();

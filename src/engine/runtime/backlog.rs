@@ -130,7 +130,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
             event = "callbacks.no_room",
             callbacks,
             bytes = waiting.bytes,
-            "callback backlog has reached its disk limit: ordinary callbacks get 503"
+            "callback backlog has reached its disk limit: statuses get 503 until there is room; inbound messages and account updates are still accepted"
         ),
         (true, false) => {
             tracing::info!(

@@ -48,10 +48,13 @@ impl Engine {
                     event = "hold.active",
                     reason = hold.reason.name(),
                     since = %hold.since,
-                    "sending is on hold: requests and callbacks are accepted, nothing is sent until it is released (herald hold show)"
+                    "sending is on hold: requests and callbacks are accepted, but nothing is sent except one-time passwords requested since, until it is released (herald hold show, herald hold release)"
                 );
             } else {
-                tracing::info!(event = "hold.over", "sending is no longer on hold");
+                tracing::info!(
+                    event = "hold.over",
+                    "all sending has been released from its hold: messages that were waiting for it are sent"
+                );
             }
             self.current_hold.set(stored);
         }

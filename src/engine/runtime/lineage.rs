@@ -104,14 +104,17 @@ impl Lineage {
         match result {
             Ok(value) => {
                 if seen.trouble.take().is_some() {
-                    tracing::info!(event = "state_mark.right", "state mark written again");
+                    tracing::info!(
+                        event = "state_mark.right",
+                        "the state mark in HERALD_STATE_MARK can be used again"
+                    );
                 }
                 Some(value)
             }
             Err(error) => {
                 let text = ErrorChain(&error).to_string();
                 if seen.trouble.as_ref() != Some(&text) {
-                    tracing::error!(event = "state_mark.trouble", error = %text, "state mark outside the database could not be written");
+                    tracing::error!(event = "state_mark.trouble", error = %text, "the state mark in HERALD_STATE_MARK could not be read or written: without it, an older copy of the database may not be noticed");
                     seen.trouble = Some(text);
                 }
                 None

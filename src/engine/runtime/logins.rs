@@ -44,7 +44,7 @@ pub enum LoginError {
     Hash,
     #[error("too many people are signing in: try again in a few seconds")]
     Busy,
-    #[error("this is the last admin")]
+    #[error("this is the last admin: add another one first")]
     LastAdmin,
     #[error(transparent)]
     Store(#[from] StoreError),

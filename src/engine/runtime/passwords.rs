@@ -101,7 +101,7 @@ fn start() -> Option<mpsc::Sender<HashingJob>> {
             }
         });
     if let Err(error) = &thread {
-        tracing::error!(event = "passwords.no_thread", %error, "no thread for passwords could be started");
+        tracing::error!(event = "passwords.no_thread", %error, "the thread that hashes passwords could not be started: nobody can sign in with a password until Herald is restarted");
     }
     thread.ok().map(|_detached| sender)
 }

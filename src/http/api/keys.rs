@@ -189,7 +189,8 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let wanted = read(body)?;
     if !caller.scopes.covers(wanted.scopes()) {
-        let rule = "a key makes none that may do more than itself: name its scopes";
+        let rule =
+            "a key cannot create one that may do more than itself: name the scopes of the new key";
         return Err(Problem::Forbidden(rule.to_owned()));
     }
     let random = random_bytes().map_err(|_none| Problem::Internal)?;

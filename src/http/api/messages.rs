@@ -353,15 +353,19 @@ fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSen
     let sender = sender.or_else(|| engine.keyring().default_account().map(|it| it.id));
     sender
         .and_then(|sender| engine.provider(sender).ok())
-        .ok_or(Problem::State("its sender cannot be used now"))
+        .ok_or(Problem::State(
+            "the sender that the message came to cannot be used now",
+        ))
 }
 
 fn asked(error: ProviderQueryError) -> Problem {
     match error {
-        ProviderQueryError::Gone => Problem::State("the provider no longer has it"),
-        ProviderQueryError::TooLarge => Problem::State("it is larger than 16 MiB"),
-        ProviderQueryError::Unsupported => Problem::State("this provider cannot do it"),
-        ProviderQueryError::Refused(_) => Problem::State("the provider refused it"),
+        ProviderQueryError::Gone => {
+            Problem::State("the provider no longer has this file or message")
+        }
+        ProviderQueryError::TooLarge => Problem::State("the file is larger than 16 MiB"),
+        ProviderQueryError::Unsupported => Problem::State("this provider does not offer that"),
+        ProviderQueryError::Refused(_) => Problem::State("the provider refused the request"),
         ProviderQueryError::Unreachable => Problem::Unavailable,
     }
 }

@@ -84,7 +84,7 @@ impl FileDescriptorBudget {
                 limit,
                 reserved,
                 connections = kept,
-                "open files are divided"
+                "the limit of open files was divided: `reserved` for calls and the database, and as many `connections` are kept"
             );
         }
     }

@@ -118,7 +118,7 @@ pub async fn limit(
     if caller.proxy == ProxyTrust::NotTrusted && !limiter.proxy_seen.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             event = "http.proxy_not_trusted",
-            "requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: all its clients share one budget"
+            "requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: all its clients count as one address and share its limits"
         );
     }
     let now = Instant::now();

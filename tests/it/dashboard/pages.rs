@@ -331,10 +331,10 @@ async fn viewers_see_nobody_s_number_and_change_nothing(database: Database) {
             &[("action", "add"), ("kind", "access_token"), ("value", "x")],
         )
         .await;
-    assert!(page.says("It needs the role admin."), "{}", page.text);
+    assert!(page.says("This needs the role admin."), "{}", page.text);
     let page = operator.get(&callback).await;
     assert!(
-        page.says("Admins see the body.") && !page.text.contains("2025550101"),
+        page.says("Only admins see the body.") && !page.text.contains("2025550101"),
         "{}",
         page.text
     );
@@ -505,7 +505,7 @@ async fn a_sender_is_held_and_given_a_token_that_nobody_sees_again(database: Dat
         ),
         (
             vec![("action", "add"), ("kind", "password"), ("value", "abc")],
-            "Choose its kind",
+            "Choose the kind",
         ),
     ] {
         let page = browser.submit(&path, &form).await;

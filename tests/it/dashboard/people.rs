@@ -294,7 +294,7 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
     ];
     let page = browser.submit("/dashboard/staff", &add).await;
     assert!(
-        page.says("<h1>Sales / Team <small>1 in it</small></h1>"),
+        page.says("<h1>Sales / Team <small>1 member</small></h1>"),
         "{}",
         page.text
     );
@@ -521,7 +521,8 @@ async fn a_template_shows_what_meta_has_decided(database: Database) {
     assert!(page.says("INVALID_FORMAT"), "{}", page.text);
     let list = browser.get("/dashboard/templates").await;
     assert!(
-        list.says("Made elsewhere") && list.says("<th scope=\"row\">made_by_hand</th>"),
+        list.says("At Meta, but in no catalogue")
+            && list.says("<th scope=\"row\">made_by_hand</th>"),
         "{}",
         list.text
     );

@@ -570,9 +570,17 @@ async fn media_is_fetched_on_demand_as_a_download_and_bounded(database: Database
     assert_eq!(header("x-media-type"), "image/jpeg");
     assert_eq!(answer.bytes().await.unwrap().len(), 12);
     for (id, media, expected) in [
-        ("wamid.d2", "medialarge", "it is larger than 16 MiB"),
-        ("wamid.d3", "expired", "the provider no longer has it"),
-        ("wamid.d4", "../v26.0/me", "the provider no longer has it"),
+        ("wamid.d2", "medialarge", "the file is larger than 16 MiB"),
+        (
+            "wamid.d3",
+            "expired",
+            "the provider no longer has this file or message",
+        ),
+        (
+            "wamid.d4",
+            "../v26.0/me",
+            "the provider no longer has this file or message",
+        ),
     ] {
         let seen = said(&app, asha(), image(id, media)).await;
         let (code, problem) = app

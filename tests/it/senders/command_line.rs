@@ -141,7 +141,7 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
     assert!(
         run(&["senders", "release", "shop"])
             .1
-            .contains("shop goes on.")
+            .contains("shop is released.")
     );
     let (_, said) = run(&[
         "senders", "set", "shop", "--remove", &id, "--rename", "store", "--app-id", "",

@@ -72,7 +72,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             CredentialWarning::Age => "credential.old",
             CredentialWarning::Expiry => "credential.expiring",
         };
-        tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential should be replaced");
+        tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential is old or about to expire: replace it (`herald senders set`)");
     }
     Ok(told)
 }

@@ -48,7 +48,7 @@ pub async fn turn(
         })
         .await?;
     if reported.is_some() && reported != row.pace_reported {
-        tracing::info!(event = "sender.throughput", sender.id = %id, per_second = reported, "provider throughput limit");
+        tracing::info!(event = "sender.throughput", sender.id = %id, per_second = reported, "the provider reported a new limit of messages per second for this sender");
     }
     Ok(reported.is_some())
 }

@@ -172,7 +172,7 @@ async fn refuse(
     error: &StoreError,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "a follow-up cannot be created and is skipped");
+    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "the database refused the due follow-ups of this notification: they are skipped");
     let reason = format!("it cannot be created: {error}");
     engine
         .store

@@ -366,7 +366,7 @@ async fn store(
     let known = match stored {
         Ok(known) => known,
         Err(error) => {
-            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: responded 503");
+            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: they were answered 503, so that the provider sends them again");
             for waiting in batch {
                 let _ = waiting.answer.send(Err(InboxRefusal::Failed));
             }

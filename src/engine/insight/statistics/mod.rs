@@ -72,7 +72,8 @@ pub struct Statistics {
     pub by_channel: Option<BTreeMap<String, CountsByName>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_event_type: Option<BTreeMap<String, CountsByName>>,
-    /// Billed messages, each once, by `category/type/country`.
+    /// Messages with a reported price, each once and free ones included, by
+    /// `category/type/country`.
     pub priced: CountsByName,
     /// With `step`: facts by quarter of an hour, hour or day.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -35,7 +35,7 @@ pub async fn learn_answered(engine: &Engine, now: Timestamp) -> Result<usize, St
             .await
     };
     if let Err(error) = learned.await {
-        tracing::warn!(event = "identity.not_learned", error = %ErrorChain(&error), "identity evidence from send responses could not be stored: retrying");
+        tracing::warn!(event = "identity.not_learned", error = %ErrorChain(&error), "what responses to sent messages say about recipients' numbers and user ids could not be stored: retrying");
         engine.pending_sightings.put_back(taken);
         return Err(error);
     }

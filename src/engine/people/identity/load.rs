@@ -78,7 +78,7 @@ pub(super) async fn load(
         tracing::warn!(
             event = "identity.too_long",
             steps = MAX_STEPS,
-            "identity evidence is too widely connected: the rest is ignored"
+            "evidence of which contacts are one person was followed for {MAX_STEPS} steps and still led on: what lies beyond is ignored"
         );
     }
     loaded.evidence.observations.sort();

@@ -167,7 +167,7 @@ impl ReportedRecipient<'_> {
             } else {
                 tracing::warn!(
                     event = "identity.other_number",
-                    "the provider reported a number other than the one addressed: no conclusion about the addressed one"
+                    "the provider answered with a number other than the one the message was sent to: nothing is concluded about the latter"
                 );
                 metrics::counter!("herald_identity_contradictions_total").increment(1);
                 for alias in aliases.iter_mut().filter(|alias| alias.is_phone()) {

@@ -134,7 +134,7 @@ async fn save(
     Ok(saved?)
 }
 
-const NAMED: &str = "only an admin key may change where messages for staff go, and those for people whom a catalogue or an admin has named";
+const NAMED: &str = "only an admin key may change where messages go for staff, and for people whom a catalogue or an admin has named";
 
 /// Only an admin may change where messages for staff members go, and those for contacts named by a
 /// catalogue or an admin: another number or name would send them to another person.
