@@ -21,14 +21,14 @@ use crate::{
     domain::{credential::CredentialKind, hold::HoldReason, phone, time::Timestamp},
     engine::{
         Engine,
-        ingest::inbox::{CallbackHandover, CallbackInbox, InboxWriter},
+        ingest::inbox::{CallbackInbox, CallbackInboxReceiver, CallbackMemoryQueue},
         intake,
         runtime::{
             clock::OF_PROCESS,
             heartbeat, hold,
-            keyring::{EnvironmentCredentials, KeyringCache, REVISION, token_scope},
-            lineage::{self, Lineage},
-            vault::{self, KeyCheck, Vault},
+            keyring::{EnvironmentCredentials, ProviderCredentialCache, REVISION, token_scope},
+            lineage::{self, StaleDatabaseDetector},
+            vault::{self, Vault, VaultKeyCheck},
         },
     },
     error::ErrorChain,
@@ -36,31 +36,31 @@ use crate::{
         self,
         limits::{HttpLimits, RequestLimiter, files},
     },
-    providers::{HttpClient, Registry, http_client},
+    providers::{HttpClient, ProviderRegistry, http_client},
     shutdown::ShutdownTokens,
-    state::{AppState, Clock, IngestMode, random_bytes},
+    state::{AppState, CallbackIngestMode, Clock, random_bytes},
     store::{
         self, Store, callback, connect, credential, migrate, sender,
-        sqlite_file::{self, FileCondition, FilesBefore, SqliteFileUsage},
-        state_mark::StateMark,
+        sqlite_file::{self, SqliteFileCondition, SqliteFilePresence, SqliteFileUsage},
+        state_mark::StateMarkLocation,
     },
     telemetry, workers,
 };
 
 /// Options of a process.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessOptions {
+pub struct ServerStartOptions {
     pub clock: Clock,
     /// Apply missing migrations at the start.
     pub migrate: bool,
-    pub ingest: IngestMode,
+    pub ingest: CallbackIngestMode,
     /// Store callbacks without processing them: for `bench`.
     pub no_apply: bool,
     /// Tests run the workers' turns themselves.
     pub no_workers: bool,
     pub sending: StartupHoldMode,
     /// The providers that senders may be of.
-    pub providers: Registry,
+    pub providers: ProviderRegistry,
 }
 
 /// Whether a start changes the hold of all sending.
@@ -76,11 +76,11 @@ pub enum StartupHoldMode {
 /// A server, ready to run.
 pub struct App {
     pub state: web::Data<AppState>,
-    pub handover: Arc<CallbackHandover>,
+    pub handover: Arc<CallbackMemoryQueue>,
     listener: TcpListener,
-    intake: InboxWriter,
-    requests: intake::DirectRequestQueue,
-    options: ProcessOptions,
+    intake: CallbackInboxReceiver,
+    requests: intake::NotificationRequestQueue,
+    options: ServerStartOptions,
     http_workers: usize,
     shares: files::FileDescriptorBudget,
     limiter: web::Data<RequestLimiter>,
@@ -93,8 +93,8 @@ pub struct App {
 pub async fn open_database(
     config: &Config,
     purpose: connect::ConnectPurpose,
-) -> Result<Store, connect::OpenError> {
-    let access = connect::DatabaseAccess {
+) -> Result<Store, connect::DatabaseOpenError> {
+    let access = connect::DatabaseConnectSettings {
         connections: config.database.connections,
         pooled: config.database.pooled,
         timeout: config.database.timeout,
@@ -108,7 +108,7 @@ pub async fn open_database(
 #[error(
     "what was committed is not in the database, also after its connection was reopened: this process ends so that nothing more is acknowledged. Check the file system of the database, and whether the file was replaced"
 )]
-pub struct CommitsMissing;
+pub struct CommittedDataLostError;
 
 /// Interval of attempts to open a database that is not usable yet.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -118,8 +118,8 @@ const TRY_EVERY: Duration = Duration::from_secs(1);
 fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
-            .downcast_ref::<connect::OpenError>()
-            .is_some_and(connect::OpenError::may_pass)
+            .downcast_ref::<connect::DatabaseOpenError>()
+            .is_some_and(connect::DatabaseOpenError::may_pass)
             || cause
                 .downcast_ref::<store::StoreError>()
                 .is_some_and(|error| error.is_transient() && !error.is_damage())
@@ -132,7 +132,7 @@ async fn open_store(
     config: &Config,
     migrate_now: bool,
     now: Timestamp,
-) -> anyhow::Result<(Store, FileCondition)> {
+) -> anyhow::Result<(Store, SqliteFileCondition)> {
     let database_url = config.database_url();
     let is_in_data_dir = connect::sqlite_file(&database_url)
         .is_some_and(|file| file.starts_with(&config.server.data_dir));
@@ -140,11 +140,11 @@ async fn open_store(
         tracing::warn!(event = "data_dir.permissions", %error, "HERALD_DATA_DIR could not be created, or could not be closed to other users of this machine, who may then read it");
     }
     let path = sqlite_file::path_of(&database_url);
-    let before = path.as_deref().map(FilesBefore::look);
+    let before = path.as_deref().map(SqliteFilePresence::look);
     let store = open_database(config, connect::ConnectPurpose::Serve).await?;
     let condition = match (&path, before) {
         (Some(path), Some(before)) => sqlite_file::check(&store, path, before).await?,
-        _ => FileCondition::Sound,
+        _ => SqliteFileCondition::Sound,
     };
     if migrate_now {
         migrate::up(&store)
@@ -188,7 +188,7 @@ impl App {
         config: &Config,
         secret_key: &SecretString,
         listener: TcpListener,
-        options: ProcessOptions,
+        options: ServerStartOptions,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         let tracker = TaskTracker::new();
@@ -228,7 +228,7 @@ impl App {
         config: &Config,
         secret_key: &SecretString,
         listener: TcpListener,
-        options: ProcessOptions,
+        options: ServerStartOptions,
     ) -> anyhow::Result<Self> {
         let (shares, limiter) = limiter(config);
         let began = options.clock.now();
@@ -265,7 +265,7 @@ impl App {
             actor: "herald",
             now,
         };
-        if condition == FileCondition::Copy {
+        if condition == SqliteFileCondition::Copy {
             hold::begin(&engine, by, HoldReason::Copied, None).await?;
         }
         lineage::begin(&engine, now).await?;
@@ -301,7 +301,7 @@ impl App {
         }
         Ok(Self {
             state,
-            handover: Arc::new(CallbackHandover::default()),
+            handover: Arc::new(CallbackMemoryQueue::default()),
             listener,
             intake,
             requests,
@@ -423,7 +423,7 @@ impl App {
             () = stop_server(handle, &stop) => Ok(()),
             () = commits_missing.cancelled() => {
                 stop.hard.cancel();
-                Err(CommitsMissing.into())
+                Err(CommittedDataLostError.into())
             }
         };
         stop.soft.cancel();
@@ -462,12 +462,12 @@ struct WorkerThreads {
 
 /// A worker that panics ends the process in order: a server that accepts messages and sends nothing
 /// looks healthy, and is not.
-struct WatchedWorker {
+struct WorkerPanicGuard {
     stop: CancellationToken,
     panicked: Arc<AtomicBool>,
 }
 
-impl Drop for WatchedWorker {
+impl Drop for WorkerPanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.panicked.store(true, Ordering::Release);
@@ -484,7 +484,7 @@ impl WorkerThreads {
     ) -> anyhow::Result<()> {
         let runtime = self.runtime.clone();
         let token = self.tracker.token();
-        let watched = WatchedWorker {
+        let watched = WorkerPanicGuard {
             stop: self.stop.clone(),
             panicked: Arc::clone(&self.panicked),
         };
@@ -507,17 +507,21 @@ async fn stop_server(handle: ServerHandle, stop: &ShutdownTokens) {
 }
 
 /// The installation's id, and the location of its external state mark.
-async fn lineage(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<Lineage> {
+async fn lineage(
+    config: &Config,
+    store: &Store,
+    now: Timestamp,
+) -> anyhow::Result<StaleDatabaseDetector> {
     let outside = config
         .secrets
         .state_mark
         .as_ref()
-        .map(StateMark::open)
+        .map(StateMarkLocation::open)
         .transpose()?;
     let installation = store
         .write(async |tx| store::lineage::installation(tx, Uuid::new_v4(), now).await)
         .await?;
-    Ok(Lineage::new(installation, outside))
+    Ok(StaleDatabaseDetector::new(installation, outside))
 }
 
 /// The keys of this installation, which must match the encrypted rows of the database.
@@ -535,15 +539,15 @@ async fn vault(
         .await
         .context("HERALD_SECRET_KEY could not be compared with the database")?;
     match checked {
-        KeyCheck::Fits => {}
-        KeyCheck::Rotated(count) => {
+        VaultKeyCheck::Fits => {}
+        VaultKeyCheck::Rotated(count) => {
             tracing::warn!(
                 event = "secret_key.rotated",
                 count,
                 "credentials are now encrypted with the new HERALD_SECRET_KEY: once every process has it, remove HERALD_SECRET_KEY_PREVIOUS"
             );
         }
-        KeyCheck::Wrong => bail!(
+        VaultKeyCheck::Wrong => bail!(
             "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; to change it, set the new key and the old one as HERALD_SECRET_KEY_PREVIOUS. Without the old one, encrypted data cannot be read"
         ),
     }
@@ -554,8 +558,8 @@ async fn vault(
 fn keys(
     config: &Config,
     vault: Option<Vault>,
-    providers: Registry,
-) -> anyhow::Result<KeyringCache> {
+    providers: ProviderRegistry,
+) -> anyhow::Result<ProviderCredentialCache> {
     let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
     let own = &config.whatsapp;
     let environment = EnvironmentCredentials {
@@ -571,7 +575,12 @@ fn keys(
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .into(),
     };
-    Ok(KeyringCache::new(vault, environment, providers, Some(http)))
+    Ok(ProviderCredentialCache::new(
+        vault,
+        environment,
+        providers,
+        Some(http),
+    ))
 }
 
 /// The sender that the environment's credentials belong to, created if there is none. It becomes
@@ -604,7 +613,7 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
         .write(async |tx| {
             // Serializes changes of senders.
             store::setting::count_up(tx, REVISION, now).await?;
-            let kind = Registry::standard().default_kind();
+            let kind = ProviderRegistry::standard().default_kind();
             let row = sender::ensure(tx, kind, number, account_id, now).await?;
             if takes_over && !row.is_default {
                 sender::make_default(tx, row.id, now).await?;
@@ -657,7 +666,7 @@ pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Eng
     let engine = Engine::new(store, config.engine.clone(), store::new_id(now)).with_keys(keys(
         config,
         vault,
-        Registry::standard(),
+        ProviderRegistry::standard(),
     )?);
     engine.refresh_keyring().await?;
     Ok(engine)

@@ -16,8 +16,8 @@ use crate::{
     engine::{
         Engine,
         ingest::inbox::CallbackInbox,
-        intake::DirectRequestSubmitter,
-        runtime::clock::{OF_PROCESS, ReferenceClock},
+        intake::NotificationRequestSubmitter,
+        runtime::clock::{DatabaseClock, OF_PROCESS},
     },
 };
 
@@ -28,7 +28,7 @@ pub enum Clock {
     #[default]
     System,
     /// Like `System`, with a reference of its own instead of the process's.
-    Following(Arc<ReferenceClock>),
+    Following(Arc<DatabaseClock>),
     /// Stands still until it is set: tests walk through a day in a millisecond.
     Fixed(Arc<AtomicI64>),
 }
@@ -43,7 +43,7 @@ impl Clock {
     }
 
     /// The reference that follows the database's clock, if there is one.
-    pub fn reference(&self) -> Option<&ReferenceClock> {
+    pub fn reference(&self) -> Option<&DatabaseClock> {
         match self {
             Self::System => Some(&OF_PROCESS),
             Self::Following(reference) => Some(reference),
@@ -117,7 +117,7 @@ pub struct AppState {
     pub engine: Arc<Engine>,
     pub inbox: Arc<CallbackInbox>,
     /// Where direct requests are submitted.
-    pub door: DirectRequestSubmitter,
+    pub door: NotificationRequestSubmitter,
     pub clock: Clock,
     pub started_at: Timestamp,
     pub metrics: PrometheusHandle,
@@ -126,13 +126,13 @@ pub struct AppState {
     /// The durability settings of the database, read back at the start.
     pub durability: Vec<(String, String)>,
     /// What happens to callbacks after their signature was verified.
-    pub ingest: IngestMode,
+    pub ingest: CallbackIngestMode,
 }
 
-/// How callbacks are stored. Only [`IngestMode::Durable`] is for real use; the others exist so that
+/// How callbacks are stored. Only [`CallbackIngestMode::Durable`] is for real use; the others exist so that
 /// `bench` can measure the cost of durability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IngestMode {
+pub enum CallbackIngestMode {
     /// One transaction for callbacks that arrive together.
     #[default]
     Durable,

@@ -11,7 +11,7 @@ use crate::{
     engine::{
         Engine,
         admin::operator_actions::{
-            self, BatchError, BulkActionReport, OperatorAction, OperatorActionOutcome,
+            self, BulkActionError, BulkActionReport, OperatorAction, OperatorActionOutcome,
         },
         insight::notification_filter::{LabelFilter, NotificationCriteria},
     },
@@ -201,8 +201,8 @@ async fn many(
         )
         .await
         .map_err(|error| match error {
-            BatchError::KeyReused => anyhow::anyhow!("this key was used before"),
-            BatchError::Store(error) => error.into(),
+            BulkActionError::KeyReused => anyhow::anyhow!("this key was used before"),
+            BulkActionError::Store(error) => error.into(),
         })?;
         total.add(batch);
         filter.before = total.next;

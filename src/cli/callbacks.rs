@@ -17,11 +17,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct CallbacksCommand {
     #[command(subcommand)]
-    action: CallbacksAction,
+    action: CallbacksSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum CallbacksAction {
+enum CallbacksSubcommand {
     /// Lists the newest callbacks, or the open dead letters.
     List {
         /// Dead letters instead: items that could not be applied.
@@ -94,7 +94,7 @@ impl CallbacksCommand {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         match self.action {
-            CallbacksAction::List {
+            CallbacksSubcommand::List {
                 dead: true,
                 limit,
                 json,
@@ -118,7 +118,7 @@ impl CallbacksCommand {
                     }
                 }
             }
-            CallbacksAction::List {
+            CallbacksSubcommand::List {
                 dead: false,
                 limit,
                 json,
@@ -147,8 +147,8 @@ impl CallbacksCommand {
                     say(format!("{waiting} callbacks wait to be processed."));
                 }
             }
-            CallbacksAction::Show { id } => show(&store, id).await?,
-            CallbacksAction::Replay {
+            CallbacksSubcommand::Show { id } => show(&store, id).await?,
+            CallbacksSubcommand::Replay {
                 mut ids,
                 all_dead,
                 since,

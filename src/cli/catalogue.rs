@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::{complain, say, settings};
 use crate::{
     app,
-    domain::catalogue::{CataloguePlan, PlanAction, PlanStep},
-    engine::catalogue::{self, ApplyError, ByHand, CatalogueMistakes, ParsedCatalogue},
+    domain::catalogue::{CataloguePlan, CataloguePlanStep, CatalogueRowChange},
+    engine::catalogue::{
+        self, CatalogueApplyError, CatalogueMistakes, ManualChangePolicy, ParsedCatalogue,
+    },
     state::Clock,
 };
 
@@ -22,7 +24,7 @@ use crate::{
 /// Example: `herald plan deploy/catalogues/*.toml`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct PlanCommand {
+pub(super) struct CataloguePlanCommand {
     /// Catalogue files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -40,7 +42,7 @@ pub(super) struct PlanCommand {
 /// Example: `herald apply deploy/catalogues/demo.toml`
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct ApplyCommand {
+pub(super) struct CatalogueApplyCommand {
     /// Catalogue files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -52,7 +54,7 @@ pub(super) struct ApplyCommand {
 /// Exit code of `plan` if there are changes.
 const CHANGES: u8 = 3;
 
-impl PlanCommand {
+impl CataloguePlanCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
@@ -79,15 +81,15 @@ impl PlanCommand {
     }
 }
 
-impl ApplyCommand {
+impl CatalogueApplyCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let parsed = read(&self.files, &config.catalogues.values)?;
         let by_hand = if self.overwrite {
-            ByHand::Overwrite
+            ManualChangePolicy::Overwrite
         } else {
-            ByHand::Keep
+            ManualChangePolicy::Keep
         };
         let plans = told(
             &self.files,
@@ -103,7 +105,7 @@ impl ApplyCommand {
             for step in plan
                 .steps
                 .iter()
-                .filter(|it| it.action == PlanAction::Remove)
+                .filter(|it| it.action == CatalogueRowChange::Remove)
             {
                 say(format!("  removed {}", step.id));
             }
@@ -115,7 +117,7 @@ impl ApplyCommand {
 /// Reads all files; the mistakes of all of them are reported.
 fn read(
     files: &[PathBuf],
-    values: &catalogue::PlaceholderValues,
+    values: &catalogue::CataloguePlaceholderValues,
 ) -> anyhow::Result<Vec<ParsedCatalogue>> {
     let mut all = Vec::with_capacity(files.len());
     let mut wrong = Vec::with_capacity(files.len());
@@ -148,13 +150,13 @@ fn refuse<T>(files: &[PathBuf], wrong: &[CatalogueMistakes]) -> anyhow::Result<T
 
 fn told(
     files: &[PathBuf],
-    result: Result<Vec<CataloguePlan>, ApplyError>,
+    result: Result<Vec<CataloguePlan>, CatalogueApplyError>,
 ) -> anyhow::Result<Vec<CataloguePlan>> {
     match result {
         Ok(plans) => Ok(plans),
-        Err(ApplyError::Store(error)) => Err(error.into()),
-        Err(ApplyError::Mistakes(wrong)) => refuse(files, &wrong),
-        Err(ApplyError::Conflicts(plans)) => {
+        Err(CatalogueApplyError::Store(error)) => Err(error.into()),
+        Err(CatalogueApplyError::Mistakes(wrong)) => refuse(files, &wrong),
+        Err(CatalogueApplyError::Conflicts(plans)) => {
             for (file, plan) in files.iter().zip(&plans) {
                 for step in plan.conflicts() {
                     complain(&format!("{}: {}", file.display(), by_hand(step)));
@@ -165,12 +167,12 @@ fn told(
     }
 }
 
-fn by_hand(step: &PlanStep) -> String {
+fn by_hand(step: &CataloguePlanStep) -> String {
     let what = match &step.action {
-        PlanAction::Add => "was removed by hand".to_owned(),
-        PlanAction::Remove => "was changed by hand, and would be removed".to_owned(),
-        PlanAction::Adopt => "was created by hand".to_owned(),
-        PlanAction::Change(differences) => {
+        CatalogueRowChange::Add => "was removed by hand".to_owned(),
+        CatalogueRowChange::Remove => "was changed by hand, and would be removed".to_owned(),
+        CatalogueRowChange::Adopt => "was created by hand".to_owned(),
+        CatalogueRowChange::Change(differences) => {
             let fields: Vec<&str> = differences.iter().map(|it| it.field.as_str()).collect();
             format!("was changed by hand: {}", fields.join(", "))
         }
@@ -179,7 +181,7 @@ fn by_hand(step: &PlanStep) -> String {
 }
 
 fn summary(plan: &CataloguePlan) -> String {
-    let count = |wanted: fn(&PlanAction) -> bool| {
+    let count = |wanted: fn(&CatalogueRowChange) -> bool| {
         plan.steps
             .iter()
             .filter(|step| wanted(&step.action))
@@ -187,9 +189,12 @@ fn summary(plan: &CataloguePlan) -> String {
     };
     format!(
         "{} added, {} changed, {} removed, {} unchanged",
-        count(|action| matches!(action, PlanAction::Add)),
-        count(|action| matches!(action, PlanAction::Change(_) | PlanAction::Adopt)),
-        count(|action| matches!(action, PlanAction::Remove)),
+        count(|action| matches!(action, CatalogueRowChange::Add)),
+        count(|action| matches!(
+            action,
+            CatalogueRowChange::Change(_) | CatalogueRowChange::Adopt
+        )),
+        count(|action| matches!(action, CatalogueRowChange::Remove)),
         plan.unchanged
     )
 }
@@ -203,12 +208,12 @@ fn show(file: &str, plan: &CataloguePlan) {
             ""
         };
         let sign = match step.action {
-            PlanAction::Add => '+',
-            PlanAction::Change(_) | PlanAction::Adopt => '~',
-            PlanAction::Remove => '-',
+            CatalogueRowChange::Add => '+',
+            CatalogueRowChange::Change(_) | CatalogueRowChange::Adopt => '~',
+            CatalogueRowChange::Remove => '-',
         };
         say(format!("  {sign} {}{hand}", step.id));
-        if let PlanAction::Change(differences) = &step.action {
+        if let CatalogueRowChange::Change(differences) = &step.action {
             for it in differences {
                 say(format!("      {}: {}", it.field, value(&it.before)));
                 say(format!(
@@ -234,10 +239,10 @@ fn as_json(plan: &CataloguePlan) -> Vec<Value> {
         .iter()
         .map(|step| {
             let (action, differences) = match &step.action {
-                PlanAction::Add => ("add", None),
-                PlanAction::Adopt => ("adopt", None),
-                PlanAction::Remove => ("remove", None),
-                PlanAction::Change(differences) => ("change", Some(differences)),
+                CatalogueRowChange::Add => ("add", None),
+                CatalogueRowChange::Adopt => ("adopt", None),
+                CatalogueRowChange::Remove => ("remove", None),
+                CatalogueRowChange::Change(differences) => ("change", Some(differences)),
             };
             let fields = differences.into_iter().flatten();
             json!({

@@ -12,7 +12,10 @@ use crate::{
     domain::credential,
     engine::{
         Engine,
-        insight::check::{self, CheckArea, CheckInputs, CheckResult, FindingSeverity},
+        insight::check::{
+            self, FindingSeverity, InstallationCheckInputs, InstallationCheckResult,
+            InstallationCheckSide,
+        },
         runtime::clock::OF_PROCESS,
     },
     state::{Clock, random_bytes},
@@ -29,7 +32,7 @@ use crate::{
                   3 something here fails · 4 something at Meta fails · 5 warnings only, with --strict\n\n\
                   Examples:\n  herald check\n  herald check --strict --json   (for a pipeline)"
 )]
-pub(super) struct CheckCommand {
+pub(super) struct InstallationCheckCommand {
     /// Treat warnings as failures.
     #[arg(long)]
     strict: bool,
@@ -50,7 +53,7 @@ const NEEDED: [(&str, &str); 8] = [
     ("HERALD_PUBLIC_URL", "this check, links"),
 ];
 
-impl CheckCommand {
+impl InstallationCheckCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (values, strictness) = values_beside_dev()?;
         let config = values.config(strictness)?;
@@ -90,7 +93,7 @@ fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> Stri
     }
 }
 
-async fn look(config: &Config) -> anyhow::Result<Vec<CheckResult>> {
+async fn look(config: &Config) -> anyhow::Result<Vec<InstallationCheckResult>> {
     // Checked before it is opened, which closes our own files to others.
     let files = connect::sqlite_file(&config.database_url()).map(check::files);
     let opened = app::open_database(config, connect::ConnectPurpose::Command).await;
@@ -110,7 +113,7 @@ async fn look(config: &Config) -> anyhow::Result<Vec<CheckResult>> {
         Ok(engine) => engine,
         Err(error) => {
             rows.push(
-                CheckResult::new(CheckArea::Ours, "secret_key", FindingSeverity::Failed, error.to_string())
+                InstallationCheckResult::new(InstallationCheckSide::Ours, "secret_key", FindingSeverity::Failed, error.to_string())
                     .helps("Set the key that this database was made with, or it and the new one as HERALD_SECRET_KEY_PREVIOUS and HERALD_SECRET_KEY."),
             );
             return Ok(rows);
@@ -125,9 +128,9 @@ pub(super) async fn look_with(
     config: &Config,
     engine: &Engine,
     sender: Option<Uuid>,
-) -> anyhow::Result<Vec<CheckResult>> {
+) -> anyhow::Result<Vec<InstallationCheckResult>> {
     let random: [u8; 16] = random_bytes().context("the system gives no random bytes")?;
-    let asked = CheckInputs {
+    let asked = InstallationCheckInputs {
         public_url: config.server.public_url.clone(),
         nonce: hex::encode(random),
         timeout: config.calls.timeout,
@@ -138,14 +141,14 @@ pub(super) async fn look_with(
 }
 
 /// The exit code, by the side that can fix the problem.
-fn exit_code(rows: &[CheckResult], strict: bool) -> u8 {
-    let fails = |area: CheckArea| {
+fn exit_code(rows: &[InstallationCheckResult], strict: bool) -> u8 {
+    let fails = |area: InstallationCheckSide| {
         rows.iter()
             .any(|row| row.area == area && row.verdict == FindingSeverity::Failed)
     };
-    if fails(CheckArea::Ours) {
+    if fails(InstallationCheckSide::Ours) {
         3
-    } else if fails(CheckArea::Provider) {
+    } else if fails(InstallationCheckSide::Provider) {
         4
     } else if strict
         && rows
@@ -158,16 +161,17 @@ fn exit_code(rows: &[CheckResult], strict: bool) -> u8 {
     }
 }
 
-fn print(settings: &[(&str, String, &str)], rows: &[CheckResult]) {
+fn print(settings: &[(&str, String, &str)], rows: &[InstallationCheckResult]) {
     say("Settings");
     for (name, value, needed) in settings {
         say(format!("  {name:<30} {value:<28} for {needed}"));
     }
     for (area, title) in [
-        (CheckArea::Ours, "Here"),
-        (CheckArea::Provider, "At the provider"),
+        (InstallationCheckSide::Ours, "Here"),
+        (InstallationCheckSide::Provider, "At the provider"),
     ] {
-        let of_area: Vec<&CheckResult> = rows.iter().filter(|row| row.area == area).collect();
+        let of_area: Vec<&InstallationCheckResult> =
+            rows.iter().filter(|row| row.area == area).collect();
         if of_area.is_empty() {
             continue;
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     app, config,
     domain::{
-        access::AccessBounds, edit::ValueEdit, preference::Preference, quiet::QuietHours,
+        access::AccessBounds, edit::ValueEdit, preference::MessagePreference, quiet::QuietHours,
         recipient::RecipientSpec, time::Timestamp, window,
     },
     engine::people::{self, ContactChanges, PeopleActor, identity as engine_identity},
@@ -29,14 +29,14 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct ContactsCommand {
     #[command(subcommand)]
-    action: ContactsAction,
+    action: ContactsSubcommand,
 }
 
 /// Help for the argument that names a contact.
 const WHO: &str = "A number in E.164, a user id of WhatsApp, contact:NAME or the id of a contact.";
 
 #[derive(Debug, Subcommand)]
-enum ContactsAction {
+enum ContactsSubcommand {
     /// Lists contacts. Example: `herald contacts list --begins Ash`
     List {
         /// Prefix of the name, handle or number.
@@ -203,7 +203,7 @@ impl ContactsCommand {
             bounds: &AccessBounds::All,
         };
         match self.action {
-            ContactsAction::List {
+            ContactsSubcommand::List {
                 begins,
                 limit,
                 show,
@@ -221,8 +221,8 @@ impl ContactsCommand {
                 }
                 Ok(())
             }
-            ContactsAction::Show { who, show } => self::show(&store, &who, show, by.now).await,
-            ContactsAction::Set(set) => {
+            ContactsSubcommand::Show { who, show } => self::show(&store, &who, show, by.now).await,
+            ContactsSubcommand::Set(set) => {
                 let changes = ContactChanges {
                     quiet_hours: hours(set.quiet_hours.as_deref())?,
                     name: edit(set.name),
@@ -237,7 +237,7 @@ impl ContactsCommand {
                 say(id.to_string());
                 Ok(())
             }
-            ContactsAction::Prefer {
+            ContactsSubcommand::Prefer {
                 who,
                 kind,
                 channel,
@@ -248,7 +248,7 @@ impl ContactsCommand {
                 if wanted == "default" {
                     people::forget_preference(&store, by, contact, &kind, &channel).await?;
                 } else {
-                    let wanted = Preference {
+                    let wanted = MessagePreference {
                         kind,
                         channel,
                         wanted: wanted == "on",
@@ -259,13 +259,13 @@ impl ContactsCommand {
                 }
                 preferences(&store, contact).await
             }
-            ContactsAction::Identity { who, show } => {
+            ContactsSubcommand::Identity { who, show } => {
                 identity::show(&store, known(&store, &who).await?, show).await
             }
-            ContactsAction::Conflicts { limit, show } => {
+            ContactsSubcommand::Conflicts { limit, show } => {
                 identity::conflicts(&store, limit, show).await
             }
-            ContactsAction::Merge {
+            ContactsSubcommand::Merge {
                 who,
                 other,
                 overwrite,
@@ -278,7 +278,7 @@ impl ContactsCommand {
                 say(format!("They are one contact now: {stays}"));
                 Ok(())
             }
-            ContactsAction::Split { who, alias, other } => {
+            ContactsSubcommand::Split { who, alias, other } => {
                 let contact = known(&store, &who).await?;
                 let other = match &other {
                     Some(other) => Some(known(&store, other).await?),
@@ -301,7 +301,7 @@ impl ContactsCommand {
                 ));
                 Ok(())
             }
-            ContactsAction::Delete { who } => {
+            ContactsSubcommand::Delete { who } => {
                 let contact = known(&store, &who).await?;
                 let engine = app::command_engine(&config, store).await?;
                 let deleted = people::delete_contact(&engine, by, contact)

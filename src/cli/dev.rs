@@ -14,12 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     built_in::{CATALOGUES, is_meant},
-    dev_file::DevFile,
+    dev_file::DevServerAccessFile,
     sandbox::people as special_numbers,
     say, scenario, users,
 };
 use crate::{
-    app::{App, ProcessOptions},
+    app::{App, ServerStartOptions},
     config::{self, Config, ConfigError, SecretStrictness},
     domain::{
         access::{AccessBounds, ApiKeyScopes, ProductAccess},
@@ -28,11 +28,14 @@ use crate::{
     },
     engine::{
         InputError,
-        catalogue::{self, ApplyError, ByHand, CatalogueMistakes, PlaceholderValues},
+        catalogue::{
+            self, CatalogueApplyError, CatalogueMistakes, CataloguePlaceholderValues,
+            ManualChangePolicy,
+        },
         people::{self, PeopleActor, StaffContactSpec},
         runtime::{
             access,
-            logins::{self, LoginError},
+            logins::{self, DashboardUserError},
         },
     },
     sandbox::{self, SandboxConfig},
@@ -67,7 +70,7 @@ pub(super) struct DevCommand {
 }
 
 /// Addresses and secrets of a running `dev`.
-pub(super) struct DevInstance {
+pub(super) struct DevServerAccess {
     pub(super) base: String,
     pub(super) sandbox: String,
     pub(super) api_key: SecretString,
@@ -81,7 +84,7 @@ impl DevCommand {
     async fn load_catalogues(
         &self,
         store: &Store,
-        values: &PlaceholderValues,
+        values: &CataloguePlaceholderValues,
     ) -> anyhow::Result<()> {
         let (wanted, others): (Vec<_>, Vec<_>) = CATALOGUES
             .into_iter()
@@ -152,7 +155,7 @@ impl DevCommand {
             .with_context(|| format!("{} cannot be made", config.server.data_dir.display()))?;
         let mut for_commands = kept_settings.to_vec();
         for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
-        let _dev_file = DevFile::write(&config.server.data_dir, &for_commands)?;
+        let _dev_file = DevServerAccessFile::write(&config.server.data_dir, &for_commands)?;
         let listener = TcpListener::bind(config.server.listen).with_context(|| {
             format!(
                 "HERALD_LISTEN: {} cannot be listened on",
@@ -164,9 +167,9 @@ impl DevCommand {
             &config,
             &secret_key,
             listener,
-            ProcessOptions {
+            ServerStartOptions {
                 migrate: true,
-                ..ProcessOptions::default()
+                ..ServerStartOptions::default()
             },
         )
         .await?;
@@ -197,7 +200,7 @@ impl DevCommand {
             sandbox_listener,
             stop.soft.clone(),
         )));
-        let running = DevInstance {
+        let running = DevServerAccess {
             base,
             sandbox: sandbox_url,
             api_key,
@@ -248,10 +251,10 @@ async fn report(run: impl Future<Output = anyhow::Result<()>>) {
     }
 }
 
-fn greet(running: &DevInstance, config: &Config, verify_token: &str, example: &str) {
+fn greet(running: &DevServerAccess, config: &Config, verify_token: &str, example: &str) {
     let key = running.api_key.expose_secret();
     let entry = running.entry.expose_secret();
-    let DevInstance {
+    let DevServerAccess {
         base,
         sandbox,
         app_secret,
@@ -356,7 +359,7 @@ async fn dev_link(store: &Store) -> anyhow::Result<SecretString> {
     const NAME: &str = "dev";
     let now = Clock::System.now();
     match logins::add(store, "herald dev", NAME, DashboardRole::Admin, now).await {
-        Ok(_) | Err(LoginError::Taken) => {}
+        Ok(_) | Err(DashboardUserError::Taken) => {}
         Err(error) => return Err(users::refused(error)),
     }
     let random = random_bytes().context("the system gives no random bytes")?;
@@ -373,20 +376,31 @@ fn scratch_directory() -> anyhow::Result<PathBuf> {
 }
 
 /// Applies a built-in catalogue; changes made by hand stay.
-async fn load(store: &Store, text: &str, values: &PlaceholderValues) -> anyhow::Result<()> {
+async fn load(
+    store: &Store,
+    text: &str,
+    values: &CataloguePlaceholderValues,
+) -> anyhow::Result<()> {
     let told = |mistakes: CatalogueMistakes| {
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the catalogue has mistakes: {}", all.join("; "))
     };
     let parsed = catalogue::parse(text, values).map_err(told)?;
-    match catalogue::apply(store, &[parsed], ByHand::Keep, Clock::System.now()).await {
+    match catalogue::apply(
+        store,
+        &[parsed],
+        ManualChangePolicy::Keep,
+        Clock::System.now(),
+    )
+    .await
+    {
         Ok(_) => Ok(()),
-        Err(ApplyError::Conflicts(_)) => {
+        Err(CatalogueApplyError::Conflicts(_)) => {
             say("The catalogue in this database was changed by hand: it is kept as it is.");
             Ok(())
         }
-        Err(ApplyError::Store(error)) => Err(error.into()),
-        Err(ApplyError::Mistakes(wrong)) => Err(told(CatalogueMistakes(
+        Err(CatalogueApplyError::Store(error)) => Err(error.into()),
+        Err(CatalogueApplyError::Mistakes(wrong)) => Err(told(CatalogueMistakes(
             wrong.into_iter().flat_map(|it| it.0).collect(),
         ))),
     }

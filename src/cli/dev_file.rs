@@ -19,12 +19,12 @@ const NAME: &str = "dev.env";
 
 /// The file while `dev` runs; it is gone afterwards.
 #[derive(Debug)]
-pub(super) struct DevFile {
+pub(super) struct DevServerAccessFile {
     path: std::path::PathBuf,
     _locked: File,
 }
 
-impl DevFile {
+impl DevServerAccessFile {
     /// Writes the settings for other commands.
     pub(super) fn write(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let path = directory.join(NAME);
@@ -49,7 +49,7 @@ impl DevFile {
     }
 }
 
-impl Drop for DevFile {
+impl Drop for DevServerAccessFile {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path));
     }

@@ -9,7 +9,7 @@ use super::{say, settings};
 use crate::{
     app, config,
     domain::{access::AccessBounds, time::Timestamp},
-    engine::intake::{self, ReplayReport, RouteResult},
+    engine::intake::{self, EventReplayOutcome, EventRouteResult},
     state::Clock,
     store::event,
 };
@@ -18,11 +18,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct EventsCommand {
     #[command(subcommand)]
-    action: EventsAction,
+    action: EventsSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum EventsAction {
+enum EventsSubcommand {
     /// Lists events, newest first. Example: `herald events list --errors`
     List {
         /// Only of this type.
@@ -53,11 +53,11 @@ enum EventsAction {
     Replay { id: Uuid },
 }
 
-fn results(row: &entity::event::Model) -> Vec<RouteResult> {
+fn results(row: &entity::event::Model) -> Vec<EventRouteResult> {
     serde_json::from_str(&row.routes).unwrap_or_default()
 }
 
-fn line(result: &RouteResult) -> String {
+fn line(result: &EventRouteResult) -> String {
     let made = match (result.notifications, result.skipped) {
         (0, _) => String::new(),
         (many, 0) => format!(", messages: {many}"),
@@ -83,7 +83,7 @@ impl EventsCommand {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         match self.action {
-            EventsAction::List {
+            EventsSubcommand::List {
                 kind,
                 errors,
                 unrouted,
@@ -131,7 +131,7 @@ impl EventsCommand {
                     }
                 }
             }
-            EventsAction::Show { id, show } => {
+            EventsSubcommand::Show { id, show } => {
                 let Some(row) = event::shown(&store, &AccessBounds::All, id).await? else {
                     bail!("there is no event {id}");
                 };
@@ -158,15 +158,15 @@ impl EventsCommand {
                     });
                 }
             }
-            EventsAction::Replay { id } => {
+            EventsSubcommand::Replay { id } => {
                 let engine = app::command_engine(&config, store).await?;
                 let actor = format!("cli:{}", config::operator()?);
                 match intake::replay(&engine, &AccessBounds::All, id, &actor, Clock::System.now())
                     .await?
                 {
-                    ReplayReport::NotFound => bail!("there is no event {id}"),
-                    ReplayReport::No(why) => bail!("{why}"),
-                    ReplayReport::Yes(results) => {
+                    EventReplayOutcome::NotFound => bail!("there is no event {id}"),
+                    EventReplayOutcome::No(why) => bail!("{why}"),
+                    EventReplayOutcome::Yes(results) => {
                         for result in results {
                             say(line(&result));
                         }

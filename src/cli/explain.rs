@@ -7,7 +7,7 @@ use super::{say, settings};
 use crate::{
     app,
     domain::access::AccessBounds,
-    engine::insight::story::{self, NotificationStory},
+    engine::insight::story::{self, NotificationHistory},
     state::Clock,
 };
 
@@ -50,7 +50,7 @@ impl ExplainCommand {
 }
 
 /// The story for people.
-fn readable(story: &NotificationStory) -> String {
+fn readable(story: &NotificationHistory) -> String {
     let mut lines = vec![
         format!("{}  {}", story.id, story.status),
         story.standing.clone(),

@@ -23,13 +23,13 @@ use crate::{
 
 /// Groups of staff members that get messages together.
 #[derive(Debug, Args)]
-pub(super) struct GroupsCommand {
+pub(super) struct StaffGroupsCommand {
     #[command(subcommand)]
-    action: GroupsAction,
+    action: StaffGroupsSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum GroupsAction {
+enum StaffGroupsSubcommand {
     /// Lists groups with their members.
     List {
         /// As JSON.
@@ -58,7 +58,7 @@ enum GroupsAction {
     },
 }
 
-impl GroupsCommand {
+impl StaffGroupsCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
@@ -69,7 +69,7 @@ impl GroupsCommand {
             bounds: &AccessBounds::All,
         };
         match self.action {
-            GroupsAction::List { json } => {
+            StaffGroupsSubcommand::List { json } => {
                 let mut all = Vec::new();
                 for group in rows::groups(&store, &AccessBounds::All).await? {
                     let members = everybody(&store, Some(&group.name)).await?;
@@ -95,7 +95,7 @@ impl GroupsCommand {
                     }
                 }
             }
-            GroupsAction::Ensure {
+            StaffGroupsSubcommand::Ensure {
                 names,
                 description,
                 from,
@@ -138,7 +138,7 @@ impl GroupsCommand {
                     say(format!("{what:<8} {name} ({members})"));
                 }
             }
-            GroupsAction::Add { group, users } => {
+            StaffGroupsSubcommand::Add { group, users } => {
                 for user in users {
                     let new = people::add_member(&store, by, &group, &user)
                         .await
@@ -147,7 +147,7 @@ impl GroupsCommand {
                     say(format!("{user} {what} {group}"));
                 }
             }
-            GroupsAction::Delete { names } => {
+            StaffGroupsSubcommand::Delete { names } => {
                 for name in names {
                     people::delete_group(&store, by, &name)
                         .await
@@ -155,7 +155,7 @@ impl GroupsCommand {
                     say(format!("{name} is deleted; its members stay."));
                 }
             }
-            GroupsAction::Remove { group, users } => {
+            StaffGroupsSubcommand::Remove { group, users } => {
                 for user in users {
                     let was = people::remove_member(&store, by, &group, &user)
                         .await

@@ -22,13 +22,13 @@ use crate::{
 /// During a hold, callbacks and requests are accepted. One-time passwords requested since it began
 /// are sent.
 #[derive(Debug, Args)]
-pub(super) struct HoldCommand {
+pub(super) struct SendingHoldCommand {
     #[command(subcommand)]
-    action: Option<HoldAction>,
+    action: Option<SendingHoldSubcommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum HoldAction {
+enum SendingHoldSubcommand {
     /// Shows whether sending is on hold, the reason, and what a release would send.
     Show {
         /// Most messages listed, those that have waited longest first.
@@ -59,7 +59,7 @@ enum HoldAction {
     },
 }
 
-impl HoldCommand {
+impl SendingHoldCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
@@ -68,13 +68,13 @@ impl HoldCommand {
             actor: &actor,
             now: Clock::System.now(),
         };
-        let action = self.action.unwrap_or(HoldAction::Show {
+        let action = self.action.unwrap_or(SendingHoldSubcommand::Show {
             limit: 20,
             show: false,
             json: false,
         });
         match action {
-            HoldAction::Show { limit, show, json } => {
+            SendingHoldSubcommand::Show { limit, show, json } => {
                 let standing = release::standing(&engine, limit, by.now).await?;
                 if json {
                     say(document(&standing).to_string());
@@ -83,7 +83,7 @@ impl HoldCommand {
                 }
                 Ok(())
             }
-            HoldAction::Start { reason } => {
+            SendingHoldSubcommand::Start { reason } => {
                 let reason = reason.trim();
                 ensure!(!reason.is_empty(), "--reason: a reason is needed");
                 if hold::begin(&engine, by, HoldReason::Asked, Some(reason)).await? {
@@ -95,7 +95,7 @@ impl HoldCommand {
                 }
                 Ok(())
             }
-            HoldAction::Release {
+            SendingHoldSubcommand::Release {
                 cancel_older_than,
                 dry_run,
             } => release(&engine, by, cancel_older_than.as_deref(), dry_run).await,

@@ -23,16 +23,16 @@ use crate::{
 
 /// API keys. A key is shown once; only its digest is stored.
 #[derive(Debug, Args)]
-pub(super) struct KeysCommand {
+pub(super) struct ApiKeysCommand {
     #[command(subcommand)]
-    action: KeysAction,
+    action: ApiKeysSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum KeysAction {
+enum ApiKeysSubcommand {
     /// Creates a key and prints it. Example: `herald keys create solar-crm --source solar-crm
     /// --catalogue solar-crm`
-    Create(CreateKeyArgs),
+    Create(CreateApiKeyArgs),
     /// Lists keys by prefix, with their bounds, expiry and last use.
     List,
     /// Revokes a key. Example: `herald keys revoke herald_Ab3dEf9h`
@@ -43,7 +43,7 @@ enum KeysAction {
 }
 
 #[derive(Debug, Args)]
-struct CreateKeyArgs {
+struct CreateApiKeyArgs {
     /// The product that will use it: all keys of a product see the same.
     product: String,
     /// An admin key: senders and their credentials, staff, keys, audit. Needs --all.
@@ -85,7 +85,7 @@ fn read_expiry(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-impl CreateKeyArgs {
+impl CreateApiKeyArgs {
     fn wanted(self, now: Timestamp) -> anyhow::Result<ApiKeySpec> {
         let expires_at = match &self.expires {
             None => None,
@@ -124,14 +124,14 @@ fn option(pointer: &str) -> &'static str {
     }
 }
 
-impl KeysCommand {
+impl ApiKeysCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let now = Clock::System.now();
         let actor = format!("cli:{}", config::operator()?);
         match self.action {
-            KeysAction::Create(create) => {
+            ApiKeysSubcommand::Create(create) => {
                 let wanted = create.wanted(now)?;
                 let random = random_bytes().context("the system gives no random bytes")?;
                 match access::create_key(&store, &actor, &wanted, &random, now).await {
@@ -143,13 +143,13 @@ impl KeysCommand {
                     Err(InputError::Store(error)) => return Err(error.into()),
                 }
             }
-            KeysAction::List => {
+            ApiKeysSubcommand::List => {
                 let senders = sender::all(&store).await?;
                 for key in rows::keys(store.reader()).await? {
                     say(line(&key, &senders, now));
                 }
             }
-            KeysAction::Revoke { prefix } => {
+            ApiKeysSubcommand::Revoke { prefix } => {
                 let prefix = prefix.trim_end_matches('…');
                 let key = store::access::key_of_prefix(store.reader(), prefix).await?;
                 let key = key.context("there is no active key with this prefix")?;

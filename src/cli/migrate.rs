@@ -12,11 +12,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct MigrateCommand {
     #[command(subcommand)]
-    action: MigrateAction,
+    action: MigrateSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum MigrateAction {
+enum MigrateSubcommand {
     /// Applies missing migrations. Several processes may do so at once.
     Up,
     /// Lists every migration. Exits with 1 if one is missing.
@@ -29,7 +29,7 @@ impl MigrateCommand {
         let store = app::open_database(&config, connect::ConnectPurpose::Command).await?;
         let before = migrate::status(&store).await?;
         match self.action {
-            MigrateAction::Up => {
+            MigrateSubcommand::Up => {
                 migrate::up(&store).await?;
                 let after = migrate::status(&store).await?;
                 for (before, after) in before.iter().zip(&after) {
@@ -46,7 +46,7 @@ impl MigrateCommand {
                 );
                 say("The schema is current.");
             }
-            MigrateAction::Status => {
+            MigrateSubcommand::Status => {
                 for step in &before {
                     say(format!(
                         "{:<8} {}",

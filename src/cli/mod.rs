@@ -32,14 +32,14 @@ use std::{io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::CommitsMissing,
+    app::CommittedDataLostError,
     config::{self, Config, ConfigError, SecretStrictness},
     domain::text::for_terminal,
     store::{
         StoreError,
         backup::BackupError,
-        connect::OpenError,
-        sqlite_file::{CheckError, DamagedFile},
+        connect::DatabaseOpenError,
+        sqlite_file::{DamagedDatabaseFileError, DatabaseFileCheckError},
     },
     telemetry,
 };
@@ -54,22 +54,22 @@ use crate::{
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     Serve(serve::ServeCommand),
     Dev(dev::DevCommand),
     Migrate(migrate::MigrateCommand),
     Backup(backup::BackupCommand),
     Restore(restore::RestoreCommand),
-    Hold(hold::HoldCommand),
-    Plan(catalogue::PlanCommand),
-    Apply(catalogue::ApplyCommand),
-    Keys(keys::KeysCommand),
+    Hold(hold::SendingHoldCommand),
+    Plan(catalogue::CataloguePlanCommand),
+    Apply(catalogue::CatalogueApplyCommand),
+    Keys(keys::ApiKeysCommand),
     Callbacks(callbacks::CallbacksCommand),
-    Check(check::CheckCommand),
+    Check(check::InstallationCheckCommand),
     Events(events::EventsCommand),
     Explain(explain::ExplainCommand),
     Retry(by_hand::RetryCommand),
@@ -79,7 +79,7 @@ enum Command {
     Senders(senders::SendersCommand),
     Stats(stats::StatsCommand),
     Users(users::UsersCommand),
-    Groups(groups::GroupsCommand),
+    Groups(groups::StaffGroupsCommand),
     Templates(templates::TemplatesCommand),
     Contacts(contacts::ContactsCommand),
     Send(send::SendCommand),
@@ -134,15 +134,18 @@ pub fn main_from(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
 const DAMAGED: u8 = 6;
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let damaged = error.is::<DamagedFile>()
-        || matches!(error.downcast_ref(), Some(CheckError::Damaged(_)))
-        || matches!(error.downcast_ref(), Some(OpenError::Damaged(_)))
+    let damaged = error.is::<DamagedDatabaseFileError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(DatabaseFileCheckError::Damaged(_))
+        )
+        || matches!(error.downcast_ref(), Some(DatabaseOpenError::Damaged(_)))
         || error.downcast_ref().is_some_and(BackupError::is_damage);
     if damaged || finds_damage(error) {
         DAMAGED
     } else if error.is::<ConfigError>() {
         2
-    } else if error.is::<CommitsMissing>() {
+    } else if error.is::<CommittedDataLostError>() {
         COMMITS_MISSING
     } else {
         1
@@ -165,32 +168,32 @@ fn finds_damage(error: &anyhow::Error) -> bool {
 #[error("ended with {0}")]
 struct ExitCodeError(u8);
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: CliCommand) -> anyhow::Result<()> {
     match command {
-        Command::Serve(command) => command.run().await,
-        Command::Dev(command) => command.run().await,
-        Command::Migrate(command) => command.run().await,
-        Command::Backup(command) => command.run().await,
-        Command::Restore(command) => command.run().await,
-        Command::Hold(command) => command.run().await,
-        Command::Plan(command) => command.run().await,
-        Command::Apply(command) => command.run().await,
-        Command::Keys(command) => command.run().await,
-        Command::Callbacks(command) => command.run().await,
-        Command::Check(command) => command.run().await,
-        Command::Events(command) => command.run().await,
-        Command::Explain(command) => command.run().await,
-        Command::Retry(command) => command.run().await,
-        Command::Cancel(command) => command.run().await,
-        Command::SendNow(command) => command.run().await,
-        Command::Senders(command) => command.run().await,
-        Command::Stats(command) => command.run().await,
-        Command::Users(command) => command.run().await,
-        Command::Groups(command) => command.run().await,
-        Command::Templates(command) => command.run().await,
-        Command::Contacts(command) => command.run().await,
-        Command::Send(command) => command.run().await,
-        Command::Sandbox(command) => command.run().await,
+        CliCommand::Serve(command) => command.run().await,
+        CliCommand::Dev(command) => command.run().await,
+        CliCommand::Migrate(command) => command.run().await,
+        CliCommand::Backup(command) => command.run().await,
+        CliCommand::Restore(command) => command.run().await,
+        CliCommand::Hold(command) => command.run().await,
+        CliCommand::Plan(command) => command.run().await,
+        CliCommand::Apply(command) => command.run().await,
+        CliCommand::Keys(command) => command.run().await,
+        CliCommand::Callbacks(command) => command.run().await,
+        CliCommand::Check(command) => command.run().await,
+        CliCommand::Events(command) => command.run().await,
+        CliCommand::Explain(command) => command.run().await,
+        CliCommand::Retry(command) => command.run().await,
+        CliCommand::Cancel(command) => command.run().await,
+        CliCommand::SendNow(command) => command.run().await,
+        CliCommand::Senders(command) => command.run().await,
+        CliCommand::Stats(command) => command.run().await,
+        CliCommand::Users(command) => command.run().await,
+        CliCommand::Groups(command) => command.run().await,
+        CliCommand::Templates(command) => command.run().await,
+        CliCommand::Contacts(command) => command.run().await,
+        CliCommand::Send(command) => command.run().await,
+        CliCommand::Sandbox(command) => command.run().await,
     }
 }
 

@@ -13,23 +13,24 @@ use crate::{
     app,
     domain::{
         access::AccessBounds,
-        content::{FreeContent, TextContent},
+        content::{FreeFormMessageContent, TextContent},
         phone,
-        priority::Priority,
+        priority::MessagePriority,
         recipient::RecipientSpec,
         status::{NotificationStatus, StatusGroup},
     },
     engine::{
         Engine,
         insight::{
-            check::{CheckResult, FindingSeverity},
+            check::{FindingSeverity, InstallationCheckResult},
             story,
         },
         intake::{
-            self, ClientDirectRequest, DirectRequest, DirectRequestError, DirectRequestRefusal,
-            MessageMode, RequestContent, TemplateUse,
+            self, ClientNotificationRequest, MessageContentMode, NotificationRequest,
+            NotificationRequestContent, NotificationRequestError, NotificationRequestRefusal,
+            RequestedTemplate,
         },
-        runtime::heartbeat::{self, WorkerState},
+        runtime::heartbeat::{self, WorkerLiveness},
     },
     state::Clock,
     store::{Store, people, sender},
@@ -121,7 +122,7 @@ impl SendCommand {
         let worker = heartbeat::pulses(&engine, Clock::System.now())
             .await?
             .into_iter()
-            .any(|(worker, pulse)| worker == "work" && pulse == WorkerState::Alive);
+            .any(|(worker, pulse)| worker == "work" && pulse == WorkerLiveness::Alive);
         if !worker {
             say("No server runs: the message waits in the queue until herald serve does.");
         }
@@ -139,8 +140,8 @@ impl SendCommand {
     }
 
     /// Prints failed checks, and stops unless forced to continue.
-    fn judge(&self, rows: &[CheckResult]) -> anyhow::Result<()> {
-        let fails: Vec<&CheckResult> = rows
+    fn judge(&self, rows: &[InstallationCheckResult]) -> anyhow::Result<()> {
+        let fails: Vec<&InstallationCheckResult> = rows
             .iter()
             .filter(|row| row.verdict == FindingSeverity::Failed && OF_SENDING.contains(&row.name))
             .collect();
@@ -205,7 +206,7 @@ impl SendCommand {
     /// Queues the message.
     async fn ask(&self, engine: &Engine) -> anyhow::Result<Uuid> {
         let content = match (&self.template, &self.text) {
-            (Some(name), _) => RequestContent::Template(TemplateUse {
+            (Some(name), _) => NotificationRequestContent::Template(RequestedTemplate {
                 name: name.clone(),
                 language: self.language.clone(),
                 params: self
@@ -214,17 +215,17 @@ impl SendCommand {
                     .map(|(name, value)| (name.clone(), Value::String(value.clone())))
                     .collect::<Map<_, _>>(),
             }),
-            (None, text) => RequestContent::Free {
-                content: FreeContent::Text(TextContent {
+            (None, text) => NotificationRequestContent::Free {
+                content: FreeFormMessageContent::Text(TextContent {
                     body: text.clone().unwrap_or_default(),
                     preview_url: false,
                 }),
                 fallback: None,
             },
         };
-        let request = DirectRequest {
+        let request = NotificationRequest {
             message_kind: None,
-            mode: MessageMode::Template,
+            mode: MessageContentMode::Template,
             to: vec![self.to.clone()],
             about: None,
             sender: self.sender.clone(),
@@ -232,12 +233,12 @@ impl SendCommand {
             reference: None,
             labels: BTreeMap::from([("origin".to_owned(), "herald send".to_owned())]),
             // A person is waiting for it.
-            priority: Priority::High,
+            priority: MessagePriority::High,
             expires_after_seconds: Some(600),
             send_at: None,
             reply_to: None,
         };
-        let asked = ClientDirectRequest {
+        let asked = ClientNotificationRequest {
             client: "cli".to_owned(),
             bounds: AccessBounds::All,
             key: None,
@@ -251,7 +252,9 @@ impl SendCommand {
                 .first()
                 .copied()
                 .context("no notification was created"),
-            Some(Err(DirectRequestError::Refused(DirectRequestRefusal::Fields(wrong)))) => {
+            Some(Err(NotificationRequestError::Refused(NotificationRequestRefusal::Fields(
+                wrong,
+            )))) => {
                 let wrong: Vec<String> = wrong
                     .iter()
                     .map(|wrong| {

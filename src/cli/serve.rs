@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::own_settings;
 use crate::{
-    app::{App, ProcessOptions, StartupHoldMode},
+    app::{App, ServerStartOptions, StartupHoldMode},
     shutdown::ShutdownTokens,
-    state::IngestMode,
+    state::CallbackIngestMode,
 };
 
 /// Runs the server and its workers until it is stopped.
@@ -45,11 +45,11 @@ impl ServeCommand {
             )
         })?;
         let ingest = match self.ingest.as_deref() {
-            Some("per-request") => IngestMode::PerRequest,
-            Some("bare") => IngestMode::Bare,
-            _ => IngestMode::Durable,
+            Some("per-request") => CallbackIngestMode::PerRequest,
+            Some("bare") => CallbackIngestMode::Bare,
+            _ => CallbackIngestMode::Durable,
         };
-        let options = ProcessOptions {
+        let options = ServerStartOptions {
             migrate: self.migrate,
             no_apply: self.no_apply,
             sending: if self.hold {
@@ -58,7 +58,7 @@ impl ServeCommand {
                 StartupHoldMode::AsBefore
             },
             ingest,
-            ..ProcessOptions::default()
+            ..ServerStartOptions::default()
         };
         let stop = ShutdownTokens::default();
         let signals = stop.clone().follow_signals();

@@ -15,7 +15,7 @@ use crate::{
     domain::{access::AccessBounds, login::DashboardRole, time::Timestamp},
     engine::{
         people::PeopleActor,
-        runtime::logins::{self, DashboardUserChange, LoginError},
+        runtime::logins::{self, DashboardUserChange, DashboardUserError},
     },
     state::{Clock, random_bytes},
     store::{Store, login},
@@ -25,11 +25,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct UsersCommand {
     #[command(subcommand)]
-    action: UsersAction,
+    action: UsersSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum UsersAction {
+enum UsersSubcommand {
     /// Adds an admin, and prints a link that signs in once. Example: `herald users add-admin ada`
     #[command(name = "add-admin")]
     AddAdmin(DashboardUserArgs),
@@ -123,9 +123,9 @@ fn read_password(file: &str) -> anyhow::Result<SecretString> {
 }
 
 /// What a command ends with. Storage's error is kept as it is: it may say that the file is damaged.
-pub(super) fn refused(error: LoginError) -> anyhow::Error {
+pub(super) fn refused(error: DashboardUserError) -> anyhow::Error {
     match error {
-        LoginError::Store(error) => error.into(),
+        DashboardUserError::Store(error) => error.into(),
         refused => refused.into(),
     }
 }
@@ -156,13 +156,17 @@ impl UsersCommand {
             bounds: &AccessBounds::All,
         };
         let change = match self.action {
-            UsersAction::AddAdmin(new) => {
+            UsersSubcommand::AddAdmin(new) => {
                 return add(&config, &store, &actor, new, DashboardRole::Admin).await;
             }
-            UsersAction::Add { new, role } => return add(&config, &store, &actor, new, role).await,
-            UsersAction::List => return list(&store).await,
-            UsersAction::Link { name } => return print_link(&config, &store, &actor, &name).await,
-            UsersAction::Password { name, file } => {
+            UsersSubcommand::Add { new, role } => {
+                return add(&config, &store, &actor, new, role).await;
+            }
+            UsersSubcommand::List => return list(&store).await,
+            UsersSubcommand::Link { name } => {
+                return print_link(&config, &store, &actor, &name).await;
+            }
+            UsersSubcommand::Password { name, file } => {
                 let password = read_password(&file)?;
                 logins::set_password(&store, &actor, &name, password, now)
                     .await
@@ -170,16 +174,20 @@ impl UsersCommand {
                 say("Password set. All sessions of this user have ended.");
                 return Ok(());
             }
-            UsersAction::Role { name, role } => (name, DashboardUserChange::Role(role)),
-            UsersAction::Off { name } => (name, DashboardUserChange::Off),
-            UsersAction::On { name } => (name, DashboardUserChange::On),
-            UsersAction::Links { show, json } => return people::links(&store, show, json).await,
-            UsersAction::Connect { name, to } => {
+            UsersSubcommand::Role { name, role } => (name, DashboardUserChange::Role(role)),
+            UsersSubcommand::Off { name } => (name, DashboardUserChange::Off),
+            UsersSubcommand::On { name } => (name, DashboardUserChange::On),
+            UsersSubcommand::Links { show, json } => {
+                return people::links(&store, show, json).await;
+            }
+            UsersSubcommand::Connect { name, to } => {
                 return people::connect(&store, by, &name, &to).await;
             }
-            UsersAction::Disconnect { name } => return people::disconnect(&store, by, &name).await,
-            UsersAction::Ensure { names } => return people::ensure(&store, by, &names).await,
-            UsersAction::Delete { names } => return people::delete(&store, by, &names).await,
+            UsersSubcommand::Disconnect { name } => {
+                return people::disconnect(&store, by, &name).await;
+            }
+            UsersSubcommand::Ensure { names } => return people::ensure(&store, by, &names).await,
+            UsersSubcommand::Delete { names } => return people::delete(&store, by, &names).await,
         };
         let (name, change) = change;
         logins::change(&store, &actor, &name, change, now)
@@ -212,7 +220,7 @@ async fn add(
         Some(password) => {
             match logins::set_password(store, actor, &new.name, password, now).await {
                 Ok(()) => {}
-                Err(LoginError::Store(error)) => return Err(error.into()),
+                Err(DashboardUserError::Store(error)) => return Err(error.into()),
                 Err(refused) => anyhow::bail!(
                     "{refused}; {} was added without a password: `herald users password {} --file FILE`",
                     new.name,

@@ -7,7 +7,7 @@ use crate::domain::settings::section;
 section! {
     /// How long a call to a provider may take.
     #[derive(Clone, Copy, Debug)]
-    pub struct CallSettings {
+    pub struct ProviderCallTimeouts {
         /// After this time, the outcome of a call without a response is unknown.
         #[setting("HERALD_SEND_TIMEOUT_SECONDS" = "10", seconds(1, 120))]
         pub timeout: Duration,

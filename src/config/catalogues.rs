@@ -6,7 +6,7 @@ use crate::domain::settings::{SettingDeclaration, SettingsReader, SettingsSectio
 
 /// Settings that a catalogue may use as `${NAME:-default}`; none is secret.
 #[derive(Clone, Debug)]
-pub struct CatalogueSettings {
+pub struct CataloguePlaceholderSettings {
     /// By name; without a value when they are not set.
     pub values: BTreeMap<&'static str, Option<String>>,
 }
@@ -43,7 +43,7 @@ const fn for_catalogues(
     }
 }
 
-impl SettingsSection for CatalogueSettings {
+impl SettingsSection for CataloguePlaceholderSettings {
     fn read(reader: &mut SettingsReader<'_>) -> Self {
         let values = FOR_CATALOGUES.map(|setting| (setting.name, reader.optional_text(setting)));
         Self {

@@ -9,7 +9,7 @@ const MEBIBYTE: i64 = 1024 * 1024;
 section! {
     /// What callbacks may take before they are stored.
     #[derive(Clone, Copy, Debug)]
-    pub struct InboxSettings {
+    pub struct CallbackInboxSettings {
         /// Most memory for callbacks waiting to be stored.
         #[setting("HERALD_INBOX_MEGABYTES" = "32", times(MEBIBYTE, 4, 4096))]
         pub bytes: usize,

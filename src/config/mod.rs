@@ -19,17 +19,19 @@ mod log;
 mod secrets;
 mod server;
 
-pub use calls::CallSettings;
-pub use catalogues::CatalogueSettings;
+pub use calls::ProviderCallTimeouts;
+pub use catalogues::CataloguePlaceholderSettings;
 pub use database::DatabaseSettings;
 pub use environment::{SettingValues, from_environment, operator};
 pub use http::HttpSettings;
-pub use inbox::InboxSettings;
+pub use inbox::CallbackInboxSettings;
 pub use log::LogSettings;
 pub use secrets::SecretSettings;
 pub use server::ServerSettings;
 
-use crate::domain::settings::{EngineSettings, SettingsReader, SettingsSection, WhatsApp, section};
+use crate::domain::settings::{
+    EngineSettings, SettingsReader, SettingsSection, WhatsAppNumberSettings, section,
+};
 pub use crate::domain::settings::{SecretStrictness, SettingDeclaration};
 
 /// All mistakes in the settings.
@@ -67,19 +69,19 @@ section! {
         /// What this installation is known by.
         pub secrets: SecretSettings,
         /// The account of the environment.
-        pub whatsapp: WhatsApp,
+        pub whatsapp: WhatsAppNumberSettings,
         /// How long a call may take.
-        pub calls: CallSettings,
+        pub calls: ProviderCallTimeouts,
         /// What the engine decides by.
         pub engine: EngineSettings,
         /// Callbacks on their way into the database.
-        pub inbox: InboxSettings,
+        pub inbox: CallbackInboxSettings,
         /// How HTTP is answered.
         pub http: HttpSettings,
         /// What is logged.
         pub log: LogSettings,
         /// What catalogues may use.
-        pub catalogues: CatalogueSettings,
+        pub catalogues: CataloguePlaceholderSettings,
     }
 }
 

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::{
-    fault::PageError,
+    fault::DashboardScreenError,
     session::{LOGIN, TOKEN},
 };
 use crate::{
@@ -31,12 +31,12 @@ pub struct SignedInUser {
 impl SignedInUser {
     /// # Errors
     ///
-    /// [`PageError::Forbidden`] if the role is not sufficient.
-    pub fn needs(&self, role: DashboardRole) -> Result<(), PageError> {
+    /// [`DashboardScreenError::Forbidden`] if the role is not sufficient.
+    pub fn needs(&self, role: DashboardRole) -> Result<(), DashboardScreenError> {
         if self.role >= role {
             Ok(())
         } else {
-            Err(PageError::Forbidden(role.name()))
+            Err(DashboardScreenError::Forbidden(role.name()))
         }
     }
 
@@ -60,7 +60,7 @@ impl SignedInUser {
     }
 }
 
-async fn who(request: HttpRequest) -> Result<SignedInUser, PageError> {
+async fn who(request: HttpRequest) -> Result<SignedInUser, DashboardScreenError> {
     let session = request.get_session();
     let next = request
         .uri()
@@ -73,7 +73,7 @@ async fn who(request: HttpRequest) -> Result<SignedInUser, PageError> {
         session.get::<String>(TOKEN)?,
         state,
     ) else {
-        return Err(PageError::LogIn(next));
+        return Err(DashboardScreenError::LogIn(next));
     };
     // Read for each request: a role that is taken away is gone at once.
     let found = login::find(state.engine.store.reader(), id).await?;
@@ -88,13 +88,13 @@ async fn who(request: HttpRequest) -> Result<SignedInUser, PageError> {
                 token,
             })
         }
-        None => Err(PageError::LogIn(next)),
+        None => Err(DashboardScreenError::LogIn(next)),
     }
 }
 
 impl FromRequest for SignedInUser {
-    type Error = PageError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+    type Error = DashboardScreenError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, DashboardScreenError>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         Box::pin(who(request.clone()))
@@ -167,8 +167,8 @@ pub fn told(wrong: &[FieldError]) -> Vec<String> {
 }
 
 impl FromRequest for DashboardForm {
-    type Error = PageError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+    type Error = DashboardScreenError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, DashboardScreenError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let fields = web::Form::<HashMap<String, String>>::from_request(request, payload);
@@ -176,15 +176,21 @@ impl FromRequest for DashboardForm {
         Box::pin(async move {
             let person = match who(request.clone()).await {
                 // The form is lost: back to the page it was sent from.
-                Err(PageError::LogIn(_)) => return Err(PageError::LogIn("/dashboard".to_owned())),
+                Err(DashboardScreenError::LogIn(_)) => {
+                    return Err(DashboardScreenError::LogIn("/dashboard".to_owned()));
+                }
                 person => person?,
             };
-            let fields = self::fields(fields.await.map_err(|_unreadable| PageError::Form)?);
+            let fields = self::fields(
+                fields
+                    .await
+                    .map_err(|_unreadable| DashboardScreenError::Form)?,
+            );
             let given = fields.get(TOKEN).map(String::as_bytes).unwrap_or_default();
             if bool::from(given.ct_eq(person.token.as_bytes())) {
                 Ok(Self { person, fields })
             } else {
-                Err(PageError::Old)
+                Err(DashboardScreenError::Old)
             }
         })
     }

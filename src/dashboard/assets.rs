@@ -3,15 +3,18 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use rust_embed::RustEmbed;
 
-use super::fault::PageError;
+use super::fault::DashboardScreenError;
 
 #[derive(RustEmbed)]
 #[folder = "src/dashboard/assets"]
 struct StaticAssets;
 
 /// `GET /dashboard/assets/{name}`
-pub async fn get(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, PageError> {
-    let file = StaticAssets::get(&name).ok_or(PageError::NotFound)?;
+pub async fn get(
+    request: HttpRequest,
+    name: web::Path<String>,
+) -> Result<HttpResponse, DashboardScreenError> {
+    let file = StaticAssets::get(&name).ok_or(DashboardScreenError::NotFound)?;
     let kind = match name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",

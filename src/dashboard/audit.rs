@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     act::SignedInUser,
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
-    shell::{PageLayout, shown},
+    shell::{DashboardLayout, shown},
 };
 use crate::{domain::login::DashboardRole, state::AppState, store::audit};
 
@@ -22,7 +22,7 @@ pub struct AuditLogSearch {
     before: Option<Uuid>,
 }
 
-struct AuditLogRow {
+struct AuditLogScreenRow {
     at: DisplayTime,
     actor: String,
     action: String,
@@ -32,10 +32,10 @@ struct AuditLogRow {
 
 #[derive(Template)]
 #[template(path = "audit.html")]
-struct AuditLogPage {
-    shell: PageLayout,
+struct AuditLogScreen {
+    shell: DashboardLayout,
     subject: String,
-    rows: Vec<AuditLogRow>,
+    rows: Vec<AuditLogScreenRow>,
     next: Option<Uuid>,
 }
 
@@ -62,9 +62,9 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
     search: web::Query<AuditLogSearch>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     person.needs(DashboardRole::Admin)?;
-    let shell = PageLayout::new(&request, &state, &person, "Audit", "/dashboard/audit")?;
+    let shell = DashboardLayout::new(&request, &state, &person, "Audit", "/dashboard/audit")?;
     let subject = search
         .subject
         .clone()
@@ -76,11 +76,11 @@ pub async fn page(
     let mut found = audit::newest(&state.engine.store, wanted, search.before, limit).await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
-    let page = AuditLogPage {
+    let page = AuditLogScreen {
         next: found.last().filter(|_| more).map(|row| row.id),
         rows: found
             .into_iter()
-            .map(|row| AuditLogRow {
+            .map(|row| AuditLogScreenRow {
                 at: shell.zone.micros(row.created_at),
                 actor: row.actor,
                 action: row.action,

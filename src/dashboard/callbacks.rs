@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     act::{DashboardForm, SignedInUser},
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
-    shell::{PageLayout, answered, shown},
+    shell::{DashboardLayout, answered, shown},
 };
 use crate::{
     domain::login::DashboardRole,
@@ -33,18 +33,18 @@ pub struct CallbacksSearch {
 
 #[derive(Template)]
 #[template(path = "callbacks.html")]
-struct CallbacksPage {
-    shell: PageLayout,
+struct CallbacksScreen {
+    shell: DashboardLayout,
     q: String,
     found: bool,
-    rows: Vec<CallbacksRow>,
+    rows: Vec<CallbackScreenRow>,
     next: Option<Uuid>,
-    dead: Vec<DeadLettersRow>,
+    dead: Vec<DeadLetterScreenRow>,
     dead_count: i64,
     waiting: i64,
 }
 
-struct CallbacksRow {
+struct CallbackScreenRow {
     id: Uuid,
     at: DisplayTime,
     size: i64,
@@ -53,7 +53,7 @@ struct CallbacksRow {
     dead: i64,
 }
 
-struct DeadLettersRow {
+struct DeadLetterScreenRow {
     callback: Uuid,
     at: DisplayTime,
     pointer: String,
@@ -65,9 +65,9 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
     search: web::Query<CallbacksSearch>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let search = search.into_inner();
-    let shell = PageLayout::new(
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
@@ -91,13 +91,13 @@ pub async fn page(
     let more = listed.len() > usize::try_from(SHOWN).unwrap_or(50);
     listed.truncate(usize::try_from(SHOWN).unwrap_or(50));
     let waiting = callback::waiting(store.reader()).await?.callbacks;
-    let page = CallbacksPage {
+    let page = CallbacksScreen {
         found: !q.is_empty(),
         q,
         next: listed.last().filter(|_| more).map(|listed| listed.id),
         rows: listed
             .into_iter()
-            .map(|listed| CallbacksRow {
+            .map(|listed| CallbackScreenRow {
                 id: listed.id,
                 at: shell.zone.moment(listed.received_at),
                 size: listed.size_bytes,
@@ -109,7 +109,7 @@ pub async fn page(
         dead: dead_letter::open(store, None, SHOWN)
             .await?
             .into_iter()
-            .map(|letter| DeadLettersRow {
+            .map(|letter| DeadLetterScreenRow {
                 callback: letter.callback_id,
                 at: shell.zone.micros(letter.created_at),
                 pointer: letter.pointer,
@@ -128,7 +128,7 @@ pub async fn replay(
     form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Operator)?;
     let (engine, now) = (&state.engine, state.clock.now());
     let mut ids: Vec<Uuid> = match form.text("callback") {
@@ -137,8 +137,11 @@ pub async fn replay(
             .into_iter()
             .map(|letter| letter.callback_id)
             .collect(),
-        Some(id) => vec![id.parse().map_err(|_unreadable| PageError::Form)?],
-        None => return Err(PageError::Form),
+        Some(id) => vec![
+            id.parse()
+                .map_err(|_unreadable| DashboardScreenError::Form)?,
+        ],
+        None => return Err(DashboardScreenError::Form),
     };
     ids.sort_unstable();
     ids.dedup();
@@ -173,10 +176,10 @@ pub async fn replay(
 
 #[derive(Template)]
 #[template(path = "callback.html")]
-struct CallbackDetailPage {
-    shell: PageLayout,
-    row: CallbacksRow,
-    dead: Vec<DeadLettersRow>,
+struct CallbackDetailScreen {
+    shell: DashboardLayout,
+    row: CallbackScreenRow,
+    dead: Vec<DeadLetterScreenRow>,
     body: Option<String>,
 }
 
@@ -187,13 +190,13 @@ pub async fn one(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     person.needs(DashboardRole::Operator)?;
     let store = &state.engine.store;
     let Some(listed) = callback::one(store, *id).await? else {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     };
-    let shell = PageLayout::new(
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
@@ -220,8 +223,8 @@ pub async fn one(
             })
             .await?;
     }
-    let page = CallbackDetailPage {
-        row: CallbacksRow {
+    let page = CallbackDetailScreen {
+        row: CallbackScreenRow {
             id: listed.id,
             at: shell.zone.moment(listed.received_at),
             size: listed.size_bytes,
@@ -232,7 +235,7 @@ pub async fn one(
         dead: dead_letter::open(store, Some(*id), 1_000)
             .await?
             .into_iter()
-            .map(|letter| DeadLettersRow {
+            .map(|letter| DeadLetterScreenRow {
                 callback: letter.callback_id,
                 at: shell.zone.micros(letter.created_at),
                 pointer: letter.pointer,

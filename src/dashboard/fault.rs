@@ -10,7 +10,7 @@ use crate::{error::ErrorChain, store::StoreError};
 
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
-pub enum PageError {
+pub enum DashboardScreenError {
     /// Not signed in: first the login, then back to this path.
     #[error("not signed in")]
     LogIn(String),
@@ -33,13 +33,13 @@ pub enum PageError {
     Session(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<actix_session::SessionInsertError> for PageError {
+impl From<actix_session::SessionInsertError> for DashboardScreenError {
     fn from(error: actix_session::SessionInsertError) -> Self {
         Self::Session(error.to_string().into())
     }
 }
 
-impl From<actix_session::SessionGetError> for PageError {
+impl From<actix_session::SessionGetError> for DashboardScreenError {
     fn from(error: actix_session::SessionGetError) -> Self {
         Self::Session(error.to_string().into())
     }
@@ -47,13 +47,13 @@ impl From<actix_session::SessionGetError> for PageError {
 
 #[derive(Template)]
 #[template(path = "fault.html")]
-struct ErrorPage {
+struct ErrorScreen {
     title: &'static str,
     text: String,
 }
 
-impl PageError {
-    fn page(&self) -> ErrorPage {
+impl DashboardScreenError {
+    fn page(&self) -> ErrorScreen {
         let (title, text) = match self {
             Self::LogIn(_) => ("Please sign in", String::new()),
             Self::Forbidden(needed) => (
@@ -85,11 +85,11 @@ impl PageError {
                 "The log has the details.".to_owned(),
             ),
         };
-        ErrorPage { title, text }
+        ErrorScreen { title, text }
     }
 }
 
-impl ResponseError for PageError {
+impl ResponseError for DashboardScreenError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::LogIn(_) => StatusCode::SEE_OTHER,

@@ -8,7 +8,7 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::fault::PageError;
+use super::fault::DashboardScreenError;
 
 /// Only our own files, no inline script or style, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -48,10 +48,10 @@ pub async fn only_from_here<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let fault = if !request.method().is_safe() && !is_from_here(request.request()) {
-        Some(PageError::Foreign)
+        Some(DashboardScreenError::Foreign)
     } else if has_nul(request.request()) {
         // No stored name contains it.
-        Some(PageError::NotFound)
+        Some(DashboardScreenError::NotFound)
     } else {
         None
     };

@@ -5,9 +5,9 @@ use askama::Template;
 
 use super::{
     act::{DashboardForm, SignedInUser},
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
-    shell::{PageLayout, answered, shown},
+    shell::{DashboardLayout, answered, shown},
 };
 use crate::{
     domain::{
@@ -31,14 +31,14 @@ const LISTED: i64 = 50;
 /// A reason is at most this long, in characters.
 const LONGEST_REASON: usize = 200;
 
-struct HoldCountRow {
+struct HeldCountScreenRow {
     category: String,
     template: String,
     age: &'static str,
     count: i64,
 }
 
-struct HoldMessageRow {
+struct HeldMessageScreenRow {
     id: String,
     at: DisplayTime,
     recipient: String,
@@ -48,13 +48,13 @@ struct HoldMessageRow {
 
 #[derive(Template)]
 #[template(path = "hold.html")]
-struct HoldPage {
-    shell: PageLayout,
+struct SendingHoldScreen {
+    shell: DashboardLayout,
     on_hold: bool,
     why: String,
     since: Option<DisplayTime>,
-    kinds: Vec<HoldCountRow>,
-    messages: Vec<HoldMessageRow>,
+    kinds: Vec<HeldCountScreenRow>,
+    messages: Vec<HeldMessageScreenRow>,
     follow_ups: i64,
     events: i64,
 }
@@ -63,8 +63,8 @@ pub async fn page(
     person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
@@ -72,7 +72,7 @@ pub async fn page(
         "/dashboard",
     )?;
     let standing = release::standing(&state.engine, LISTED, state.clock.now()).await?;
-    let page = HoldPage {
+    let page = SendingHoldScreen {
         on_hold: standing.hold.is_some(),
         why: standing
             .hold
@@ -85,7 +85,7 @@ pub async fn page(
         kinds: standing
             .waiting
             .into_iter()
-            .map(|waiting| HoldCountRow {
+            .map(|waiting| HeldCountScreenRow {
                 category: waiting.category,
                 template: waiting.template,
                 age: waiting.age.sentence(),
@@ -95,7 +95,7 @@ pub async fn page(
         messages: standing
             .messages
             .into_iter()
-            .map(|message| HoldMessageRow {
+            .map(|message| HeldMessageScreenRow {
                 id: message.id.to_string(),
                 at: shell.zone.moment(message.created_at),
                 recipient: person.sees(message.recipient),
@@ -114,7 +114,7 @@ pub async fn act(
     form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Admin)?;
     let engine = &state.engine;
     let actor = form.person.actor();
@@ -157,6 +157,6 @@ pub async fn act(
             };
             answered(&request, ADDRESS, Ok(said))
         }
-        _ => Err(PageError::Form),
+        _ => Err(DashboardScreenError::Form),
     }
 }

@@ -14,18 +14,18 @@ use serde::Deserialize;
 
 use super::{
     act::{DashboardForm, fields},
-    fault::PageError,
+    fault::DashboardScreenError,
     session::{LOGIN, TOKEN},
     shell::{on_to, shown},
 };
 use crate::{
-    engine::runtime::logins::{self, LoginError, SignInAttempt, SignInOutcome},
+    engine::runtime::logins::{self, DashboardUserError, SignInAttempt, SignInOutcome},
     state::{AppState, ClientAddress, random_bytes},
 };
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LoginPage {
+struct LoginScreen {
     next: String,
     name: String,
     wrong: Option<String>,
@@ -33,7 +33,7 @@ struct LoginPage {
 
 #[derive(Template)]
 #[template(path = "enter.html")]
-struct LinkPage {
+struct LoginLinkScreen {
     name: String,
     role: String,
     wrong: Option<String>,
@@ -53,8 +53,8 @@ fn safe(next: Option<&str>) -> &str {
     .unwrap_or("/dashboard")
 }
 
-pub async fn page(query: web::Query<LoginQuery>) -> Result<HttpResponse, PageError> {
-    shown(&LoginPage {
+pub async fn page(query: web::Query<LoginQuery>) -> Result<HttpResponse, DashboardScreenError> {
+    shown(&LoginScreen {
         next: safe(query.next.as_deref()).to_owned(),
         name: String::new(),
         wrong: None,
@@ -62,8 +62,9 @@ pub async fn page(query: web::Query<LoginQuery>) -> Result<HttpResponse, PageErr
 }
 
 /// Starts a session of this user, with a new session key.
-fn begin(session: &Session, login: &entity::login::Model) -> Result<(), PageError> {
-    let token: [u8; 32] = random_bytes().map_err(|error| PageError::Session(error.into()))?;
+fn begin(session: &Session, login: &entity::login::Model) -> Result<(), DashboardScreenError> {
+    let token: [u8; 32] =
+        random_bytes().map_err(|error| DashboardScreenError::Session(error.into()))?;
     session.clear();
     session.renew();
     session.insert(LOGIN, login.id)?;
@@ -71,7 +72,7 @@ fn begin(session: &Session, login: &entity::login::Model) -> Result<(), PageErro
     Ok(())
 }
 
-fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, PageError> {
+fn again(page: &impl Template, status: StatusCode) -> Result<HttpResponse, DashboardScreenError> {
     let mut response = shown(page)?;
     *response.status_mut() = status;
     Ok(response)
@@ -85,8 +86,8 @@ pub async fn enter(
     session: Session,
     state: web::Data<AppState>,
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
-) -> Result<HttpResponse, PageError> {
-    let mut fields = fields(form.map_err(|_unreadable| PageError::Form)?);
+) -> Result<HttpResponse, DashboardScreenError> {
+    let mut fields = fields(form.map_err(|_unreadable| DashboardScreenError::Form)?);
     let name = fields.remove("name").unwrap_or_default();
     let name = name.trim().to_owned();
     let password = SecretString::from(fields.remove("password").unwrap_or_default());
@@ -128,7 +129,7 @@ pub async fn enter(
         ),
     };
     let mut response = again(
-        &LoginPage {
+        &LoginScreen {
             next,
             name,
             wrong: Some(wrong),
@@ -150,10 +151,12 @@ pub async fn leave(session: Session, _form: DashboardForm) -> HttpResponse {
 pub async fn link_page(
     state: web::Data<AppState>,
     token: web::Path<String>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let found = logins::of_link(&state.engine.store, &token, state.clock.now()).await?;
-    let page = LinkPage {
-        wrong: found.is_none().then(|| LoginError::Link.to_string()),
+    let page = LoginLinkScreen {
+        wrong: found
+            .is_none()
+            .then(|| DashboardUserError::Link.to_string()),
         name: found
             .as_ref()
             .map(|login| login.name.clone())
@@ -171,8 +174,8 @@ pub async fn enter_by_link(
     state: web::Data<AppState>,
     token: web::Path<String>,
     form: Result<web::Form<HashMap<String, String>>, actix_web::Error>,
-) -> Result<HttpResponse, PageError> {
-    let mut fields = fields(form.map_err(|_unreadable| PageError::Form)?);
+) -> Result<HttpResponse, DashboardScreenError> {
+    let mut fields = fields(form.map_err(|_unreadable| DashboardScreenError::Form)?);
     let password = fields
         .remove("password")
         .filter(|password| !password.is_empty())
@@ -184,9 +187,9 @@ pub async fn enter_by_link(
             begin(&session, &login)?;
             Ok(on_to("/dashboard"))
         }
-        Err(LoginError::Store(error)) => Err(error.into()),
+        Err(DashboardUserError::Store(error)) => Err(error.into()),
         Err(refused) => again(
-            &LinkPage {
+            &LoginLinkScreen {
                 name: before
                     .as_ref()
                     .map(|login| login.name.clone())

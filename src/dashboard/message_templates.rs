@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use super::{
     act::SignedInUser,
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
-    shell::{PageLayout, shown},
+    shell::{DashboardLayout, shown},
 };
 use crate::{
     domain::{
         markup::{self, MarkupSpan},
         template::{
-            layout::{Layout, PROVIDED, PreviewHeader},
-            parameter::DeclaredParameter,
+            layout::{PROVIDED, PreviewHeader, TemplateLayout},
+            parameter::DeclaredTemplateParameter,
         },
         template_status::{TemplateOutlook, TemplateStatus},
     },
@@ -26,9 +26,9 @@ use crate::{
     store::{
         catalogue::{
             self,
-            uses::{CatalogueNameUses, uses},
+            uses::{CatalogueReferences, uses},
         },
-        template_sync::{self, TemplateSyncState},
+        template_sync::{self, ReportedTemplateState},
     },
 };
 
@@ -36,7 +36,7 @@ use crate::{
 const HERE: &str = "/dashboard/templates";
 
 /// The status of a template in an account.
-struct TemplateDecision {
+struct TemplateStatusScreenPart {
     account: String,
     status: String,
     class: &'static str,
@@ -57,10 +57,13 @@ fn class(status: TemplateStatus) -> &'static str {
     }
 }
 
-fn decided(row: &entity::template_sync::Model, shell: &PageLayout) -> TemplateDecision {
+fn decided(
+    row: &entity::template_sync::Model,
+    shell: &DashboardLayout,
+) -> TemplateStatusScreenPart {
     let word = |value: &Option<String>| value.as_deref().unwrap_or("").to_lowercase();
-    let status = TemplateSyncState::from(row).status;
-    TemplateDecision {
+    let status = ReportedTemplateState::from(row).status;
+    TemplateStatusScreenPart {
         account: row.account_id.clone(),
         status: status.map_or_else(|| "unknown".to_owned(), TemplateStatus::phrase),
         class: status.map_or("rest", class),
@@ -73,35 +76,35 @@ fn decided(row: &entity::template_sync::Model, shell: &PageLayout) -> TemplateDe
 }
 
 /// A template in the list, in one language.
-struct MessageTemplatesRow {
+struct MessageTemplateScreenRow {
     name: String,
     language: String,
     category: String,
     catalogue: String,
-    decided: Vec<TemplateDecision>,
+    decided: Vec<TemplateStatusScreenPart>,
 }
 
 /// A template that is in an account but in no catalogue.
-struct ForeignTemplateRow {
+struct UncataloguedTemplateScreenRow {
     name: String,
     language: String,
-    decided: TemplateDecision,
+    decided: TemplateStatusScreenPart,
 }
 
 #[derive(Template)]
 #[template(path = "message_templates.html")]
-struct MessageTemplatesPage {
-    shell: PageLayout,
-    rows: Vec<MessageTemplatesRow>,
-    elsewhere: Vec<ForeignTemplateRow>,
+struct MessageTemplatesScreen {
+    shell: DashboardLayout,
+    rows: Vec<MessageTemplateScreenRow>,
+    elsewhere: Vec<UncataloguedTemplateScreenRow>,
 }
 
 pub async fn page(
     person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(&request, &state, &person, "Templates", HERE)?;
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(&request, &state, &person, "Templates", HERE)?;
     let said = template_sync::all(&state.engine.store).await?;
     let ours = catalogue::templates(&state.engine.store).await?;
     let elsewhere = said
@@ -111,7 +114,7 @@ pub async fn page(
                 |row: &entity::template::Model| row.name == it.name && row.language == it.language;
             !ours.iter().any(is_it)
         })
-        .map(|it| ForeignTemplateRow {
+        .map(|it| UncataloguedTemplateScreenRow {
             name: it.name.clone(),
             language: it.language.clone(),
             decided: decided(it, &shell),
@@ -119,7 +122,7 @@ pub async fn page(
         .collect();
     let rows = ours
         .into_iter()
-        .map(|row| MessageTemplatesRow {
+        .map(|row| MessageTemplateScreenRow {
             decided: said
                 .iter()
                 .filter(|it| it.name == row.name && it.language == row.language)
@@ -131,7 +134,7 @@ pub async fn page(
             catalogue: row.catalogue.unwrap_or_default(),
         })
         .collect();
-    shown(&MessageTemplatesPage {
+    shown(&MessageTemplatesScreen {
         shell,
         rows,
         elsewhere,
@@ -148,14 +151,14 @@ struct MessageBubble {
 }
 
 /// A parameter, and its value in the preview.
-struct TemplateParameterRow {
+struct TemplateParameterScreenRow {
     name: String,
     /// Its declaration, in words.
     about: String,
     value: String,
 }
 
-fn about(declared: &DeclaredParameter) -> String {
+fn about(declared: &DeclaredTemplateParameter) -> String {
     let mut about = format!("{:?}", declared.kind).to_lowercase();
     if declared.sensitive {
         about.push_str(", secret");
@@ -167,7 +170,7 @@ fn about(declared: &DeclaredParameter) -> String {
 }
 
 /// One translation.
-struct TranslationView {
+struct TemplateTranslationScreenPart {
     language: String,
     /// The language tag for browsers (BCP 47).
     tag: String,
@@ -176,21 +179,21 @@ struct TranslationView {
     catalogue: String,
     bubble: Result<MessageBubble, String>,
     source: String,
-    decided: Vec<TemplateDecision>,
+    decided: Vec<TemplateStatusScreenPart>,
 }
 
 #[derive(Template)]
 #[template(path = "message_template.html")]
-struct MessageTemplateDetailPage {
-    shell: PageLayout,
+struct MessageTemplateDetailScreen {
+    shell: DashboardLayout,
     name: String,
-    parameters: Vec<TemplateParameterRow>,
-    translations: Vec<TranslationView>,
-    users: Vec<CatalogueNameUses>,
+    parameters: Vec<TemplateParameterScreenRow>,
+    translations: Vec<TemplateTranslationScreenPart>,
+    users: Vec<CatalogueReferences>,
 }
 
 /// The values of the preview: the examples, replaced by typed ones.
-fn values(layout: &Layout, typed: &HashMap<String, String>) -> Value {
+fn values(layout: &TemplateLayout, typed: &HashMap<String, String>) -> Value {
     let mut context = layout.example_context();
     if let Some(context) = context.as_object_mut() {
         for name in layout.variables() {
@@ -203,7 +206,7 @@ fn values(layout: &Layout, typed: &HashMap<String, String>) -> Value {
     context
 }
 
-fn bubble(layout: &Layout, typed: &HashMap<String, String>) -> MessageBubble {
+fn bubble(layout: &TemplateLayout, typed: &HashMap<String, String>) -> MessageBubble {
     let preview = layout.preview(&values(layout, typed));
     MessageBubble {
         header: preview.header,
@@ -220,22 +223,22 @@ pub async fn one(
     state: web::Data<AppState>,
     name: web::Path<String>,
     typed: web::Query<HashMap<String, String>>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let store = &state.engine.store;
     if name.contains('\0') {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     }
     let found = catalogue::translations(store.reader(), &name).await?;
     if found.is_empty() {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     }
-    let shell = PageLayout::new(&request, &state, &person, name.clone(), HERE)?;
+    let shell = DashboardLayout::new(&request, &state, &person, name.clone(), HERE)?;
     let said = template_sync::all(store).await?;
-    let mut parameters: Vec<TemplateParameterRow> = Vec::new();
+    let mut parameters: Vec<TemplateParameterScreenRow> = Vec::new();
     let mut translations = Vec::with_capacity(found.len());
     for row in found {
         let layout = layout(&row);
-        for name in layout.iter().flat_map(Layout::variables) {
+        for name in layout.iter().flat_map(TemplateLayout::variables) {
             let is_ours = PROVIDED.contains(&name.as_str());
             if is_ours || parameters.iter().any(|it| it.name == name) {
                 continue;
@@ -243,13 +246,13 @@ pub async fn one(
             let declared = layout.as_ref().ok().and_then(|it| it.declared(&name));
             let example = declared.map(|it| it.example.clone());
             let value = typed.get(&format!("p.{name}")).cloned().or(example);
-            parameters.push(TemplateParameterRow {
+            parameters.push(TemplateParameterScreenRow {
                 about: declared.map(about).unwrap_or_default(),
                 value: value.unwrap_or_default(),
                 name,
             });
         }
-        translations.push(TranslationView {
+        translations.push(TemplateTranslationScreenPart {
             bubble: layout.map(|layout| bubble(&layout, &typed)),
             decided: said
                 .iter()
@@ -266,7 +269,7 @@ pub async fn one(
     }
     let mut users = uses(store.reader()).await?;
     users.retain(|it| it.sends(&name));
-    shown(&MessageTemplateDetailPage {
+    shown(&MessageTemplateDetailScreen {
         users,
         name: name.into_inner(),
         shell,

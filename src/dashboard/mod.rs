@@ -72,11 +72,11 @@ pub fn configure(
             web::scope("/dashboard")
                 .app_data(
                     web::QueryConfig::default()
-                        .error_handler(|_, _| fault::PageError::NotFound.into()),
+                        .error_handler(|_, _| fault::DashboardScreenError::NotFound.into()),
                 )
                 .app_data(
                     web::PathConfig::default()
-                        .error_handler(|_, _| fault::PageError::NotFound.into()),
+                        .error_handler(|_, _| fault::DashboardScreenError::NotFound.into()),
                 )
                 .wrap(sessions)
                 .wrap(from_fn(guard::only_from_here))
@@ -119,6 +119,8 @@ async fn home() -> web::Redirect {
     web::Redirect::to("/dashboard").using_status_code(StatusCode::SEE_OTHER)
 }
 
-async fn nothing_here(_person: act::SignedInUser) -> Result<HttpResponse, fault::PageError> {
-    Err(fault::PageError::NotFound)
+async fn nothing_here(
+    _person: act::SignedInUser,
+) -> Result<HttpResponse, fault::DashboardScreenError> {
+    Err(fault::DashboardScreenError::NotFound)
 }

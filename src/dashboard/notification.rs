@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::{
     act::{DashboardForm, SignedInUser},
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
     notifications::class,
-    shell::{PageLayout, answered, shown},
+    shell::{DashboardLayout, answered, shown},
 };
 use crate::{
     domain::{
@@ -17,7 +17,7 @@ use crate::{
     },
     engine::{
         admin::operator_actions::{self, OperatorAction, OperatorActionOutcome},
-        insight::story::{self, NotificationStory},
+        insight::story::{self, NotificationHistory},
     },
     state::AppState,
     store::notification,
@@ -25,14 +25,14 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "notification.html")]
-struct NotificationDetailPage {
-    shell: PageLayout,
-    story: NotificationStory,
+struct NotificationDetailScreen {
+    shell: DashboardLayout,
+    story: NotificationHistory,
     class: &'static str,
     /// The text as the recipient reads it.
     bubble: Option<String>,
     lines: Vec<(DisplayTime, Option<DisplayTime>, String, Option<Uuid>)>,
-    calls: Vec<NotificationCallRow>,
+    calls: Vec<ProviderCallScreenRow>,
     created: DisplayTime,
     expires: Option<DisplayTime>,
     buttons: Vec<ManualActionButton>,
@@ -66,7 +66,7 @@ pub(super) const fn label(action: OperatorAction) -> &'static str {
     }
 }
 
-struct NotificationCallRow {
+struct ProviderCallScreenRow {
     number: i64,
     at: DisplayTime,
     text: String,
@@ -79,19 +79,19 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let id = *id;
     let engine = &state.engine;
     let (Some(mut story), Some(row)) = (
         story::of(&engine.store, &AccessBounds::All, id, state.clock.now()).await?,
         notification::find(&engine.store, &AccessBounds::All, id).await?,
     ) else {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     };
     if !person.sees_people() {
         story.mask();
     }
-    let shell = PageLayout::new(
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
@@ -100,7 +100,7 @@ pub async fn page(
     )?;
     let zone = shell.zone;
     let status = NotificationStatus::parse(story.status);
-    let page = NotificationDetailPage {
+    let page = NotificationDetailScreen {
         class: status.map_or("rest", class),
         bubble: row.body.filter(|_| person.sees_people()),
         lines: story
@@ -118,7 +118,7 @@ pub async fn page(
         calls: story
             .attempts
             .iter()
-            .map(|attempt| NotificationCallRow {
+            .map(|attempt| ProviderCallScreenRow {
                 number: attempt.number,
                 at: zone.written(&attempt.at),
                 text: attempt.text.clone(),
@@ -154,12 +154,12 @@ pub async fn act(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
     let named = form.text("action");
     let Some(action) = named.and_then(|name| OperatorAction::parse(name, even_if_delivered)) else {
-        return Err(PageError::Form);
+        return Err(DashboardScreenError::Form);
     };
     let done = match action {
         OperatorAction::Retry { .. } => "Queued again.",
@@ -184,8 +184,8 @@ pub async fn act(
             Ok(done.to_owned())
         }
         OperatorActionOutcome::No(reason) => Err(vec![reason.to_owned()]),
-        OperatorActionOutcome::NotFound => return Err(PageError::NotFound),
-        OperatorActionOutcome::KeyReused => return Err(PageError::Form),
+        OperatorActionOutcome::NotFound => return Err(DashboardScreenError::NotFound),
+        OperatorActionOutcome::KeyReused => return Err(DashboardScreenError::Form),
     };
     answered(&request, &format!("/dashboard/notifications/{id}"), said)
 }

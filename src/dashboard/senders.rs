@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::{
     act::{DashboardForm, SignedInUser, told},
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
-    shell::{PageLayout, answered, shown},
+    shell::{DashboardLayout, answered, shown},
 };
 use crate::{
     domain::{credential::CredentialKind, login::DashboardRole, time::Timestamp},
-    engine::admin::senders::{self, NewCredential, SenderAdminActor, SenderError},
+    engine::admin::senders::{self, NewCredential, SenderAdminActor, SenderAdminError},
     state::{AppState, random_bytes},
     store::sender,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// A reason is at most this long, in characters.
 const LONGEST_REASON: usize = 200;
 
-struct SendersRow {
+struct SenderScreenRow {
     id: Uuid,
     name: String,
     is_default: bool,
@@ -35,10 +35,10 @@ struct SendersRow {
     updated: DisplayTime,
 }
 
-fn row(state: &AppState, shell: &PageLayout, row: &entity::sender::Model) -> SendersRow {
+fn row(state: &AppState, shell: &DashboardLayout, row: &entity::sender::Model) -> SenderScreenRow {
     let (standing, reason) = senders::standing(&state.engine, row);
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "—".to_owned());
-    SendersRow {
+    SenderScreenRow {
         id: row.id,
         name: row.name.clone(),
         is_default: row.is_default,
@@ -55,26 +55,26 @@ fn row(state: &AppState, shell: &PageLayout, row: &entity::sender::Model) -> Sen
 
 #[derive(Template)]
 #[template(path = "senders.html")]
-struct SendersPage {
-    shell: PageLayout,
-    rows: Vec<SendersRow>,
+struct SendersScreen {
+    shell: DashboardLayout,
+    rows: Vec<SenderScreenRow>,
 }
 
 pub async fn page(
     person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(&request, &state, &person, "Senders", "/dashboard/senders")?;
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(&request, &state, &person, "Senders", "/dashboard/senders")?;
     let all = sender::all(&state.engine.store).await?;
     let rows = all
         .iter()
         .map(|sender| row(&state, &shell, sender))
         .collect();
-    shown(&SendersPage { shell, rows })
+    shown(&SendersScreen { shell, rows })
 }
 
-struct CredentialListRow {
+struct CredentialScreenRow {
     id: Option<Uuid>,
     kind: &'static str,
     masked: String,
@@ -86,10 +86,10 @@ struct CredentialListRow {
 
 #[derive(Template)]
 #[template(path = "sender.html")]
-struct SenderDetailPage {
-    shell: PageLayout,
-    row: SendersRow,
-    credentials: Vec<CredentialListRow>,
+struct SenderDetailScreen {
+    shell: DashboardLayout,
+    row: SenderScreenRow,
+    credentials: Vec<CredentialScreenRow>,
 }
 
 pub async fn one(
@@ -97,12 +97,12 @@ pub async fn one(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let id = *id;
     let Some(found) = sender::find(state.engine.store.reader(), id).await? else {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     };
-    let shell = PageLayout::new(
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
@@ -113,7 +113,7 @@ pub async fn one(
         senders::shown(&state.engine, &found)
             .await?
             .into_iter()
-            .map(|it| CredentialListRow {
+            .map(|it| CredentialScreenRow {
                 id: it.id,
                 kind: words(it.kind),
                 masked: it
@@ -128,7 +128,7 @@ pub async fn one(
     } else {
         Vec::new()
     };
-    let page = SenderDetailPage {
+    let page = SenderDetailScreen {
         row: row(&state, &shell, &found),
         credentials,
         shell,
@@ -149,7 +149,7 @@ pub async fn act(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let (engine, id) = (&state.engine, *id);
     let address = format!("/dashboard/senders/{id}");
     let actor = form.person.actor();
@@ -161,7 +161,7 @@ pub async fn act(
     let credential = || {
         form.text("credential")
             .and_then(|id| id.parse().ok())
-            .ok_or(PageError::Form)
+            .ok_or(DashboardScreenError::Form)
     };
     let action = form.text("action").unwrap_or_default();
     let needed = match action {
@@ -211,7 +211,8 @@ pub async fn act(
                 value: SecretString::from(value.to_owned()),
                 expires_at,
             };
-            let nonce = random_bytes().map_err(|error| PageError::Session(error.into()))?;
+            let nonce =
+                random_bytes().map_err(|error| DashboardScreenError::Session(error.into()))?;
             let added = senders::add_credential(engine, by, id, &new, nonce).await;
             (
                 added.map(|_id| ()),
@@ -230,7 +231,7 @@ pub async fn act(
             senders::remove(engine, by, id, credential()?).await,
             "Credential deleted.",
         ),
-        _ => return Err(PageError::Form),
+        _ => return Err(DashboardScreenError::Form),
     };
     let said = match result {
         Ok(()) => Ok(done.to_owned()),
@@ -246,16 +247,16 @@ fn day_or_instant(text: &str) -> Option<Timestamp> {
 }
 
 /// Why nothing was changed, for the page that the form is on.
-fn why(error: SenderError) -> Result<Vec<String>, PageError> {
+fn why(error: SenderAdminError) -> Result<Vec<String>, DashboardScreenError> {
     Ok(match error {
-        SenderError::Fields(wrong) => told(&wrong),
-        SenderError::NotFound => return Err(PageError::NotFound),
-        SenderError::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
-        SenderError::KeyReplaced => vec![
+        SenderAdminError::Fields(wrong) => told(&wrong),
+        SenderAdminError::NotFound => return Err(DashboardScreenError::NotFound),
+        SenderAdminError::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
+        SenderAdminError::KeyReplaced => vec![
             "HERALD_SECRET_KEY was replaced, and this process still has the old one: restart it with the new one."
                 .to_owned(),
         ],
-        SenderError::KeyReused => vec!["The form was sent twice.".to_owned()],
-        SenderError::Store(error) => return Err(error.into()),
+        SenderAdminError::KeyReused => vec!["The form was sent twice.".to_owned()],
+        SenderAdminError::Store(error) => return Err(error.into()),
     })
 }

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     act::{SignedInUser, told},
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::ViewerTimeZone,
 };
 use crate::{domain::login::DashboardRole, engine::InputError, state::AppState};
 
 /// The frame around a page.
-pub struct PageLayout {
+pub struct DashboardLayout {
     pub title: String,
     /// The section of the menu that this page belongs to.
     pub at: &'static str,
@@ -43,14 +43,14 @@ pub const MENU: [(&str, &str); 8] = [
     ("/dashboard/audit", "Audit"),
 ];
 
-impl PageLayout {
+impl DashboardLayout {
     pub fn new(
         request: &HttpRequest,
         state: &AppState,
         person: &SignedInUser,
         title: impl Into<String>,
         at: &'static str,
-    ) -> Result<Self, PageError> {
+    ) -> Result<Self, DashboardScreenError> {
         let (done, refused) = match said(request)? {
             Some(FlashMessage {
                 result: Ok(done), ..
@@ -83,7 +83,7 @@ impl PageLayout {
 }
 
 /// Renders a page as a response.
-pub fn shown(page: &impl Template) -> Result<HttpResponse, PageError> {
+pub fn shown(page: &impl Template) -> Result<HttpResponse, DashboardScreenError> {
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .body(page.render()?))
@@ -100,7 +100,7 @@ struct FlashMessage {
 const SAID: &str = "said";
 
 /// Takes the result that this page has to show, once.
-fn said(request: &HttpRequest) -> Result<Option<FlashMessage>, PageError> {
+fn said(request: &HttpRequest) -> Result<Option<FlashMessage>, DashboardScreenError> {
     // A page that refreshes itself leaves it to the page that the user was led to.
     if request.headers().contains_key("X-Herald-Refresh") {
         return Ok(None);
@@ -120,7 +120,7 @@ pub fn answered(
     request: &HttpRequest,
     address: &str,
     result: Result<String, Vec<String>>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let path = address.split('?').next().unwrap_or(address).to_owned();
     request
         .get_session()
@@ -133,7 +133,7 @@ pub fn answered_change(
     request: &HttpRequest,
     address: &str,
     result: Result<&str, InputError>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let said = match result {
         Ok(done) => Ok(done.to_owned()),
         Err(InputError::Invalid(wrong)) => Err(told(&wrong)),

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{
     act::{DashboardForm, SignedInUser},
-    fault::PageError,
-    shell::{PageLayout, answered, answered_change, shown},
+    fault::DashboardScreenError,
+    shell::{DashboardLayout, answered, answered_change, shown},
 };
 use crate::{
     domain::{access::AccessBounds, login::DashboardRole},
@@ -30,17 +30,17 @@ pub struct StaffSearch {
 }
 
 /// A staff member in a list.
-struct StaffListRow {
+struct StaffScreenRow {
     name: String,
     contact: Option<Uuid>,
     number: String,
     groups: Vec<String>,
 }
 
-fn row(person: &SignedInUser, link: StaffMemberDetails) -> StaffListRow {
+fn row(person: &SignedInUser, link: StaffMemberDetails) -> StaffScreenRow {
     let contact = link.person.as_ref().map(|it| it.contact_id);
     let number = link.person.and_then(|it| it.phone.or(it.user_id));
-    StaffListRow {
+    StaffScreenRow {
         name: link.name,
         contact,
         number: number.map_or_else(String::new, |it| person.sees(it)),
@@ -55,7 +55,7 @@ async fn page_of(
     group: Option<&str>,
     text: Option<&str>,
     after: Option<&str>,
-) -> Result<(Vec<StaffListRow>, Option<String>), PageError> {
+) -> Result<(Vec<StaffScreenRow>, Option<String>), DashboardScreenError> {
     let wanted = StaffQuery {
         group,
         beginning: text,
@@ -73,11 +73,11 @@ async fn page_of(
 
 #[derive(Template)]
 #[template(path = "staff.html")]
-struct StaffPage {
-    shell: PageLayout,
+struct StaffScreen {
+    shell: DashboardLayout,
     text: String,
     groups: Vec<rows::StaffGroupSummary>,
-    rows: Vec<StaffListRow>,
+    rows: Vec<StaffScreenRow>,
     next: Option<String>,
 }
 
@@ -86,12 +86,12 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
     search: web::Query<StaffSearch>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(&request, &state, &person, "Staff", HERE)?;
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(&request, &state, &person, "Staff", HERE)?;
     let clean = |text: &Option<String>| text.as_deref().unwrap_or("").trim().replace('\0', "");
     let (text, after) = (clean(&search.text), clean(&search.after));
     let (rows, next) = page_of(&state, &person, None, Some(&text), Some(&after)).await?;
-    let page = StaffPage {
+    let page = StaffScreen {
         groups: rows::groups(&state.engine.store, &AccessBounds::All).await?,
         text,
         rows,
@@ -103,10 +103,10 @@ pub async fn page(
 
 #[derive(Template)]
 #[template(path = "group.html")]
-struct GroupPage {
-    shell: PageLayout,
+struct StaffGroupScreen {
+    shell: DashboardLayout,
     group: rows::StaffGroupSummary,
-    rows: Vec<StaffListRow>,
+    rows: Vec<StaffScreenRow>,
     next: Option<String>,
 }
 
@@ -116,14 +116,14 @@ pub async fn group(
     state: web::Data<AppState>,
     name: web::Path<String>,
     search: web::Query<StaffSearch>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let Some(group) = rows::group_of(&state.engine.store, &AccessBounds::All, &name).await? else {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     };
-    let shell = PageLayout::new(&request, &state, &person, group.name.clone(), HERE)?;
+    let shell = DashboardLayout::new(&request, &state, &person, group.name.clone(), HERE)?;
     let after = search.after.as_deref();
     let (rows, next) = page_of(&state, &person, Some(&group.name), None, after).await?;
-    shown(&GroupPage {
+    shown(&StaffGroupScreen {
         shell,
         group,
         rows,
@@ -143,7 +143,7 @@ pub async fn act(
     form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Admin)?;
     let store = &state.engine.store;
     let actor = form.person.actor();
@@ -222,7 +222,7 @@ pub async fn act(
             let done = people::remove_member(store, by, group, user).await;
             (of_group.as_str(), done.map(|_was| "Member removed."))
         }
-        _ => return Err(PageError::Form),
+        _ => return Err(DashboardScreenError::Form),
     };
     answered_change(&request, address, result)
 }

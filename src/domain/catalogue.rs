@@ -93,7 +93,7 @@ pub type CatalogueFields = Map<String, Value>;
 
 /// An existing row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PresentRow {
+pub struct ExistingCatalogueRow {
     /// The catalogue that owns it.
     pub owner: Option<String>,
     pub fields: CatalogueFields,
@@ -101,9 +101,9 @@ pub struct PresentRow {
 
 /// The change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlanAction {
+pub enum CatalogueRowChange {
     Add,
-    Change(Vec<FieldDifference>),
+    Change(Vec<CatalogueFieldChange>),
     /// It is as wanted, and had no owner.
     Adopt,
     Remove,
@@ -111,7 +111,7 @@ pub enum PlanAction {
 
 /// A field that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldDifference {
+pub struct CatalogueFieldChange {
     pub field: String,
     pub before: Value,
     pub after: Value,
@@ -119,9 +119,9 @@ pub struct FieldDifference {
 
 /// A row to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanStep {
+pub struct CataloguePlanStep {
     pub id: CatalogueRowId,
-    pub action: PlanAction,
+    pub action: CatalogueRowChange,
     /// It was changed by hand since it was applied: that change would be lost.
     pub by_hand: bool,
 }
@@ -129,7 +129,7 @@ pub struct PlanStep {
 /// The changes that applying would make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CataloguePlan {
-    pub steps: Vec<PlanStep>,
+    pub steps: Vec<CataloguePlanStep>,
     /// Rows of these names that belong to another catalogue.
     pub foreign: Vec<(CatalogueRowId, String)>,
     pub unchanged: usize,
@@ -137,7 +137,7 @@ pub struct CataloguePlan {
 
 impl CataloguePlan {
     /// Steps that would undo changes made by hand.
-    pub fn conflicts(&self) -> impl Iterator<Item = &PlanStep> {
+    pub fn conflicts(&self) -> impl Iterator<Item = &CataloguePlanStep> {
         self.steps.iter().filter(|step| step.by_hand)
     }
 }
@@ -146,7 +146,7 @@ impl CataloguePlan {
 pub fn plan(
     catalogue: &str,
     wanted: &BTreeMap<CatalogueRowId, CatalogueFields>,
-    present: &BTreeMap<CatalogueRowId, PresentRow>,
+    present: &BTreeMap<CatalogueRowId, ExistingCatalogueRow>,
     applied: &BTreeMap<CatalogueRowId, CatalogueFields>,
 ) -> CataloguePlan {
     let mut plan = CataloguePlan::default();
@@ -158,7 +158,7 @@ pub fn plan(
         }
         let (action, by_hand) = match present.get(id) {
             // The row that it once made was removed by hand.
-            None => (PlanAction::Add, before.is_some()),
+            None => (CatalogueRowChange::Add, before.is_some()),
             Some(there) => {
                 let differences = differences(fields, &there.fields);
                 if differences.is_empty() {
@@ -166,14 +166,14 @@ pub fn plan(
                         plan.unchanged += 1;
                         continue;
                     }
-                    (PlanAction::Adopt, false)
+                    (CatalogueRowChange::Adopt, false)
                 } else {
                     let by_hand = is_by_hand(id, there, before, &differences);
-                    (PlanAction::Change(differences), by_hand)
+                    (CatalogueRowChange::Change(differences), by_hand)
                 }
             }
         };
-        plan.steps.push(PlanStep {
+        plan.steps.push(CataloguePlanStep {
             id: id.clone(),
             action,
             by_hand,
@@ -182,9 +182,9 @@ pub fn plan(
     // Rows that depend on others are removed before them.
     for (id, there) in present.iter().rev() {
         if there.owner.as_deref() == Some(catalogue) && !wanted.contains_key(id) {
-            plan.steps.push(PlanStep {
+            plan.steps.push(CataloguePlanStep {
                 id: id.clone(),
-                action: PlanAction::Remove,
+                action: CatalogueRowChange::Remove,
                 by_hand: applied
                     .get(id)
                     .is_some_and(|before| !differences(before, &there.fields).is_empty()),
@@ -198,9 +198,9 @@ pub fn plan(
 fn other_owner<'a>(
     catalogue: &str,
     id: &CatalogueRowId,
-    present: &'a BTreeMap<CatalogueRowId, PresentRow>,
+    present: &'a BTreeMap<CatalogueRowId, ExistingCatalogueRow>,
 ) -> Option<&'a str> {
-    let foreign = |there: &'a PresentRow| {
+    let foreign = |there: &'a ExistingCatalogueRow| {
         let owner = there.owner.as_deref();
         owner.filter(|owner| *owner != catalogue)
     };
@@ -211,9 +211,9 @@ fn other_owner<'a>(
 /// memberships.
 fn is_by_hand(
     id: &CatalogueRowId,
-    there: &PresentRow,
+    there: &ExistingCatalogueRow,
     before: Option<&CatalogueFields>,
-    differences_now: &[FieldDifference],
+    differences_now: &[CatalogueFieldChange],
 ) -> bool {
     let Some(before) = before else {
         return there.owner.is_none();
@@ -223,7 +223,8 @@ fn is_by_hand(
         Value::Array(items) => !items.is_empty(),
         _ => true,
     };
-    let was_unsaid = |it: &FieldDifference| !before.contains_key(&it.field) && is_set(&it.before);
+    let was_unsaid =
+        |it: &CatalogueFieldChange| !before.contains_key(&it.field) && is_set(&it.before);
     let is_of_people = matches!(
         id.kind,
         CatalogueRowKind::Contact | CatalogueRowKind::User | CatalogueRowKind::Group
@@ -233,12 +234,12 @@ fn is_by_hand(
 }
 
 /// The fields of `wanted` that differ in `there`.
-fn differences(wanted: &CatalogueFields, there: &CatalogueFields) -> Vec<FieldDifference> {
+fn differences(wanted: &CatalogueFields, there: &CatalogueFields) -> Vec<CatalogueFieldChange> {
     wanted
         .iter()
         .filter_map(|(field, after)| {
             let before = there.get(field).unwrap_or(&Value::Null);
-            (before != after).then(|| FieldDifference {
+            (before != after).then(|| CatalogueFieldChange {
                 field: field.clone(),
                 before: before.clone(),
                 after: after.clone(),
@@ -254,7 +255,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::{CatalogueFields, CatalogueRowId, CatalogueRowKind, PlanAction, PresentRow, plan};
+    use super::{
+        CatalogueFields, CatalogueRowChange, CatalogueRowId, CatalogueRowKind,
+        ExistingCatalogueRow, plan,
+    };
 
     fn fields(value: i64) -> CatalogueFields {
         json!({ "value": value }).as_object().unwrap().clone()
@@ -270,7 +274,7 @@ mod tests {
     fn apply(
         owner: &str,
         wanted: &Wanted,
-        present: &mut BTreeMap<CatalogueRowId, PresentRow>,
+        present: &mut BTreeMap<CatalogueRowId, ExistingCatalogueRow>,
         applied: &mut BTreeMap<String, Wanted>,
     ) -> Result<(), usize> {
         let before = applied.entry(owner.to_owned()).or_default();
@@ -281,9 +285,11 @@ mod tests {
         }
         for step in made.steps {
             match step.action {
-                PlanAction::Remove => drop(present.remove(&step.id)),
-                PlanAction::Add | PlanAction::Change(_) | PlanAction::Adopt => {
-                    let there = PresentRow {
+                CatalogueRowChange::Remove => drop(present.remove(&step.id)),
+                CatalogueRowChange::Add
+                | CatalogueRowChange::Change(_)
+                | CatalogueRowChange::Adopt => {
+                    let there = ExistingCatalogueRow {
                         owner: Some(owner.to_owned()),
                         fields: wanted[&step.id].clone(),
                     };
@@ -311,7 +317,7 @@ mod tests {
                 if who == 3 {
                     // A change by hand, whichever catalogue owns the row.
                     for (name, value) in rows {
-                        let there = present.entry(id(name)).or_insert_with(|| PresentRow {
+                        let there = present.entry(id(name)).or_insert_with(|| ExistingCatalogueRow {
                             owner: None, fields: fields(0),
                         });
                         there.fields = fields(value);
@@ -347,13 +353,13 @@ mod tests {
         let there = |value| {
             BTreeMap::from([(
                 id(1),
-                PresentRow {
+                ExistingCatalogueRow {
                     owner: Some("a".to_owned()),
                     fields: fields(value),
                 },
             )])
         };
-        let changes = |present: &BTreeMap<CatalogueRowId, PresentRow>| {
+        let changes = |present: &BTreeMap<CatalogueRowId, ExistingCatalogueRow>| {
             plan("a", &wanted, present, &applied).steps[0].by_hand
         };
         assert!(!changes(&there(1)));

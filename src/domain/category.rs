@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// The category of a message.
     #[derive(Default)]
-    pub enum Category {
+    pub enum MessageCategory {
         /// A code: sent whatever its recipient refuses, and never again by itself.
         Authentication = "authentication",
         /// About something that its recipient has ordered, booked or asked for.
@@ -17,7 +17,7 @@ words! {
     }
 }
 
-impl Category {
+impl MessageCategory {
     /// What a stored or reported word counts as: one that is not known as neither a code nor
     /// marketing.
     pub fn counted_as(word: &str) -> Self {

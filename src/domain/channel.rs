@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// A way to a person, by its word in rows, catalogues, the API and the pages.
     #[derive(Default)]
-    pub enum Channel {
+    pub enum MessageChannel {
         #[default]
         WhatsApp = "whatsapp",
         Email = "email",
@@ -16,7 +16,7 @@ words! {
     }
 }
 
-impl Channel {
+impl MessageChannel {
     /// What is wrong with a word that is none of them.
     pub const RULE: &str = "whatsapp, email, sms, push, in_app or webhook";
 }
@@ -28,7 +28,7 @@ impl Channel {
     clippy::struct_excessive_bools,
     reason = "each is asked by itself, and any of them goes with any other"
 )]
-pub struct Capabilities {
+pub struct ProviderCapabilities {
     /// Templates are kept and approved by the provider, and named when a message is sent. Without
     /// this, a template is filled in by Herald and leaves as text.
     pub reviewed_templates: bool,
@@ -44,16 +44,19 @@ pub struct Capabilities {
 
 #[cfg(test)]
 mod tests {
-    use super::Channel;
+    use super::MessageChannel;
 
     #[test]
     fn the_rule_names_every_channel_and_what_it_does_not_name_is_none() {
-        let (most, last) = Channel::RULE.rsplit_once(" or ").unwrap();
+        let (most, last) = MessageChannel::RULE.rsplit_once(" or ").unwrap();
         let named: Vec<&str> = most.split(", ").chain([last]).collect();
-        let all: Vec<&str> = Channel::ALL.iter().map(|channel| channel.name()).collect();
+        let all: Vec<&str> = MessageChannel::ALL
+            .iter()
+            .map(|channel| channel.name())
+            .collect();
         assert_eq!(named, all);
         for word in ["", "WhatsApp", "in app", "fax"] {
-            assert_eq!(Channel::parse(word), None, "{word}");
+            assert_eq!(MessageChannel::parse(word), None, "{word}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Rules for credentials: kinds, masking, and when one should be replaced.
 
-use super::{settings::AgeingSettings, time::Timestamp};
+use super::{settings::CredentialWarningSettings, time::Timestamp};
 
 /// The purpose of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ pub fn masked(secret: &str) -> String {
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-impl AgeingSettings {
+impl CredentialWarningSettings {
     /// Whether a credential created then is old now.
     pub const fn is_old(self, created_at: Timestamp, now: Timestamp) -> bool {
         now.micros_since(created_at) >= self.old_after_days * DAY_SECONDS * 1_000_000
@@ -91,7 +91,7 @@ impl AgeingSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::{AgeingSettings, CredentialKind, Timestamp, broken, masked};
+    use super::{CredentialKind, CredentialWarningSettings, Timestamp, broken, masked};
 
     #[test]
     fn a_short_secret_shows_nothing_of_itself() {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn old_and_expiring_begin_at_their_days() {
-        let ageing = AgeingSettings {
+        let ageing = CredentialWarningSettings {
             old_after_days: 90,
             warn_before_days: 7,
         };

@@ -63,7 +63,7 @@ impl DeliveryFact {
 
 /// When a fact happened by the provider's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FactTime {
+pub struct DeliveryFactTime {
     pub at: Timestamp,
     /// It was not reported, but a later fact implies it.
     pub implied: bool,
@@ -75,37 +75,40 @@ pub struct FactTime {
 /// among equals the earlier time wins. The order in which callbacks arrive therefore never matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryFacts {
-    known: [Option<FactTime>; 6],
+    known: [Option<DeliveryFactTime>; 6],
 }
 
 impl DeliveryFacts {
     /// Adds a reported fact with everything it implies. Returns whether anything changed.
     pub fn add(&mut self, fact: DeliveryFact, at: Timestamp) -> bool {
         let before = *self;
-        self.merge(fact, FactTime { at, implied: false });
+        self.merge(fact, DeliveryFactTime { at, implied: false });
         for earlier in fact.implies() {
-            self.merge(*earlier, FactTime { at, implied: true });
+            self.merge(*earlier, DeliveryFactTime { at, implied: true });
         }
         *self != before
     }
 
     /// Adds a refusal that was the answer itself: nothing was accepted.
     pub fn add_refusal(&mut self, at: Timestamp) {
-        self.merge(DeliveryFact::Failed, FactTime { at, implied: false });
+        self.merge(
+            DeliveryFact::Failed,
+            DeliveryFactTime { at, implied: false },
+        );
     }
 
     /// Restores a stored fact.
-    pub fn restore(&mut self, fact: DeliveryFact, known: Option<FactTime>) {
+    pub fn restore(&mut self, fact: DeliveryFact, known: Option<DeliveryFactTime>) {
         if let Some(slot) = self.known.get_mut(fact.index()) {
             *slot = known;
         }
     }
 
-    fn merge(&mut self, fact: DeliveryFact, new: FactTime) {
+    fn merge(&mut self, fact: DeliveryFact, new: DeliveryFactTime) {
         if let Some(slot) = self.known.get_mut(fact.index()) {
             *slot = Some(match *slot {
                 None => new,
-                Some(old) if old.implied == new.implied => FactTime {
+                Some(old) if old.implied == new.implied => DeliveryFactTime {
                     at: old.at.min(new.at),
                     implied: old.implied,
                 },
@@ -115,7 +118,7 @@ impl DeliveryFacts {
         }
     }
 
-    pub fn get(&self, fact: DeliveryFact) -> Option<FactTime> {
+    pub fn get(&self, fact: DeliveryFact) -> Option<DeliveryFactTime> {
         self.known.get(fact.index()).copied().flatten()
     }
 

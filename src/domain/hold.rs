@@ -113,7 +113,7 @@ pub struct HoldExemption {
 /// Age class of waiting messages, since they were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WaitingAgeClass {
+pub enum WaitingMessageAgeClass {
     UnderTenMinutes,
     UnderAnHour,
     UnderSixHours,
@@ -121,7 +121,7 @@ pub enum WaitingAgeClass {
     Older,
 }
 
-impl WaitingAgeClass {
+impl WaitingMessageAgeClass {
     pub const ALL: [Self; 5] = [
         Self::UnderTenMinutes,
         Self::UnderAnHour,
@@ -177,7 +177,7 @@ impl WaitingAgeClass {
 
 #[cfg(test)]
 mod tests {
-    use super::{HoldReason, SendingHold, WaitingAgeClass};
+    use super::{HoldReason, SendingHold, WaitingMessageAgeClass};
     use crate::domain::time::Timestamp;
 
     #[test]
@@ -196,15 +196,15 @@ mod tests {
     fn ages_follow_each_other_without_a_gap() {
         let minute = 60 * 1_000_000;
         for (micros, age) in [
-            (-1, WaitingAgeClass::UnderTenMinutes),
-            (10 * minute - 1, WaitingAgeClass::UnderTenMinutes),
-            (10 * minute, WaitingAgeClass::UnderAnHour),
-            (60 * minute, WaitingAgeClass::UnderSixHours),
-            (6 * 60 * minute, WaitingAgeClass::UnderADay),
-            (24 * 60 * minute, WaitingAgeClass::Older),
-            (i64::MAX, WaitingAgeClass::Older),
+            (-1, WaitingMessageAgeClass::UnderTenMinutes),
+            (10 * minute - 1, WaitingMessageAgeClass::UnderTenMinutes),
+            (10 * minute, WaitingMessageAgeClass::UnderAnHour),
+            (60 * minute, WaitingMessageAgeClass::UnderSixHours),
+            (6 * 60 * minute, WaitingMessageAgeClass::UnderADay),
+            (24 * 60 * minute, WaitingMessageAgeClass::Older),
+            (i64::MAX, WaitingMessageAgeClass::Older),
         ] {
-            assert_eq!(WaitingAgeClass::of_micros(micros), age, "{micros}");
+            assert_eq!(WaitingMessageAgeClass::of_micros(micros), age, "{micros}");
         }
     }
 }

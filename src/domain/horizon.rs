@@ -6,7 +6,7 @@
 //! not honoured.
 
 use super::{
-    settings::{PairPace, PolicySettings},
+    settings::{DeliveryPolicySettings, SenderContactPaceSettings},
     time::Timestamp,
 };
 
@@ -51,7 +51,7 @@ pub const fn step(before: Timestamp, now: Timestamp, elapsed_micros: i64) -> Opt
 
 /// A kind of stored timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TimestampKind {
+pub enum StoredTimestampKind {
     /// Time of a sender's next call, and since when it is slowed down.
     Pace,
     /// When a contact may get the next message of a sender.
@@ -92,7 +92,7 @@ pub enum TimestampKind {
     Heartbeat,
 }
 
-impl TimestampKind {
+impl StoredTimestampKind {
     pub const ALL: [Self; 19] = [
         Self::Pace,
         Self::PairPace,
@@ -143,7 +143,7 @@ impl TimestampKind {
 
 /// Limits that depend on settings, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeHorizon {
+pub struct FutureTimestampLimits {
     /// A full lease of a call or a callback.
     pub lease: i64,
     /// The wait before an unknown outcome is decided.
@@ -154,8 +154,8 @@ pub struct TimeHorizon {
     pub pair: i64,
 }
 
-impl TimeHorizon {
-    pub fn of(policy: &PolicySettings, pair: PairPace) -> Self {
+impl FutureTimestampLimits {
+    pub fn of(policy: &DeliveryPolicySettings, pair: SenderContactPaceSettings) -> Self {
         let micros = |seconds: i64| seconds.max(0).saturating_mul(SECOND_MICROS);
         Self {
             lease: micros(policy.lease_seconds),
@@ -175,7 +175,9 @@ impl TimeHorizon {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{TOLERANCE_MICROS, TimestampKind, has_come, is_ahead, is_recent, step, until};
+    use super::{
+        StoredTimestampKind, TOLERANCE_MICROS, has_come, is_ahead, is_recent, step, until,
+    };
     use crate::domain::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
@@ -217,9 +219,11 @@ mod tests {
 
     #[test]
     fn kinds_have_names_of_their_own() {
-        let mut names: Vec<_> = TimestampKind::ALL.map(TimestampKind::name).into();
+        let mut names: Vec<_> = StoredTimestampKind::ALL
+            .map(StoredTimestampKind::name)
+            .into();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), TimestampKind::ALL.len());
+        assert_eq!(names.len(), StoredTimestampKind::ALL.len());
     }
 }

@@ -18,7 +18,7 @@ words! {
 
 /// The outcome of one call, as far as the caller can know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallOutcome {
+pub enum ProviderCallOutcome {
     /// The provider accepted the message. It is not yet sent or delivered.
     Accepted {
         provider_message_id: String,
@@ -37,7 +37,7 @@ pub enum CallOutcome {
     Unknown { reason: String },
 }
 
-impl CallOutcome {
+impl ProviderCallOutcome {
     /// The same without its details.
     pub const fn kind(&self) -> AttemptOutcome {
         match self {

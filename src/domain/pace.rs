@@ -1,7 +1,7 @@
 //! Rate limits of senders and pairs: leaky buckets, each stored as one timestamp (the generic cell
 //! rate algorithm).
 
-use super::{horizon, retry, settings::PairPace, time::Timestamp};
+use super::{horizon, retry, settings::SenderContactPaceSettings, time::Timestamp};
 
 /// A claim never takes more than this much of the pace at once, so that claimed messages leave
 /// soon.
@@ -48,7 +48,7 @@ pub const fn allowed_by(
 
 /// The share of the pace that a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaceShare {
+pub enum SendingPaceShare {
     /// One-time passwords: all of it.
     Otp,
     /// Everything else: all but a little.
@@ -61,7 +61,7 @@ pub const FURTHEST_MICROS: i64 = 15_000_000;
 
 /// The calls granted to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PaceGrant {
+pub struct SendingPaceGrant {
     /// Number of calls.
     pub calls: i64,
     /// Time of the first call; each further one follows an interval later.
@@ -81,12 +81,12 @@ pub fn take(
     next_at: Timestamp,
     now: Timestamp,
     per_second: i64,
-    lane: PaceShare,
+    lane: SendingPaceShare,
     wanted: i64,
-) -> PaceGrant {
+) -> SendingPaceGrant {
     let next_at = horizon::until(next_at, now, FURTHEST_MICROS);
     if per_second <= 0 {
-        return PaceGrant {
+        return SendingPaceGrant {
             calls: wanted.max(0),
             first_at: now,
             interval_micros: 0,
@@ -104,24 +104,24 @@ pub fn take(
     };
     let ahead = start.micros_since(now);
     let limit = match lane {
-        PaceShare::Otp => {
+        SendingPaceShare::Otp => {
             (CLAIM_MICROS + LEAD_MICROS).max(LEAD_MICROS + interval * (1 + KEPT_FOR_OTP))
         }
-        PaceShare::Ordinary => {
+        SendingPaceShare::Ordinary => {
             (CLAIM_MICROS + LEAD_MICROS - interval * KEPT_FOR_OTP).max(LEAD_MICROS + interval)
         }
     };
     let room = (limit - ahead).max(0) / interval;
     let least = match lane {
-        PaceShare::Otp => 1,
-        PaceShare::Ordinary => (limit / LEAST_PART / interval).clamp(1, wanted.max(1)),
+        SendingPaceShare::Otp => 1,
+        SendingPaceShare::Ordinary => (limit / LEAST_PART / interval).clamp(1, wanted.max(1)),
     };
     let calls = if room < least {
         0
     } else {
         wanted.max(0).min(room)
     };
-    PaceGrant {
+    SendingPaceGrant {
         calls,
         first_at: start,
         interval_micros: interval,
@@ -199,7 +199,7 @@ pub fn reduced(per_second: i64, permille: i64) -> i64 {
     }
 }
 
-impl PairPace {
+impl SenderContactPaceSettings {
     /// A correct clock writes the time of a pair at most this far ahead: the burst, one message
     /// more, and the pause that a provider asks for when it was too fast.
     pub fn furthest_micros(self) -> i64 {
@@ -244,7 +244,10 @@ impl PairPace {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{LATE_MICROS, PaceShare, PairPace, again, permille, reduced, slower, take};
+    use super::{
+        LATE_MICROS, SenderContactPaceSettings, SendingPaceShare, again, permille, reduced, slower,
+        take,
+    };
     use crate::domain::{retry, time::Timestamp};
 
     const START: Timestamp = Timestamp::from_unix_seconds(1);
@@ -260,7 +263,7 @@ mod tests {
             let mut made: Vec<i64> = Vec::new();
             for (pause_micros, wanted, otp) in asks {
                 now = now.plus_micros(pause_micros);
-                let lane = if otp { PaceShare::Otp } else { PaceShare::Ordinary };
+                let lane = if otp { SendingPaceShare::Otp } else { SendingPaceShare::Ordinary };
                 let grant = take(next_at, now, per_second, lane, wanted);
                 prop_assert!(grant.calls >= 0 && grant.calls <= wanted);
                 prop_assert_eq!(grant.again_at.is_some(), grant.calls == 0);
@@ -283,20 +286,20 @@ mod tests {
             let now = START.plus_micros(now_micros);
             let mut next_at = Timestamp::default();
             loop {
-                let grant = take(next_at, now, per_second, PaceShare::Ordinary, 1000);
+                let grant = take(next_at, now, per_second, SendingPaceShare::Ordinary, 1000);
                 next_at = grant.next_at;
                 if grant.calls == 0 {
                     break;
                 }
             }
-            prop_assert!(take(next_at, now, per_second, PaceShare::Otp, 1).calls == 1);
+            prop_assert!(take(next_at, now, per_second, SendingPaceShare::Otp, 1).calls == 1);
         }
 
         #[test]
         fn nobody_gets_more_than_the_burst_and_one_in_an_interval(
             asks in prop::collection::vec(0_i64..20_000_000, 1..200),
         ) {
-            let pair = PairPace { interval_seconds: 6, burst: 45 };
+            let pair = SenderContactPaceSettings { interval_seconds: 6, burst: 45 };
             let mut now = START;
             let mut next_at = Timestamp::default();
             let mut made: Vec<Timestamp> = Vec::new();
@@ -323,7 +326,10 @@ mod tests {
 
     #[test]
     fn an_unlimited_pace_grants_everything() {
-        assert_eq!(take(START, START, 0, PaceShare::Ordinary, 1000).calls, 1000);
+        assert_eq!(
+            take(START, START, 0, SendingPaceShare::Ordinary, 1000).calls,
+            1000
+        );
     }
 
     #[test]
@@ -345,13 +351,19 @@ mod tests {
 
     #[test]
     fn a_refused_ask_says_when_to_come_back() {
-        let first = take(Timestamp::default(), START, 80, PaceShare::Ordinary, 100);
+        let first = take(
+            Timestamp::default(),
+            START,
+            80,
+            SendingPaceShare::Ordinary,
+            100,
+        );
         assert_eq!(first.calls, 19);
-        let second = take(first.next_at, START, 80, PaceShare::Ordinary, 1);
+        let second = take(first.next_at, START, 80, SendingPaceShare::Ordinary, 1);
         assert_eq!(second.calls, 0);
         let again = second.again_at.unwrap();
         assert_eq!(
-            take(second.next_at, again, 80, PaceShare::Ordinary, 1).calls,
+            take(second.next_at, again, 80, SendingPaceShare::Ordinary, 1).calls,
             1
         );
     }
@@ -373,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_pair_has_room_for_what_it_lets_pass() {
-        let pair = PairPace {
+        let pair = SenderContactPaceSettings {
             interval_seconds: 6,
             burst: 45,
         };
@@ -401,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_closed_pair_lets_nothing_pass_until_then() {
-        let pair = PairPace {
+        let pair = SenderContactPaceSettings {
             interval_seconds: 6,
             burst: 45,
         };

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::{category::Category, quiet::QuietHours, settings::ConsentKeywords, time::Timestamp};
+use super::{
+    category::MessageCategory, quiet::QuietHours, settings::ConsentKeywords, time::Timestamp,
+};
 
 /// The messages that a statement concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +38,7 @@ pub struct ConsentChange {
 
 /// Whether a person wants a kind of message on a channel. An empty kind or channel means all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preference {
+pub struct MessagePreference {
     pub kind: String,
     pub channel: String,
     pub wanted: bool,
@@ -45,7 +47,7 @@ pub struct Preference {
 /// The properties of a message that decide whether its recipient wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageTraits<'a> {
-    pub category: Category,
+    pub category: MessageCategory,
     /// The kind of message, which recipients may turn off.
     pub kind: Option<&'a str>,
     /// Its kind cannot be turned off.
@@ -58,7 +60,7 @@ pub struct MessageTraits<'a> {
 impl MessageTraits<'_> {
     /// Whether recipients cannot turn it off.
     pub fn insists(&self) -> bool {
-        self.required || self.category == Category::Authentication
+        self.required || self.category == MessageCategory::Authentication
     }
 }
 
@@ -71,16 +73,16 @@ pub struct PersonRefusals {
     /// A deleted contact gets nothing at all.
     pub is_deleted: bool,
     pub refused: Vec<ConsentScope>,
-    pub preferences: Vec<Preference>,
+    pub preferences: Vec<MessagePreference>,
     pub quiet: Option<PersonQuietHours>,
     /// Preferences set by products; they apply only to their own messages.
-    pub of_products: BTreeMap<String, OfProduct>,
+    pub of_products: BTreeMap<String, ProductSetPreferences>,
 }
 
 /// Preferences that a product has set for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OfProduct {
-    pub preferences: Vec<Preference>,
+pub struct ProductSetPreferences {
+    pub preferences: Vec<MessagePreference>,
     pub quiet: Option<PersonQuietHours>,
 }
 
@@ -98,10 +100,10 @@ impl PersonRefusals {
         if self.is_deleted {
             return Some(DELETED.to_owned());
         }
-        if message.category == Category::Authentication {
+        if message.category == MessageCategory::Authentication {
             return None;
         }
-        if message.category == Category::Marketing
+        if message.category == MessageCategory::Marketing
             && self.refused.contains(&ConsentScope::Marketing)
         {
             return Some("the person has opted out of marketing".to_owned());
@@ -117,7 +119,7 @@ impl PersonRefusals {
             .or_else(|| own.and_then(|own| unwanted(&own.preferences, message)))
     }
 
-    fn of_product(&self, product: Option<&str>) -> Option<&OfProduct> {
+    fn of_product(&self, product: Option<&str>) -> Option<&ProductSetPreferences> {
         self.of_products.get(product?)
     }
 
@@ -133,7 +135,7 @@ impl PersonRefusals {
 }
 
 /// Why preferences exclude a message, if they do.
-fn unwanted(preferences: &[Preference], message: MessageTraits<'_>) -> Option<String> {
+fn unwanted(preferences: &[MessagePreference], message: MessageTraits<'_>) -> Option<String> {
     let decides = preferences
         .iter()
         .filter(|it| it.kind.is_empty() || message.kind == Some(it.kind.as_str()))
@@ -194,8 +196,10 @@ pub(super) fn normal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConsentKeywords, ConsentScope, MessageTraits, PersonRefusals, Preference, normal};
-    use crate::domain::{category::Category, channel::Channel, time::Timestamp};
+    use super::{
+        ConsentKeywords, ConsentScope, MessagePreference, MessageTraits, PersonRefusals, normal,
+    };
+    use crate::domain::{category::MessageCategory, channel::MessageChannel, time::Timestamp};
 
     #[test]
     fn a_word_alone_is_a_wish_and_a_sentence_is_none() {
@@ -214,12 +218,12 @@ mod tests {
         }
     }
 
-    fn message(category: Category, kind: Option<&str>) -> MessageTraits<'_> {
+    fn message(category: MessageCategory, kind: Option<&str>) -> MessageTraits<'_> {
         MessageTraits {
             category,
             kind,
             required: kind == Some("alarms"),
-            channel: Channel::WhatsApp.name(),
+            channel: MessageChannel::WhatsApp.name(),
             product: None,
         }
     }
@@ -235,72 +239,79 @@ mod tests {
         };
         assert!(!refuses(
             &[ConsentScope::All],
-            Category::Authentication,
+            MessageCategory::Authentication,
             None
         ));
-        assert!(refuses(&[ConsentScope::All], Category::Utility, None));
+        assert!(refuses(
+            &[ConsentScope::All],
+            MessageCategory::Utility,
+            None
+        ));
         assert!(!refuses(
             &[ConsentScope::All],
-            Category::Utility,
+            MessageCategory::Utility,
             Some("alarms")
         ));
         assert!(refuses(
             &[ConsentScope::Marketing],
-            Category::Marketing,
+            MessageCategory::Marketing,
             None
         ));
         assert!(refuses(
             &[ConsentScope::Marketing],
-            Category::Marketing,
+            MessageCategory::Marketing,
             Some("alarms")
         ));
         assert!(!refuses(
             &[ConsentScope::Marketing],
-            Category::Utility,
+            MessageCategory::Utility,
             None
         ));
-        assert!(!refuses(&[], Category::Marketing, None));
+        assert!(!refuses(&[], MessageCategory::Marketing, None));
     }
 
     #[test]
     fn the_preference_that_says_most_of_a_message_decides() {
-        let preference = |kind: &str, channel: &str, wanted| Preference {
+        let preference = |kind: &str, channel: &str, wanted| MessagePreference {
             kind: kind.to_owned(),
             channel: channel.to_owned(),
             wanted,
         };
-        let wishes = |preferences: &[Preference]| PersonRefusals {
+        let wishes = |preferences: &[MessagePreference]| PersonRefusals {
             preferences: preferences.to_vec(),
             ..PersonRefusals::default()
         };
-        let none = wishes(&[preference("", Channel::WhatsApp.name(), false)]);
+        let none = wishes(&[preference("", MessageChannel::WhatsApp.name(), false)]);
         assert_eq!(
-            none.refusal(message(Category::Utility, Some("orders")))
+            none.refusal(message(MessageCategory::Utility, Some("orders")))
                 .unwrap(),
             "the person does not want messages by whatsapp"
         );
         assert_eq!(
-            none.refusal(message(Category::Utility, Some("alarms"))),
+            none.refusal(message(MessageCategory::Utility, Some("alarms"))),
             None
         );
-        assert_eq!(none.refusal(message(Category::Authentication, None)), None);
+        assert_eq!(
+            none.refusal(message(MessageCategory::Authentication, None)),
+            None
+        );
         let but_orders = wishes(&[
-            preference("", Channel::WhatsApp.name(), false),
+            preference("", MessageChannel::WhatsApp.name(), false),
             preference("orders", "", true),
             preference("orders", "email", false),
         ]);
         assert_eq!(
-            but_orders.refusal(message(Category::Utility, Some("orders"))),
+            but_orders.refusal(message(MessageCategory::Utility, Some("orders"))),
             None
         );
         assert!(
             but_orders
-                .refusal(message(Category::Utility, Some("news")))
+                .refusal(message(MessageCategory::Utility, Some("news")))
                 .is_some()
         );
         assert!(
             but_orders
-                .refusal(message(Category::Utility, None))
+                .refusal(message(MessageCategory::Utility, None))
                 .is_some()
         );
     }

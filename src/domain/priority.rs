@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// How important a message is. The most important comes first.
     #[derive(Default)]
-    pub enum Priority {
+    pub enum MessagePriority {
         Otp = "otp",
         High = "high",
         #[default]
@@ -14,7 +14,7 @@ words! {
     }
 }
 
-impl Priority {
+impl MessagePriority {
     /// Its lane of the queue, as rows have it: a lower number goes first.
     pub const fn lane(self) -> i64 {
         match self {
@@ -35,14 +35,14 @@ impl Priority {
 
 #[cfg(test)]
 mod tests {
-    use super::Priority;
+    use super::MessagePriority;
 
     #[test]
     fn lanes_are_in_the_order_of_importance() {
-        let all = Priority::ALL;
+        let all = MessagePriority::ALL;
         assert!(all.is_sorted() && all.is_sorted_by_key(|priority| priority.lane()));
         for priority in all.iter().copied() {
-            assert_eq!(Priority::of_lane(priority.lane()), priority);
+            assert_eq!(MessagePriority::of_lane(priority.lane()), priority);
         }
     }
 }

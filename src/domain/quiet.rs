@@ -27,12 +27,12 @@ struct QuietHoursSource {
 /// The hours cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("quiet hours are written 21:00 and 07:00, and are not the same")]
-pub struct UnreadableHours;
+pub struct QuietHoursParseError;
 
 impl TryFrom<QuietHoursSource> for QuietHours {
-    type Error = UnreadableHours;
+    type Error = QuietHoursParseError;
 
-    fn try_from(written: QuietHoursSource) -> Result<Self, UnreadableHours> {
+    fn try_from(written: QuietHoursSource) -> Result<Self, QuietHoursParseError> {
         Self::parse(&written.from, &written.until)
     }
 }
@@ -56,19 +56,19 @@ impl std::fmt::Display for QuietHours {
 
 impl QuietHours {
     /// Parses `21:00` and `07:00`.
-    pub fn parse(from: &str, until: &str) -> Result<Self, UnreadableHours> {
+    pub fn parse(from: &str, until: &str) -> Result<Self, QuietHoursParseError> {
         let minutes = |text: &str| {
-            let time =
-                NaiveTime::parse_from_str(text, "%H:%M").map_err(|_unreadable| UnreadableHours)?;
+            let time = NaiveTime::parse_from_str(text, "%H:%M")
+                .map_err(|_unreadable| QuietHoursParseError)?;
             Ok(i64::from(time.hour() * 60 + time.minute()))
         };
         Self::new(minutes(from)?, minutes(until)?)
     }
 
-    fn new(from: i64, until: i64) -> Result<Self, UnreadableHours> {
+    fn new(from: i64, until: i64) -> Result<Self, QuietHoursParseError> {
         let day = 0..MINUTES_A_DAY;
         if from == until || !day.contains(&from) || !day.contains(&until) {
-            return Err(UnreadableHours);
+            return Err(QuietHoursParseError);
         }
         Ok(Self { from, until })
     }

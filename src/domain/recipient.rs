@@ -14,12 +14,12 @@ pub enum RecipientSpec {
     Contact(String),
     Phone(Phone),
     /// A person whose number is unknown.
-    UserId(UserId),
+    UserId(WhatsAppUserId),
 }
 
 /// Why an entry is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecipientError {
+pub enum RecipientParseError {
     #[error(
         "a recipient is a phone number in E.164, user:NAME, group:NAME, contact:NAME or a user id of WhatsApp"
     )]
@@ -59,10 +59,10 @@ impl RecipientSpec {
         self == other || (id(self).is_some() && id(self) == id(other))
     }
 
-    pub fn parse(text: &str) -> Result<Self, RecipientError> {
+    pub fn parse(text: &str) -> Result<Self, RecipientParseError> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(RecipientError::Empty);
+            return Err(RecipientParseError::Empty);
         }
         if text == "same" {
             return Ok(Self::Same);
@@ -70,7 +70,7 @@ impl RecipientSpec {
         let named = |kind: &'static str, name: &str| {
             let name = name.trim();
             if name.is_empty() {
-                Err(RecipientError::NoName(kind))
+                Err(RecipientParseError::NoName(kind))
             } else {
                 Ok(name.to_owned())
             }
@@ -79,7 +79,7 @@ impl RecipientSpec {
             Some(("user", name)) => named("user", name).map(Self::User),
             Some(("group", name)) => named("group", name).map(Self::Group),
             Some(("contact", name)) => named("contact", name).map(Self::Contact),
-            _ => match UserId::parse(text) {
+            _ => match WhatsAppUserId::parse(text) {
                 Some(user_id) => Ok(Self::UserId(user_id)),
                 None => Ok(Self::Phone(Phone::parse(text)?)),
             },
@@ -90,9 +90,9 @@ impl RecipientSpec {
 /// A business-scoped user id: `US.13491208655302741918`, or `US.ENT.…` for
 /// several linked businesses (Meta, "Business-scoped user IDs").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UserId(String);
+pub struct WhatsAppUserId(String);
 
-impl UserId {
+impl WhatsAppUserId {
     /// Parses a user id; `None` if it does not look like one.
     pub fn parse(text: &str) -> Option<Self> {
         let (country, rest) = text.split_once('.')?;
@@ -120,12 +120,12 @@ impl UserId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageAddress {
     Phone(Phone),
-    UserId(UserId),
+    UserId(WhatsAppUserId),
 }
 
 impl MessageAddress {
     pub fn parse(text: &str) -> Option<Self> {
-        match UserId::parse(text) {
+        match WhatsAppUserId::parse(text) {
             Some(user_id) => Some(Self::UserId(user_id)),
             None => Phone::parse(text).ok().map(Self::Phone),
         }
@@ -134,7 +134,7 @@ impl MessageAddress {
 
 #[cfg(test)]
 mod tests {
-    use super::{MessageAddress, RecipientError, RecipientSpec, UserId};
+    use super::{MessageAddress, RecipientParseError, RecipientSpec, WhatsAppUserId};
 
     #[test]
     fn a_user_id_is_told_from_a_number_and_a_name() {
@@ -143,7 +143,7 @@ mod tests {
             Ok(RecipientSpec::UserId(_))
         ));
         assert!(
-            UserId::parse("US.ENT.13491208655302741918")
+            WhatsAppUserId::parse("US.ENT.13491208655302741918")
                 .unwrap()
                 .is_of_parent()
         );
@@ -155,7 +155,7 @@ mod tests {
             "US",
             &format!("US.{}", "1".repeat(129)),
         ] {
-            assert_eq!(UserId::parse(wrong), None, "{wrong}");
+            assert_eq!(WhatsAppUserId::parse(wrong), None, "{wrong}");
         }
         assert!(matches!(
             MessageAddress::parse("+12025550123"),
@@ -177,12 +177,12 @@ mod tests {
         ));
         assert_eq!(
             RecipientSpec::parse("user: "),
-            Err(RecipientError::NoName("user"))
+            Err(RecipientParseError::NoName("user"))
         );
-        assert_eq!(RecipientSpec::parse(""), Err(RecipientError::Empty));
+        assert_eq!(RecipientSpec::parse(""), Err(RecipientParseError::Empty));
         assert!(matches!(
             RecipientSpec::parse("Technical Admin"),
-            Err(RecipientError::Phone(_))
+            Err(RecipientParseError::Phone(_))
         ));
     }
 }

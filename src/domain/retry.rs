@@ -1,9 +1,9 @@
 //! Decides after a call whether and when to try again.
 
 use super::{
-    category::Category,
+    category::MessageCategory,
     failure::{DeliveryFailure, FailureClass},
-    outcome::CallOutcome,
+    outcome::ProviderCallOutcome,
     settings::RetryPolicy,
     time::Timestamp,
 };
@@ -69,30 +69,30 @@ pub struct RetryHistory {
     pub of_this_class: i64,
     /// Consecutive failures of the provider since the last real answer.
     pub in_a_row: i64,
-    pub category: Category,
+    pub category: MessageCategory,
 }
 
 /// Decides the next step after an answer.
 pub fn after(
-    outcome: &CallOutcome,
+    outcome: &ProviderCallOutcome,
     tried: RetryHistory,
     now: Timestamp,
     jitter_permille: i64,
     policy: &RetryPolicy,
 ) -> RetryDecision {
     let failure = match outcome {
-        CallOutcome::Accepted { .. } => return RetryDecision::Accepted,
-        CallOutcome::Unknown { .. } => return RetryDecision::Await,
-        CallOutcome::Unavailable { .. } => {
+        ProviderCallOutcome::Accepted { .. } => return RetryDecision::Accepted,
+        ProviderCallOutcome::Unknown { .. } => return RetryDecision::Await,
+        ProviderCallOutcome::Unavailable { .. } => {
             return RetryDecision::Again {
                 // The sender's hold covers an outage: its messages need not wait much longer.
                 at: now.plus_micros(pause_micros(tried.in_a_row.min(5), jitter_permille)),
                 uses_try: false,
             };
         }
-        CallOutcome::Refused(failure) => failure,
+        ProviderCallOutcome::Refused(failure) => failure,
     };
-    let marketing = tried.category == Category::Marketing;
+    let marketing = tried.category == MessageCategory::Marketing;
     let again = |micros| RetryDecision::Again {
         at: now.plus_micros(micros),
         uses_try: failure.class.is_about_the_message(),
@@ -144,7 +144,7 @@ pub fn after_callback(
         FailureClass::Retry | FailureClass::PaceNumber | FailureClass::PacePair => Some(pause),
         FailureClass::WaitUntil => Some(pause.max(failure.wait_seconds.unwrap_or(0))),
         FailureClass::MarketingLimit
-            if tried.category == Category::Marketing && tried.of_this_class <= 1 =>
+            if tried.category == MessageCategory::Marketing && tried.of_this_class <= 1 =>
         {
             Some(settle_seconds.max(MARKETING_AGAIN_SECONDS))
         }
@@ -171,9 +171,9 @@ mod tests {
         after_callback, backoff_micros, pair_pause_micros, probe_after_micros,
     };
     use crate::domain::{
-        category::Category,
+        category::MessageCategory,
         failure::{DeliveryFailure, FailureClass},
-        outcome::CallOutcome,
+        outcome::ProviderCallOutcome,
         time::Timestamp,
     };
 
@@ -192,7 +192,13 @@ mod tests {
     }
 
     fn decide(class: FailureClass, tried: RetryHistory) -> RetryDecision {
-        after(&CallOutcome::Refused(of(class)), tried, NOW, 500, &POLICY)
+        after(
+            &ProviderCallOutcome::Refused(of(class)),
+            tried,
+            NOW,
+            500,
+            &POLICY,
+        )
     }
 
     proptest! {
@@ -209,10 +215,10 @@ mod tests {
             tries in 1_i64..10,
             in_a_row in -3_i64..100,
             jitter_permille in -5_i64..1200,
-            category in prop::sample::select(Category::ALL.to_vec()),
+            category in prop::sample::select(MessageCategory::ALL.to_vec()),
         ) {
             let tried = RetryHistory { tries, of_this_class: tries, in_a_row, category };
-            match after(&CallOutcome::Refused(of(class)), tried, NOW, jitter_permille, &POLICY) {
+            match after(&ProviderCallOutcome::Refused(of(class)), tried, NOW, jitter_permille, &POLICY) {
                 RetryDecision::Again { at, uses_try } => {
                     prop_assert!(at > NOW && at <= NOW.plus_seconds(MARKETING_AGAIN_SECONDS));
                     prop_assert_eq!(uses_try, class.is_about_the_message());
@@ -265,27 +271,27 @@ mod tests {
         };
         let limit = FailureClass::MarketingLimit;
         assert_eq!(
-            decide(limit, tried(Category::Marketing, 1)),
+            decide(limit, tried(MessageCategory::Marketing, 1)),
             RetryDecision::Again {
                 at: NOW.plus_seconds(MARKETING_AGAIN_SECONDS),
                 uses_try: true
             }
         );
         assert!(matches!(
-            decide(limit, tried(Category::Marketing, 2)),
+            decide(limit, tried(MessageCategory::Marketing, 2)),
             RetryDecision::Fail(_)
         ));
         assert!(matches!(
-            decide(limit, tried(Category::Utility, 1)),
+            decide(limit, tried(MessageCategory::Utility, 1)),
             RetryDecision::Fail(_)
         ));
         let day = Some(MARKETING_AGAIN_SECONDS);
         assert_eq!(
-            after_callback(&of(limit), tried(Category::Marketing, 1), 60),
+            after_callback(&of(limit), tried(MessageCategory::Marketing, 1), 60),
             day
         );
         assert_eq!(
-            after_callback(&of(limit), tried(Category::Marketing, 2), 60),
+            after_callback(&of(limit), tried(MessageCategory::Marketing, 2), 60),
             None
         );
     }
@@ -304,7 +310,7 @@ mod tests {
             ..of(FailureClass::WaitUntil)
         };
         let next = after(
-            &CallOutcome::Refused(failure.clone()),
+            &ProviderCallOutcome::Refused(failure.clone()),
             RetryHistory::default(),
             NOW,
             0,
@@ -353,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_awaited_not_repeated() {
-        let lost = CallOutcome::Unknown {
+        let lost = ProviderCallOutcome::Unknown {
             reason: String::new(),
         };
         assert_eq!(

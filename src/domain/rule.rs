@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    channel::Channel,
+    channel::MessageChannel,
     time::Timestamp,
-    trigger::{Trigger, TriggerSet},
+    trigger::{NotificationTransition, NotificationTransitionSet},
 };
 
 /// Longest chain of rules that react to each other.
@@ -20,14 +20,14 @@ const SETTLING_SECONDS: i64 = 10 * 60;
 /// The message of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleMessage {
+pub struct FollowUpRuleMessage {
     /// `same`, `user:NAME`, `group:NAME`, `contact:NAME` or a number.
     pub to: Vec<String>,
     pub template: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     #[serde(default)]
-    pub channel: Channel,
+    pub channel: MessageChannel,
     /// Parameter name → Jinja2 text over `notification`, `contact`, `event`, `failure`.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
@@ -47,21 +47,21 @@ pub struct RuleMessage {
 
 /// One version of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct FollowUpRule {
     pub name: String,
-    pub on: Trigger,
+    pub on: NotificationTransition,
     /// A Jinja2 expression; absent means always.
     pub condition: Option<String>,
     pub after_seconds: i64,
-    pub unless: TriggerSet,
-    pub send: RuleMessage,
+    pub unless: NotificationTransitionSet,
+    pub send: FollowUpRuleMessage,
     /// Reacts to messages made by rules, too.
     pub chain: bool,
 }
 
 /// Why a rule did not start although its trigger fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStarted {
+pub enum RuleNotStartedReason {
     /// It would react to a message made by a rule.
     MadeByARule,
     TooDeep,
@@ -69,7 +69,7 @@ pub enum NotStarted {
     Unless,
 }
 
-impl NotStarted {
+impl RuleNotStartedReason {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::MadeByARule => {
@@ -81,16 +81,20 @@ impl NotStarted {
     }
 }
 
-impl Rule {
+impl FollowUpRule {
     /// Whether the rule starts for a notification that is `depth` rules away from an event and has
     /// reached `reached`.
-    pub fn starts(&self, depth: i64, reached: TriggerSet) -> Result<(), NotStarted> {
+    pub fn starts(
+        &self,
+        depth: i64,
+        reached: NotificationTransitionSet,
+    ) -> Result<(), RuleNotStartedReason> {
         if depth >= MAX_DEPTH {
-            Err(NotStarted::TooDeep)
+            Err(RuleNotStartedReason::TooDeep)
         } else if depth > 0 && !self.chain {
-            Err(NotStarted::MadeByARule)
+            Err(RuleNotStartedReason::MadeByARule)
         } else if !self.unless.intersection(reached).is_empty() {
-            Err(NotStarted::Unless)
+            Err(RuleNotStartedReason::Unless)
         } else {
             Ok(())
         }
@@ -129,24 +133,32 @@ pub fn parse_duration_seconds(text: &str) -> Option<i64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Channel, NotStarted, Rule, RuleMessage, parse_duration_seconds};
+    use super::{
+        FollowUpRule, FollowUpRuleMessage, MessageChannel, RuleNotStartedReason,
+        parse_duration_seconds,
+    };
     use crate::domain::{
         time::Timestamp,
-        trigger::{Trigger, TriggerSet},
+        trigger::{NotificationTransition, NotificationTransitionSet},
     };
 
-    fn rule(after_seconds: i64) -> Rule {
-        Rule {
+    fn rule(after_seconds: i64) -> FollowUpRule {
+        FollowUpRule {
             name: "r".to_owned(),
-            on: Trigger::Delivered,
+            on: NotificationTransition::Delivered,
             condition: None,
             after_seconds,
-            unless: [Trigger::Read, Trigger::Replied].into_iter().collect(),
-            send: RuleMessage {
+            unless: [
+                NotificationTransition::Read,
+                NotificationTransition::Replied,
+            ]
+            .into_iter()
+            .collect(),
+            send: FollowUpRuleMessage {
                 to: vec!["same".to_owned()],
                 template: "t".to_owned(),
                 language: None,
-                channel: Channel::WhatsApp,
+                channel: MessageChannel::WhatsApp,
                 params: std::collections::BTreeMap::new(),
                 sender: None,
                 kind: None,
@@ -160,20 +172,20 @@ mod tests {
     #[test]
     fn a_rule_ignores_what_rules_have_made() {
         assert_eq!(
-            rule(0).starts(1, TriggerSet::NONE),
-            Err(NotStarted::MadeByARule)
+            rule(0).starts(1, NotificationTransitionSet::NONE),
+            Err(RuleNotStartedReason::MadeByARule)
         );
-        let chained = Rule {
+        let chained = FollowUpRule {
             chain: true,
             ..rule(0)
         };
-        assert_eq!(chained.starts(1, TriggerSet::NONE), Ok(()));
+        assert_eq!(chained.starts(1, NotificationTransitionSet::NONE), Ok(()));
         assert_eq!(
-            chained.starts(5, TriggerSet::NONE),
-            Err(NotStarted::TooDeep)
+            chained.starts(5, NotificationTransitionSet::NONE),
+            Err(RuleNotStartedReason::TooDeep)
         );
-        let read = [Trigger::Read].into_iter().collect();
-        assert_eq!(rule(0).starts(0, read), Err(NotStarted::Unless));
+        let read = [NotificationTransition::Read].into_iter().collect();
+        assert_eq!(rule(0).starts(0, read), Err(RuleNotStartedReason::Unless));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::facts::{DeliveryFact, DeliveryFacts};
 
 /// The engine's state of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineState {
+pub enum NotificationEngineState {
     /// Will be sent when due.
     Queued,
     /// Waits outside the due queue; the reason says for what.
@@ -154,7 +154,7 @@ impl NotificationStatus {
 pub fn status<'a>(
     all: impl Iterator<Item = &'a DeliveryFacts>,
     newest: Option<&DeliveryFacts>,
-    engine: EngineState,
+    engine: NotificationEngineState,
 ) -> NotificationStatus {
     let mut best = None;
     for facts in all {
@@ -182,11 +182,13 @@ pub fn status<'a>(
         // Another attempt will follow, even if it is held for now.
         let more = matches!(
             engine,
-            EngineState::Retrying | EngineState::Queued | EngineState::Held
+            NotificationEngineState::Retrying
+                | NotificationEngineState::Queued
+                | NotificationEngineState::Held
         );
         return if more {
             NotificationStatus::Retrying
-        } else if engine == EngineState::Sending && facts.has(DeliveryFact::Failed) {
+        } else if engine == NotificationEngineState::Sending && facts.has(DeliveryFact::Failed) {
             // Claimed for another attempt: this failure is not final.
             NotificationStatus::Sending
         } else if facts.has(DeliveryFact::Failed) {
@@ -198,15 +200,17 @@ pub fn status<'a>(
         };
     }
     match engine {
-        EngineState::Queued => NotificationStatus::Queued,
-        EngineState::Held => NotificationStatus::Held,
-        EngineState::Sending => NotificationStatus::Sending,
-        EngineState::Retrying => NotificationStatus::Retrying,
+        NotificationEngineState::Queued => NotificationStatus::Queued,
+        NotificationEngineState::Held => NotificationStatus::Held,
+        NotificationEngineState::Sending => NotificationStatus::Sending,
+        NotificationEngineState::Retrying => NotificationStatus::Retrying,
         // Nothing to do and no fact: only a settled answer without facts could lead here.
-        EngineState::Unknown | EngineState::Settled => NotificationStatus::Unknown,
-        EngineState::Skipped => NotificationStatus::Skipped,
-        EngineState::Cancelled => NotificationStatus::Cancelled,
-        EngineState::Expired => NotificationStatus::Expired,
-        EngineState::GaveUp => NotificationStatus::GaveUp,
+        NotificationEngineState::Unknown | NotificationEngineState::Settled => {
+            NotificationStatus::Unknown
+        }
+        NotificationEngineState::Skipped => NotificationStatus::Skipped,
+        NotificationEngineState::Cancelled => NotificationStatus::Cancelled,
+        NotificationEngineState::Expired => NotificationStatus::Expired,
+        NotificationEngineState::GaveUp => NotificationStatus::GaveUp,
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    outcome::AttemptOutcome, status::NotificationStatus, timeline::TimelineKind as Kind,
+    outcome::AttemptOutcome, status::NotificationStatus, timeline::TimelineEntryKind as Kind,
     words::words,
 };
 
@@ -47,27 +47,29 @@ pub fn standing(status: NotificationStatus, reason: Option<&str>, until: Option<
 pub const ON_HOLD: &str = " Sending is on hold: `herald hold show` lists what waits, `herald hold release` ends the hold.";
 
 /// The sentence for a time that is further in the future than possible.
-pub fn too_far_ahead(what: TooFar, until: &str) -> String {
+pub fn too_far_ahead(what: FutureTimestampCause, until: &str) -> String {
     let so = match what {
-        TooFar::Due => "It is treated as due",
-        TooFar::Lease => "It is treated as one full lease from when this is seen",
-        TooFar::Pace => "It is treated as free",
-        TooFar::Probe => "It is treated as due for a probe",
-        TooFar::Timer => "It fires after its own time from when this is seen, at the latest",
+        FutureTimestampCause::Due => "It is treated as due",
+        FutureTimestampCause::Lease => "It is treated as one full lease from when this is seen",
+        FutureTimestampCause::Pace => "It is treated as free",
+        FutureTimestampCause::Probe => "It is treated as due for a probe",
+        FutureTimestampCause::Timer => {
+            "It fires after its own time from when this is seen, at the latest"
+        }
     };
     let which = match what {
-        TooFar::Due => "It waits",
-        TooFar::Lease => "Its call has a lease",
-        TooFar::Pace => "The pace of its sender is taken",
-        TooFar::Probe => "Its sender is held without a probe",
-        TooFar::Timer => "The rule waits",
+        FutureTimestampCause::Due => "It waits",
+        FutureTimestampCause::Lease => "Its call has a lease",
+        FutureTimestampCause::Pace => "The pace of its sender is taken",
+        FutureTimestampCause::Probe => "Its sender is held without a probe",
+        FutureTimestampCause::Timer => "The rule waits",
     };
     format!("{which} until {until}, which is too far in the future: the clock was changed. {so}.")
 }
 
 /// A time that is further in the future than possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TooFar {
+pub enum FutureTimestampCause {
     /// The message, or another attempt.
     Due,
     Lease,
@@ -286,7 +288,7 @@ mod tests {
     use serde_json::json;
 
     use super::{line, standing};
-    use crate::domain::{status::NotificationStatus, timeline::TimelineKind};
+    use crate::domain::{status::NotificationStatus, timeline::TimelineEntryKind};
 
     #[test]
     fn every_status_has_its_sentence() {
@@ -299,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_line_has_its_sentence() {
-        for kind in TimelineKind::ALL.iter().copied() {
+        for kind in TimelineEntryKind::ALL.iter().copied() {
             let sentence = line(kind.name(), &json!({ "reason": "the reason" }));
             assert!(
                 sentence.ends_with('.') && sentence.len() >= 10,

@@ -4,7 +4,7 @@ use super::{facts::DeliveryFact, words::words};
 
 words! {
     /// The kind of a line on a timeline. Its sentence is in [`super::story`].
-    pub enum TimelineKind {
+    pub enum TimelineEntryKind {
         /// It was made, and waits to be sent.
         Queued = "queued",
         /// It was made and is not sent, on purpose.
@@ -76,7 +76,7 @@ words! {
     }
 }
 
-impl From<DeliveryFact> for TimelineKind {
+impl From<DeliveryFact> for TimelineEntryKind {
     fn from(fact: DeliveryFact) -> Self {
         match fact {
             DeliveryFact::Accepted => Self::Accepted,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// present generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Trigger {
+pub enum NotificationTransition {
     Accepted,
     Sent,
     Delivered,
@@ -19,7 +19,7 @@ pub enum Trigger {
     Replied,
 }
 
-impl Trigger {
+impl NotificationTransition {
     pub const ALL: [Self; 10] = [
         Self::Accepted,
         Self::Sent,
@@ -86,15 +86,15 @@ impl Trigger {
 
 /// A set of triggers, stored as a bit mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TriggerSet(u16);
+pub struct NotificationTransitionSet(u16);
 
-impl TriggerSet {
+impl NotificationTransitionSet {
     pub const NONE: Self = Self(0);
 
     /// From a stored mask; unknown bits are dropped.
     pub fn from_mask(mask: i64) -> Self {
         let mask = u16::try_from(mask).unwrap_or(0);
-        Trigger::ALL
+        NotificationTransition::ALL
             .into_iter()
             .filter(|trigger| mask & trigger.bit() != 0)
             .collect()
@@ -104,11 +104,11 @@ impl TriggerSet {
         i64::from(self.0)
     }
 
-    pub const fn contains(self, trigger: Trigger) -> bool {
+    pub const fn contains(self, trigger: NotificationTransition) -> bool {
         self.0 & trigger.bit() != 0
     }
 
-    pub const fn insert(&mut self, trigger: Trigger) {
+    pub const fn insert(&mut self, trigger: NotificationTransition) {
         self.0 |= trigger.bit();
     }
 
@@ -132,15 +132,15 @@ impl TriggerSet {
         Self(self.0 & !other.0)
     }
 
-    pub fn iter(self) -> impl Iterator<Item = Trigger> {
-        Trigger::ALL
+    pub fn iter(self) -> impl Iterator<Item = NotificationTransition> {
+        NotificationTransition::ALL
             .into_iter()
             .filter(move |trigger| self.contains(*trigger))
     }
 }
 
-impl FromIterator<Trigger> for TriggerSet {
-    fn from_iter<I: IntoIterator<Item = Trigger>>(triggers: I) -> Self {
+impl FromIterator<NotificationTransition> for NotificationTransitionSet {
+    fn from_iter<I: IntoIterator<Item = NotificationTransition>>(triggers: I) -> Self {
         let mut set = Self::NONE;
         for trigger in triggers {
             set.insert(trigger);

@@ -11,7 +11,7 @@ pub const MAX_REPORTS: usize = 32;
 /// The direction of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CallDirection {
+pub enum VoiceCallDirection {
     UserInitiated,
     BusinessInitiated,
 }
@@ -34,7 +34,7 @@ pub enum VoiceCallStep {
 pub struct VoiceCallReport {
     pub step: VoiceCallStep,
     pub at: Timestamp,
-    pub direction: Option<CallDirection>,
+    pub direction: Option<VoiceCallDirection>,
     /// Whether the call was answered, if it has ended.
     pub completed: Option<bool>,
     pub started_at: Option<Timestamp>,
@@ -48,7 +48,7 @@ impl VoiceCallReport {
     /// Whether a person called us: only such a call counts as contact, like a message.
     pub fn is_from_person(&self) -> bool {
         self.step == VoiceCallStep::Connect
-            && self.direction != Some(CallDirection::BusinessInitiated)
+            && self.direction != Some(VoiceCallDirection::BusinessInitiated)
     }
 }
 
@@ -71,7 +71,7 @@ pub enum VoiceCallState {
 /// The known facts of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoiceCallSummary {
-    pub direction: CallDirection,
+    pub direction: VoiceCallDirection,
     pub state: VoiceCallState,
     /// When it was offered.
     pub offered_at: Option<Timestamp>,
@@ -94,9 +94,9 @@ pub fn summary(reports: &[VoiceCallReport]) -> VoiceCallSummary {
         .find_map(|report| report.direction)
         // Only our own calls have statuses.
         .unwrap_or(if reports.iter().any(|report| is_status(report.step)) {
-            CallDirection::BusinessInitiated
+            VoiceCallDirection::BusinessInitiated
         } else {
-            CallDirection::UserInitiated
+            VoiceCallDirection::UserInitiated
         });
     let duration_seconds = latest(|report| report.duration_seconds);
     let taken = first(VoiceCallStep::Accepted).is_some()
@@ -106,8 +106,8 @@ pub fn summary(reports: &[VoiceCallReport]) -> VoiceCallSummary {
     let state = match (terminated, direction) {
         _ if first(VoiceCallStep::Rejected).is_some() => VoiceCallState::Rejected,
         (Some(_), _) if taken => VoiceCallState::Completed,
-        (Some(_), CallDirection::UserInitiated) => VoiceCallState::Missed,
-        (Some(_), CallDirection::BusinessInitiated) => VoiceCallState::Failed,
+        (Some(_), VoiceCallDirection::UserInitiated) => VoiceCallState::Missed,
+        (Some(_), VoiceCallDirection::BusinessInitiated) => VoiceCallState::Failed,
         (None, _) if taken => VoiceCallState::Accepted,
         (None, _) => VoiceCallState::Ringing,
     };
@@ -140,10 +140,10 @@ const fn is_status(step: VoiceCallStep) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallDirection, VoiceCallReport, VoiceCallState, VoiceCallStep, summary};
+    use super::{VoiceCallDirection, VoiceCallReport, VoiceCallState, VoiceCallStep, summary};
     use crate::domain::time::Timestamp;
 
-    fn report(step: VoiceCallStep, direction: Option<CallDirection>) -> VoiceCallReport {
+    fn report(step: VoiceCallStep, direction: Option<VoiceCallDirection>) -> VoiceCallReport {
         VoiceCallReport {
             step,
             at: Timestamp::from_unix_seconds(match step {
@@ -161,9 +161,9 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_the_reports_in_any_order() {
-        use CallDirection::{BusinessInitiated as Ours, UserInitiated as Theirs};
-        let of = |step: VoiceCallStep, direction: CallDirection| report(step, Some(direction));
-        let ended = |direction: CallDirection, completed: bool| VoiceCallReport {
+        use VoiceCallDirection::{BusinessInitiated as Ours, UserInitiated as Theirs};
+        let of = |step: VoiceCallStep, direction: VoiceCallDirection| report(step, Some(direction));
+        let ended = |direction: VoiceCallDirection, completed: bool| VoiceCallReport {
             completed: Some(completed),
             ..of(VoiceCallStep::Terminate, direction)
         };

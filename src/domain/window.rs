@@ -20,7 +20,7 @@ pub fn opens(kind: &str, in_group: bool) -> bool {
 
 /// An event of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowEvent {
+pub enum ServiceWindowEvent {
     /// It will close soon.
     Closing,
     Closed,
@@ -31,12 +31,12 @@ pub fn due(
     until: Timestamp,
     closing_seconds: i64,
     now: Timestamp,
-) -> (Option<WindowEvent>, Option<Timestamp>) {
+) -> (Option<ServiceWindowEvent>, Option<Timestamp>) {
     let closing = until.plus_seconds(-closing_seconds);
     if now >= until {
-        (Some(WindowEvent::Closed), None)
+        (Some(ServiceWindowEvent::Closed), None)
     } else if now >= closing {
-        (Some(WindowEvent::Closing), Some(until))
+        (Some(ServiceWindowEvent::Closing), Some(until))
     } else {
         (None, Some(closing))
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::field_error::FieldError,
-    store::{StoreError, WorkError},
+    store::{StoreError, TransactionWorkError},
 };
 
 /// Why something was not read, made or changed as it was asked for.
@@ -25,7 +25,7 @@ impl InputError {
     }
 }
 
-impl WorkError for InputError {
+impl TransactionWorkError for InputError {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),

@@ -13,13 +13,13 @@ use crate::{
         country,
         facts::DeliveryFact,
         latency,
-        notification::{ChangeEffect, NotificationChange, NotificationState},
+        notification::{NotificationChange, NotificationChangeEffect, NotificationState},
         preference,
-        rule::NotStarted,
+        rule::RuleNotStartedReason,
         template,
         time::Timestamp,
-        timeline::TimelineKind,
-        trigger::{Trigger, TriggerSet},
+        timeline::TimelineEntryKind,
+        trigger::{NotificationTransition, NotificationTransitionSet},
     },
     store::{
         DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
@@ -30,7 +30,7 @@ use crate::{
 
 /// One change of one notification, and its origin.
 #[derive(Clone, Debug)]
-pub struct LifecycleStep {
+pub struct NotificationLifecycleChange {
     pub notification_id: Uuid,
     pub change: NotificationChange,
     pub attempt_id: Option<Uuid>,
@@ -43,7 +43,7 @@ pub struct LifecycleStep {
     pub detail: Option<Value>,
 }
 
-impl LifecycleStep {
+impl NotificationLifecycleChange {
     pub const fn new(notification_id: Uuid, change: NotificationChange) -> Self {
         Self {
             notification_id,
@@ -59,18 +59,18 @@ impl LifecycleStep {
 
 /// Result of a batch.
 #[derive(Debug, Default)]
-pub struct LifecycleReport {
+pub struct NotificationLifecycleReport {
     pub applied: u64,
     pub ignored: u64,
-    pub triggered: BTreeMap<Trigger, u64>,
+    pub triggered: BTreeMap<NotificationTransition, u64>,
     /// States that notifications have reached, for the log.
-    pub reached: Vec<(Uuid, Trigger)>,
+    pub reached: Vec<(Uuid, NotificationTransition)>,
     /// Messages from people: the callback each came in, and its kind.
     pub received: Vec<(Uuid, String)>,
     /// The effect of each step, in order; absent if there is no such notification.
-    pub effects: Vec<Option<ChangeEffect>>,
+    pub effects: Vec<Option<NotificationChangeEffect>>,
     /// Notifications that got their first update from the provider, or a failure.
-    pub heard: BTreeMap<Uuid, UpdatedNotification>,
+    pub heard: BTreeMap<Uuid, ProviderUpdatedNotification>,
     /// Something may be due at once.
     pub wake_sender: bool,
     pub wake_timers: bool,
@@ -80,22 +80,22 @@ pub struct LifecycleReport {
 
 /// A notification that received a provider update.
 #[derive(Clone, Debug)]
-pub struct UpdatedNotification {
+pub struct ProviderUpdatedNotification {
     /// This was the first update: the names it reports for the person are new.
     pub first: bool,
     pub facets: NotificationFacets,
 }
 
-impl LifecycleReport {
+impl NotificationLifecycleReport {
     /// Records the recipient of a notification that received a provider update.
     fn hear(&mut self, loaded: &notification::LoadedNotification, first: bool) {
-        let heard = self
-            .heard
-            .entry(loaded.state.id)
-            .or_insert_with(|| UpdatedNotification {
-                first: false,
-                facets: loaded.facets.clone(),
-            });
+        let heard =
+            self.heard
+                .entry(loaded.state.id)
+                .or_insert_with(|| ProviderUpdatedNotification {
+                    first: false,
+                    facets: loaded.facets.clone(),
+                });
         heard.first |= first;
     }
 
@@ -120,7 +120,7 @@ impl LifecycleReport {
     pub fn publish(&self, engine: &Engine) {
         for (notification, trigger) in &self.reached {
             // The answer to a call has its own log line.
-            if *trigger != Trigger::Accepted {
+            if *trigger != NotificationTransition::Accepted {
                 tracing::info!(event = trigger.event(), notification.id = %notification, "notification changed status");
             }
         }
@@ -149,7 +149,7 @@ struct ChangeConsequences<'a> {
     now: Timestamp,
     timeline: Vec<timeline::NewTimelineEntry>,
     counters: counter::CounterChanges,
-    reached: Vec<follow_up::ReachedState>,
+    reached: Vec<follow_up::ReachedTransitionMask>,
     overruled: Vec<Uuid>,
     starts: Vec<TriggeredRule<'a>>,
 }
@@ -159,9 +159,9 @@ struct TriggeredRule<'a> {
     notification_id: Uuid,
     generation: i64,
     depth: i64,
-    reached: TriggerSet,
+    reached: NotificationTransitionSet,
     trigger_at: Timestamp,
-    trigger: Trigger,
+    trigger: NotificationTransition,
     occurrence: String,
     rule: &'a StoredRule,
 }
@@ -179,7 +179,7 @@ impl<'a> ChangeConsequences<'a> {
         }
     }
 
-    fn note(&mut self, notification_id: Uuid, kind: TimelineKind, detail: Option<Value>) {
+    fn note(&mut self, notification_id: Uuid, kind: TimelineEntryKind, detail: Option<Value>) {
         self.timeline.push(timeline::NewTimelineEntry {
             notification_id: HexUuid(notification_id),
             id: HexUuid(new_id(self.now)),
@@ -192,7 +192,7 @@ impl<'a> ChangeConsequences<'a> {
     }
 
     fn count(&mut self, state: &NotificationState, facets: &NotificationFacets, sign: i64) {
-        let class = counter::CounterClass {
+        let class = counter::NotificationCounterGroup {
             sender_id: facets.sender_id.unwrap_or_default(),
             channel: facets.channel.clone(),
             template: facets.template.clone(),
@@ -201,11 +201,11 @@ impl<'a> ChangeConsequences<'a> {
         };
         // Latencies are counted by sender, channel and product only: there are many latency
         // classes.
-        let of_all = counter::CounterClass {
+        let of_all = counter::NotificationCounterGroup {
             sender_id: class.sender_id,
             channel: class.channel.clone(),
             product: class.product.clone(),
-            ..counter::CounterClass::default()
+            ..counter::NotificationCounterGroup::default()
         };
         let country = facets.address.as_deref().map_or("ZZ", country::of_number);
         let prices = state
@@ -223,21 +223,21 @@ impl<'a> ChangeConsequences<'a> {
         &mut self,
         state: &NotificationState,
         facets: &NotificationFacets,
-        trigger: Trigger,
+        trigger: NotificationTransition,
         occurrence: &str,
         rules: &'a CatalogueSnapshot,
     ) {
         let fact = match trigger {
-            Trigger::Accepted => Some(DeliveryFact::Accepted),
-            Trigger::Sent => Some(DeliveryFact::Sent),
-            Trigger::Delivered => Some(DeliveryFact::Delivered),
-            Trigger::Read => Some(DeliveryFact::Read),
-            Trigger::Played => Some(DeliveryFact::Played),
-            Trigger::Failed
-            | Trigger::Expired
-            | Trigger::Skipped
-            | Trigger::Stale
-            | Trigger::Replied => None,
+            NotificationTransition::Accepted => Some(DeliveryFact::Accepted),
+            NotificationTransition::Sent => Some(DeliveryFact::Sent),
+            NotificationTransition::Delivered => Some(DeliveryFact::Delivered),
+            NotificationTransition::Read => Some(DeliveryFact::Read),
+            NotificationTransition::Played => Some(DeliveryFact::Played),
+            NotificationTransition::Failed
+            | NotificationTransition::Expired
+            | NotificationTransition::Skipped
+            | NotificationTransition::Stale
+            | NotificationTransition::Replied => None,
         };
         let trigger_at = fact.map_or(self.now, |fact| state.first_at(fact, self.now));
         for rule in rules.on(trigger) {
@@ -258,7 +258,7 @@ impl<'a> ChangeConsequences<'a> {
     async fn write(
         mut self,
         tx: &DatabaseTransaction,
-        report: &mut LifecycleReport,
+        report: &mut NotificationLifecycleReport,
     ) -> Result<(), StoreError> {
         let now = self.now;
         let new = self.decide(tx).await?;
@@ -270,7 +270,7 @@ impl<'a> ChangeConsequences<'a> {
             for fired in follow_up::fired(tx, &self.overruled).await? {
                 self.note(
                     fired.notification_id,
-                    TimelineKind::RuleOverruled,
+                    TimelineEntryKind::RuleOverruled,
                     Some(json!({ "rule": fired.rule_name, "reason": "it was sent because of a failure, but the message was delivered after all" })),
                 );
             }
@@ -278,7 +278,7 @@ impl<'a> ChangeConsequences<'a> {
         for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
             self.note(
                 cancelled.notification_id,
-                TimelineKind::RuleCancelled,
+                TimelineEntryKind::RuleCancelled,
                 Some(json!({ "rule": cancelled.rule_name })),
             );
         }
@@ -307,10 +307,12 @@ impl<'a> ChangeConsequences<'a> {
             if let Err(why) = rule.starts(start.depth, start.reached) {
                 // A rule that never reacts to messages of rules is not worth a line on each of
                 // them.
-                if why != NotStarted::MadeByARule || rule.on == Trigger::Failed {
+                if why != RuleNotStartedReason::MadeByARule
+                    || rule.on == NotificationTransition::Failed
+                {
                     self.note(
                         start.notification_id,
-                        TimelineKind::RuleDidNotFire,
+                        TimelineEntryKind::RuleDidNotFire,
                         Some(json!({ "rule": rule.name, "on": start.trigger.name(), "reason": why.reason() })),
                     );
                 }
@@ -327,7 +329,7 @@ impl<'a> ChangeConsequences<'a> {
                 Some(Ok(false)) => {
                     self.note(
                         start.notification_id,
-                        TimelineKind::RuleDidNotFire,
+                        TimelineEntryKind::RuleDidNotFire,
                         Some(json!({
                             "rule": rule.name, "on": start.trigger.name(),
                             "reason": "its condition does not hold", "condition": rule.condition,
@@ -349,7 +351,7 @@ impl<'a> ChangeConsequences<'a> {
             if let Some(reason) = &reason {
                 self.note(
                     start.notification_id,
-                    TimelineKind::RuleSkipped,
+                    TimelineEntryKind::RuleSkipped,
                     Some(json!({ "rule": rule.name, "reason": reason })),
                 );
             }
@@ -378,11 +380,11 @@ impl<'a> ChangeConsequences<'a> {
 pub async fn run(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[LifecycleStep],
+    steps: &[NotificationLifecycleChange],
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     if steps.is_empty() {
-        return Ok(LifecycleReport::default());
+        return Ok(NotificationLifecycleReport::default());
     }
     run_recorded(engine, tx, steps, &[], now).await
 }
@@ -391,16 +393,16 @@ pub async fn run(
 pub async fn run_recorded(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[LifecycleStep],
+    steps: &[NotificationLifecycleChange],
     records: &[attempt::ProviderCallRecord],
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     notification::lock(tx, &notifications(steps)).await?;
     change(engine, tx, steps, records, now).await
 }
 
 /// The notifications of a batch, each once, sorted by id.
-fn notifications(steps: &[LifecycleStep]) -> Vec<Uuid> {
+fn notifications(steps: &[NotificationLifecycleChange]) -> Vec<Uuid> {
     let mut wanted: Vec<Uuid> = steps.iter().map(|step| step.notification_id).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -412,11 +414,11 @@ fn notifications(steps: &[LifecycleStep]) -> Vec<Uuid> {
 pub async fn run_unlocked(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[LifecycleStep],
+    steps: &[NotificationLifecycleChange],
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     if steps.is_empty() {
-        return Ok(LifecycleReport::default());
+        return Ok(NotificationLifecycleReport::default());
     }
     change(engine, tx, steps, &[], now).await
 }
@@ -424,11 +426,11 @@ pub async fn run_unlocked(
 async fn change(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    steps: &[LifecycleStep],
+    steps: &[NotificationLifecycleChange],
     records: &[attempt::ProviderCallRecord],
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
-    let mut report = LifecycleReport::default();
+) -> Result<NotificationLifecycleReport, StoreError> {
+    let mut report = NotificationLifecycleReport::default();
     let policy = &engine.settings.policy;
     let rules = engine.catalogue_snapshot(tx).await?;
     let mut loaded = notification::load(tx, &notifications(steps)).await?;
@@ -458,17 +460,19 @@ async fn change(
             replies.push((index, occurrence.clone()));
         }
         let (kind, detail) = match &effect {
-            ChangeEffect::Applied(kind) => {
+            NotificationChangeEffect::Applied(kind) => {
                 report.applied += 1;
                 (*kind, step.detail.clone())
             }
             // A timer that finds nothing due is not an event in a message's life.
-            ChangeEffect::Ignored(_) if matches!(step.change, NotificationChange::TimerFired) => {
+            NotificationChangeEffect::Ignored(_)
+                if matches!(step.change, NotificationChange::TimerFired) =>
+            {
                 report.ignored += 1;
                 report.effects.push(Some(effect));
                 continue;
             }
-            ChangeEffect::Ignored(reason) => {
+            NotificationChangeEffect::Ignored(reason) => {
                 report.ignored += 1;
                 let mut detail = step.detail.clone().unwrap_or_else(|| json!({}));
                 if let Some(object) = detail.as_object_mut() {
@@ -477,7 +481,7 @@ async fn change(
                         object.insert("status".to_owned(), json!(fact.name()));
                     }
                 }
-                (TimelineKind::Ignored, Some(detail))
+                (TimelineEntryKind::Ignored, Some(detail))
             }
         };
         follow.timeline.push(timeline::NewTimelineEntry {
@@ -495,23 +499,27 @@ async fn change(
         let new = current.state.finish(before, now, policy);
         if !new.is_empty() {
             if rules.may_cancel(new) {
-                follow.reached.push(follow_up::ReachedState {
+                follow.reached.push(follow_up::ReachedTransitionMask {
                     id: HexUuid(current.state.id),
                     mask: new.mask(),
                 });
             }
-            if new.contains(Trigger::Delivered) && before.triggered.contains(Trigger::Failed) {
+            if new.contains(NotificationTransition::Delivered)
+                && before.triggered.contains(NotificationTransition::Failed)
+            {
                 follow.overruled.push(current.state.id);
             }
-            if new.contains(Trigger::Sent) || new.contains(Trigger::Failed) {
+            if new.contains(NotificationTransition::Sent)
+                || new.contains(NotificationTransition::Failed)
+            {
                 report.hear(current, true);
             }
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;
                 report.reached.push((current.state.id, trigger));
                 // A reply that names its message is an occurrence of its own.
-                let named =
-                    trigger == Trigger::Replied && replies.iter().any(|(at, _)| *at == index);
+                let named = trigger == NotificationTransition::Replied
+                    && replies.iter().any(|(at, _)| *at == index);
                 if !named {
                     follow.start(&current.state, &current.facets, trigger, "", &rules);
                 }
@@ -528,7 +536,7 @@ async fn change(
             follow.start(
                 &current.state,
                 &current.facets,
-                Trigger::Replied,
+                NotificationTransition::Replied,
                 &occurrence,
                 &rules,
             );
@@ -572,8 +580,8 @@ pub async fn introduce(
     rules: &CatalogueSnapshot,
     new: &[notification::NewNotification],
     now: Timestamp,
-) -> Result<(Vec<Uuid>, LifecycleReport), StoreError> {
-    let mut report = LifecycleReport::default();
+) -> Result<(Vec<Uuid>, NotificationLifecycleReport), StoreError> {
+    let mut report = NotificationLifecycleReport::default();
     if new.is_empty() {
         return Ok((Vec::new(), report));
     }
@@ -598,14 +606,14 @@ pub async fn introduce(
         follow.note(
             new.id,
             if new.skipped.is_some() {
-                TimelineKind::Skipped
+                TimelineEntryKind::Skipped
             } else {
-                TimelineKind::Queued
+                TimelineEntryKind::Queued
             },
             Some(why),
         );
         for unread in &new.unread {
-            follow.note(new.id, TimelineKind::ValueUnread, Some(json!(unread)));
+            follow.note(new.id, TimelineEntryKind::ValueUnread, Some(json!(unread)));
         }
         let before = state.clone();
         let triggers = state.finish(&before, now, &engine.settings.policy);

@@ -1,8 +1,8 @@
 //! Authentication and authorization of the API, before anything else of a request is examined.
 //!
 //! [`authenticate`] stands before every address below `/api/v1`: without a good key nothing is
-//! said of a body, a parameter or an address. A handler then takes an [`AllowedClient`] first, which
-//! names the scope that it needs; one that takes none is no endpoint (see [`GuardedArguments`]).
+//! said of a body, a parameter or an address. A handler then takes an [`AuthorizedApiClient`] first, which
+//! names the scope that it needs; one that takes none is no endpoint (see [`AuthorizedHandlerArguments`]).
 
 use std::{
     future::{Ready, ready},
@@ -21,7 +21,7 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use crate::{
     domain::access::{AccessBounds, ApiKeyRole, ApiKeyScope, ApiKeyScopes},
     engine::runtime::access::key_digest,
@@ -31,7 +31,7 @@ use crate::{
 
 /// A caller with a valid API key.
 #[derive(Clone, Debug)]
-pub struct ApiClient {
+pub struct AuthenticatedApiClient {
     pub key_id: Uuid,
     /// The owner of its idempotency keys: the product, so that they outlive a key that is replaced;
     /// for a key without bounds, the key itself.
@@ -44,7 +44,7 @@ pub struct ApiClient {
 }
 
 /// The client of a request, if its key is valid.
-async fn client(request: &ServiceRequest) -> Result<ApiClient, Problem> {
+async fn client(request: &ServiceRequest) -> Result<AuthenticatedApiClient, ApiProblem> {
     let state = request.app_data::<web::Data<AppState>>();
     let digest = request
         .headers()
@@ -54,19 +54,19 @@ async fn client(request: &ServiceRequest) -> Result<ApiClient, Problem> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, key)| key_digest(key.trim()));
     let (Some(state), Some(digest)) = (state, digest) else {
-        return Err(Problem::Unauthorized);
+        return Err(ApiProblem::Unauthorized);
     };
     let now = state.clock.now();
     // Looked up by digest: nothing is compared byte by byte.
     let key = access::key_by_digest(&state.engine.store, &digest, now)
         .await?
-        .ok_or(Problem::Unauthorized)?;
+        .ok_or(ApiProblem::Unauthorized)?;
     state.engine.key_uses.note(key.id, now);
     // The address counts as known from now on.
     let caller = request.extensions().get::<ClientAddress>().cloned();
     caller.inspect(ClientAddress::prove);
     let bounds = access::bounds(&key);
-    Ok(ApiClient {
+    Ok(AuthenticatedApiClient {
         key_id: key.id,
         ledger: bounds.owner().map_or_else(
             || key.id.to_string(),
@@ -91,12 +91,12 @@ pub async fn authenticate(
 
 /// A caller whose key has a scope.
 #[derive(Debug)]
-pub struct AllowedClient<S>(Arc<ApiClient>, PhantomData<S>);
+pub struct AuthorizedApiClient<S>(Arc<AuthenticatedApiClient>, PhantomData<S>);
 
-impl<S> Deref for AllowedClient<S> {
-    type Target = ApiClient;
+impl<S> Deref for AuthorizedApiClient<S> {
+    type Target = AuthenticatedApiClient;
 
-    fn deref(&self) -> &ApiClient {
+    fn deref(&self) -> &AuthenticatedApiClient {
         &self.0
     }
 }
@@ -106,16 +106,19 @@ pub trait RequiredScope: 'static {
     const SCOPE: ApiKeyScope;
 }
 
-impl<S: RequiredScope> FromRequest for AllowedClient<S> {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+impl<S: RequiredScope> FromRequest for AuthorizedApiClient<S> {
+    type Error = ApiProblem;
+    type Future = Ready<Result<Self, ApiProblem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let client = request.extensions().get::<Arc<ApiClient>>().cloned();
+        let client = request
+            .extensions()
+            .get::<Arc<AuthenticatedApiClient>>()
+            .cloned();
         ready(match client {
-            None => Err(Problem::Unauthorized),
+            None => Err(ApiProblem::Unauthorized),
             Some(client) if client.scopes.has(S::SCOPE) => Ok(Self(client, PhantomData)),
-            Some(_) => Err(Problem::Forbidden(format!(
+            Some(_) => Err(ApiProblem::Forbidden(format!(
                 "the key needs the scope {}",
                 S::SCOPE.name()
             ))),
@@ -166,16 +169,16 @@ pub mod scope {
     ];
 }
 
-/// Arguments of a handler, of which the first is [`AllowedClient`]: it is extracted first, so that a
+/// Arguments of a handler, of which the first is [`AuthorizedApiClient`]: it is extracted first, so that a
 /// key without the scope is refused before its request is checked.
-pub trait GuardedArguments {
+pub trait AuthorizedHandlerArguments {
     /// What the caller's key needs.
     const SCOPE: ApiKeyScope;
 }
 
 macro_rules! guarded {
     ($($other:ident),*) => {
-        impl<S: RequiredScope, $($other),*> GuardedArguments for (AllowedClient<S>, $($other,)*) {
+        impl<S: RequiredScope, $($other),*> AuthorizedHandlerArguments for (AuthorizedApiClient<S>, $($other,)*) {
             const SCOPE: ApiKeyScope = S::SCOPE;
         }
     };

@@ -6,7 +6,7 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
-use super::{MAX_JSON_BYTES, problem::Problem};
+use super::{MAX_JSON_BYTES, problem::ApiProblem};
 use crate::domain::strict::StrictDeserializer;
 
 /// A parsed body.
@@ -14,31 +14,33 @@ use crate::domain::strict::StrictDeserializer;
 pub struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Error = ApiProblem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiProblem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
-            let payload = payload.await.map_err(|_no_payload| Problem::Internal)?;
+            let payload = payload.await.map_err(|_no_payload| ApiProblem::Internal)?;
             let body = payload
                 .to_bytes_limited(MAX_JSON_BYTES)
                 .await
-                .map_err(|_exceeded| Problem::TooLarge)?
-                .map_err(|_broken| Problem::Malformed("the body could not be read".to_owned()))?;
+                .map_err(|_exceeded| ApiProblem::TooLarge)?
+                .map_err(|_broken| {
+                    ApiProblem::Malformed("the body could not be read".to_owned())
+                })?;
             read(&body).map(Self)
         })
     }
 }
 
 /// Parses a document.
-pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiProblem> {
     let mut document = serde_json::Deserializer::from_slice(body);
     let read =
         serde_path_to_error::deserialize(StrictDeserializer(&mut document)).map_err(|error| {
             let pointer = pointer(error.path());
             let rule = readable(error.inner());
-            Problem::Malformed(if pointer.is_empty() {
+            ApiProblem::Malformed(if pointer.is_empty() {
                 rule
             } else {
                 format!("{pointer}: {rule}")
@@ -46,7 +48,7 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         })?;
     document
         .end()
-        .map_err(|error| Problem::Malformed(readable(&error)))?;
+        .map_err(|error| ApiProblem::Malformed(readable(&error)))?;
     Ok(read)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use crate::{
     domain::{access::AccessBounds, time::Timestamp},
     state::{AppState, ClientAddress},
@@ -111,5 +111,5 @@ const TEMPLATE_STATUSES: [&str; 5] = ["approved", "pending", "rejected", "paused
 
 /// Every problem that the API can answer with.
 pub async fn problems() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "problems": Problem::CODES }))
+    HttpResponse::Ok().json(json!({ "problems": ApiProblem::CODES }))
 }

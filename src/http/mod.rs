@@ -9,9 +9,9 @@
 //! says are always the same:
 //!
 //! - method, path, parameters and responses: `#[utoipa::path]`;
-//! - the scope: its first argument, [`auth::AllowedClient`].
+//! - the scope: its first argument, [`auth::AuthorizedApiClient`].
 //!
-//! To add an endpoint, write the handler in `api/`, returning a [`problem::Problem`] for what it
+//! To add an endpoint, write the handler in `api/`, returning a [`problem::ApiProblem`] for what it
 //! refuses, and add its name to that list; `docs/adding-an-endpoint.md` has every step. Limits on
 //! connections, requests and bodies ([`limits`]) are the same for all endpoints.
 
@@ -30,7 +30,7 @@ pub mod webhooks;
 use actix_web::{HttpResponse, ResponseError, middleware::from_fn, web};
 
 use api::endpoints;
-use problem::Problem;
+use problem::ApiProblem;
 
 /// The API's own bodies are small.
 const MAX_JSON_BYTES: usize = 512 * 1024;
@@ -41,9 +41,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .app_data(web::PayloadConfig::new(webhooks::MAX_BODY_BYTES))
         .app_data(
             web::QueryConfig::default()
-                .error_handler(|error, _| Problem::Malformed(error.to_string()).into()),
+                .error_handler(|error, _| ApiProblem::Malformed(error.to_string()).into()),
         )
-        .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
+        .app_data(web::PathConfig::default().error_handler(|_, _| ApiProblem::NotFound.into()))
         .service(
             web::resource("/webhooks/{endpoint}")
                 .route(web::get().to(webhooks::verify))
@@ -71,9 +71,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn not_found() -> HttpResponse {
-    Problem::NotFound.error_response()
+    ApiProblem::NotFound.error_response()
 }
 
 async fn method_not_allowed() -> HttpResponse {
-    Problem::MethodNotAllowed.error_response()
+    ApiProblem::MethodNotAllowed.error_response()
 }

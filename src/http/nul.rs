@@ -9,7 +9,7 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use super::{MAX_JSON_BYTES, problem::Problem};
+use super::{MAX_JSON_BYTES, problem::ApiProblem};
 use crate::domain::field_error::FieldError;
 
 const RULE: &str = "no text may contain NUL (U+0000)";
@@ -31,10 +31,10 @@ pub async fn refuse<B: MessageBody>(
     }
 }
 
-async fn check(request: &mut ServiceRequest) -> Result<(), Problem> {
+async fn check(request: &mut ServiceRequest) -> Result<(), ApiProblem> {
     if has_escaped_nul(request.path()) {
         // No stored name contains it.
-        return Err(Problem::NotFound);
+        return Err(ApiProblem::NotFound);
     }
     if let Some(pair) = request
         .query_string()
@@ -43,21 +43,21 @@ async fn check(request: &mut ServiceRequest) -> Result<(), Problem> {
     {
         let name = pair.split('=').next().unwrap_or_default();
         let name = name.replace("%00", "");
-        return Err(Problem::Malformed(format!("{name}: {RULE}")));
+        return Err(ApiProblem::Malformed(format!("{name}: {RULE}")));
     }
     let payload = request.extract::<web::Payload>().await;
-    let payload = payload.map_err(|_no_payload| Problem::Internal)?;
+    let payload = payload.map_err(|_no_payload| ApiProblem::Internal)?;
     let body = payload
         .to_bytes_limited(MAX_JSON_BYTES)
         .await
-        .map_err(|_exceeded| Problem::TooLarge)?
-        .map_err(|_broken| Problem::Malformed("the body could not be read".to_owned()))?;
+        .map_err(|_exceeded| ApiProblem::TooLarge)?
+        .map_err(|_broken| ApiProblem::Malformed("the body could not be read".to_owned()))?;
     let wrong = wrong_fields(&body);
     request.set_payload(Payload::from(body));
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(Problem::Invalid(wrong))
+        Err(ApiProblem::Invalid(wrong))
     }
 }
 

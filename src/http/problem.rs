@@ -12,8 +12,8 @@ use crate::{
     domain::field_error::FieldError,
     engine::{
         InputError,
-        admin::{operator_actions::BatchError, senders::SenderError},
-        ingest::inbox::InboxRefusal,
+        admin::{operator_actions::BulkActionError, senders::SenderAdminError},
+        ingest::inbox::CallbackInboxRefusal,
     },
     error::ErrorChain,
     store::StoreError,
@@ -21,13 +21,13 @@ use crate::{
 
 /// Why a request is refused.
 #[derive(Debug)]
-pub enum Problem {
+pub enum ApiProblem {
     /// The callback's signature is missing, malformed or wrong; the response does not say which.
     Signature,
     /// The webhook's verification failed.
     Verification,
     /// A callback cannot be stored now: send it again.
-    Busy(InboxRefusal),
+    Busy(CallbackInboxRefusal),
     /// No app secret is set: nothing can be verified, so nothing is stored.
     NoAppSecret,
     TooLarge,
@@ -54,7 +54,7 @@ pub enum Problem {
 /// Seconds after which clients may retry.
 const RETRY_AFTER_SECONDS: &str = "2";
 
-impl Problem {
+impl ApiProblem {
     /// All problem codes.
     pub const CODES: [&'static str; 18] = [
         "signature",
@@ -134,13 +134,13 @@ impl Problem {
     }
 }
 
-impl std::fmt::Display for Problem {
+impl std::fmt::Display for ApiProblem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.title())
     }
 }
 
-impl ResponseError for Problem {
+impl ResponseError for ApiProblem {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Signature | Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -190,31 +190,31 @@ impl ResponseError for Problem {
     }
 }
 
-impl From<SenderError> for Problem {
-    fn from(error: SenderError) -> Self {
+impl From<SenderAdminError> for ApiProblem {
+    fn from(error: SenderAdminError) -> Self {
         match error {
-            SenderError::Fields(fields) => Self::Invalid(fields),
-            SenderError::NotFound => Self::NotFound,
-            SenderError::KeyReused => Self::KeyReused,
-            SenderError::NoKey => Self::Internal,
-            SenderError::KeyReplaced => Self::State(
+            SenderAdminError::Fields(fields) => Self::Invalid(fields),
+            SenderAdminError::NotFound => Self::NotFound,
+            SenderAdminError::KeyReused => Self::KeyReused,
+            SenderAdminError::NoKey => Self::Internal,
+            SenderAdminError::KeyReplaced => Self::State(
                 "HERALD_SECRET_KEY was replaced, and this process still has the previous one: restart it with the new one",
             ),
-            SenderError::Store(error) => error.into(),
+            SenderAdminError::Store(error) => error.into(),
         }
     }
 }
 
-impl From<BatchError> for Problem {
-    fn from(error: BatchError) -> Self {
+impl From<BulkActionError> for ApiProblem {
+    fn from(error: BulkActionError) -> Self {
         match error {
-            BatchError::KeyReused => Self::KeyReused,
-            BatchError::Store(error) => error.into(),
+            BulkActionError::KeyReused => Self::KeyReused,
+            BulkActionError::Store(error) => error.into(),
         }
     }
 }
 
-impl From<InputError> for Problem {
+impl From<InputError> for ApiProblem {
     fn from(error: InputError) -> Self {
         match error {
             InputError::Invalid(fields) => Self::Invalid(fields),
@@ -223,7 +223,7 @@ impl From<InputError> for Problem {
     }
 }
 
-impl From<StoreError> for Problem {
+impl From<StoreError> for ApiProblem {
     /// The only place where a request's storage error is logged.
     fn from(error: StoreError) -> Self {
         tracing::error!(event = "http.store_error", error = %ErrorChain(&error), "a request failed because of a database error");
@@ -237,32 +237,32 @@ impl From<StoreError> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::Problem;
-    use crate::engine::ingest::inbox::InboxRefusal;
+    use super::ApiProblem;
+    use crate::engine::ingest::inbox::CallbackInboxRefusal;
 
     #[test]
     fn every_problem_has_an_identifier_that_is_listed_once() {
         let all = [
-            Problem::Signature,
-            Problem::Verification,
-            Problem::Busy(InboxRefusal::Full),
-            Problem::NoAppSecret,
-            Problem::TooLarge,
-            Problem::Late,
-            Problem::TooMany,
-            Problem::Unauthorized,
-            Problem::Forbidden(String::new()),
-            Problem::NotFound,
-            Problem::MethodNotAllowed,
-            Problem::Malformed(String::new()),
-            Problem::Invalid(Vec::new()),
-            Problem::EventConflict,
-            Problem::KeyReused,
-            Problem::State(""),
-            Problem::Unavailable,
-            Problem::Internal,
+            ApiProblem::Signature,
+            ApiProblem::Verification,
+            ApiProblem::Busy(CallbackInboxRefusal::Full),
+            ApiProblem::NoAppSecret,
+            ApiProblem::TooLarge,
+            ApiProblem::Late,
+            ApiProblem::TooMany,
+            ApiProblem::Unauthorized,
+            ApiProblem::Forbidden(String::new()),
+            ApiProblem::NotFound,
+            ApiProblem::MethodNotAllowed,
+            ApiProblem::Malformed(String::new()),
+            ApiProblem::Invalid(Vec::new()),
+            ApiProblem::EventConflict,
+            ApiProblem::KeyReused,
+            ApiProblem::State(""),
+            ApiProblem::Unavailable,
+            ApiProblem::Internal,
         ];
-        let codes: Vec<_> = all.iter().map(Problem::code).collect();
-        assert_eq!(codes, Problem::CODES);
+        let codes: Vec<_> = all.iter().map(ApiProblem::code).collect();
+        assert_eq!(codes, ApiProblem::CODES);
     }
 }

@@ -103,7 +103,7 @@ pub fn listen(
             let connection = limiter.admit(peer.map(|address| address.ip()));
             let limiter = limiter.clone();
             let exchange = connection.map(|connection| {
-                let place = ConnectionGuard {
+                let place = HttpConnectionGuard {
                     limiter,
                     connection: Arc::clone(&connection),
                 };
@@ -129,12 +129,12 @@ pub fn listen(
 }
 
 /// A connection's place, released when it is closed.
-struct ConnectionGuard {
+struct HttpConnectionGuard {
     limiter: web::Data<RequestLimiter>,
     connection: Arc<HttpConnection>,
 }
 
-impl Drop for ConnectionGuard {
+impl Drop for HttpConnectionGuard {
     fn drop(&mut self) {
         self.limiter.leave(&self.connection);
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     limits::RequestLimiter,
-    problem::Problem,
+    problem::ApiProblem,
     server::{self, ListenerSettings},
 };
 
@@ -43,6 +43,6 @@ async fn ready() -> HttpResponse {
     }))
 }
 
-async fn unavailable() -> Result<HttpResponse, Problem> {
-    Err(Problem::Unavailable)
+async fn unavailable() -> Result<HttpResponse, ApiProblem> {
+    Err(ApiProblem::Unavailable)
 }

@@ -6,14 +6,16 @@ use actix_web::{HttpRequest, HttpResponse, error::PayloadError, http::header, we
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{limits::RequestLimiter, problem::Problem};
+use super::{limits::RequestLimiter, problem::ApiProblem};
 use crate::{
     engine::{
-        ingest::inbox::{BodyMemoryReservation, BodyOrigin, InboxRefusal, StoredBody},
-        runtime::keyring::Keyring,
+        ingest::inbox::{
+            BodyMemoryReservation, CallbackBodyOrigin, CallbackInboxRefusal, CallbackStoreOutcome,
+        },
+        runtime::keyring::ProviderCredentialSet,
     },
-    providers::Receiver,
-    state::{AppState, ClientAddress, IngestMode},
+    providers::ProviderCallbackReceiver,
+    state::{AppState, CallbackIngestMode, ClientAddress},
 };
 
 /// Meta sends up to 3 MB; slightly more is accepted, so that the limit is ours.
@@ -23,12 +25,15 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 const MAX_CHALLENGE_BYTES: usize = 1024;
 
 /// Who takes the callbacks of an endpoint.
-fn receiver<'a>(state: &'a AppState, endpoint: &str) -> Result<&'a dyn Receiver, Problem> {
+fn receiver<'a>(
+    state: &'a AppState,
+    endpoint: &str,
+) -> Result<&'a dyn ProviderCallbackReceiver, ApiProblem> {
     state
         .engine
         .providers()
         .receiver(endpoint)
-        .ok_or(Problem::NotFound)
+        .ok_or(ApiProblem::NotFound)
 }
 
 /// `GET /webhooks/{endpoint}`: answers the challenge when the token is ours.
@@ -36,9 +41,9 @@ pub async fn verify(
     state: web::Data<AppState>,
     endpoint: web::Path<String>,
     query: web::Query<Vec<(String, String)>>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let handshake = receiver(&state, &endpoint)?.handshake(&query);
-    let fits = |ring: &Keyring| {
+    let fits = |ring: &ProviderCredentialSet| {
         handshake.as_ref().is_some_and(|given| {
             ring.verify_tokens
                 .iter()
@@ -62,7 +67,7 @@ pub async fn verify(
                 event = "webhook.verification_failed",
                 "a webhook verification failed: check WHATSAPP_WEBHOOK_VERIFY_TOKEN, or the verify token of the sender"
             );
-            Err(Problem::Verification)
+            Err(ApiProblem::Verification)
         }
     }
 }
@@ -75,7 +80,7 @@ pub async fn receive(
     limiter: web::Data<RequestLimiter>,
     caller: web::ReqData<ClientAddress>,
     payload: web::Payload,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let started = Instant::now();
     let receiver = receiver(&state, &endpoint)?;
     let kind = receiver.kind();
@@ -96,13 +101,13 @@ pub async fn receive(
         return Err(refuse(&request, &caller, &limiter, started).await);
     }
     let origin = if limiter.peers.is_known(caller.address, started) {
-        BodyOrigin::Known
+        CallbackBodyOrigin::Known
     } else {
-        BodyOrigin::Stranger
+        CallbackBodyOrigin::Stranger
     };
     let mut room = state.inbox.room(announced, origin);
     let body = read(payload, announced, &mut room).await?;
-    let verify = |ring: &Keyring| {
+    let verify = |ring: &ProviderCredentialSet| {
         let signers = ring.signers_of(kind);
         let secrets: Vec<_> = signers.iter().map(|signer| &signer.secret).collect();
         receiver.fitting(&secrets, header, &body)
@@ -126,19 +131,19 @@ pub async fn receive(
     let signature = ring.signed_by(kind, &fitting);
     let bytes = body.len();
     let result = match state.ingest {
-        IngestMode::Durable => state.inbox.submit(receiver, body, signature, room).await,
-        IngestMode::PerRequest => {
+        CallbackIngestMode::Durable => state.inbox.submit(receiver, body, signature, room).await,
+        CallbackIngestMode::PerRequest => {
             state
                 .inbox
                 .submit_alone(&state.engine, receiver, body, signature, state.clock.now())
                 .await
         }
-        IngestMode::Bare => Ok(StoredBody::Stored),
+        CallbackIngestMode::Bare => Ok(CallbackStoreOutcome::Stored),
     };
     metrics::histogram!("herald_ingest_seconds").record(started.elapsed().as_secs_f64());
     match result {
         Ok(receipt) => {
-            let result = if receipt == StoredBody::Repeat {
+            let result = if receipt == CallbackStoreOutcome::Repeat {
                 "repeat"
             } else {
                 "stored"
@@ -162,41 +167,41 @@ async fn refuse(
     caller: &ClientAddress,
     limiter: &RequestLimiter,
     now: Instant,
-) -> Problem {
+) -> ApiProblem {
     metrics::counter!("herald_callbacks_total", "result" => "bad_signature").increment(1);
     let delay = limiter.peers.note_failure(caller.address, now);
     if !delay.is_zero() {
         metrics::counter!("herald_callbacks_slowed_total").increment(1);
         RequestLimiter::delay(request, delay).await;
     }
-    Problem::Signature
+    ApiProblem::Signature
 }
 
 /// No signature can be checked: callbacks are asked to come again later.
-fn no_secret() -> Problem {
+fn no_secret() -> ApiProblem {
     metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
     tracing::error!(
         event = "webhook.no_secret",
         "callback rejected with 503: its app secret is missing, or encrypted with another HERALD_SECRET_KEY"
     );
-    Problem::NoAppSecret
+    ApiProblem::NoAppSecret
 }
 
 /// Counts why a callback was not stored.
-fn busy(reason: InboxRefusal) -> Problem {
+fn busy(reason: CallbackInboxRefusal) -> ApiProblem {
     metrics::counter!("herald_callbacks_total", "result" => reason.name()).increment(1);
-    Problem::Busy(reason)
+    ApiProblem::Busy(reason)
 }
 
 /// The announced size of a body; the largest possible if none is announced.
-fn announced(request: &HttpRequest) -> Result<usize, Problem> {
+fn announced(request: &HttpRequest) -> Result<usize, ApiProblem> {
     let length = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok());
     match length {
-        Some(length) if length > MAX_BODY_BYTES => Err(Problem::TooLarge),
+        Some(length) if length > MAX_BODY_BYTES => Err(ApiProblem::TooLarge),
         Some(length) => Ok(length),
         None => Ok(MAX_BODY_BYTES),
     }
@@ -207,16 +212,16 @@ async fn read(
     mut payload: web::Payload,
     announced: usize,
     room: &mut BodyMemoryReservation,
-) -> Result<Bytes, Problem> {
+) -> Result<Bytes, ApiProblem> {
     let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| match error {
             PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => late(),
-            _ => Problem::Malformed("the body was not complete".to_owned()),
+            _ => ApiProblem::Malformed("the body was not complete".to_owned()),
         })?;
         let size = body.len() + chunk.len();
         if size > announced {
-            return Err(Problem::TooLarge);
+            return Err(ApiProblem::TooLarge);
         }
         room.grow(size).await.map_err(busy)?;
         body.extend_from_slice(&chunk);
@@ -228,7 +233,7 @@ async fn read(
 }
 
 /// Counts a body that did not arrive in time.
-fn late() -> Problem {
+fn late() -> ApiProblem {
     metrics::counter!("herald_callbacks_total", "result" => "late_body").increment(1);
-    Problem::Late
+    ApiProblem::Late
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{HttpClient, SenderConnection};
+use super::{HttpClient, SenderConnectionSettings};
 use crate::domain::time::Timestamp;
 
 /// How bad a finding is.
@@ -45,7 +45,7 @@ pub struct UsedTemplate {
 /// What a provider is asked to look at.
 #[derive(Clone, Debug)]
 pub struct DiagnosisRequest<'a> {
-    pub connection: &'a SenderConnection,
+    pub connection: &'a SenderConnectionSettings,
     /// The app whose secrets sign the sender's callbacks, if it is known.
     pub app_id: Option<String>,
     /// Secrets that may be that app's.
@@ -58,7 +58,7 @@ pub struct DiagnosisRequest<'a> {
 
 /// What a webhook of ours answered when we played the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeAnswer {
+pub enum WebhookProbeResult {
     Good,
     /// Herald answered, and rejected it.
     Refused,
@@ -86,7 +86,7 @@ pub trait ProviderDiagnosis: Send + Sync {
         url: &str,
         token: &SecretString,
         nonce: &str,
-    ) -> ProbeAnswer;
+    ) -> WebhookProbeResult;
 
     /// Posts a callback without items, signed with this secret.
     async fn probe_signature(
@@ -95,5 +95,5 @@ pub trait ProviderDiagnosis: Send + Sync {
         url: &str,
         secret: &SecretString,
         nonce: &str,
-    ) -> ProbeAnswer;
+    ) -> WebhookProbeResult;
 }

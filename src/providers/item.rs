@@ -25,21 +25,21 @@ pub struct CallbackItem {
     pub endpoint_id: Option<String>,
     /// The displayed number, digits only.
     pub display_number: Option<String>,
-    pub kind: ItemKind,
+    pub kind: CallbackItemContent,
 }
 
 #[derive(Clone, Debug)]
-pub enum ItemKind {
+pub enum CallbackItemContent {
     /// A status of a message.
-    Update(Box<StatusUpdate>),
+    Update(Box<MessageStatusUpdate>),
     /// A message, a tap or a call of a person.
-    Inbound(Box<InboundItem>),
+    Inbound(Box<InboundMessageItem>),
     /// The ids of a person have changed.
-    Identity(Box<Identity>),
+    Identity(Box<PersonIdsChange>),
     /// An update about the account, a template or a person's preferences.
     News(Box<ProviderUpdate>),
     /// Understood as far as possible, and listed; it has no effect.
-    Other(Box<IgnoredItem>),
+    Other(Box<IgnoredCallbackItem>),
 }
 
 impl CallbackItem {
@@ -55,13 +55,13 @@ impl CallbackItem {
         .flatten()
         .for_each(cut_id);
         match &mut self.kind {
-            ItemKind::Update(update) => {
+            CallbackItemContent::Update(update) => {
                 cut_id(&mut update.provider_message_id);
                 cut_name(&mut update.status);
                 update.recipient.cut();
                 update.participant.iter_mut().for_each(PersonIds::cut);
             }
-            ItemKind::Inbound(inbound) => {
+            CallbackItemContent::Inbound(inbound) => {
                 cut_id(&mut inbound.provider_message_id);
                 cut_name(&mut inbound.kind);
                 inbound.person.cut();
@@ -81,19 +81,19 @@ impl CallbackItem {
                     cut(text, MAX_TEXT);
                 }
             }
-            ItemKind::Identity(identity) => {
+            CallbackItemContent::Identity(identity) => {
                 identity.old.cut();
                 identity.new.cut();
             }
-            ItemKind::News(news) => {
+            CallbackItemContent::News(news) => {
                 cut_name(&mut news.field);
                 cut(&mut news.summary, 4 * MAX_NAME);
                 news.account_id.iter_mut().for_each(cut_id);
-                if let UpdateSubject::Preference { person, .. } = &mut news.subject {
+                if let ProviderUpdateSubject::Preference { person, .. } = &mut news.subject {
                     person.cut();
                 }
             }
-            ItemKind::Other(other) => {
+            CallbackItemContent::Other(other) => {
                 cut_name(&mut other.field);
                 cut(&mut other.summary, 4 * MAX_NAME);
             }
@@ -136,11 +136,11 @@ impl PersonIds {
 
 /// A provider's status of a message that we may have sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StatusUpdate {
+pub struct MessageStatusUpdate {
     pub provider_message_id: String,
     pub our_id: Option<Uuid>,
     /// Absent for a status this version does not know.
-    pub fact: Option<FactName>,
+    pub fact: Option<ReportedDeliveryFact>,
     pub status: String,
     pub at: Timestamp,
     pub failure: Option<VersionedValue<DeliveryFailure>>,
@@ -156,7 +156,7 @@ pub struct StatusUpdate {
 /// [`DeliveryFact`], readable from storage.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum FactName {
+pub enum ReportedDeliveryFact {
     Sent,
     Delivered,
     Read,
@@ -164,21 +164,21 @@ pub enum FactName {
     Failed,
 }
 
-impl From<FactName> for DeliveryFact {
-    fn from(name: FactName) -> Self {
+impl From<ReportedDeliveryFact> for DeliveryFact {
+    fn from(name: ReportedDeliveryFact) -> Self {
         match name {
-            FactName::Sent => Self::Sent,
-            FactName::Delivered => Self::Delivered,
-            FactName::Read => Self::Read,
-            FactName::Played => Self::Played,
-            FactName::Failed => Self::Failed,
+            ReportedDeliveryFact::Sent => Self::Sent,
+            ReportedDeliveryFact::Delivered => Self::Delivered,
+            ReportedDeliveryFact::Read => Self::Read,
+            ReportedDeliveryFact::Played => Self::Played,
+            ReportedDeliveryFact::Failed => Self::Failed,
         }
     }
 }
 
 /// A message, a tap or a call from a person.
 #[derive(Clone, Debug)]
-pub struct InboundItem {
+pub struct InboundMessageItem {
     pub provider_message_id: String,
     /// The provider's word: `text`, `image`, `button`, …; `call` for a call.
     pub kind: String,
@@ -212,7 +212,7 @@ pub struct InboundItem {
 
 /// An item that has no effect.
 #[derive(Clone, Debug)]
-pub struct IgnoredItem {
+pub struct IgnoredCallbackItem {
     /// The provider's field, such as `history`.
     pub field: String,
     /// In plain words, for people.
@@ -225,7 +225,7 @@ pub struct IgnoredItem {
 
 /// A person's ids changed.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct PersonIdsChange {
     pub old: PersonIds,
     pub new: PersonIds,
     pub at: Timestamp,
@@ -244,17 +244,17 @@ pub struct ProviderUpdate {
     pub at: Option<Timestamp>,
     /// The business account it is about.
     pub account_id: Option<String>,
-    pub subject: UpdateSubject,
+    pub subject: ProviderUpdateSubject,
     /// The JSON as received.
     pub raw: String,
 }
 
 /// The subject of an update.
 #[derive(Clone, Debug, PartialEq)]
-pub enum UpdateSubject {
-    Template(TemplateUpdate),
+pub enum ProviderUpdateSubject {
+    Template(ProviderTemplateUpdate),
     /// A property of the account or of one of its numbers.
-    Account(AccountUpdate),
+    Account(ProviderAccountUpdate),
     /// A person's preference.
     Preference {
         person: PersonIds,
@@ -264,16 +264,16 @@ pub enum UpdateSubject {
 
 /// An update about a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TemplateUpdate {
+pub struct ProviderTemplateUpdate {
     pub name: String,
     /// With an underscore: `en_US`.
     pub language: String,
     pub provider_template_id: Option<String>,
-    pub change: TemplateChange,
+    pub change: ProviderTemplateChange,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TemplateChange {
+pub enum ProviderTemplateChange {
     Status {
         status: TemplateStatus,
         reason: Option<String>,
@@ -291,18 +291,18 @@ pub enum TemplateChange {
 
 /// A property with its newest value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AccountUpdate {
+pub struct ProviderAccountUpdate {
     /// The number of the account, as displayed; absent for the account itself.
     pub number: Option<String>,
     /// Name of the property, such as `quality` or `review`.
     pub property: String,
     pub value: serde_json::Value,
-    pub effect: AccountEffect,
+    pub effect: AccountUpdateEffect,
 }
 
 /// The effect of an account update on sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountEffect {
+pub enum AccountUpdateEffect {
     None,
     /// Nothing can be sent, until the given time if there is one.
     Hold {
@@ -314,7 +314,7 @@ pub enum AccountEffect {
 
 /// An item that cannot be applied, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadItem {
+pub struct DeadLetterItem {
     pub pointer: String,
     pub reason: String,
 }
@@ -323,5 +323,5 @@ pub struct DeadItem {
 #[derive(Clone, Debug, Default)]
 pub struct ParsedCallback {
     pub items: Vec<CallbackItem>,
-    pub dead: Vec<DeadItem>,
+    pub dead: Vec<DeadLetterItem>,
 }

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use crate::domain::{
-    content, outcome::CallOutcome, recipient::MessageAddress, template::layout::FilledTemplate,
+    content, outcome::ProviderCallOutcome, recipient::MessageAddress,
+    template::layout::FilledTemplate,
 };
 
 /// A provider's facts about a number.
@@ -17,7 +18,7 @@ pub struct SenderNumberFacts {
 
 /// One message, ready to be sent by a provider.
 #[derive(Clone, Debug)]
-pub struct ProviderMessage {
+pub struct OutgoingMessage {
     /// Travels with the message and comes back in its callbacks.
     pub attempt_id: Uuid,
     pub to: MessageAddress,
@@ -37,7 +38,7 @@ pub enum OutgoingContent {
         filled: FilledTemplate,
     },
     /// Everything that needs no template.
-    Free(content::FreeContent),
+    Free(content::FreeFormMessageContent),
 }
 
 /// One call: the request, the response, and what the response means.
@@ -46,7 +47,7 @@ pub struct ProviderExchange {
     pub request: serde_json::Value,
     pub http_status: Option<u16>,
     pub answer: Option<String>,
-    pub outcome: CallOutcome,
+    pub outcome: ProviderCallOutcome,
 }
 
 /// A file that a person sent.

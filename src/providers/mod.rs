@@ -1,9 +1,9 @@
 //! Providers: their HTTP calls, JSON, headers, signatures and error codes.
 //!
-//! A [`Provider`] implements the traits of `port.rs` that it can; [`Registry`] lists them. It turns
-//! a [`ProviderMessage`] into a call and the response into a
-//! [`CallOutcome`](crate::domain::outcome::CallOutcome); its callbacks become [`StatusUpdate`]s and
-//! [`InboundItem`]s. Nothing outside this folder knows what a provider's documents look like.
+//! A [`MessagingProvider`] implements the traits of `port.rs` that it can; [`ProviderRegistry`] lists them. It turns
+//! a [`OutgoingMessage`] into a call and the response into a
+//! [`ProviderCallOutcome`](crate::domain::outcome::ProviderCallOutcome); its callbacks become [`MessageStatusUpdate`]s and
+//! [`InboundMessageItem`]s. Nothing outside this folder knows what a provider's documents look like.
 
 mod diagnose;
 mod http;
@@ -15,25 +15,28 @@ mod registry;
 mod template;
 
 pub use diagnose::{
-    DiagnosisFinding, DiagnosisRequest, FindingSeverity, ProbeAnswer, ProviderDiagnosis,
-    UsedTemplate,
+    DiagnosisFinding, DiagnosisRequest, FindingSeverity, ProviderDiagnosis, UsedTemplate,
+    WebhookProbeResult,
 };
 pub use http::{HttpClient, http_client, reported_proxy};
 pub use item::{
-    AccountEffect, AccountUpdate, CallbackItem, DeadItem, FactName, Identity, IgnoredItem,
-    InboundItem, ItemKind, ParsedCallback, PersonIds, ProviderUpdate, StatusUpdate, TemplateChange,
-    TemplateUpdate, UpdateSubject,
+    AccountUpdateEffect, CallbackItem, CallbackItemContent, DeadLetterItem, IgnoredCallbackItem,
+    InboundMessageItem, MessageStatusUpdate, ParsedCallback, PersonIds, PersonIdsChange,
+    ProviderAccountUpdate, ProviderTemplateChange, ProviderTemplateUpdate, ProviderUpdate,
+    ProviderUpdateSubject, ReportedDeliveryFact,
 };
 pub use message::{
-    DownloadedMedia, OutgoingContent, ProviderExchange, ProviderMessage, ProviderQueryError,
+    DownloadedMedia, OutgoingContent, OutgoingMessage, ProviderExchange, ProviderQueryError,
     SenderNumberFacts,
 };
 pub use port::{
-    KnownError, MessageInbox, MessageSender, Provider, Receiver, SenderConnection, SenderFields,
-    UnavailableSender, UnknownOutcome, WebhookHandshake,
+    InboundMessageAccess, KnownProviderError, MessageSender, MessagingProvider,
+    ProviderCallbackReceiver, SenderConnectionSettings, SenderFields, UnavailableSender,
+    UnknownOutcomeResolution, WebhookHandshake,
 };
-pub use registry::Registry;
+pub use registry::ProviderRegistry;
 pub use template::{
-    CreatedTemplate, DirectoryError, OTHER_PARTS, PulledTemplate, RemoteTemplate, SampleFile,
-    TemplateDefinition, TemplateDifference, TemplateDirectory, TemplateFormat,
+    CreatedTemplate, OTHER_PARTS, ProviderTemplateFormat, PulledTemplate, RemoteTemplate,
+    RemoteTemplateDirectory, TemplateDefinition, TemplateDifference, TemplateDirectoryError,
+    TemplateSampleFile,
 };

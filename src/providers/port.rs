@@ -7,31 +7,32 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::{
-    DownloadedMedia, HttpClient, ParsedCallback, ProviderDiagnosis, ProviderExchange,
-    ProviderMessage, ProviderQueryError, SenderNumberFacts, TemplateDirectory, TemplateFormat,
+    DownloadedMedia, HttpClient, OutgoingMessage, ParsedCallback, ProviderDiagnosis,
+    ProviderExchange, ProviderQueryError, ProviderTemplateFormat, RemoteTemplateDirectory,
+    SenderNumberFacts,
 };
 use crate::domain::{
-    channel::{Capabilities, Channel},
+    channel::{MessageChannel, ProviderCapabilities},
     failure::FailureClass,
     field_error::FieldError,
-    outcome::CallOutcome,
+    outcome::ProviderCallOutcome,
     time::Timestamp,
 };
 
 /// How a sender reaches its provider: its row, completed by the environment.
 #[derive(Clone, Debug)]
-pub struct SenderConnection {
+pub struct SenderConnectionSettings {
     /// What the provider's callbacks call the sender. Meta: the phone-number id.
     pub endpoint_id: String,
     /// The account that the sender is in. Meta: the WhatsApp business account.
     pub account_id: Option<String>,
-    /// What the kind of provider needs, by name; checked by [`Provider::check_sender`].
+    /// What the kind of provider needs, by name; checked by [`MessagingProvider::check_sender`].
     pub settings: BTreeMap<String, String>,
     /// Empty for a provider that needs none.
     pub token: SecretString,
 }
 
-impl SenderConnection {
+impl SenderConnectionSettings {
     /// A setting; empty if there is none.
     pub fn setting(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
@@ -51,7 +52,7 @@ pub struct SenderFields<'a> {
 
 /// By which name the outcome of a call whose response was lost comes to light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownOutcome {
+pub enum UnknownOutcomeResolution {
     /// Callbacks carry our id of the attempt.
     ByOurId,
     /// Callbacks carry the provider's id only, which a lost response did not bring.
@@ -60,7 +61,7 @@ pub enum UnknownOutcome {
 
 /// What an error code means.
 #[derive(Debug)]
-pub struct KnownError {
+pub struct KnownProviderError {
     pub code: i64,
     pub class: FailureClass,
     /// How long to wait, in seconds, for a class that waits.
@@ -69,23 +70,23 @@ pub struct KnownError {
     pub remedy: &'static str,
 }
 
-/// One kind of provider. [`super::Registry`] lists them.
-pub trait Provider: Send + Sync + Debug {
+/// One kind of provider. [`super::ProviderRegistry`] lists them.
+pub trait MessagingProvider: Send + Sync + Debug {
     /// The word in rows, the API and the CLI, such as `meta`.
     fn kind(&self) -> &'static str;
 
     /// Which channel its senders serve.
-    fn channel(&self) -> Channel;
+    fn channel(&self) -> MessageChannel;
 
-    fn capabilities(&self) -> Capabilities;
+    fn capabilities(&self) -> ProviderCapabilities;
 
     /// How the outcome of a call comes to light whose response was lost.
-    fn unknown_outcome(&self) -> UnknownOutcome;
+    fn unknown_outcome(&self) -> UnknownOutcomeResolution;
 
     /// What is wrong with a sender, by the names that the API and the CLI have for its fields.
     fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError>;
 
-    /// What the API and the CLI call [`SenderConnection::endpoint_id`].
+    /// What the API and the CLI call [`SenderConnectionSettings::endpoint_id`].
     fn endpoint_field(&self) -> &'static str;
 
     /// Whether nothing can be sent without an access token.
@@ -94,25 +95,29 @@ pub trait Provider: Send + Sync + Debug {
     }
 
     /// Makes what one sender sends with. Nothing is called.
-    fn connect(&self, http: &HttpClient, connection: SenderConnection) -> Arc<dyn MessageSender>;
+    fn connect(
+        &self,
+        http: &HttpClient,
+        connection: SenderConnectionSettings,
+    ) -> Arc<dyn MessageSender>;
 
     /// Who takes its callbacks, if it has any.
-    fn receiver(&self) -> Option<&dyn Receiver> {
+    fn receiver(&self) -> Option<&dyn ProviderCallbackReceiver> {
         None
     }
 
     /// How it writes templates, if it reviews them.
-    fn template_format(&self) -> Option<&dyn TemplateFormat> {
+    fn template_format(&self) -> Option<&dyn ProviderTemplateFormat> {
         None
     }
 
-    /// The templates of the sender's account; `None` without [`SenderConnection::account_id`], or if
+    /// The templates of the sender's account; `None` without [`SenderConnectionSettings::account_id`], or if
     /// the provider keeps none.
     fn templates(
         &self,
         _http: &HttpClient,
-        _connection: &SenderConnection,
-    ) -> Option<Box<dyn TemplateDirectory>> {
+        _connection: &SenderConnectionSettings,
+    ) -> Option<Box<dyn RemoteTemplateDirectory>> {
         None
     }
 
@@ -122,7 +127,7 @@ pub trait Provider: Send + Sync + Debug {
     }
 
     /// What one of its error codes means.
-    fn known_error(&self, _code: i64) -> Option<&'static KnownError> {
+    fn known_error(&self, _code: i64) -> Option<&'static KnownProviderError> {
         None
     }
 }
@@ -131,7 +136,7 @@ pub trait Provider: Send + Sync + Debug {
 #[async_trait]
 pub trait MessageSender: Send + Sync + Debug {
     /// Makes one call, once, without following redirects or retrying.
-    async fn send(&self, message: &ProviderMessage) -> ProviderExchange;
+    async fn send(&self, message: &OutgoingMessage) -> ProviderExchange;
 
     /// Whether it answers at all, whatever it says: asked without sending anything.
     async fn is_reachable(&self) -> bool {
@@ -144,14 +149,14 @@ pub trait MessageSender: Send + Sync + Debug {
     }
 
     /// What can be done with messages that people sent, if anything.
-    fn inbox(&self) -> Option<&dyn MessageInbox> {
+    fn inbox(&self) -> Option<&dyn InboundMessageAccess> {
         None
     }
 }
 
 /// What a provider can do with messages that people sent.
 #[async_trait]
-pub trait MessageInbox: Send + Sync {
+pub trait InboundMessageAccess: Send + Sync {
     /// Fetches a file that a person sent, at most `max_bytes` of it.
     async fn media(
         &self,
@@ -188,8 +193,8 @@ impl WebhookHandshake {
 }
 
 /// Takes a provider's callbacks: `GET` and `POST /webhooks/{endpoint}`.
-pub trait Receiver: Send + Sync {
-    /// The kind of its provider: [`Provider::kind`].
+pub trait ProviderCallbackReceiver: Send + Sync {
+    /// The kind of its provider: [`MessagingProvider::kind`].
     fn kind(&self) -> &'static str;
 
     /// The last part of the path, and the endpoint that callbacks are stored with.
@@ -221,12 +226,12 @@ pub struct UnavailableSender(pub String);
 
 #[async_trait]
 impl MessageSender for UnavailableSender {
-    async fn send(&self, _message: &ProviderMessage) -> ProviderExchange {
+    async fn send(&self, _message: &OutgoingMessage) -> ProviderExchange {
         ProviderExchange {
             request: serde_json::json!("no call was made"),
             http_status: None,
             answer: None,
-            outcome: CallOutcome::Unavailable {
+            outcome: ProviderCallOutcome::Unavailable {
                 reason: self.0.clone(),
             },
         }

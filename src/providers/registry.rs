@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{KnownError, Provider, Receiver, TemplateFormat, meta};
-use crate::domain::channel::Channel;
+use super::{
+    KnownProviderError, MessagingProvider, ProviderCallbackReceiver, ProviderTemplateFormat, meta,
+};
+use crate::domain::channel::MessageChannel;
 
-/// The providers that this program knows. Adding one: implement [`Provider`] in a folder of its
-/// own, and name it in [`Registry::standard`].
+/// The providers that this program knows. Adding one: implement [`MessagingProvider`] in a folder of its
+/// own, and name it in [`ProviderRegistry::standard`].
 #[derive(Clone, Debug)]
-pub struct Registry(Vec<Arc<dyn Provider>>);
+pub struct ProviderRegistry(Vec<Arc<dyn MessagingProvider>>);
 
-impl Default for Registry {
+impl Default for ProviderRegistry {
     fn default() -> Self {
         Self::standard()
     }
 }
 
-impl Registry {
+impl ProviderRegistry {
     /// Those that Herald comes with. The first is the one of senders whose kind is not said.
     pub fn standard() -> Self {
         Self(vec![Arc::new(meta::MetaProvider)])
@@ -24,13 +26,13 @@ impl Registry {
 
     /// Adds a provider.
     #[must_use]
-    pub fn with(mut self, provider: Arc<dyn Provider>) -> Self {
+    pub fn with(mut self, provider: Arc<dyn MessagingProvider>) -> Self {
         self.0.push(provider);
         self
     }
 
     /// The provider of a kind, as senders are stored with it.
-    pub fn find(&self, kind: &str) -> Option<&Arc<dyn Provider>> {
+    pub fn find(&self, kind: &str) -> Option<&Arc<dyn MessagingProvider>> {
         self.0.iter().find(|provider| provider.kind() == kind)
     }
 
@@ -45,12 +47,12 @@ impl Registry {
     }
 
     /// Whether any provider serves a channel.
-    pub fn serves(&self, channel: Channel) -> bool {
+    pub fn serves(&self, channel: MessageChannel) -> bool {
         self.0.iter().any(|provider| provider.channel() == channel)
     }
 
     /// Who takes the callbacks of an endpoint: `POST /webhooks/{endpoint}`.
-    pub fn receiver(&self, endpoint: &str) -> Option<&dyn Receiver> {
+    pub fn receiver(&self, endpoint: &str) -> Option<&dyn ProviderCallbackReceiver> {
         self.0
             .iter()
             .filter_map(|provider| provider.receiver())
@@ -58,14 +60,14 @@ impl Registry {
     }
 
     /// How templates are written for the first provider that reviews them.
-    pub fn template_format(&self) -> Option<&dyn TemplateFormat> {
+    pub fn template_format(&self) -> Option<&dyn ProviderTemplateFormat> {
         self.0
             .iter()
             .find_map(|provider| provider.template_format())
     }
 
     /// What an error code of any provider means.
-    pub fn known_error(&self, code: i64) -> Option<&'static KnownError> {
+    pub fn known_error(&self, code: i64) -> Option<&'static KnownProviderError> {
         self.0
             .iter()
             .find_map(|provider| provider.known_error(code))

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::template::{
-    layout::{Layout, LayoutButton, LayoutHeader},
-    parameter::DeclaredParameter,
+    layout::{TemplateButton, TemplateHeader, TemplateLayout},
+    parameter::DeclaredTemplateParameter,
 };
 use crate::domain::template_status::TemplateStatus;
 
@@ -20,7 +20,7 @@ pub struct TemplateDefinition<'a> {
     pub category: &'a str,
     pub named: bool,
     pub ttl_seconds: Option<i64>,
-    pub layout: &'a Layout,
+    pub layout: &'a TemplateLayout,
     /// For a media header: the uploaded sample.
     pub sample: Option<&'a str>,
 }
@@ -67,7 +67,7 @@ pub const OTHER_PARTS: &str = "other parts";
 
 /// A file for the provider's reviewers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SampleFile {
+pub struct TemplateSampleFile {
     pub filename: String,
     pub mime_type: &'static str,
     pub bytes: Vec<u8>,
@@ -91,24 +91,24 @@ pub struct PulledTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_send_ttl_seconds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<LayoutHeader>,
+    pub header: Option<TemplateHeader>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub button: Vec<LayoutButton>,
+    pub button: Vec<TemplateButton>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parameter: Vec<DeclaredParameter>,
+    pub parameter: Vec<DeclaredTemplateParameter>,
 }
 
 /// Why an account's templates could not be read or changed, in words for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct DirectoryError {
+pub struct TemplateDirectoryError {
     pub reason: String,
     /// There is a template of this name and language already.
     pub is_taken: bool,
 }
 
 /// How a provider writes and reads templates: nothing of it calls anything.
-pub trait TemplateFormat: Send + Sync {
+pub trait ProviderTemplateFormat: Send + Sync {
     /// The document that creates the template; or why it cannot be created over the API.
     fn document(&self, definition: TemplateDefinition<'_>) -> Result<Value, String>;
 
@@ -129,31 +129,31 @@ pub trait TemplateFormat: Send + Sync {
     fn pulled(&self, remote: &RemoteTemplate, name: &str) -> Result<PulledTemplate, String>;
 
     /// A file as a sample; or the rule that it breaks.
-    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str>;
+    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<TemplateSampleFile, &'static str>;
 }
 
 /// The templates of one account.
 #[async_trait]
-pub trait TemplateDirectory: Send + Sync {
+pub trait RemoteTemplateDirectory: Send + Sync {
     /// All of them.
-    async fn all(&self) -> Result<Vec<RemoteTemplate>, DirectoryError>;
+    async fn all(&self) -> Result<Vec<RemoteTemplate>, TemplateDirectoryError>;
 
     /// Those whose name has `name` in it, in all their languages.
-    async fn named(&self, name: &str) -> Result<Vec<RemoteTemplate>, DirectoryError>;
+    async fn named(&self, name: &str) -> Result<Vec<RemoteTemplate>, TemplateDirectoryError>;
 
     /// Creates a template.
     async fn create(
         &self,
         definition: TemplateDefinition<'_>,
-    ) -> Result<CreatedTemplate, DirectoryError>;
+    ) -> Result<CreatedTemplate, TemplateDirectoryError>;
 
     /// Gives the template of an id other parts.
     async fn edit(
         &self,
         id: &str,
         definition: TemplateDefinition<'_>,
-    ) -> Result<(), DirectoryError>;
+    ) -> Result<(), TemplateDirectoryError>;
 
     /// Uploads a file for reviewers; what comes back stands for it in a template.
-    async fn upload(&self, sample: &SampleFile) -> Result<String, DirectoryError>;
+    async fn upload(&self, sample: &TemplateSampleFile) -> Result<String, TemplateDirectoryError>;
 }

@@ -9,7 +9,7 @@ use sha2::Sha256;
 use super::{
     SandboxState,
     names::{SandboxPersonIds, ascii},
-    people::PhoneBehaviour,
+    people::SandboxPhoneBehaviour,
     unix_micros,
 };
 
@@ -22,9 +22,9 @@ pub(super) fn message_goes(
     to: String,
     wamid: String,
     our_id: Option<String>,
-    behaviour: PhoneBehaviour,
+    behaviour: SandboxPhoneBehaviour,
 ) {
-    if world.config.callback_url.is_none() || behaviour == PhoneBehaviour::Vanishes {
+    if world.config.callback_url.is_none() || behaviour == SandboxPhoneBehaviour::Vanishes {
         return;
     }
     let tasks = world.tasks.clone();
@@ -37,13 +37,13 @@ pub(super) fn message_goes(
             |name: &str| json!({ "contacts": [whom.contact()], "statuses": [status(name, None)] });
         let config = &world.config;
         match behaviour {
-            PhoneBehaviour::Fails(code) => {
+            SandboxPhoneBehaviour::Fails(code) => {
                 tokio::time::sleep(config.sent_after).await;
                 world
                     .post_value(json!({ "statuses": [status("failed", Some(code))] }))
                     .await;
             }
-            PhoneBehaviour::FailsThenArrives => {
+            SandboxPhoneBehaviour::FailsThenArrives => {
                 tokio::time::sleep(config.sent_after).await;
                 world
                     .post_value(json!({ "statuses": [status("failed", Some(131_026))] }))
@@ -51,7 +51,7 @@ pub(super) fn message_goes(
                 tokio::time::sleep(config.delivered_after).await;
                 world.post_value(told("delivered")).await;
             }
-            PhoneBehaviour::Confuses => {
+            SandboxPhoneBehaviour::Confuses => {
                 tokio::time::sleep(config.sent_after).await;
                 let all: Vec<Value> = ["sent", "delivered", "read"]
                     .map(|name| status(name, None))
@@ -81,12 +81,12 @@ pub(super) fn message_goes(
             _ => {
                 tokio::time::sleep(config.sent_after).await;
                 world.post_value(told("sent")).await;
-                if behaviour == PhoneBehaviour::SwitchedOff {
+                if behaviour == SandboxPhoneBehaviour::SwitchedOff {
                     return;
                 }
                 tokio::time::sleep(config.delivered_after).await;
                 world.post_value(told("delivered")).await;
-                if behaviour == PhoneBehaviour::NeverReads {
+                if behaviour == SandboxPhoneBehaviour::NeverReads {
                     return;
                 }
                 tokio::time::sleep(config.read_after).await;
@@ -98,19 +98,24 @@ pub(super) fn message_goes(
 }
 
 /// The reaction of a person who has read a message.
-async fn answer(world: Arc<SandboxState>, to: String, wamid: String, behaviour: PhoneBehaviour) {
+async fn answer(
+    world: Arc<SandboxState>,
+    to: String,
+    wamid: String,
+    behaviour: SandboxPhoneBehaviour,
+) {
     let thanks = json!({ "type": "text", "text": { "body": "Thank you!" } });
     let content = match behaviour {
-        PhoneBehaviour::Replies | PhoneBehaviour::HidesNumber => thanks,
-        PhoneBehaviour::Taps => {
+        SandboxPhoneBehaviour::Replies | SandboxPhoneBehaviour::HidesNumber => thanks,
+        SandboxPhoneBehaviour::Taps => {
             json!({ "type": "button", "button": { "payload": "CONFIRM", "text": "Confirm" } })
         }
-        PhoneBehaviour::Reacts => {
+        SandboxPhoneBehaviour::Reacts => {
             let reaction = json!({ "type": "reaction", "reaction": { "message_id": wamid, "emoji": "\u{1f44d}" } });
             person_writes(world, to, reaction, None).await;
             return;
         }
-        PhoneBehaviour::ChangesId => {
+        SandboxPhoneBehaviour::ChangesId => {
             let (old, new) = world.rotate(&to);
             person_writes(Arc::clone(&world), to, thanks, Some(wamid)).await;
             let seconds = (unix_micros() / 1_000_000).to_string();
@@ -122,7 +127,7 @@ async fn answer(world: Arc<SandboxState>, to: String, wamid: String, behaviour: 
             world.post_value(json!({ "messages": [change] })).await;
             return;
         }
-        PhoneBehaviour::LeavesVoicemail => {
+        SandboxPhoneBehaviour::LeavesVoicemail => {
             voicemail(&world, &to).await;
             return;
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::PhoneBehaviour;
+use super::SandboxPhoneBehaviour;
 
 /// The fate of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum SandboxCallOutcome {
 pub(super) struct SandboxCallPlan {
     pub fate: SandboxCallOutcome,
     pub takes: Duration,
-    pub callbacks: PhoneBehaviour,
+    pub callbacks: SandboxPhoneBehaviour,
 }
 
 /// The fate of call number `call`: 5 % lose their answer after accepting, 5 % are
@@ -37,9 +37,9 @@ pub(super) fn day(seed: u64, call: u64) -> SandboxCallPlan {
         _ => SandboxCallOutcome::Answered,
     };
     let callbacks = if (drawn >> 32) % 10 < 3 {
-        PhoneBehaviour::Confuses
+        SandboxPhoneBehaviour::Confuses
     } else {
-        PhoneBehaviour::Reads
+        SandboxPhoneBehaviour::Reads
     };
     SandboxCallPlan {
         fate,

@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use account::{ACCOUNT_ID, APP_ID};
-use number::SandboxNumber;
-pub use people::{BEHAVIOURS, PhoneBehaviour};
+use number::SandboxNumberSettings;
+pub use people::{BEHAVIOURS, SandboxPhoneBehaviour};
 
 /// Settings of the sandbox.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ struct SandboxState {
     calls: Mutex<HashMap<String, u32>>,
     /// Number of all calls.
     total: AtomicU64,
-    number: Mutex<SandboxNumber>,
+    number: Mutex<SandboxNumberSettings>,
     /// The state of its account: see `account`.
     account: Mutex<Value>,
     /// Templates created here: see `templates`.
@@ -144,7 +144,7 @@ pub async fn run(
         .build()?;
     let tasks = TaskTracker::new();
     let workers = config.workers;
-    let number = SandboxNumber {
+    let number = SandboxNumberSettings {
         token: config.access_token.clone(),
         expired: None,
         throughput: "STANDARD".to_owned(),

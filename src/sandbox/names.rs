@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
-use super::{SandboxState, chaos, people, people::PhoneBehaviour};
+use super::{SandboxState, chaos, people, people::SandboxPhoneBehaviour};
 
 /// The ids of a person in answers and callbacks.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ impl SandboxState {
 
 fn named(number: &str, user_id: String) -> SandboxPersonIds {
     let last = number.get(number.len().saturating_sub(2)..).unwrap_or("");
-    let hides = people::behaviour(number) == PhoneBehaviour::HidesNumber;
+    let hides = people::behaviour(number) == SandboxPhoneBehaviour::HidesNumber;
     SandboxPersonIds {
         number: Some(number.to_owned()),
         wa_id: (!hides).then(|| number.to_owned()),

@@ -9,7 +9,7 @@ use super::{SandboxState, graph_error};
 
 /// Settings that can be changed while the sandbox runs.
 #[derive(Clone, Debug)]
-pub(super) struct SandboxNumber {
+pub(super) struct SandboxNumberSettings {
     /// The accepted token.
     pub token: String,
     /// The previous token, which has expired.

@@ -2,7 +2,7 @@
 
 /// The behaviour of a person's phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PhoneBehaviour {
+pub enum SandboxPhoneBehaviour {
     /// Sent, delivered, read.
     Reads,
     /// A `failed` callback with this code.
@@ -40,103 +40,119 @@ pub enum PhoneBehaviour {
 }
 
 /// The last two digits of a 555-01xx number, and their behaviour.
-pub const BEHAVIOURS: &[(u8, PhoneBehaviour, &str)] = &[
+pub const BEHAVIOURS: &[(u8, SandboxPhoneBehaviour, &str)] = &[
     (
         10,
-        PhoneBehaviour::Fails(131_026),
+        SandboxPhoneBehaviour::Fails(131_026),
         "fails with 131026: not on WhatsApp",
     ),
     (
         11,
-        PhoneBehaviour::Fails(131_047),
+        SandboxPhoneBehaviour::Fails(131_047),
         "fails with 131047: window closed",
     ),
     (
         12,
-        PhoneBehaviour::Fails(131_049),
+        SandboxPhoneBehaviour::Fails(131_049),
         "fails with 131049: too many marketing messages",
     ),
     (
         13,
-        PhoneBehaviour::Fails(131_000),
+        SandboxPhoneBehaviour::Fails(131_000),
         "fails with 131000: Meta does not know why",
     ),
     (
         14,
-        PhoneBehaviour::Refuses(401, 190),
+        SandboxPhoneBehaviour::Refuses(401, 190),
         "refused with 190: token expired",
     ),
     (
         15,
-        PhoneBehaviour::RefusesFirst(429, 130_429),
+        SandboxPhoneBehaviour::RefusesFirst(429, 130_429),
         "refused with 130429 the first time: too fast",
     ),
-    (16, PhoneBehaviour::BreaksDown, "HTTP 500 without a body"),
+    (
+        16,
+        SandboxPhoneBehaviour::BreaksDown,
+        "HTTP 500 without a body",
+    ),
     (
         17,
-        PhoneBehaviour::Refuses(404, 132_001),
+        SandboxPhoneBehaviour::Refuses(404, 132_001),
         "refused with 132001: no such template",
     ),
     (
         18,
-        PhoneBehaviour::RefusesFirst(500, 131_016),
+        SandboxPhoneBehaviour::RefusesFirst(500, 131_016),
         "refused with 131016 the first time: unavailable",
     ),
-    (20, PhoneBehaviour::NeverReads, "delivered, never read"),
-    (21, PhoneBehaviour::SwitchedOff, "sent, never delivered"),
-    (30, PhoneBehaviour::Replies, "reads and writes back"),
-    (31, PhoneBehaviour::Taps, "reads and taps a button"),
+    (
+        20,
+        SandboxPhoneBehaviour::NeverReads,
+        "delivered, never read",
+    ),
+    (
+        21,
+        SandboxPhoneBehaviour::SwitchedOff,
+        "sent, never delivered",
+    ),
+    (30, SandboxPhoneBehaviour::Replies, "reads and writes back"),
+    (31, SandboxPhoneBehaviour::Taps, "reads and taps a button"),
     (
         40,
-        PhoneBehaviour::LosesAnswer,
+        SandboxPhoneBehaviour::LosesAnswer,
         "the HTTP answer is lost after accepting",
     ),
     (
         41,
-        PhoneBehaviour::Vanishes,
+        SandboxPhoneBehaviour::Vanishes,
         "the HTTP answer is lost and no callback ever comes",
     ),
     (
         50,
-        PhoneBehaviour::Confuses,
+        SandboxPhoneBehaviour::Confuses,
         "every callback twice, newest first",
     ),
     (
         51,
-        PhoneBehaviour::FailsThenArrives,
+        SandboxPhoneBehaviour::FailsThenArrives,
         "fails, and is delivered after all",
     ),
     (
         60,
-        PhoneBehaviour::HidesNumber,
+        SandboxPhoneBehaviour::HidesNumber,
         "has a username, hides the number, and writes back",
     ),
     (
         61,
-        PhoneBehaviour::ChangesId,
+        SandboxPhoneBehaviour::ChangesId,
         "writes back under a new user id, which is reported later",
     ),
-    (62, PhoneBehaviour::Reacts, "reads and reacts with a thumb"),
+    (
+        62,
+        SandboxPhoneBehaviour::Reacts,
+        "reads and reacts with a thumb",
+    ),
     (
         63,
-        PhoneBehaviour::LeavesVoicemail,
+        SandboxPhoneBehaviour::LeavesVoicemail,
         "reads, calls, and leaves a voicemail",
     ),
 ];
 
 /// The behaviour of a number. Numbers outside 555-01xx read.
-pub fn behaviour(to: &str) -> PhoneBehaviour {
+pub fn behaviour(to: &str) -> SandboxPhoneBehaviour {
     let Some((_, last)) = to.rsplit_once("55501") else {
-        return PhoneBehaviour::Reads;
+        return SandboxPhoneBehaviour::Reads;
     };
     let Ok(number) = last.parse::<u8>() else {
-        return PhoneBehaviour::Reads;
+        return SandboxPhoneBehaviour::Reads;
     };
     if last.len() != 2 {
-        return PhoneBehaviour::Reads;
+        return SandboxPhoneBehaviour::Reads;
     }
     BEHAVIOURS
         .iter()
         .find(|(digits, _, _)| *digits == number)
-        .map_or(PhoneBehaviour::Reads, |(_, behaviour, _)| *behaviour)
+        .map_or(SandboxPhoneBehaviour::Reads, |(_, behaviour, _)| *behaviour)
 }

@@ -10,7 +10,7 @@ use super::{
     SandboxState, callbacks,
     chaos::{self, SandboxCallOutcome},
     check, graph_error, names, number, people,
-    people::PhoneBehaviour,
+    people::SandboxPhoneBehaviour,
 };
 
 /// Accepts or refuses a message.
@@ -66,10 +66,10 @@ pub(super) async fn messages(
     let behaviour = people::behaviour(&number);
     let call = world.count_call(&digits);
     match behaviour {
-        PhoneBehaviour::Refuses(status, code) => {
+        SandboxPhoneBehaviour::Refuses(status, code) => {
             return graph_error(status, code, "Refused", "This number refuses.");
         }
-        PhoneBehaviour::RefusesFirst(status, code) if call == 1 => {
+        SandboxPhoneBehaviour::RefusesFirst(status, code) if call == 1 => {
             return graph_error(
                 status,
                 code,
@@ -77,7 +77,7 @@ pub(super) async fn messages(
                 "This number refuses the first time.",
             );
         }
-        PhoneBehaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
+        SandboxPhoneBehaviour::BreaksDown => return HttpResponse::InternalServerError().finish(),
         _ => {}
     }
     let took = world.takes();
@@ -103,7 +103,7 @@ pub(super) async fn messages(
     world.record(our_id.as_deref().unwrap_or_default(), &wamid, took);
     let is_template = message.get("type").and_then(Value::as_str) == Some("template");
     let behaviour = if !is_template && !world.window_is_open(&digits) {
-        PhoneBehaviour::Fails(131_047)
+        SandboxPhoneBehaviour::Fails(131_047)
     } else {
         behaviour
     };
@@ -118,7 +118,7 @@ pub(super) async fn messages(
     if lost
         || matches!(
             behaviour,
-            PhoneBehaviour::LosesAnswer | PhoneBehaviour::Vanishes
+            SandboxPhoneBehaviour::LosesAnswer | SandboxPhoneBehaviour::Vanishes
         )
     {
         let broken = futures_util::stream::once(async {

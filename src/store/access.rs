@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{HexUuid, ListFieldType, column, execute, list, nullable, query, query_one, rows},
+    dialect::{HexUuid, SqlListFieldType, column, execute, list, nullable, query, query_one, rows},
     new_id,
 };
 use crate::{
@@ -151,13 +151,13 @@ pub async fn note_uses(
     uses: &[(Uuid, Timestamp)],
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct KeyUseRow {
+    struct ApiKeyUseRow {
         id: HexUuid,
         at: i64,
     }
-    let mut described: Vec<KeyUseRow> = uses
+    let mut described: Vec<ApiKeyUseRow> = uses
         .iter()
-        .map(|(id, at)| KeyUseRow {
+        .map(|(id, at)| ApiKeyUseRow {
             id: HexUuid(*id),
             at: at.micros(),
         })
@@ -165,7 +165,10 @@ pub async fn note_uses(
     described.sort_by_key(|row| row.id.0);
     let given = rows(
         tx.get_database_backend(),
-        &[("id", ListFieldType::Uuid), ("at", ListFieldType::Int)],
+        &[
+            ("id", SqlListFieldType::Uuid),
+            ("at", SqlListFieldType::Int),
+        ],
     );
     execute(
         tx,

@@ -12,7 +12,7 @@ pub const STANDING: &str = "standing";
 
 /// A value of a property.
 #[derive(Clone, Debug)]
-pub struct NewAccountFact<'a> {
+pub struct NewProviderAccountFact<'a> {
     pub account_id: &'a str,
     /// Empty for the account itself.
     pub number: &'a str,
@@ -28,7 +28,7 @@ pub struct NewAccountFact<'a> {
 /// the same time the greater text wins, whichever came first.
 pub async fn set(
     tx: &DatabaseTransaction,
-    new: NewAccountFact<'_>,
+    new: NewProviderAccountFact<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let set = execute(

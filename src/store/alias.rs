@@ -5,12 +5,12 @@ use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use crate::domain::identity::{AliasKind, ContactAlias};
+pub use crate::domain::identity::{ContactAlias, ContactAliasKind};
 
 use super::{
     DatabaseTransaction, Store, StoreError,
     bounds::{SqlCondition, has_contact, of_aliases, of_contacts},
-    dialect::{HexUuid, ListFieldType, column, execute, ids, list, listed, query_one, rows},
+    dialect::{HexUuid, SqlListFieldType, column, execute, ids, list, listed, query_one, rows},
     new_id,
 };
 use crate::domain::{access::AccessBounds, time::Timestamp};
@@ -132,7 +132,7 @@ pub async fn remove(tx: &DatabaseTransaction, alias: &ContactAlias) -> Result<()
 /// Why two contacts may be one person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ConflictState {
+pub enum ContactIdentityConflictKind {
     /// A new user id was seen at a number, and nothing explains it yet.
     Question,
     /// Evidence that cannot be true together, or against what a person decided.
@@ -141,7 +141,7 @@ pub enum ConflictState {
     Linked,
 }
 
-impl ConflictState {
+impl ContactIdentityConflictKind {
     pub const ALL: [Self; 3] = [Self::Question, Self::Contradiction, Self::Linked];
 
     /// As it is stored and shown.
@@ -153,7 +153,7 @@ impl ConflictState {
         }
     }
 
-    /// Reads [`ConflictState::name`].
+    /// Reads [`ContactIdentityConflictKind::name`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
@@ -161,18 +161,18 @@ impl ConflictState {
 
 /// Two contacts that may be one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AliasConflict {
+pub struct ContactIdentityConflict {
     pub alias: ContactAlias,
     pub contact: Uuid,
     pub other: Uuid,
-    pub state: ConflictState,
+    pub state: ContactIdentityConflictKind,
     pub since: Timestamp,
     /// When a question counts as a move.
     pub due_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
-struct AliasConflictRow<'a> {
+struct ContactIdentityConflictRow<'a> {
     id: HexUuid,
     kind: &'static str,
     value: &'a str,
@@ -188,7 +188,7 @@ struct AliasConflictRow<'a> {
 pub async fn write_conflicts(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],
-    all: &[AliasConflict],
+    all: &[ContactIdentityConflict],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
@@ -202,9 +202,9 @@ pub async fn write_conflicts(
     if all.is_empty() {
         return Ok(());
     }
-    let described: Vec<AliasConflictRow<'_>> = all
+    let described: Vec<ContactIdentityConflictRow<'_>> = all
         .iter()
-        .map(|conflict| AliasConflictRow {
+        .map(|conflict| ContactIdentityConflictRow {
             id: HexUuid(new_id(now)),
             kind: conflict.alias.kind.name(),
             value: &conflict.alias.value,
@@ -218,14 +218,14 @@ pub async fn write_conflicts(
     let given = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("kind", ListFieldType::Text),
-            ("value", ListFieldType::Text),
-            ("contact", ListFieldType::Uuid),
-            ("other", ListFieldType::Uuid),
-            ("state", ListFieldType::Text),
-            ("since", ListFieldType::Int),
-            ("due_at", ListFieldType::Int),
+            ("id", SqlListFieldType::Uuid),
+            ("kind", SqlListFieldType::Text),
+            ("value", SqlListFieldType::Text),
+            ("contact", SqlListFieldType::Uuid),
+            ("other", SqlListFieldType::Uuid),
+            ("state", SqlListFieldType::Text),
+            ("since", SqlListFieldType::Int),
+            ("due_at", SqlListFieldType::Int),
         ],
     );
     execute(
@@ -335,7 +335,7 @@ pub async fn due_questions(
         .into_iter()
         .filter_map(|row| {
             Some(ContactAlias {
-                kind: AliasKind::parse(&row.kind)?,
+                kind: ContactAliasKind::parse(&row.kind)?,
                 value: row.value,
             })
         })

@@ -11,13 +11,13 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{
-        HexUuid, ListFieldType, by_key, column, execute, list, matching, nullable, query, read_row,
-        rows,
+        HexUuid, SqlListFieldType, by_key, column, execute, list, matching, nullable, query,
+        read_row, rows,
     },
 };
 use crate::{
     domain::{
-        facts::{DeliveryFact, DeliveryFacts, FactTime},
+        facts::{DeliveryFact, DeliveryFactTime, DeliveryFacts},
         notification::{AttemptState, NotificationState},
         outcome::AttemptOutcome,
         time::Timestamp,
@@ -83,7 +83,7 @@ pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError
         .transpose()?;
     let mut facts = DeliveryFacts::default();
     for fact in DeliveryFact::ALL {
-        let known = stored.at(fact).map(|at| FactTime {
+        let known = stored.at(fact).map(|at| DeliveryFactTime {
             at,
             implied: DeliveryFacts::is_implied_in(stored.implied, fact),
         });
@@ -145,8 +145,8 @@ pub async fn find(
         let given = rows(
             backend,
             &[
-                ("position", ListFieldType::Int),
-                ("our_id", ListFieldType::Uuid),
+                ("position", SqlListFieldType::Int),
+                ("our_id", SqlListFieldType::Uuid),
             ],
         );
         let ours = matching(backend, &given, "attempt", "a", "a.id = r.our_id");
@@ -168,8 +168,8 @@ pub async fn find(
         let given = rows(
             backend,
             &[
-                ("position", ListFieldType::Int),
-                ("message", ListFieldType::Text),
+                ("position", SqlListFieldType::Int),
+                ("message", SqlListFieldType::Text),
             ],
         );
         let known = matching(
@@ -223,10 +223,10 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", ListFieldType::Uuid),
-            ("notification_id", ListFieldType::Uuid),
-            ("number", ListFieldType::Int),
-            ("generation", ListFieldType::Int),
+            ("id", SqlListFieldType::Uuid),
+            ("notification_id", SqlListFieldType::Uuid),
+            ("number", SqlListFieldType::Int),
+            ("generation", SqlListFieldType::Int),
         ],
     );
     execute(
@@ -242,7 +242,7 @@ pub async fn insert(
 }
 
 #[derive(Serialize)]
-struct FactsRow {
+struct AttemptFactsRow {
     id: HexUuid,
     implied: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,9 +265,9 @@ struct FactsRow {
 
 /// Written once for an attempt, when its answer arrives.
 #[derive(Serialize)]
-struct AnsweredRow<'a> {
+struct AttemptAnswerRow<'a> {
     #[serde(flatten)]
-    facts: FactsRow,
+    facts: AttemptFactsRow,
     outcome: Option<AttemptOutcome>,
     message: Option<&'a str>,
     #[serde(flatten)]
@@ -275,17 +275,17 @@ struct AnsweredRow<'a> {
     answered: Option<i64>,
 }
 
-const FACTS: [(&str, ListFieldType); 10] = [
-    ("id", ListFieldType::Uuid),
-    ("implied", ListFieldType::Int),
-    ("failure", ListFieldType::Text),
-    ("pricing", ListFieldType::Text),
-    ("accepted", ListFieldType::Int),
-    ("sent", ListFieldType::Int),
-    ("delivered", ListFieldType::Int),
-    ("read_time", ListFieldType::Int),
-    ("played", ListFieldType::Int),
-    ("failed", ListFieldType::Int),
+const FACTS: [(&str, SqlListFieldType); 10] = [
+    ("id", SqlListFieldType::Uuid),
+    ("implied", SqlListFieldType::Int),
+    ("failure", SqlListFieldType::Text),
+    ("pricing", SqlListFieldType::Text),
+    ("accepted", SqlListFieldType::Int),
+    ("sent", SqlListFieldType::Int),
+    ("delivered", SqlListFieldType::Int),
+    ("read_time", SqlListFieldType::Int),
+    ("played", SqlListFieldType::Int),
+    ("failed", SqlListFieldType::Int),
 ];
 
 const SET_FACTS: &str = "implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
@@ -298,8 +298,8 @@ pub(super) async fn save(
     records: &[ProviderCallRecord],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut told: Vec<FactsRow> = Vec::new();
-    let mut answered: Vec<AnsweredRow<'_>> = Vec::new();
+    let mut told: Vec<AttemptFactsRow> = Vec::new();
+    let mut answered: Vec<AttemptAnswerRow<'_>> = Vec::new();
     for (before, after) in changed {
         for attempt in &after.attempts {
             if before.attempts.contains(attempt) {
@@ -316,7 +316,7 @@ pub(super) async fn save(
             if named && record.is_none() {
                 told.push(facts);
             } else {
-                answered.push(AnsweredRow {
+                answered.push(AttemptAnswerRow {
                     facts,
                     outcome: attempt.outcome,
                     message: attempt.provider_message_id.as_deref(),
@@ -343,12 +343,12 @@ pub(super) async fn save(
             &[
                 &FACTS[..],
                 &[
-                    ("outcome", ListFieldType::Text),
-                    ("message", ListFieldType::Text),
-                    ("http_status", ListFieldType::Int),
-                    ("request", ListFieldType::Text),
-                    ("answer", ListFieldType::Text),
-                    ("answered", ListFieldType::Int),
+                    ("outcome", SqlListFieldType::Text),
+                    ("message", SqlListFieldType::Text),
+                    ("http_status", SqlListFieldType::Int),
+                    ("request", SqlListFieldType::Text),
+                    ("answer", SqlListFieldType::Text),
+                    ("answered", SqlListFieldType::Int),
                 ],
             ]
             .concat(),
@@ -373,9 +373,9 @@ pub(super) async fn save(
     record(tx, &rest, now).await
 }
 
-fn facts_of(attempt: &AttemptState) -> FactsRow {
+fn facts_of(attempt: &AttemptState) -> AttemptFactsRow {
     let at = |fact| attempt.facts.get(fact).map(|known| known.at.micros());
-    FactsRow {
+    AttemptFactsRow {
         id: HexUuid(attempt.id),
         implied: attempt.facts.implied_mask(),
         failure: attempt
@@ -431,10 +431,10 @@ async fn record(
     let given = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("http_status", ListFieldType::Int),
-            ("request", ListFieldType::Text),
-            ("answer", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("http_status", SqlListFieldType::Int),
+            ("request", SqlListFieldType::Text),
+            ("answer", SqlListFieldType::Text),
         ],
     );
     execute(

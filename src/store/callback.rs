@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{
-        HexUuid, ListFieldType, by_key, column, execute, ids, list, locking, matching, nullable,
+        HexUuid, SqlListFieldType, by_key, column, execute, ids, list, locking, matching, nullable,
         query, query_one, read_row, rows,
     },
 };
@@ -34,7 +34,7 @@ pub struct NewCallback {
 /// How long the bodies of a batch belong to the process that stores them; one left to the first
 /// process that looks is leased until now.
 #[derive(Clone, Copy, Debug)]
-pub struct BatchLeases {
+pub struct CallbackBatchLeases {
     pub owner: Uuid,
     pub urgent: Timestamp,
     pub ordinary: Timestamp,
@@ -54,7 +54,7 @@ pub struct CallbackBody {
 }
 
 #[derive(Serialize)]
-struct DigestRow {
+struct NewCallbackRow {
     id: HexUuid,
     digest: String,
     copies: i64,
@@ -74,7 +74,7 @@ const PAD: &[u8] = b"-";
 pub async fn store_batch(
     tx: &DatabaseTransaction,
     batch: &[NewCallback],
-    leases: BatchLeases,
+    leases: CallbackBatchLeases,
     now: Timestamp,
 ) -> Result<Vec<[u8; 32]>, StoreError> {
     let Some(endpoint) = batch.first().map(|callback| callback.endpoint) else {
@@ -82,10 +82,10 @@ pub async fn store_batch(
     };
     let backend = tx.get_database_backend();
     let mut start = 1 + PAD.len();
-    let described: Vec<DigestRow> = batch
+    let described: Vec<NewCallbackRow> = batch
         .iter()
         .map(|callback| {
-            let row = DigestRow {
+            let row = NewCallbackRow {
                 id: HexUuid(callback.id),
                 digest: hex::encode(callback.digest),
                 copies: callback.copies,
@@ -101,9 +101,9 @@ pub async fn store_batch(
     let digests = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("digest", ListFieldType::Bytes),
-            ("copies", ListFieldType::Int),
+            ("id", SqlListFieldType::Uuid),
+            ("digest", SqlListFieldType::Bytes),
+            ("copies", SqlListFieldType::Int),
         ],
     );
     let inserted = execute(
@@ -117,7 +117,7 @@ pub async fn store_batch(
     .await?
     .rows_affected();
     let mut repeats = Vec::new();
-    let mut fresh: Vec<&DigestRow> = described.iter().collect();
+    let mut fresh: Vec<&NewCallbackRow> = described.iter().collect();
     if usize::try_from(inserted).ok() != Some(batch.len()) {
         let known = matching(
             backend,
@@ -151,11 +151,11 @@ pub async fn store_batch(
     let ids = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("start", ListFieldType::Int),
-            ("size", ListFieldType::Int),
-            ("urgent", ListFieldType::Bool),
-            ("signed_by", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("start", SqlListFieldType::Int),
+            ("size", SqlListFieldType::Int),
+            ("urgent", SqlListFieldType::Bool),
+            ("signed_by", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -202,17 +202,17 @@ async fn count_repeats(
     repeats: &[[u8; 32]],
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct RepeatedBody<'a> {
+    struct RepeatedCallbackRow<'a> {
         // Beside each digest, not once for all: SQLite would walk every digest of
         // the endpoint (measured: 36 ms for a few, at 6,000).
         endpoint: &'a str,
         digest: String,
         copies: i64,
     }
-    let seen: Vec<RepeatedBody<'_>> = batch
+    let seen: Vec<RepeatedCallbackRow<'_>> = batch
         .iter()
         .filter(|callback| repeats.contains(&callback.digest))
-        .map(|callback| RepeatedBody {
+        .map(|callback| RepeatedCallbackRow {
             endpoint,
             digest: hex::encode(callback.digest),
             copies: callback.copies,
@@ -225,9 +225,9 @@ async fn count_repeats(
     let given = rows(
         backend,
         &[
-            ("endpoint", ListFieldType::Text),
-            ("digest", ListFieldType::Bytes),
-            ("copies", ListFieldType::Int),
+            ("endpoint", SqlListFieldType::Text),
+            ("digest", SqlListFieldType::Bytes),
+            ("copies", SqlListFieldType::Int),
         ],
     );
     execute(
@@ -308,7 +308,7 @@ pub async fn claim(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let claimed = query(
         tx,
         format!(
@@ -333,7 +333,7 @@ pub async fn claim(
             body: bytes::Bytes::new(),
         });
     }
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let stored = query(
         tx,
         format!(
@@ -362,7 +362,7 @@ pub async fn claim(
 
 /// Content of a processed body.
 #[derive(Clone, Debug, Serialize)]
-pub struct ProcessedBody {
+pub struct ProcessedCallbackBody {
     pub id: HexUuid,
     pub items: i64,
     pub dead_items: i64,
@@ -372,16 +372,16 @@ pub struct ProcessedBody {
 /// caller must leave them alone.
 pub async fn mark_processed(
     tx: &DatabaseTransaction,
-    batch: &[ProcessedBody],
+    batch: &[ProcessedCallbackBody],
     now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("items", ListFieldType::Int),
-            ("dead_items", ListFieldType::Int),
+            ("id", SqlListFieldType::Uuid),
+            ("items", SqlListFieldType::Int),
+            ("dead_items", SqlListFieldType::Int),
         ],
     );
     let parameter = list(batch)?;
@@ -437,7 +437,7 @@ pub async fn renew(
     until: Timestamp,
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     execute(
         tx,
         format!(

@@ -19,7 +19,7 @@ const HEAD_START: Duration = Duration::from_millis(500);
 
 /// How sessions are made.
 #[derive(Clone, Debug)]
-pub(super) struct SessionOptions {
+pub(super) struct PostgresSessionOptions {
     /// A call without an answer fails after this.
     pub patience: Duration,
     /// A pooler in transaction mode stands between.
@@ -34,7 +34,7 @@ pub(super) struct PostgresCluster {
     servers: Vec<PgConnectOptions>,
     /// Only a server that takes writes will do.
     writable: bool,
-    session: SessionOptions,
+    session: PostgresSessionOptions,
     /// The statement that begins a transaction.
     begin: String,
     /// The server that was good last.
@@ -87,7 +87,7 @@ fn servers_of(url: &str) -> Result<(Vec<String>, bool), sqlx::Error> {
 
 impl PostgresCluster {
     /// Of a URL that names one server or several.
-    pub(super) fn new(url: &str, session: SessionOptions) -> Result<Self, sqlx::Error> {
+    pub(super) fn new(url: &str, session: PostgresSessionOptions) -> Result<Self, sqlx::Error> {
         let (urls, writable) = servers_of(url)?;
         let servers = urls
             .iter()
@@ -173,7 +173,7 @@ impl PostgresCluster {
     }
 }
 
-impl SessionOptions {
+impl PostgresSessionOptions {
     fn begin(&self) -> String {
         let settings = self.settings.iter().filter(|_| self.pooled);
         settings.fold("BEGIN".to_owned(), |script, (name, value)| {

@@ -19,12 +19,12 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    DirectPool, Store, StoreError,
-    cluster::{PostgresCluster, SessionOptions},
+    SingleStatementPool, Store, StoreError,
+    cluster::{PostgresCluster, PostgresSessionOptions},
     files,
     pool::{ConnectionPool, ConnectionSource, PoolGeneration},
-    proof::CommitChecker,
-    sqlite_file::{self, DamagedFile, FilesBefore},
+    proof::CommitDurabilityChecker,
+    sqlite_file::{self, DamagedDatabaseFileError, SqliteFilePresence},
     sqlx_error, whole_file,
 };
 
@@ -46,7 +46,7 @@ const COMMAND_WAITS: Duration = Duration::from_secs(30);
 
 /// Why the database cannot be opened. Says nothing of the address, which may hold a password.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum DatabaseOpenError {
     #[error("DATABASE_URL cannot be understood")]
     Address(#[source] sqlx::Error),
     #[error("the database cannot be reached")]
@@ -56,7 +56,7 @@ pub enum OpenError {
     )]
     Pooler(#[source] DbErr),
     #[error(transparent)]
-    Damaged(#[from] DamagedFile),
+    Damaged(#[from] DamagedDatabaseFileError),
     #[error("the database cannot be written")]
     Recovery(#[source] StoreError),
     #[error("the folder {0} cannot be made")]
@@ -67,7 +67,7 @@ pub enum OpenError {
     InUse,
 }
 
-impl OpenError {
+impl DatabaseOpenError {
     /// Why the first connection failed.
     fn of_connecting(error: DbErr) -> Self {
         match sqlx_error(&error) {
@@ -137,7 +137,7 @@ pub enum ConnectPurpose {
 
 /// How the database is reached.
 #[derive(Clone, Copy, Debug)]
-pub struct DatabaseAccess {
+pub struct DatabaseConnectSettings {
     /// Connections to PostgreSQL, at most.
     pub connections: u32,
     /// A pooler in transaction mode, such as PgBouncer, stands before PostgreSQL.
@@ -146,10 +146,10 @@ pub struct DatabaseAccess {
     pub timeout: Duration,
 }
 
-/// The default of [`DatabaseAccess::timeout`].
+/// The default of [`DatabaseConnectSettings::timeout`].
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-impl From<u32> for DatabaseAccess {
+impl From<u32> for DatabaseConnectSettings {
     /// Straight to the database, with so many connections.
     fn from(connections: u32) -> Self {
         Self {
@@ -172,9 +172,9 @@ pub fn sqlite_file(url: &SecretString) -> Option<&Path> {
 /// Opens the database at `url`.
 pub async fn open(
     url: &SecretString,
-    access: impl Into<DatabaseAccess>,
+    access: impl Into<DatabaseConnectSettings>,
     purpose: ConnectPurpose,
-) -> Result<Store, OpenError> {
+) -> Result<Store, DatabaseOpenError> {
     let access = access.into();
     match url.expose_secret().strip_prefix("sqlite:") {
         Some(path) => open_unlocked(path.trim_start_matches("//"), purpose, OPENING).await,
@@ -191,7 +191,7 @@ async fn open_unlocked(
     path: &str,
     purpose: ConnectPurpose,
     (tries, pause): (u32, Duration),
-) -> Result<Store, OpenError> {
+) -> Result<Store, DatabaseOpenError> {
     for _ in 1..tries {
         match open_sqlite(path, purpose).await {
             Err(error) if error.is_locked() => tokio::time::sleep(pause).await,
@@ -201,14 +201,14 @@ async fn open_unlocked(
     open_sqlite(path, purpose).await
 }
 
-async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, OpenError> {
+async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, DatabaseOpenError> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     if let Some(folder) = Path::new(path)
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
         files::make_folder(folder)
-            .map_err(|error| OpenError::Folder(folder.display().to_string(), error))?;
+            .map_err(|error| DatabaseOpenError::Folder(folder.display().to_string(), error))?;
     }
     let is_new = !Path::new(path).exists();
     if let Err(error) = files::own_database(Path::new(path)) {
@@ -220,7 +220,7 @@ async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, OpenE
     } else {
         None
     };
-    let before = FilesBefore::look(Path::new(path));
+    let before = SqliteFilePresence::look(Path::new(path));
     let common = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -254,7 +254,7 @@ async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, OpenE
         writing = writing.pragma("max_page_count", pages.to_string());
     }
     let statements = Arc::new(AtomicU64::new(0));
-    let direct = |options: SqliteConnectOptions, size: u32| DirectPool {
+    let direct = |options: SqliteConnectOptions, size: u32| SingleStatementPool {
         pool: ConnectionPool::new(
             ConnectionSource::Sqlite(Box::new(options)),
             size,
@@ -280,7 +280,7 @@ async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, OpenE
         backend: DbBackend::Sqlite,
         writes: Arc::default(),
         writable: Arc::default(),
-        proof: Some(Arc::new(CommitChecker::new(direct(reading, 1)))),
+        proof: Some(Arc::new(CommitDurabilityChecker::new(direct(reading, 1)))),
         checkpointer: (purpose == ConnectPurpose::Serve)
             .then(|| direct(common.pragma("synchronous", "FULL"), 1)),
         _lock: lock,
@@ -289,19 +289,21 @@ async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, OpenE
     if purpose == ConnectPurpose::Command {
         sqlite_file::note_recovery(&store, Path::new(path), before)
             .await
-            .map_err(OpenError::Recovery)?;
+            .map_err(DatabaseOpenError::Recovery)?;
     }
     Ok(store)
 }
 
 /// Why a SQLite file could not be opened.
-fn refused(path: &str, error: DbErr) -> OpenError {
+fn refused(path: &str, error: DbErr) -> DatabaseOpenError {
     match sqlx_error(&error) {
-        Some(cause) if sqlite_file::is_damage_at_open(cause) => OpenError::Damaged(DamagedFile {
-            path: path.to_owned(),
-            finding: cause.to_string(),
-        }),
-        _ => OpenError::of_connecting(error),
+        Some(cause) if sqlite_file::is_damage_at_open(cause) => {
+            DatabaseOpenError::Damaged(DamagedDatabaseFileError {
+                path: path.to_owned(),
+                finding: cause.to_string(),
+            })
+        }
+        _ => DatabaseOpenError::of_connecting(error),
     }
 }
 
@@ -309,14 +311,14 @@ fn refused(path: &str, error: DbErr) -> OpenError {
 const LOCK_TRIES: u32 = 10;
 
 /// The lock of a server. It ends with the process, however that ends.
-async fn lock(path: &Path) -> Result<File, OpenError> {
+async fn lock(path: &Path) -> Result<File, DatabaseOpenError> {
     for _ in 0..LOCK_TRIES {
         if let Some(lock) = lock_file(path)? {
             return Ok(lock);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(OpenError::InUse)
+    Err(DatabaseOpenError::InUse)
 }
 
 /// Like [`lock`], for a command, if no server has it.
@@ -324,10 +326,10 @@ pub(super) fn try_lock(path: &Path) -> Option<File> {
     lock_file(path).ok().flatten()
 }
 
-fn lock_file(path: &Path) -> Result<Option<File>, OpenError> {
+fn lock_file(path: &Path) -> Result<Option<File>, DatabaseOpenError> {
     let name = whole_file::beside(path, "lock");
     let file = files::open_private(&name)
-        .map_err(|error| OpenError::Folder(name.display().to_string(), error))?;
+        .map_err(|error| DatabaseOpenError::Folder(name.display().to_string(), error))?;
     Ok(file.try_lock().is_ok().then_some(file))
 }
 
@@ -368,8 +370,11 @@ fn session_settings(timeout: Duration) -> Vec<(&'static str, String)> {
 }
 
 /// Two pools, of half the connections each: one that writes, one that reads.
-async fn open_postgres(url: &str, access: DatabaseAccess) -> Result<Store, OpenError> {
-    let DatabaseAccess {
+async fn open_postgres(
+    url: &str,
+    access: DatabaseConnectSettings,
+) -> Result<Store, DatabaseOpenError> {
+    let DatabaseConnectSettings {
         connections,
         pooled,
         timeout,
@@ -381,30 +386,31 @@ async fn open_postgres(url: &str, access: DatabaseAccess) -> Result<Store, OpenE
     for_reading.push((name, value.to_owned()));
     let generation = PoolGeneration::default();
     let statements = Arc::new(AtomicU64::new(0));
-    let direct = |settings, size: u32, lifetime| -> Result<DirectPool, OpenError> {
-        let session = SessionOptions {
-            patience: timeout + SILENCE,
-            pooled,
-            settings,
+    let direct =
+        |settings, size: u32, lifetime| -> Result<SingleStatementPool, DatabaseOpenError> {
+            let session = PostgresSessionOptions {
+                patience: timeout + SILENCE,
+                pooled,
+                settings,
+            };
+            let cluster = PostgresCluster::new(url, session).map_err(DatabaseOpenError::Address)?;
+            Ok(SingleStatementPool {
+                pool: ConnectionPool::new(
+                    ConnectionSource::Postgres(cluster),
+                    size,
+                    lifetime,
+                    generation.clone(),
+                ),
+                statements: Arc::clone(&statements),
+            })
         };
-        let cluster = PostgresCluster::new(url, session).map_err(OpenError::Address)?;
-        Ok(DirectPool {
-            pool: ConnectionPool::new(
-                ConnectionSource::Postgres(cluster),
-                size,
-                lifetime,
-                generation.clone(),
-            ),
-            statements: Arc::clone(&statements),
-        })
-    };
     let writer = direct(for_writing, connections.div_ceil(2), Some(CONNECTION_LIVES))?;
     let reader = direct(for_reading, connections / 2, Some(CONNECTION_LIVES))?;
     let lease = writer
         .pool
         .acquire()
         .await
-        .map_err(OpenError::of_connecting)?;
+        .map_err(DatabaseOpenError::of_connecting)?;
     lease.give_back();
     Ok(Store {
         writer,

@@ -12,7 +12,7 @@ use super::{
     Store, StoreError,
     bounds::of_windows,
     dialect::{
-        ListFieldType, column, execute, ids, locking, matching, nullable, query, query_one,
+        SqlListFieldType, column, execute, ids, locking, matching, nullable, query, query_one,
         read_row, rows,
     },
 };
@@ -23,7 +23,7 @@ use crate::{
 
 /// A message or a call from a person.
 #[derive(Clone, Copy, Debug)]
-pub struct WindowOpening {
+pub struct ServiceWindowOpening {
     pub sender: Uuid,
     pub contact: Uuid,
     pub at: Timestamp,
@@ -38,7 +38,7 @@ pub struct WindowOpening {
 /// Records it: the window only ever moves forward.
 pub async fn heard(
     tx: &DatabaseTransaction,
-    heard: WindowOpening,
+    heard: ServiceWindowOpening,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let later = |column: &str| {
@@ -98,7 +98,7 @@ pub async fn open_at(
     at: Timestamp,
 ) -> Result<HashSet<Uuid>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let pairs = matching(backend, &given, "conversation", "c", PAIR);
     let found = query(
         connection,
@@ -128,7 +128,7 @@ pub async fn any_woken(store: &Store, now: Timestamp) -> Result<bool, StoreError
 
 /// A window that is closing or closed.
 #[derive(Clone, Copy, Debug)]
-pub struct DueWindow {
+pub struct DueServiceWindow {
     pub sender: Uuid,
     pub contact: Uuid,
     pub until: Timestamp,
@@ -139,7 +139,7 @@ pub async fn woken(
     tx: &DatabaseTransaction,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<DueWindow>, StoreError> {
+) -> Result<Vec<DueServiceWindow>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -154,7 +154,7 @@ pub async fn woken(
         .iter()
         .map(|row| {
             let until: Option<Timestamp> = nullable(row, "window_until")?;
-            Ok(DueWindow {
+            Ok(DueServiceWindow {
                 sender: column(row, "sender_id")?,
                 contact: column(row, "contact_id")?,
                 until: until.unwrap_or_default(),
@@ -165,7 +165,7 @@ pub async fn woken(
 
 /// A window that closes soon.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct ClosingWindow {
+pub struct ClosingServiceWindow {
     /// The person's name or number.
     pub who: String,
     #[sea_orm(from_alias = "window_until")]
@@ -178,7 +178,7 @@ pub async fn closing(
     after: Timestamp,
     before: Timestamp,
     limit: i64,
-) -> Result<Vec<ClosingWindow>, StoreError> {
+) -> Result<Vec<ClosingServiceWindow>, StoreError> {
     let found = query(
         store.reader(),
         "SELECT coalesce(c.name, (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = w.contact_id \

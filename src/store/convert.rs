@@ -5,12 +5,12 @@ use entity::{follow_up, notification};
 use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
 use crate::domain::{
-    category::Category,
-    notification::SecretsState,
-    status::{EngineState, NotificationStatus},
+    category::MessageCategory,
+    notification::MessageSecretsState,
+    status::{NotificationEngineState, NotificationStatus},
     template_status::TemplateStatus,
     time::Timestamp,
-    trigger::TriggerSet,
+    trigger::NotificationTransitionSet,
 };
 
 /// Stored as microseconds since 1970 in UTC.
@@ -21,7 +21,7 @@ impl TryGetable for Timestamp {
 }
 
 /// Stored as its word; one that is not known reads as the default.
-impl TryGetable for Category {
+impl TryGetable for MessageCategory {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         String::try_get_by(row, index).map(|word| Self::counted_as(&word))
     }
@@ -36,46 +36,46 @@ impl TryGetable for TemplateStatus {
 }
 
 /// Stored as a bit mask.
-impl TryGetable for TriggerSet {
+impl TryGetable for NotificationTransitionSet {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         i64::try_get_by(row, index).map(Self::from_mask)
     }
 }
 
 /// Read as whether there is nothing left of them.
-impl TryGetable for SecretsState {
+impl TryGetable for MessageSecretsState {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         bool::try_get_by(row, index).map(Self::stored)
     }
 }
 
-pub const fn stored_engine(state: EngineState) -> &'static str {
+pub const fn stored_engine(state: NotificationEngineState) -> &'static str {
     match state {
-        EngineState::Queued => "queued",
-        EngineState::Held => "held",
-        EngineState::Sending => "sending",
-        EngineState::Retrying => "retrying",
-        EngineState::Unknown => "unknown",
-        EngineState::Settled => "settled",
-        EngineState::Skipped => "skipped",
-        EngineState::Cancelled => "cancelled",
-        EngineState::Expired => "expired",
-        EngineState::GaveUp => "gave_up",
+        NotificationEngineState::Queued => "queued",
+        NotificationEngineState::Held => "held",
+        NotificationEngineState::Sending => "sending",
+        NotificationEngineState::Retrying => "retrying",
+        NotificationEngineState::Unknown => "unknown",
+        NotificationEngineState::Settled => "settled",
+        NotificationEngineState::Skipped => "skipped",
+        NotificationEngineState::Cancelled => "cancelled",
+        NotificationEngineState::Expired => "expired",
+        NotificationEngineState::GaveUp => "gave_up",
     }
 }
 
-pub const fn engine(state: notification::StoredEngineState) -> EngineState {
+pub const fn engine(state: notification::StoredEngineState) -> NotificationEngineState {
     match state {
-        notification::StoredEngineState::Queued => EngineState::Queued,
-        notification::StoredEngineState::Held => EngineState::Held,
-        notification::StoredEngineState::Sending => EngineState::Sending,
-        notification::StoredEngineState::Retrying => EngineState::Retrying,
-        notification::StoredEngineState::Unknown => EngineState::Unknown,
-        notification::StoredEngineState::Settled => EngineState::Settled,
-        notification::StoredEngineState::Skipped => EngineState::Skipped,
-        notification::StoredEngineState::Cancelled => EngineState::Cancelled,
-        notification::StoredEngineState::Expired => EngineState::Expired,
-        notification::StoredEngineState::GaveUp => EngineState::GaveUp,
+        notification::StoredEngineState::Queued => NotificationEngineState::Queued,
+        notification::StoredEngineState::Held => NotificationEngineState::Held,
+        notification::StoredEngineState::Sending => NotificationEngineState::Sending,
+        notification::StoredEngineState::Retrying => NotificationEngineState::Retrying,
+        notification::StoredEngineState::Unknown => NotificationEngineState::Unknown,
+        notification::StoredEngineState::Settled => NotificationEngineState::Settled,
+        notification::StoredEngineState::Skipped => NotificationEngineState::Skipped,
+        notification::StoredEngineState::Cancelled => NotificationEngineState::Cancelled,
+        notification::StoredEngineState::Expired => NotificationEngineState::Expired,
+        notification::StoredEngineState::GaveUp => NotificationEngineState::GaveUp,
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{HexUuid, ListFieldType, column, execute, list, query_one, rows},
+    dialect::{HexUuid, SqlListFieldType, column, execute, list, query_one, rows},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
@@ -31,10 +31,10 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", ListFieldType::Uuid),
-            ("callback_id", ListFieldType::Uuid),
-            ("pointer", ListFieldType::Text),
-            ("reason", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("callback_id", SqlListFieldType::Uuid),
+            ("pointer", SqlListFieldType::Text),
+            ("reason", SqlListFieldType::Text),
         ],
     );
     execute(

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     StoreError,
-    dialect::{HexUuid, ListFieldType, column, execute, list, matching, query, rows},
+    dialect::{HexUuid, SqlListFieldType, column, execute, list, matching, query, rows},
 };
 use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
@@ -34,9 +34,9 @@ pub async fn claim(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("dedupe_key", ListFieldType::Text),
-            ("recipient", ListFieldType::Text),
-            ("notification_id", ListFieldType::Uuid),
+            ("dedupe_key", SqlListFieldType::Text),
+            ("recipient", SqlListFieldType::Text),
+            ("notification_id", SqlListFieldType::Uuid),
         ],
     );
     execute(

@@ -16,7 +16,7 @@ use super::StoreError;
 
 /// The type of one field of a list parameter.
 #[derive(Clone, Copy, Debug)]
-pub enum ListFieldType {
+pub enum SqlListFieldType {
     Uuid,
     Text,
     Int,
@@ -28,8 +28,8 @@ pub enum ListFieldType {
 /// A `FROM` item named `r` that reads the JSON array in `$1` as rows.
 ///
 /// PostgreSQL: `json_to_recordset`. SQLite: `jsonb_each`.
-pub fn rows(backend: DbBackend, columns: &[(&str, ListFieldType)]) -> String {
-    let list = |each: &dyn Fn(&str, ListFieldType) -> String| {
+pub fn rows(backend: DbBackend, columns: &[(&str, SqlListFieldType)]) -> String {
+    let list = |each: &dyn Fn(&str, SqlListFieldType) -> String| {
         columns
             .iter()
             .map(|(name, kind)| each(name, *kind))
@@ -39,23 +39,23 @@ pub fn rows(backend: DbBackend, columns: &[(&str, ListFieldType)]) -> String {
     if backend == DbBackend::Postgres {
         let declared = list(&|name, kind| {
             let kind = match kind {
-                ListFieldType::Uuid => "uuid",
-                ListFieldType::Text | ListFieldType::Bytes => "text",
-                ListFieldType::Int => "bigint",
-                ListFieldType::Bool => "boolean",
+                SqlListFieldType::Uuid => "uuid",
+                SqlListFieldType::Text | SqlListFieldType::Bytes => "text",
+                SqlListFieldType::Int => "bigint",
+                SqlListFieldType::Bool => "boolean",
             };
             format!("{name} {kind}")
         });
         if columns
             .iter()
-            .any(|(_, kind)| matches!(kind, ListFieldType::Bytes))
+            .any(|(_, kind)| matches!(kind, SqlListFieldType::Bytes))
         {
             let read = list(&|name, kind| match kind {
-                ListFieldType::Bytes => format!("decode({name}, 'hex') AS {name}"),
-                ListFieldType::Uuid
-                | ListFieldType::Text
-                | ListFieldType::Int
-                | ListFieldType::Bool => name.to_owned(),
+                SqlListFieldType::Bytes => format!("decode({name}, 'hex') AS {name}"),
+                SqlListFieldType::Uuid
+                | SqlListFieldType::Text
+                | SqlListFieldType::Int
+                | SqlListFieldType::Bool => name.to_owned(),
             });
             format!("(SELECT {read} FROM json_to_recordset($1::json) AS given({declared})) AS r")
         } else {
@@ -63,10 +63,10 @@ pub fn rows(backend: DbBackend, columns: &[(&str, ListFieldType)]) -> String {
         }
     } else {
         let read = list(&|name, kind| match kind {
-            ListFieldType::Uuid | ListFieldType::Bytes => {
+            SqlListFieldType::Uuid | SqlListFieldType::Bytes => {
                 format!("unhex(value->>'{name}') AS {name}")
             }
-            ListFieldType::Text | ListFieldType::Int | ListFieldType::Bool => {
+            SqlListFieldType::Text | SqlListFieldType::Int | SqlListFieldType::Bool => {
                 format!("value->>'{name}' AS {name}")
             }
         });
@@ -118,7 +118,7 @@ pub fn among(backend: DbBackend, column: &str, keys: &str) -> String {
 
 /// The condition that `column` is among the ids of [`ids`] in `$1`.
 pub fn listed(backend: DbBackend, column: &str) -> String {
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     among(backend, column, &format!("SELECT r.id FROM {given}"))
 }
 

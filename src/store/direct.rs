@@ -15,12 +15,12 @@ use super::{
 
 /// A pool whose connections are used for one statement at a time.
 #[derive(Clone, Debug)]
-pub struct DirectPool {
+pub struct SingleStatementPool {
     pub(super) pool: ConnectionPool,
     pub(super) statements: Arc<AtomicU64>,
 }
 
-impl DirectPool {
+impl SingleStatementPool {
     async fn run<T>(
         &self,
         into_error: fn(StoreConnectionError) -> DbErr,
@@ -71,7 +71,7 @@ impl DirectPool {
 }
 
 #[async_trait::async_trait]
-impl ConnectionTrait for DirectPool {
+impl ConnectionTrait for SingleStatementPool {
     fn get_database_backend(&self) -> DbBackend {
         match self.pool.source() {
             ConnectionSource::Sqlite(_) => DbBackend::Sqlite,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     bounds::{SqlCondition, of_events, of_notifications},
-    dialect::{ListFieldType, column, execute, ids, list, locking, query, query_one, rows},
+    dialect::{SqlListFieldType, column, execute, ids, list, locking, query, query_one, rows},
     first_id,
 };
 use crate::{
@@ -221,7 +221,7 @@ pub async fn reached_already(
     route: &str,
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", SqlListFieldType::Uuid)]);
     // `OFFSET 0` keeps PostgreSQL from making a join of it that walks the whole event.
     let found = query(
         tx,
@@ -277,7 +277,10 @@ async fn heard_already(
     }
     let names: Vec<RecipientNameRow<'_>> =
         names.iter().map(|name| RecipientNameRow { name }).collect();
-    let given = rows(tx.get_database_backend(), &[("name", ListFieldType::Text)]);
+    let given = rows(
+        tx.get_database_backend(),
+        &[("name", SqlListFieldType::Text)],
+    );
     let found = query(
         tx,
         format!(

@@ -11,12 +11,12 @@ use super::{
     Store, StoreError,
     convert::follow_up_state,
     dialect::{
-        HexUuid, ListFieldType, by_key, column, execute, ids, list, locking, matching, query,
+        HexUuid, SqlListFieldType, by_key, column, execute, ids, list, locking, matching, query,
         read_row, rows,
     },
 };
 use crate::{
-    domain::{time::Timestamp, trigger::TriggerSet},
+    domain::{time::Timestamp, trigger::NotificationTransitionSet},
     store::DatabaseTransaction,
 };
 
@@ -51,17 +51,17 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", ListFieldType::Uuid),
-            ("notification_id", ListFieldType::Uuid),
-            ("generation", ListFieldType::Int),
-            ("rule_id", ListFieldType::Uuid),
-            ("rule_name", ListFieldType::Text),
-            ("trigger_name", ListFieldType::Text),
-            ("occurrence", ListFieldType::Text),
-            ("unless_mask", ListFieldType::Int),
-            ("state", ListFieldType::Text),
-            ("due_at", ListFieldType::Int),
-            ("reason", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("notification_id", SqlListFieldType::Uuid),
+            ("generation", SqlListFieldType::Int),
+            ("rule_id", SqlListFieldType::Uuid),
+            ("rule_name", SqlListFieldType::Text),
+            ("trigger_name", SqlListFieldType::Text),
+            ("occurrence", SqlListFieldType::Text),
+            ("unless_mask", SqlListFieldType::Int),
+            ("state", SqlListFieldType::Text),
+            ("due_at", SqlListFieldType::Int),
+            ("reason", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -81,7 +81,7 @@ pub async fn insert(
 
 /// A state that a notification has newly reached.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct ReachedState {
+pub struct ReachedTransitionMask {
     pub id: HexUuid,
     pub mask: i64,
 }
@@ -98,7 +98,7 @@ pub struct TouchedFollowUp {
 /// stays, and shows it.
 pub async fn cancel(
     tx: &DatabaseTransaction,
-    reached: &[ReachedState],
+    reached: &[ReachedTransitionMask],
     now: Timestamp,
 ) -> Result<Vec<TouchedFollowUp>, StoreError> {
     if reached.is_empty() {
@@ -107,7 +107,10 @@ pub async fn cancel(
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
-        &[("id", ListFieldType::Uuid), ("mask", ListFieldType::Int)],
+        &[
+            ("id", SqlListFieldType::Uuid),
+            ("mask", SqlListFieldType::Int),
+        ],
     );
     let of_the_list = by_key(backend, "follow_up.notification_id", "r.id");
     let cancelled = query(
@@ -133,7 +136,7 @@ pub struct DueFollowUp {
     pub rule_name: String,
     pub trigger_name: String,
     #[sea_orm(from_alias = "unless_mask")]
-    pub unless: TriggerSet,
+    pub unless: NotificationTransitionSet,
     /// How far it has come.
     #[sea_orm(from_alias = "cursor_at")]
     pub cursor: Option<String>,
@@ -148,7 +151,7 @@ pub async fn due(
 ) -> Result<Vec<DueFollowUp>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE OF f SKIP LOCKED");
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     // Only the rows to be locked are searched here. The condition is an expression, so that the
     // index of due follow-ups, which may hold a backlog, is not walked for each notification.
     let due = matching(
@@ -227,7 +230,7 @@ pub async fn reached_already(
     id: Uuid,
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", SqlListFieldType::Uuid)]);
     let found = query(
         tx,
         format!(
@@ -246,7 +249,7 @@ pub async fn overtaken(
     children: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let child = matching(backend, &given, "notification", "n", "n.id = r.id");
     let made_by = matching(backend, &child, "follow_up", "f", "f.id = n.follow_up_id");
     let parent = matching(
@@ -274,7 +277,7 @@ pub async fn fired(
     notifications: &[Uuid],
 ) -> Result<Vec<TouchedFollowUp>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let of_the_list = matching(
         backend,
         &given,

@@ -9,7 +9,7 @@ use super::{
     setting,
 };
 use crate::domain::{
-    hold::{HoldExemption, SendingHold, WaitingAgeClass},
+    hold::{HoldExemption, SendingHold, WaitingMessageAgeClass},
     time::Timestamp,
 };
 
@@ -93,17 +93,17 @@ const WAITING: &str = "open_status IN ('queued', 'held', 'retrying') \
 
 /// How many messages of a kind and age would be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleasableCount {
+pub struct HoldReleaseCount {
     pub category: String,
     /// The template's name; empty for a message without one.
     pub template: String,
-    pub age: WaitingAgeClass,
+    pub age: WaitingMessageAgeClass,
     pub count: i64,
 }
 
 /// Messages that a release would send, by kind and age.
-pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<ReleasableCount>, StoreError> {
-    let cases: Vec<String> = WaitingAgeClass::ALL
+pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<HoldReleaseCount>, StoreError> {
+    let cases: Vec<String> = WaitingMessageAgeClass::ALL
         .iter()
         .enumerate()
         .map(|(position, age)| match age.below_seconds() {
@@ -131,10 +131,10 @@ pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<ReleasableCoun
             let age: i64 = column(row, "age_place")?;
             let age = usize::try_from(age)
                 .ok()
-                .and_then(|position| WaitingAgeClass::ALL.get(position))
+                .and_then(|position| WaitingMessageAgeClass::ALL.get(position))
                 .copied()
-                .unwrap_or(WaitingAgeClass::Older);
-            Ok(ReleasableCount {
+                .unwrap_or(WaitingMessageAgeClass::Older);
+            Ok(HoldReleaseCount {
                 category: column(row, "category")?,
                 template: column(row, "template")?,
                 age,
@@ -146,7 +146,7 @@ pub async fn waiting(store: &Store, now: Timestamp) -> Result<Vec<ReleasableCoun
 
 /// A message that a release would send.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct ReleasableMessage {
+pub struct HoldReleaseMessage {
     pub id: Uuid,
     pub created_at: Timestamp,
     pub recipient: String,
@@ -159,7 +159,7 @@ pub async fn list(
     store: &Store,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<ReleasableMessage>, StoreError> {
+) -> Result<Vec<HoldReleaseMessage>, StoreError> {
     let found = query(
         store.reader(),
         format!(

@@ -12,7 +12,7 @@ use super::{Store, StoreError, bounds::of_messages, dialect::execute, new_id};
 use crate::{
     domain::{
         access::AccessBounds,
-        identity::{AliasKind, ContactAlias},
+        identity::{ContactAlias, ContactAliasKind},
         time::Timestamp,
     },
     store::DatabaseTransaction,
@@ -21,7 +21,7 @@ use crate::{
 /// A provider's id with its name space: the id of a voice call may also be that of a message, such
 /// as of the voicemail that the call ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProviderId<'a> {
+pub enum InboundProviderId<'a> {
     Message(&'a str),
     Call(&'a str),
 }
@@ -29,7 +29,7 @@ pub enum ProviderId<'a> {
 const CALL: &str = "call:";
 const MESSAGE: &str = "message:";
 
-impl<'a> ProviderId<'a> {
+impl<'a> InboundProviderId<'a> {
     /// As it is stored, in one column: no two are stored alike.
     fn stored(self) -> Cow<'a, str> {
         match self {
@@ -65,7 +65,7 @@ pub struct NewInboundMessage<'a> {
     pub sender_id: Option<Uuid>,
     pub endpoint_id: &'a str,
     pub contact_id: Option<Uuid>,
-    pub provider_id: ProviderId<'a>,
+    pub provider_id: InboundProviderId<'a>,
     pub kind: &'a str,
     pub text: Option<&'a str>,
     pub payload: Option<&'a str>,
@@ -91,7 +91,7 @@ pub async fn insert(
     new: NewInboundMessage<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let from = |kind: AliasKind| {
+    let from = |kind: ContactAliasKind| {
         let alias = new.aliases.iter().find(|alias| alias.kind == kind);
         alias.map(|alias| alias.value.clone())
     };
@@ -120,9 +120,9 @@ pub async fn insert(
             new.group_id.into(),
             new.media_id.into(),
             new.read_due_at.map(Timestamp::micros).into(),
-            from(AliasKind::Phone).into(),
-            from(AliasKind::UserId).into(),
-            from(AliasKind::ParentUserId).into(),
+            from(ContactAliasKind::Phone).into(),
+            from(ContactAliasKind::UserId).into(),
+            from(ContactAliasKind::ParentUserId).into(),
             new.window_until.map(Timestamp::micros).into(),
             new.free_until.map(Timestamp::micros).into(),
         ],
@@ -134,7 +134,7 @@ pub async fn insert(
 /// The message or call of an id at a number, locked.
 pub async fn lock(
     tx: &DatabaseTransaction,
-    id: ProviderId<'_>,
+    id: InboundProviderId<'_>,
     endpoint_id: &str,
 ) -> Result<Option<inbound_message::Model>, StoreError> {
     let found = inbound_message::Entity::find()
@@ -184,7 +184,7 @@ pub async fn of_provider_ids(
     }
     let stored = ids
         .iter()
-        .map(|id| ProviderId::Message(id).stored().into_owned());
+        .map(|id| InboundProviderId::Message(id).stored().into_owned());
     Ok(inbound_message::Entity::find()
         .filter(of_messages(bounds))
         .filter(inbound_message::Column::ProviderMessageId.is_in(stored))
@@ -283,7 +283,7 @@ pub async fn set_window(
 
 #[cfg(test)]
 mod tests {
-    use super::ProviderId;
+    use super::InboundProviderId;
 
     #[test]
     fn ids_of_different_name_spaces_are_never_stored_alike() {
@@ -296,9 +296,9 @@ mod tests {
         ];
         let mut stored = std::collections::HashSet::new();
         for id in ids {
-            for of in [ProviderId::Message(id), ProviderId::Call(id)] {
+            for of in [InboundProviderId::Message(id), InboundProviderId::Call(id)] {
                 let text = of.stored().into_owned();
-                assert_eq!(ProviderId::of(&text), of);
+                assert_eq!(InboundProviderId::of(&text), of);
                 assert!(stored.insert(text), "{of:?}");
             }
         }

@@ -12,13 +12,13 @@ use crate::domain::{horizon::TOLERANCE_MICROS, time::Timestamp};
 /// The newest ids of everything that a page may show; equal as long as nothing new came. Ids in the
 /// future are left out: rows made by a clock that was ahead would hide all later ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LivePageCursor([Option<Uuid>; NEWEST.len()], i64, i64);
+pub struct DashboardChangeCursor([Option<Uuid>; NEWEST.len()], i64, i64);
 
 /// The tables of which the newest row is read.
 const NEWEST: [&str; 5] = ["notification", "attempt", "callback", "audit", "follow_up"];
 
 /// Reads it: the last entry of five primary keys, and two counts of open rows.
-pub async fn cursor(store: &Store, now: Timestamp) -> Result<LivePageCursor, StoreError> {
+pub async fn cursor(store: &Store, now: Timestamp) -> Result<DashboardChangeCursor, StoreError> {
     let newest = NEWEST.map(|table| {
         format!("(SELECT id FROM {table} WHERE id < $1 ORDER BY id DESC LIMIT 1) AS newest_{table}")
     });
@@ -33,13 +33,13 @@ pub async fn cursor(store: &Store, now: Timestamp) -> Result<LivePageCursor, Sto
     )
     .await?;
     let Some(row) = row else {
-        return Ok(LivePageCursor::default());
+        return Ok(DashboardChangeCursor::default());
     };
     let mut newest = [None; NEWEST.len()];
     for (newest, table) in newest.iter_mut().zip(NEWEST) {
         *newest = nullable(&row, &format!("newest_{table}"))?;
     }
-    Ok(LivePageCursor(
+    Ok(DashboardChangeCursor(
         newest,
         column(&row, "callbacks")?,
         column(&row, "dead_letters")?,

@@ -19,17 +19,17 @@ const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
 
 /// One migration and whether it has been applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MigrationStep {
+pub struct MigrationStatus {
     pub name: String,
     pub applied: bool,
 }
 
 /// Every migration this program knows, oldest first.
-pub async fn status(store: &Store) -> Result<Vec<MigrationStep>, StoreError> {
+pub async fn status(store: &Store) -> Result<Vec<MigrationStatus>, StoreError> {
     let applied = applied(store.reader()).await?;
     Ok(known()
         .into_iter()
-        .map(|name| MigrationStep {
+        .map(|name| MigrationStatus {
             applied: applied.contains(&name),
             name,
         })

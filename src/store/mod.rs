@@ -72,14 +72,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use direct::DirectPool;
+pub use direct::SingleStatementPool;
 pub use sea_orm::ConnectionTrait;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, Value, sqlx};
 use tokio_util::sync::CancellationToken;
 pub use transaction::Transaction as DatabaseTransaction;
 use uuid::Uuid;
 
-use proof::{CommitChecker, CommitVerdict};
+use proof::{CommitDurabilityChecker, CommitDurabilityVerdict};
 
 use crate::domain::time::Timestamp;
 
@@ -177,12 +177,12 @@ impl StoreError {
 }
 
 /// The error of work in a transaction that may refuse: storage's, or a refusal of its own.
-pub trait WorkError: From<StoreError> {
+pub trait TransactionWorkError: From<StoreError> {
     /// Storage's error; or itself, if it is a refusal.
     fn into_store(self) -> Result<StoreError, Self>;
 }
 
-impl WorkError for StoreError {
+impl TransactionWorkError for StoreError {
     fn into_store(self) -> Result<StoreError, Self> {
         Ok(self)
     }
@@ -250,16 +250,16 @@ impl From<DbErr> for StoreError {
 /// The database: one writer and a pool of readers on SQLite, one pool on PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: DirectPool,
-    reader: DirectPool,
+    writer: SingleStatementPool,
+    reader: SingleStatementPool,
     backend: DbBackend,
     /// Write transactions committed since the start.
     writes: Arc<AtomicU64>,
     writable: Arc<writable::WritableCheck>,
     /// SQLite: looks whether commits are there.
-    proof: Option<Arc<CommitChecker>>,
+    proof: Option<Arc<CommitDurabilityChecker>>,
     /// SQLite's connection for writing the log back; a server's only.
-    checkpointer: Option<DirectPool>,
+    checkpointer: Option<SingleStatementPool>,
     /// Held while the process lives: refuses a second `serve` on one SQLite file.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -287,13 +287,13 @@ impl Store {
     }
 
     /// For reads that need no transaction.
-    pub const fn reader(&self) -> &DirectPool {
+    pub const fn reader(&self) -> &SingleStatementPool {
         &self.reader
     }
 
     /// For reads that find few rows by an index, as the workers' looks do: on PostgreSQL nothing
     /// but an index is used here, whatever the planner believes of the table's size.
-    pub const fn by_index(&self) -> &DirectPool {
+    pub const fn by_index(&self) -> &SingleStatementPool {
         match self.backend {
             DbBackend::Postgres => &self.writer,
             _ => &self.reader,
@@ -303,7 +303,7 @@ impl Store {
     /// The writing connection outside [`Store::write`]: for tests that take the
     /// database away.
     #[doc(hidden)]
-    pub const fn raw_writer(&self) -> &DirectPool {
+    pub const fn raw_writer(&self) -> &SingleStatementPool {
         &self.writer
     }
 
@@ -331,7 +331,7 @@ impl Store {
     // Compiled anew for each caller: what does not depend on `work` is in functions of its own.
     pub async fn write_or_refuse<T, E, F>(&self, mut work: F) -> Result<T, E>
     where
-        E: WorkError,
+        E: TransactionWorkError,
         F: AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
     {
         let mut tries = 0;
@@ -376,26 +376,27 @@ impl Store {
         self.proof.as_ref().map(|proof| proof.hopeless.clone())
     }
 
-    async fn begin(&self) -> Result<BegunWrite, StoreError> {
+    async fn begin(&self) -> Result<OpenWriteTransaction, StoreError> {
         let proven = self.proof.as_ref().map_or(0, |proof| proof.highest());
         // An error in beginning a transaction does not concern its content.
         let tx = DatabaseTransaction::begin(&self.writer.pool, &self.writer.statements)
             .await
             .map_err(StoreError::Transient)?;
-        Ok(BegunWrite {
+        Ok(OpenWriteTransaction {
             tx,
             started: Instant::now(),
             proven,
         })
     }
 
-    async fn commit(&self, begun: BegunWrite) -> Result<(), StoreError> {
+    async fn commit(&self, begun: OpenWriteTransaction) -> Result<(), StoreError> {
         let committed = begun.tx.commit().await.map_err(StoreError::from);
         self.count_write(begun.started);
         let committed = committed.inspect_err(|error| self.writable.learn(error))?;
         let pool = &self.writer.pool;
         if let (Some(proof), Some(committed)) = (&self.proof, committed)
-            && proof.look(committed, begun.proven, || pool.renew()).await == CommitVerdict::Missing
+            && proof.look(committed, begun.proven, || pool.renew()).await
+                == CommitDurabilityVerdict::Missing
         {
             return Err(StoreError::Transient(DbErr::Custom(
                 "what was committed is not in the database".to_owned(),
@@ -405,7 +406,7 @@ impl Store {
     }
 
     /// Rolls back because of this error, which is the one to report: the first.
-    async fn roll_back(&self, begun: BegunWrite, error: StoreError) -> StoreError {
+    async fn roll_back(&self, begun: OpenWriteTransaction, error: StoreError) -> StoreError {
         begun.tx.rollback().await;
         self.count_write(begun.started);
         self.writable.learn(&error);
@@ -423,7 +424,7 @@ impl Store {
 }
 
 /// A write transaction that has begun.
-struct BegunWrite {
+struct OpenWriteTransaction {
     tx: DatabaseTransaction,
     started: Instant,
     /// The highest commit that had been found before.

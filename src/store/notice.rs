@@ -21,7 +21,7 @@ pub const MAX_VALUE: usize = 64 * 1024;
 
 /// A notice to be kept.
 #[derive(Clone, Debug)]
-pub struct NewNotice<'a> {
+pub struct NewProviderNotice<'a> {
     pub callback_id: Uuid,
     pub pointer: &'a str,
     pub field: &'a str,
@@ -50,7 +50,7 @@ pub async fn is_known(
 /// Keeps a notice once.
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: NewNotice<'_>,
+    new: NewProviderNotice<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(

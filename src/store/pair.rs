@@ -8,7 +8,7 @@ use super::{
     DatabaseTransaction, Store, StoreError,
     conversation::PAIR,
     dialect::{
-        HexUuid, ListFieldType, column, execute, ids, list, locking, matching, nullable, query,
+        HexUuid, SqlListFieldType, column, execute, ids, list, locking, matching, nullable, query,
         rows,
     },
 };
@@ -22,7 +22,7 @@ pub async fn lock_pairs(
     contacts: &[Uuid],
 ) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let pairs = matching(backend, &given, "conversation", "c", PAIR);
     let lock = locking(backend, "FOR UPDATE OF c");
     let mut in_order = contacts.to_vec();
@@ -67,8 +67,8 @@ pub async fn take_pairs(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("contact", ListFieldType::Uuid),
-            ("next_at", ListFieldType::Int),
+            ("contact", SqlListFieldType::Uuid),
+            ("next_at", SqlListFieldType::Int),
         ],
     );
     execute(
@@ -117,23 +117,26 @@ pub async fn set_turns(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct PairTurnRow {
+    struct PairPaceTurnRow {
         contact: HexUuid,
         at: i64,
     }
     if turns.is_empty() {
         return Ok(());
     }
-    let described: Vec<PairTurnRow> = turns
+    let described: Vec<PairPaceTurnRow> = turns
         .iter()
-        .map(|(contact, at)| PairTurnRow {
+        .map(|(contact, at)| PairPaceTurnRow {
             contact: HexUuid(*contact),
             at: at.micros(),
         })
         .collect();
     let given = rows(
         tx.get_database_backend(),
-        &[("contact", ListFieldType::Uuid), ("at", ListFieldType::Int)],
+        &[
+            ("contact", SqlListFieldType::Uuid),
+            ("at", SqlListFieldType::Int),
+        ],
     );
     execute(
         tx,
@@ -151,7 +154,7 @@ pub async fn set_turns(
 
 /// A pair with waiting messages whose turn has come.
 #[derive(Clone, Copy, Debug)]
-pub struct PairTurn {
+pub struct PairPaceTurn {
     pub contact: Uuid,
     /// When the pace allows the next message.
     pub next_at: Timestamp,
@@ -165,7 +168,7 @@ pub async fn turns(
     sender: Uuid,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<PairTurn>, StoreError> {
+) -> Result<Vec<PairPaceTurn>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -180,7 +183,7 @@ pub async fn turns(
         .iter()
         .map(|row| {
             let next_at: Option<Timestamp> = nullable(row, "pair_next_at")?;
-            Ok(PairTurn {
+            Ok(PairPaceTurn {
                 contact: column(row, "contact_id")?,
                 next_at: next_at.unwrap_or_default(),
                 at: column(row, "turn_at")?,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{
-        HexUuid, ListFieldType, among, column, execute, ids, list, listed, matching, query,
+        HexUuid, SqlListFieldType, among, column, execute, ids, list, listed, matching, query,
         query_one, read_row, rows,
     },
 };
@@ -15,7 +15,7 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 
 /// A status to be parked.
 #[derive(Clone, Debug, Serialize)]
-pub struct NewParkedStatus {
+pub struct NewParkedStatusUpdate {
     pub id: HexUuid,
     pub callback_id: HexUuid,
     pub pointer: String,
@@ -28,7 +28,7 @@ pub struct NewParkedStatus {
 
 pub async fn insert(
     tx: &DatabaseTransaction,
-    new: &[NewParkedStatus],
+    new: &[NewParkedStatusUpdate],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if new.is_empty() {
@@ -37,13 +37,13 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", ListFieldType::Uuid),
-            ("callback_id", ListFieldType::Uuid),
-            ("pointer", ListFieldType::Text),
-            ("endpoint_id", ListFieldType::Text),
-            ("message", ListFieldType::Text),
-            ("our_id", ListFieldType::Uuid),
-            ("update_json", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("callback_id", SqlListFieldType::Uuid),
+            ("pointer", SqlListFieldType::Text),
+            ("endpoint_id", SqlListFieldType::Text),
+            ("message", SqlListFieldType::Text),
+            ("our_id", SqlListFieldType::Uuid),
+            ("update_json", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -62,7 +62,7 @@ pub async fn insert(
 
 /// A parked status.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct ParkedStatus {
+pub struct ParkedStatusUpdate {
     pub id: Uuid,
     pub callback_id: Uuid,
     #[sea_orm(from_alias = "update_json")]
@@ -81,13 +81,13 @@ pub struct KnownAttemptIds {
 pub async fn of(
     tx: &DatabaseTransaction,
     known: &[KnownAttemptIds],
-) -> Result<Vec<ParkedStatus>, StoreError> {
+) -> Result<Vec<ParkedStatusUpdate>, StoreError> {
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
         &[
-            ("our_id", ListFieldType::Uuid),
-            ("message", ListFieldType::Text),
+            ("our_id", SqlListFieldType::Uuid),
+            ("message", SqlListFieldType::Text),
         ],
     );
     let by = |key| matching(backend, &given, "parked_status", "p", key);
@@ -174,9 +174,9 @@ pub async fn count_before(store: &Store, before: Timestamp) -> Result<i64, Store
 
 /// What a sweep found: a parked status and the attempt it is about.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct JoinableStatus {
+pub struct MatchedParkedStatus {
     #[sea_orm(nested)]
-    pub parked: ParkedStatus,
+    pub parked: ParkedStatusUpdate,
     pub attempt_id: Uuid,
     pub notification_id: Uuid,
     pub sender_id: Uuid,
@@ -187,7 +187,7 @@ pub struct JoinableStatus {
 pub async fn joinable(
     connection: &impl ConnectionTrait,
     limit: i64,
-) -> Result<Vec<JoinableStatus>, StoreError> {
+) -> Result<Vec<MatchedParkedStatus>, StoreError> {
     let known = matching(
         connection.get_database_backend(),
         "(SELECT * FROM parked_status WHERE state = 'parked') AS p",

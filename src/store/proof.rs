@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{dialect::column, direct::DirectPool, transaction::CommitTrace};
+use super::{dialect::column, direct::SingleStatementPool, transaction::CommitTrace};
 
 /// A reader that takes longer proves nothing, and contradicts nothing.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const NUMBER: &str = "SELECT number FROM commit_marker";
 
 /// What a reader found of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CommitVerdict {
+pub(super) enum CommitDurabilityVerdict {
     /// It is there.
     Found,
     /// The reader was busy or failed.
@@ -31,29 +31,29 @@ pub(super) enum CommitVerdict {
 }
 
 #[derive(Debug, Default)]
-struct CommitCheckState {
+struct CommitDurabilityState {
     /// The generation of connections that the last commit not found was made by.
     missed_in: Option<u64>,
 }
 
 /// Looks for commits.
 #[derive(Debug)]
-pub(super) struct CommitChecker {
-    reader: DirectPool,
+pub(super) struct CommitDurabilityChecker {
+    reader: SingleStatementPool,
     /// The highest number that was found.
     highest: AtomicI64,
-    seen: Mutex<CommitCheckState>,
+    seen: Mutex<CommitDurabilityState>,
     /// Cancelled when commits are not found although the writer has been reopened: the
     /// process must end, as nothing that it acknowledges can be believed.
     pub hopeless: CancellationToken,
 }
 
-impl CommitChecker {
+impl CommitDurabilityChecker {
     pub(super) async fn close(&self) {
         self.reader.pool.close().await;
     }
 
-    pub(super) fn new(reader: DirectPool) -> Self {
+    pub(super) fn new(reader: SingleStatementPool) -> Self {
         Self {
             reader,
             highest: AtomicI64::new(0),
@@ -74,21 +74,21 @@ impl CommitChecker {
         committed: CommitTrace,
         before: i64,
         reopen: impl FnOnce(),
-    ) -> CommitVerdict {
+    ) -> CommitDurabilityVerdict {
         let mut seen = self.seen.lock().await;
         // A number that was found before says that the database went back.
         if committed.number > before {
             if committed.number <= self.highest() {
-                return CommitVerdict::Found;
+                return CommitDurabilityVerdict::Found;
             }
             let Some(found) = self.found().await else {
                 metrics::counter!("herald_commits_unproved_total").increment(1);
-                return CommitVerdict::NotLooked;
+                return CommitDurabilityVerdict::NotLooked;
             };
             if found >= committed.number {
                 self.highest.store(found, Ordering::Release);
                 seen.missed_in = None;
-                return CommitVerdict::Found;
+                return CommitDurabilityVerdict::Found;
             }
         }
         metrics::counter!("herald_commits_missing_total").increment(1);
@@ -110,7 +110,7 @@ impl CommitChecker {
                 reopen();
             }
         }
-        CommitVerdict::Missing
+        CommitDurabilityVerdict::Missing
     }
 
     /// The number as the reader sees it.

@@ -65,16 +65,16 @@ impl SqliteFileUsage {
 #[error(
     "the database file {path} is damaged ({finding}). It is not opened, and nothing was changed: restore a backup with `herald restore FILE --replace`, which keeps the damaged file beside it (docs/backup.md). A copy of a file in use is no backup: `herald backup FILE` makes one"
 )]
-pub struct DamagedFile {
+pub struct DamagedDatabaseFileError {
     pub path: String,
     pub finding: String,
 }
 
 /// Why a file was not used.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub enum DatabaseFileCheckError {
     #[error(transparent)]
-    Damaged(#[from] DamagedFile),
+    Damaged(#[from] DamagedDatabaseFileError),
     #[error("the database file cannot be read")]
     Store(#[from] StoreError),
 }
@@ -89,13 +89,13 @@ pub fn path_of(url: &SecretString) -> Option<PathBuf> {
 
 /// The files as they were before opening: opening creates a log, or applies one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FilesBefore {
+pub struct SqliteFilePresence {
     /// There was a database.
     pub has_data: bool,
     pub has_log: bool,
 }
 
-impl FilesBefore {
+impl SqliteFilePresence {
     /// Looks at the files.
     pub fn look(path: &Path) -> Self {
         let filled = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() > 0);
@@ -115,7 +115,7 @@ pub fn log_of(path: &Path) -> PathBuf {
 
 /// The result of a check before the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileCondition {
+pub enum SqliteFileCondition {
     Sound,
     /// Whole as it is, but not the file that was left: a backup's, a copy's, or one that
     /// misses what its log held.
@@ -126,19 +126,19 @@ pub enum FileCondition {
 pub async fn check(
     store: &Store,
     path: &Path,
-    before: FilesBefore,
-) -> Result<FileCondition, CheckError> {
+    before: SqliteFilePresence,
+) -> Result<SqliteFileCondition, DatabaseFileCheckError> {
     if !before.has_data {
-        return Ok(FileCondition::Sound);
+        return Ok(SqliteFileCondition::Sound);
     }
     // Unreadable parts are found below.
     let state = stored_use(store.reader()).await.ok().flatten();
     let is_other = is_other_file(store.reader(), path).await;
     if state == Some(SqliteFileUsage::Stopped) {
         return Ok(if is_other {
-            FileCondition::Copy
+            SqliteFileCondition::Copy
         } else {
-            FileCondition::Sound
+            SqliteFileCondition::Sound
         });
     }
     // A dead server leaves its log; without it, pages may be of different times.
@@ -158,9 +158,9 @@ pub async fn check(
     );
     Ok(
         if without_log || is_other || state == Some(SqliteFileUsage::Copied) {
-            FileCondition::Copy
+            SqliteFileCondition::Copy
         } else {
-            FileCondition::Sound
+            SqliteFileCondition::Sound
         },
     )
 }
@@ -170,8 +170,8 @@ pub async fn whole(
     connection: &impl ConnectionTrait,
     path: &Path,
     every_index: bool,
-) -> Result<(), CheckError> {
-    let damaged = |finding: String| DamagedFile {
+) -> Result<(), DatabaseFileCheckError> {
+    let damaged = |finding: String| DamagedDatabaseFileError {
         path: path.display().to_string(),
         finding,
     };
@@ -288,7 +288,7 @@ pub(super) async fn put_use_in(
 pub(super) async fn note_recovery(
     store: &Store,
     path: &Path,
-    before: FilesBefore,
+    before: SqliteFilePresence,
 ) -> Result<(), StoreError> {
     if !before.has_log {
         return Ok(());

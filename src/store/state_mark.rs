@@ -31,7 +31,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why the mark could not be read or written. The address is left out: it may hold a password.
 #[derive(Debug, thiserror::Error)]
-pub enum MarkError {
+pub enum StateMarkError {
     #[error("HERALD_STATE_MARK: the address of the database cannot be understood")]
     Address(#[source] sea_orm::sqlx::Error),
     #[error("HERALD_STATE_MARK: {0} cannot be used")]
@@ -46,7 +46,7 @@ pub enum MarkError {
     Silent,
 }
 
-impl From<StoreError> for MarkError {
+impl From<StoreError> for StateMarkError {
     fn from(error: StoreError) -> Self {
         Self::Database(error)
     }
@@ -54,20 +54,20 @@ impl From<StoreError> for MarkError {
 
 /// Where the mark is kept outside.
 #[derive(Clone, Debug)]
-pub enum StateMark {
+pub enum StateMarkLocation {
     File(PathBuf),
     Database(DatabaseConnection),
 }
 
-impl StateMark {
+impl StateMarkLocation {
     /// The place that the setting names. Connects to nothing yet.
-    pub fn open(place: &SecretString) -> Result<Self, MarkError> {
+    pub fn open(place: &SecretString) -> Result<Self, StateMarkError> {
         let place = place.expose_secret();
         if !place.starts_with("postgres://") && !place.starts_with("postgresql://") {
             return Ok(Self::File(PathBuf::from(place)));
         }
         let options = PgConnectOptions::from_str(place)
-            .map_err(MarkError::Address)?
+            .map_err(StateMarkError::Address)?
             .application_name("herald state mark");
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -79,7 +79,7 @@ impl StateMark {
     }
 
     /// The mark of this installation; none: there never was one.
-    pub async fn read(&self, installation: Uuid) -> Result<Option<i64>, MarkError> {
+    pub async fn read(&self, installation: Uuid) -> Result<Option<i64>, StateMarkError> {
         match self {
             Self::File(path) => {
                 let path = path.clone();
@@ -102,7 +102,7 @@ impl StateMark {
     }
 
     /// Moves the mark on; it never goes back.
-    pub async fn write(&self, installation: Uuid, mark: i64) -> Result<(), MarkError> {
+    pub async fn write(&self, installation: Uuid, mark: i64) -> Result<(), StateMarkError> {
         match self {
             Self::File(path) => {
                 let path = path.clone();
@@ -127,18 +127,20 @@ impl StateMark {
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, MarkError>>) -> Result<T, MarkError> {
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, StateMarkError>>,
+) -> Result<T, StateMarkError> {
     tokio::time::timeout(ANSWERS_WITHIN, work)
         .await
-        .unwrap_or(Err(MarkError::Silent))
+        .unwrap_or(Err(StateMarkError::Silent))
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, MarkError> + Send + 'static,
-) -> Result<T, MarkError> {
+    work: impl FnOnce() -> Result<T, StateMarkError> + Send + 'static,
+) -> Result<T, StateMarkError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or(Err(MarkError::Silent))
+        .unwrap_or(Err(StateMarkError::Silent))
 }
 
 async fn make_table(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
@@ -162,7 +164,7 @@ async fn make_table(connection: &impl ConnectionTrait) -> Result<(), StoreError>
     Ok(())
 }
 
-fn read_file(path: &Path, installation: Uuid) -> Result<Option<i64>, MarkError> {
+fn read_file(path: &Path, installation: Uuid) -> Result<Option<i64>, StateMarkError> {
     let name = || path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -172,25 +174,25 @@ fn read_file(path: &Path, installation: Uuid) -> Result<Option<i64>, MarkError> 
             return if folder.is_dir() {
                 Ok(None)
             } else {
-                Err(MarkError::File(name(), error))
+                Err(StateMarkError::File(name(), error))
             };
         }
-        Err(error) => return Err(MarkError::File(name(), error)),
+        Err(error) => return Err(StateMarkError::File(name(), error)),
     };
     let mut lines = text.lines();
     let (Some(HEAD), Some(owner), Some(mark)) = (lines.next(), lines.next(), lines.next()) else {
-        return Err(MarkError::Unreadable(name()));
+        return Err(StateMarkError::Unreadable(name()));
     };
     let mark = mark
         .parse()
-        .map_err(|_unreadable| MarkError::Unreadable(name()))?;
+        .map_err(|_unreadable| StateMarkError::Unreadable(name()))?;
     if owner != installation.to_string() {
-        return Err(MarkError::Foreign(name()));
+        return Err(StateMarkError::Foreign(name()));
     }
     Ok(Some(mark))
 }
 
-fn write_file(path: &Path, installation: Uuid, mark: i64) -> Result<(), MarkError> {
+fn write_file(path: &Path, installation: Uuid, mark: i64) -> Result<(), StateMarkError> {
     if read_file(path, installation)?.is_some_and(|kept| kept >= mark) {
         return Ok(());
     }
@@ -202,14 +204,14 @@ fn write_file(path: &Path, installation: Uuid, mark: i64) -> Result<(), MarkErro
         file.sync_all()?;
         whole_file::put_in_place(&next, path)
     };
-    put().map_err(|error| MarkError::File(path.display().to_string(), error))
+    put().map_err(|error| StateMarkError::File(path.display().to_string(), error))
 }
 
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
 
-    use super::{MarkError, read_file, write_file};
+    use super::{StateMarkError, read_file, write_file};
 
     #[test]
     fn a_mark_never_goes_back_and_is_of_one_installation() {
@@ -221,7 +223,7 @@ mod tests {
         write_file(&path, ours, 5).unwrap();
         assert_eq!(read_file(&path, ours).unwrap(), Some(7));
         let foreign = write_file(&path, theirs, 9);
-        assert!(matches!(foreign, Err(MarkError::Foreign(_))));
+        assert!(matches!(foreign, Err(StateMarkError::Foreign(_))));
         assert_eq!(read_file(&path, ours).unwrap(), Some(7));
     }
 
@@ -230,12 +232,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ours = Uuid::from_u128(1);
         let away = folder.path().join("not-mounted").join("mark");
-        assert!(matches!(read_file(&away, ours), Err(MarkError::File(..))));
+        assert!(matches!(
+            read_file(&away, ours),
+            Err(StateMarkError::File(..))
+        ));
         let torn = folder.path().join("mark");
         std::fs::write(&torn, "herald state").unwrap();
         assert!(matches!(
             read_file(&torn, ours),
-            Err(MarkError::Unreadable(_))
+            Err(StateMarkError::Unreadable(_))
         ));
     }
 }

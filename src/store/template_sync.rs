@@ -135,14 +135,14 @@ pub async fn said(
 
 /// The state of a template.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct TemplateSyncState {
+pub struct ReportedTemplateState {
     pub status: Option<TemplateStatus>,
     #[sea_orm(from_alias = "status_reason")]
     pub reason: Option<String>,
     pub category: Option<String>,
 }
 
-impl From<&template_sync::Model> for TemplateSyncState {
+impl From<&template_sync::Model> for ReportedTemplateState {
     fn from(row: &template_sync::Model) -> Self {
         let status = row.status.as_deref();
         Self {
@@ -160,7 +160,7 @@ pub async fn standing(
     account_id: Option<&str>,
     name: &str,
     language: &str,
-) -> Result<Option<TemplateSyncState>, StoreError> {
+) -> Result<Option<ReportedTemplateState>, StoreError> {
     let row = query_one(
         connection,
         "SELECT status, status_reason, category FROM template_sync \

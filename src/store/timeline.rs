@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{HexUuid, ListFieldType, execute, list, rows},
+    dialect::{HexUuid, SqlListFieldType, execute, list, rows},
 };
 use crate::{
-    domain::{time::Timestamp, timeline::TimelineKind},
+    domain::{time::Timestamp, timeline::TimelineEntryKind},
     store::DatabaseTransaction,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub struct NewTimelineEntry {
     pub notification_id: HexUuid,
     pub id: HexUuid,
-    pub kind: TimelineKind,
+    pub kind: TimelineEntryKind,
     /// When it happened by the provider's clock, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_at: Option<i64>,
@@ -43,13 +43,13 @@ pub async fn insert(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("notification_id", ListFieldType::Uuid),
-            ("id", ListFieldType::Uuid),
-            ("kind", ListFieldType::Text),
-            ("provider_at", ListFieldType::Int),
-            ("attempt_id", ListFieldType::Uuid),
-            ("callback_id", ListFieldType::Uuid),
-            ("detail", ListFieldType::Text),
+            ("notification_id", SqlListFieldType::Uuid),
+            ("id", SqlListFieldType::Uuid),
+            ("kind", SqlListFieldType::Text),
+            ("provider_at", SqlListFieldType::Int),
+            ("attempt_id", SqlListFieldType::Uuid),
+            ("callback_id", SqlListFieldType::Uuid),
+            ("detail", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -68,7 +68,7 @@ pub async fn insert(
 pub async fn note(
     tx: &DatabaseTransaction,
     notification: Uuid,
-    kind: TimelineKind,
+    kind: TimelineEntryKind,
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -88,7 +88,7 @@ pub async fn note(
 pub async fn note_all(
     tx: &DatabaseTransaction,
     notifications: &[Uuid],
-    kind: TimelineKind,
+    kind: TimelineEntryKind,
     detail: &serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     bounds::of_catalogue,
-    dialect::{ListFieldType, execute, ids, matching, query, read_row, rows},
+    dialect::{SqlListFieldType, execute, ids, matching, query, read_row, rows},
 };
 use crate::{
     domain::{
         access::AccessBounds,
-        preference::{ConsentScope, PersonQuietHours, PersonRefusals, Preference},
+        preference::{ConsentScope, MessagePreference, PersonQuietHours, PersonRefusals},
         quiet::{self, QuietHours},
         time::Timestamp,
     },
@@ -25,7 +25,7 @@ use crate::{
 
 /// One choice of a contact; the meaning of its columns depends on the part of the statement.
 #[derive(FromQueryResult)]
-struct WishRow {
+struct PersonRefusalRow {
     /// 1: an opt-out, 2: a preference, 3: quiet hours, 4: a deleted contact.
     part: i32,
     contact_id: Uuid,
@@ -50,7 +50,7 @@ pub async fn of(
         return Ok(all);
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let suppressed = matching(backend, &given, "suppression", "s", "s.contact_id = r.id");
     let preferred = matching(backend, &given, "preference", "p", "p.contact_id = r.id");
     let of_product = matching(
@@ -80,7 +80,7 @@ pub async fn of(
     )
     .await?;
     for row in &found {
-        let WishRow {
+        let PersonRefusalRow {
             part,
             contact_id,
             product,
@@ -96,7 +96,7 @@ pub async fn of(
             }
             1 => wishes.refused.push(ConsentScope::All),
             2 => {
-                let preference = Preference {
+                let preference = MessagePreference {
                     kind: name,
                     channel,
                     wanted: wanted_or_from == 1,
@@ -150,7 +150,7 @@ pub async fn replace_preferences(
     tx: &DatabaseTransaction,
     bounds: &AccessBounds,
     contact: Uuid,
-    wanted: &[Preference],
+    wanted: &[MessagePreference],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(
@@ -170,7 +170,7 @@ pub async fn set_preference(
     tx: &DatabaseTransaction,
     bounds: &AccessBounds,
     contact: Uuid,
-    it: &Preference,
+    it: &MessagePreference,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     execute(

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use super::still_apart;
 use crate::{
-    engine::{Engine, intake::DirectRequestQueue},
+    engine::{Engine, intake::NotificationRequestQueue},
     state::Clock,
 };
 
 /// Stores requests as they gather.
-pub async fn run(engine: Arc<Engine>, mut queue: DirectRequestQueue, clock: Clock) {
+pub async fn run(engine: Arc<Engine>, mut queue: NotificationRequestQueue, clock: Clock) {
     let mut begun_at = None;
     while queue.ready().await {
         tokio::time::sleep(still_apart(begun_at, Instant::now())).await;

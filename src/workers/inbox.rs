@@ -11,7 +11,7 @@ use crate::{
         Engine,
         ingest::{
             self,
-            inbox::{self, CallbackHandover, InboxWriter},
+            inbox::{self, CallbackInboxReceiver, CallbackMemoryQueue},
         },
     },
     state::Clock,
@@ -33,8 +33,8 @@ const MAX_TURN_BYTES: usize = 4 * 1024 * 1024;
 /// Stores callbacks until the inbox is closed and empty: every waiting client gets an answer.
 pub async fn store(
     engine: Arc<Engine>,
-    mut intake: InboxWriter,
-    handover: Option<Arc<CallbackHandover>>,
+    mut intake: CallbackInboxReceiver,
+    handover: Option<Arc<CallbackMemoryQueue>>,
     clock: Clock,
 ) {
     while inbox::store_turn(&engine, &mut intake, handover.as_deref(), || clock.now())
@@ -59,7 +59,7 @@ impl CallbackProcessor {
     pub async fn turn(
         &mut self,
         engine: &Engine,
-        handover: &CallbackHandover,
+        handover: &CallbackMemoryQueue,
         now: Timestamp,
     ) -> Result<WorkerTurnOutcome, StoreError> {
         let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
@@ -100,7 +100,7 @@ impl CallbackProcessor {
     async fn gather(
         &mut self,
         engine: &Engine,
-        handover: &CallbackHandover,
+        handover: &CallbackMemoryQueue,
         lease: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -146,7 +146,7 @@ impl CallbackProcessor {
 /// Processes until stopped.
 pub async fn process(
     engine: Arc<Engine>,
-    handover: Arc<CallbackHandover>,
+    handover: Arc<CallbackMemoryQueue>,
     clock: Clock,
     stop: CancellationToken,
 ) {

@@ -11,12 +11,12 @@ use super::{MIN_TRANSACTION_INTERVAL, resume_panic, still_apart};
 use crate::{
     domain::{
         horizon,
-        pace::{self, PaceShare},
+        pace::{self, SendingPaceShare},
         time::Timestamp,
     },
     engine::{
         Engine,
-        delivery::{self, CallSlots, CompletedDeliveryJob, DeliveryJob},
+        delivery::{self, CompletedDeliveryJob, DeliveryJob, ProviderCallSlots},
         people::identity,
     },
     error::ErrorChain,
@@ -43,7 +43,7 @@ const fn otp_slots(slots: usize) -> usize {
 
 /// The calls in progress, by lane.
 #[derive(Default)]
-struct InFlightCalls {
+struct InFlightProviderCalls {
     /// When the next ordinary call may be made, however late it is.
     apart: Arc<Mutex<Option<Instant>>>,
     set: JoinSet<CompletedDeliveryJob>,
@@ -51,7 +51,7 @@ struct InFlightCalls {
     ordinary: usize,
 }
 
-impl InFlightCalls {
+impl InFlightProviderCalls {
     fn start(&mut self, provider: &Arc<dyn MessageSender>, clock: &Clock, job: DeliveryJob) {
         *self.of(job.lane) += 1;
         let provider = Arc::clone(provider);
@@ -66,7 +66,7 @@ impl InFlightCalls {
             if wait > 0 {
                 tokio::time::sleep(Duration::from_micros(wait.unsigned_abs())).await;
             }
-            if least > 0 && job.lane == PaceShare::Ordinary {
+            if least > 0 && job.lane == SendingPaceShare::Ordinary {
                 let mut next = apart.lock().await;
                 let now = Instant::now();
                 let at = next.map_or(now, |at| at.max(now.checked_sub(MADE_UP_FOR).unwrap_or(at)));
@@ -77,10 +77,10 @@ impl InFlightCalls {
         });
     }
 
-    const fn of(&mut self, lane: PaceShare) -> &mut usize {
+    const fn of(&mut self, lane: SendingPaceShare) -> &mut usize {
         match lane {
-            PaceShare::Otp => &mut self.otp,
-            PaceShare::Ordinary => &mut self.ordinary,
+            SendingPaceShare::Otp => &mut self.otp,
+            SendingPaceShare::Ordinary => &mut self.ordinary,
         }
     }
 
@@ -105,9 +105,9 @@ impl InFlightCalls {
         self.ordinary == 0 || slots.saturating_sub(self.ordinary) >= slots / 4
     }
 
-    fn free(&self, slots: usize) -> CallSlots {
+    fn free(&self, slots: usize) -> ProviderCallSlots {
         let free = |most: usize, used: usize| i64::try_from(most.saturating_sub(used)).unwrap_or(0);
-        CallSlots {
+        ProviderCallSlots {
             otp: free(otp_slots(slots), self.otp),
             ordinary: free(slots, self.ordinary),
         }
@@ -116,17 +116,21 @@ impl InFlightCalls {
 
 /// Answers being settled beside the loop.
 #[derive(Default)]
-struct AnswerSettler {
+struct ProviderAnswerSettler {
     answers: Vec<CompletedDeliveryJob>,
     settling: JoinSet<()>,
     settled_at: Option<Instant>,
 }
 
-impl AnswerSettler {
+impl ProviderAnswerSettler {
     /// Starts to settle the answers that have arrived, if it is time; at once if no further call is
     /// in progress.
     fn settle(&mut self, engine: &Arc<Engine>, sender: Uuid, clock: &Clock, last: bool) {
-        let urgent = last || self.answers.iter().any(|it| it.lane() == PaceShare::Otp);
+        let urgent = last
+            || self
+                .answers
+                .iter()
+                .any(|it| it.lane() == SendingPaceShare::Otp);
         let due = urgent || still_apart(self.settled_at, Instant::now()).is_zero();
         if self.answers.is_empty() || !due || self.settling.len() >= SETTLED_AT_ONCE {
             return;
@@ -150,8 +154,8 @@ impl AnswerSettler {
 pub async fn run(engine: Arc<Engine>, sender: Uuid, clock: Clock, stop: CancellationToken) {
     let (engine, clock, stop) = (&engine, &clock, &stop);
     let mut queued = engine.queued.subscribe();
-    let mut calls = InFlightCalls::default();
-    let mut desk = AnswerSettler::default();
+    let mut calls = InFlightProviderCalls::default();
+    let mut desk = ProviderAnswerSettler::default();
     let slots = engine.settings.sending.slots;
     let most = slots + otp_slots(slots);
     let mut rest = SenderClaimPause::default();
@@ -264,8 +268,8 @@ async fn fill(
     engine: &Arc<Engine>,
     sender: Uuid,
     clock: &Clock,
-    calls: &mut InFlightCalls,
-    desk: &mut AnswerSettler,
+    calls: &mut InFlightProviderCalls,
+    desk: &mut ProviderAnswerSettler,
     rest: &mut SenderClaimPause,
 ) -> Result<(), StoreError> {
     let now = clock.now();

@@ -11,7 +11,8 @@ use super::{WorkerTurnOutcome, resume_panic, sender};
 use crate::{
     domain::{horizon, time::Timestamp},
     engine::{
-        Engine, admin::senders, delivery::sweeper, ingest::read_marks, runtime::keyring::Keyring,
+        Engine, admin::senders, delivery::sweeper, ingest::read_marks,
+        runtime::keyring::ProviderCredentialSet,
     },
     error::ErrorChain,
     state::Clock,
@@ -25,7 +26,7 @@ const NAP: Duration = Duration::from_secs(1);
 const RELEASE_SECONDS: i64 = 10;
 
 /// A sender's loop.
-struct SenderLoop {
+struct SenderWorkerTask {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -38,7 +39,7 @@ pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
 }
 
 async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToken) {
-    let mut running: HashMap<Uuid, SenderLoop> = HashMap::new();
+    let mut running: HashMap<Uuid, SenderWorkerTask> = HashMap::new();
     let mut queued = engine.queued.subscribe();
     let mut changed = engine.senders_changed.subscribe();
     let mut next_release = Timestamp::default();
@@ -64,7 +65,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
                 let loops =
                     sender::run(Arc::clone(engine), account.id, clock.clone(), stop.clone());
                 let task = spawn_local(loops);
-                running.insert(account.id, SenderLoop { stop, task });
+                running.insert(account.id, SenderWorkerTask { stop, task });
             } else if !able && let Some(other) = running.get(&account.id) {
                 // It finishes its calls, and is not started again before.
                 other.stop.cancel();
@@ -107,7 +108,7 @@ async fn watch_over(engine: &Arc<Engine>, clock: &Clock, stop: &CancellationToke
 /// send.
 async fn turn(
     engine: &Engine,
-    seen: &mut Arc<Keyring>,
+    seen: &mut Arc<ProviderCredentialSet>,
     next_release: &mut Timestamp,
     now: Timestamp,
 ) -> Result<bool, StoreError> {

@@ -36,7 +36,7 @@ const MEND_EVERY: Duration = Duration::from_secs(30);
 
 /// Watches the clock by comparing it with a monotonic one.
 #[derive(Debug, Default)]
-pub struct Watchdog {
+pub struct ClockWatchdog {
     /// The last readings of both clocks.
     last: Option<(Timestamp, Duration)>,
     /// When rows were last repaired, on the monotonic clock.
@@ -45,7 +45,7 @@ pub struct Watchdog {
     calm_until: Option<Duration>,
 }
 
-impl Watchdog {
+impl ClockWatchdog {
     /// Runs one turn. `monotonic` is the time since an arbitrary moment.
     ///
     /// After a clock change rows are repaired first. For one full lease nothing is decided then:
@@ -94,7 +94,7 @@ impl Watchdog {
 /// Runs until stopped.
 pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
     let began = Instant::now();
-    let mut watchdog = Watchdog::default();
+    let mut watchdog = ClockWatchdog::default();
     super::run("watchdog", stop, Duration::from_secs(1), None, async || {
         watchdog.turn(&engine, clock.now(), began.elapsed()).await
     })

@@ -1,7 +1,7 @@
 //! Alarms: raised once, cleared once, and answered by routes like any event.
 
 use herald::{
-    domain::own_event::OwnEventType,
+    domain::own_event::HeraldEventType,
     engine::{
         insight::{alarms, attention},
         runtime::heartbeat,
@@ -106,7 +106,7 @@ async fn many_failures_raise_one_alarm_that_is_cleared_when_they_are_few(databas
         (events(&app, "raised").await, events(&app, "cleared").await),
         (1, 1)
     );
-    are_like_their_examples(&app, OwnEventType::AlarmRaised).await;
+    are_like_their_examples(&app, HeraldEventType::AlarmRaised).await;
     let (_, metrics) = app.text("/metrics").await;
     assert!(
         metrics.contains("herald_alarms{alarm=\"failure_rate\"} 0"),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use herald::domain::{access::AccessBounds, priority::Priority};
+use herald::domain::{access::AccessBounds, priority::MessagePriority};
 use herald::engine::intake::{
-    self, ClientDirectRequest, DirectRequest, DirectRequestError, DirectRequestRefusal,
-    RequestContent, StoredRequest, TemplateUse,
+    self, ClientNotificationRequest, NotificationRequest, NotificationRequestContent,
+    NotificationRequestError, NotificationRequestRefusal, RequestedTemplate,
+    StoredNotificationRequest,
 };
 use serde_json::{Map, json};
 
@@ -20,26 +21,26 @@ crate::tests![
     a_hundred_at_once_are_stored_once_each,
 ];
 
-fn asked(to: &str, template: &str, key: Option<&str>) -> ClientDirectRequest {
-    ClientDirectRequest {
+fn asked(to: &str, template: &str, key: Option<&str>) -> ClientNotificationRequest {
+    ClientNotificationRequest {
         client: "tests".to_owned(),
         bounds: AccessBounds::All,
         key: key.map(str::to_owned),
         fingerprint: format!("{to}{template}").into_bytes(),
-        request: DirectRequest {
+        request: NotificationRequest {
             message_kind: None,
-            mode: intake::MessageMode::Template,
+            mode: intake::MessageContentMode::Template,
             to: vec![to.to_owned()],
             about: None,
             sender: None,
-            content: RequestContent::Template(TemplateUse {
+            content: NotificationRequestContent::Template(RequestedTemplate {
                 name: template.to_owned(),
                 language: None,
                 params: Map::new(),
             }),
             reference: None,
             labels: BTreeMap::new(),
-            priority: Priority::Normal,
+            priority: MessagePriority::Normal,
             expires_after_seconds: None,
             send_at: None,
             reply_to: None,
@@ -47,12 +48,12 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> ClientDirectRequest {
     }
 }
 
-fn pointer(answer: &Result<StoredRequest, DirectRequestError>) -> &str {
+fn pointer(answer: &Result<StoredNotificationRequest, NotificationRequestError>) -> &str {
     match answer {
-        Err(DirectRequestError::Refused(DirectRequestRefusal::Fields(fields))) => {
+        Err(NotificationRequestError::Refused(NotificationRequestRefusal::Fields(fields))) => {
             &fields[0].pointer
         }
-        Err(DirectRequestError::Refused(DirectRequestRefusal::KeyReused)) => "key",
+        Err(NotificationRequestError::Refused(NotificationRequestRefusal::KeyReused)) => "key",
         Ok(stored) if stored.fresh => "stored",
         Ok(_) => "before",
         Err(_) => "not now",
@@ -122,11 +123,11 @@ async fn a_full_door_says_come_again(_: Database) {
         waiting.push(asking);
     }
     let refused = door.ask(asked("+12025550150", PLAIN, None)).await;
-    assert!(matches!(refused, Err(DirectRequestError::Later)));
+    assert!(matches!(refused, Err(NotificationRequestError::Later)));
     // And when nobody will open any more, everybody is told.
     drop(queue);
     for asking in waiting {
-        assert!(matches!(asking.await, Err(DirectRequestError::Later)));
+        assert!(matches!(asking.await, Err(NotificationRequestError::Later)));
     }
 }
 
@@ -151,7 +152,7 @@ async fn a_hundred_at_once_are_stored_once_each(database: Database) {
 async fn no_transaction_takes_more_than_its_share(database: Database) {
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(DEMO).await;
-    let turns = async |all: Vec<ClientDirectRequest>| {
+    let turns = async |all: Vec<ClientNotificationRequest>| {
         let (door, mut queue) = intake::open();
         let mut asking: Vec<_> = all.into_iter().map(|one| Box::pin(door.ask(one))).collect();
         for one in &mut asking {

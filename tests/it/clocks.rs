@@ -11,11 +11,11 @@ use herald::{
     engine::{
         delivery,
         insight::check,
-        runtime::clock::{self, ReferenceClock},
+        runtime::clock::{self, DatabaseClock},
     },
     state::Clock,
     store::{self, connect, setting},
-    workers::{WorkerTurnOutcome, cleanup, watchdog::Watchdog},
+    workers::{WorkerTurnOutcome, cleanup, watchdog::ClockWatchdog},
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -71,7 +71,7 @@ async fn story(app: &TestApp, id: &str) -> String {
 
 /// What the check says of changed clocks: its verdict and what was found.
 async fn checked(app: &TestApp) -> String {
-    let asked = check::CheckInputs {
+    let asked = check::InstallationCheckInputs {
         public_url: None,
         nonce: "0".to_owned(),
         timeout: Duration::from_millis(200),
@@ -90,11 +90,11 @@ async fn sender(app: &TestApp) -> entity::sender::Model {
         .unwrap()
 }
 
-async fn claimed(app: &TestApp) -> delivery::ClaimOutcome {
+async fn claimed(app: &TestApp) -> delivery::DeliveryClaimOutcome {
     delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(10),
+        delivery::ProviderCallSlots::each(10),
         app.now(),
     )
     .await
@@ -529,7 +529,7 @@ async fn pages_hear_of_what_comes_after_a_clock_was_ahead(database: Database) {
 }
 
 async fn a_worker_that_a_clock_ahead_has_seen_is_not_alive_for_ever(database: Database) {
-    use herald::engine::runtime::heartbeat::{self, WorkerState};
+    use herald::engine::runtime::heartbeat::{self, WorkerLiveness};
     let app = ready(&database, &[]).await;
     app.pass(HOURS);
     heartbeat::beat(&app.engine, "work", app.now())
@@ -546,13 +546,13 @@ async fn a_worker_that_a_clock_ahead_has_seen_is_not_alive_for_ever(database: Da
     };
     assert_eq!(
         pulse().await,
-        WorkerState::Missing,
+        WorkerLiveness::Missing,
         "it says nothing of now"
     );
     mend(&app).await;
-    assert_eq!(pulse().await, WorkerState::Alive);
+    assert_eq!(pulse().await, WorkerLiveness::Alive);
     app.pass(61);
-    assert_eq!(pulse().await, WorkerState::Dead(61));
+    assert_eq!(pulse().await, WorkerLiveness::Dead(61));
 }
 
 async fn the_processor_and_the_senders_look_again_after_a_step_back(database: Database) {
@@ -611,7 +611,7 @@ async fn after_a_step_nothing_is_decided_for_one_lease(database: Database) {
     let id = app.order("A-1", "+12025550101").await;
     // Another process makes this call.
     drop(claimed(&app).await);
-    let mut watchdog = Watchdog::default();
+    let mut watchdog = ClockWatchdog::default();
     let mut turn = async |monotonic| {
         watchdog
             .turn(&app.engine, app.now(), Duration::from_secs(monotonic))
@@ -674,7 +674,7 @@ async fn a_process_with_a_wrong_clock_takes_the_databases(database: Database) {
     let app = ready(&database, &[]).await;
     let right = Clock::System.now();
     let machine = Arc::new(AtomicI64::new(right.plus_seconds(HOURS).micros()));
-    let reference = Arc::new(ReferenceClock::of(Arc::clone(&machine)));
+    let reference = Arc::new(DatabaseClock::of(Arc::clone(&machine)));
     let clock = Clock::Following(Arc::clone(&reference));
     let off = || clock.now().micros_since(Clock::System.now()).abs() / 1_000_000;
     reference.follow(&app.store).await.unwrap();

@@ -211,7 +211,7 @@ send = {{ to = "user:head", template = "alarm", params = {{ name = "{{{{ contact
     app.send().await;
     assert_eq!(app.status_of(&failed).await, "failed");
     // A call is on its way while they are deleted: the provider wants it again later.
-    let slots = delivery::CallSlots::each(5);
+    let slots = delivery::ProviderCallSlots::each(5);
     let in_flight = hello(&app, "+12025550111").await;
     let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await

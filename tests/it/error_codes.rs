@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use herald::{
-    domain::{failure::FailureClass, own_event::OwnEventType},
+    domain::{failure::FailureClass, own_event::HeraldEventType},
     engine::delivery::sweeper,
     providers::meta::errors,
 };
@@ -326,5 +326,5 @@ async fn a_token_that_expires_burns_nothing_and_says_so(database: Database) {
             .await,
         1
     );
-    are_like_their_examples(&app, OwnEventType::SenderHeld).await;
+    are_like_their_examples(&app, HeraldEventType::SenderHeld).await;
 }

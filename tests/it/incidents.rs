@@ -250,7 +250,7 @@ async fn a_dead_worker(database: Database) {
             "Start herald serve again",
         ],
     );
-    let asked = check::CheckInputs {
+    let asked = check::InstallationCheckInputs {
         public_url: None,
         nonce: "0".to_owned(),
         timeout: std::time::Duration::from_millis(200),

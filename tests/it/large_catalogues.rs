@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use herald::{
-    domain::catalogue::PlanAction,
-    engine::catalogue::{self, ApplyError, ByHand, contacts::MANY},
+    domain::catalogue::CatalogueRowChange,
+    engine::catalogue::{self, CatalogueApplyError, ManualChangePolicy, contacts::MANY},
 };
 
 use crate::harness::{Database, TestApp};
@@ -58,7 +58,10 @@ async fn many_contacts_are_written_in_many_small_transactions(database: Database
         app.store.statements() - before.1,
     );
     assert_eq!(planned[0], plan);
-    let added = plan.steps.iter().filter(|it| it.action == PlanAction::Add);
+    let added = plan
+        .steps
+        .iter()
+        .filter(|it| it.action == CatalogueRowChange::Add);
     assert_eq!((added.count(), plan.unchanged), (MANY + 699 + 4, 1));
     assert_eq!(contacts(&app).await, i64::try_from(MANY + 700).unwrap());
     let phones = app
@@ -81,7 +84,7 @@ async fn many_contacts_are_written_in_many_small_transactions(database: Database
     let removed = fewer
         .steps
         .iter()
-        .filter(|it| it.action == PlanAction::Remove);
+        .filter(|it| it.action == CatalogueRowChange::Remove);
     assert_eq!((removed.count(), fewer.steps.len()), (600, 600));
     assert_eq!(contacts(&app).await, i64::try_from(MANY + 100).unwrap());
     let rows = app
@@ -150,10 +153,15 @@ async fn what_is_wrong_with_one_of_many_contacts_leaves_nothing_of_the_files(dat
         .await;
     assert_eq!(hindi, 0);
     let parsed = catalogue::parse(&text, &TestApp::catalogue_values()).unwrap();
-    catalogue::apply(&app.store, &[parsed], ByHand::Overwrite, app.now())
-        .await
-        .map_err(|error| matches!(error, ApplyError::Mistakes(_)))
-        .unwrap();
+    catalogue::apply(
+        &app.store,
+        &[parsed],
+        ManualChangePolicy::Overwrite,
+        app.now(),
+    )
+    .await
+    .map_err(|error| matches!(error, CatalogueApplyError::Mistakes(_)))
+    .unwrap();
     let hindi = app
         .number("SELECT count(*) FROM contact WHERE language = 'hi'")
         .await;
@@ -181,7 +189,10 @@ async fn an_apply_that_was_cut_off_goes_on_where_it_ended(database: Database) {
     let left = contacts(&app).await;
     assert!(left > 100, "{left}");
     let plan = app.try_catalogue(&text).await.unwrap();
-    let added = plan.steps.iter().filter(|it| it.action == PlanAction::Add);
+    let added = plan
+        .steps
+        .iter()
+        .filter(|it| it.action == CatalogueRowChange::Add);
     assert!(added.count() > 100);
     assert_eq!(contacts(&app).await, i64::try_from(MANY + 300).unwrap());
     assert_eq!(app.number("SELECT count(*) FROM route").await, 1);
@@ -197,7 +208,7 @@ async fn contacts_that_go_from_one_large_file_to_another_are_handed_over(databas
     let moved = "\n[[contact]]\nname = \"moves\"\nphone = \"+12025559999\"\n";
     let apply = async |one: String, other: String| {
         let files = [read(one), read(other)];
-        catalogue::apply(&app.store, &files, ByHand::Keep, app.now())
+        catalogue::apply(&app.store, &files, ManualChangePolicy::Keep, app.now())
             .await
             .map_err(|error| format!("{error:?}"))
     };

@@ -1,8 +1,8 @@
 //! Rows of an older Herald: a migration keeps what they say.
 
 use herald::{
-    domain::{template_status::TemplateStatus, timeline::TimelineKind},
-    store::{Store, connect, migrate, template_sync::TemplateSyncState},
+    domain::{template_status::TemplateStatus, timeline::TimelineEntryKind},
+    store::{Store, connect, migrate, template_sync::ReportedTemplateState},
 };
 use migration::MIGRATIONS;
 use sea_orm::{ConnectionTrait, Statement};
@@ -234,7 +234,7 @@ async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database
     let after = lines(store, all).await;
     assert_eq!(after.len(), before.len());
     for word in &after {
-        assert!(TimelineKind::parse(word).is_some(), "{word}");
+        assert!(TimelineEntryKind::parse(word).is_some(), "{word}");
     }
     for word in ["retry_scheduled", "outcome_unknown", "rule_fired", "queued"] {
         assert!(after.iter().any(|it| it == word), "{word}: {after:?}");
@@ -335,7 +335,7 @@ async fn the_status_of_a_template_keeps_its_meaning(database: Database) {
     let all = herald::store::template_sync::all(store).await.unwrap();
     let meant: Vec<Option<TemplateStatus>> = all
         .iter()
-        .map(|row| TemplateSyncState::from(row).status)
+        .map(|row| ReportedTemplateState::from(row).status)
         .collect();
     assert_eq!(
         meant,

@@ -3,10 +3,11 @@
 use std::{fmt::Write, fs, path::Path};
 
 use herald::domain::own_event::{
-    OwnEvent, OwnEventType, SOURCE,
+    HeraldEvent, HeraldEventType, SOURCE,
     payload::{
-        AccountUpdateData, AlarmChange, ContactChoice, CredentialDue, MessageReceived,
-        SenderChange, SenderSilence, TemplateUpdateData, WindowMoment,
+        AccountUpdateData, AlarmChangeData, ContactConsentData, CredentialRenewalData,
+        MessageReceivedData, SenderHoldChangeData, SenderSilenceData, ServiceWindowEndData,
+        TemplateUpdateData,
     },
 };
 use libtest_mimic::{Failed, Trial};
@@ -30,23 +31,31 @@ fn reads<T: DeserializeOwned + Serialize>(data: &Value) -> bool {
     read.is_ok_and(|payload| serde_json::to_value(payload).unwrap() == *data)
 }
 
-fn is_payload_of(event: &OwnEvent, data: &Value) -> bool {
+fn is_payload_of(event: &HeraldEvent, data: &Value) -> bool {
     match event {
-        OwnEvent::AccountChanged { .. } => reads::<AccountUpdateData>(data),
-        OwnEvent::AlarmCleared(_) | OwnEvent::AlarmRaised(_) => reads::<AlarmChange>(data),
-        OwnEvent::ContactOptedIn(_) | OwnEvent::ContactOptedOut(_) => reads::<ContactChoice>(data),
-        OwnEvent::CredentialExpiring(_) | OwnEvent::CredentialOld(_) => {
-            reads::<CredentialDue>(data)
+        HeraldEvent::AccountChanged { .. } => reads::<AccountUpdateData>(data),
+        HeraldEvent::AlarmCleared(_) | HeraldEvent::AlarmRaised(_) => {
+            reads::<AlarmChangeData>(data)
         }
-        OwnEvent::MessageReceived(_) => reads::<MessageReceived>(data),
-        OwnEvent::SenderHeld(_) | OwnEvent::SenderReleased(_) => reads::<SenderChange>(data),
-        OwnEvent::SenderSilent(_) => reads::<SenderSilence>(data),
-        OwnEvent::TemplateCategoryChanged(_)
-        | OwnEvent::TemplateCategoryDue(_)
-        | OwnEvent::TemplateChanged(_)
-        | OwnEvent::TemplateQuality(_)
-        | OwnEvent::TemplateStatus { .. } => reads::<TemplateUpdateData>(data),
-        OwnEvent::WindowClosed(_) | OwnEvent::WindowClosing(_) => reads::<WindowMoment>(data),
+        HeraldEvent::ContactOptedIn(_) | HeraldEvent::ContactOptedOut(_) => {
+            reads::<ContactConsentData>(data)
+        }
+        HeraldEvent::CredentialExpiring(_) | HeraldEvent::CredentialOld(_) => {
+            reads::<CredentialRenewalData>(data)
+        }
+        HeraldEvent::MessageReceived(_) => reads::<MessageReceivedData>(data),
+        HeraldEvent::SenderHeld(_) | HeraldEvent::SenderReleased(_) => {
+            reads::<SenderHoldChangeData>(data)
+        }
+        HeraldEvent::SenderSilent(_) => reads::<SenderSilenceData>(data),
+        HeraldEvent::TemplateCategoryChanged(_)
+        | HeraldEvent::TemplateCategoryDue(_)
+        | HeraldEvent::TemplateChanged(_)
+        | HeraldEvent::TemplateQuality(_)
+        | HeraldEvent::TemplateStatus { .. } => reads::<TemplateUpdateData>(data),
+        HeraldEvent::WindowClosed(_) | HeraldEvent::WindowClosing(_) => {
+            reads::<ServiceWindowEndData>(data)
+        }
     }
 }
 
@@ -59,10 +68,10 @@ async fn every_type_is_listed_with_examples_that_its_payload_reads(database: Dat
         .iter()
         .map(|entry| entry["type"].as_str().unwrap())
         .collect();
-    let all: Vec<&str> = OwnEventType::ALL.iter().map(|own| own.name()).collect();
+    let all: Vec<&str> = HeraldEventType::ALL.iter().map(|own| own.name()).collect();
     assert_eq!(names, all);
     let (_, contract) = app.get("/api/v1/openapi.json").await;
-    for (own, entry) in OwnEventType::ALL.iter().zip(listed) {
+    for (own, entry) in HeraldEventType::ALL.iter().zip(listed) {
         assert_eq!(entry["description"], own.description());
         let events = own.examples();
         let examples = entry["examples"].as_array().unwrap();
@@ -79,7 +88,7 @@ async fn every_type_is_listed_with_examples_that_its_payload_reads(database: Dat
 }
 
 /// What `docs/events.md` says about a type.
-fn section(own: OwnEventType) -> String {
+fn section(own: HeraldEventType) -> String {
     let mut text = format!("### `{own}`\n\n{}\n", own.description());
     for event in own.examples() {
         let name = event.type_name();
@@ -95,7 +104,7 @@ fn section(own: OwnEventType) -> String {
 fn the_document_has_every_type_with_its_examples() -> Result<(), Failed> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/events.md");
     let document = fs::read_to_string(path).unwrap();
-    let sections: Vec<String> = OwnEventType::ALL.iter().copied().map(section).collect();
+    let sections: Vec<String> = HeraldEventType::ALL.iter().copied().map(section).collect();
     let missing: Vec<&String> = sections
         .iter()
         .filter(|section| !document.contains(section.as_str()))
@@ -117,8 +126,8 @@ fn join(sections: &[&String]) -> String {
 
 /// Asserts that whatever Herald has raised here has the keys of an example of its type, and that
 /// this type is among it.
-pub async fn are_like_their_examples(app: &TestApp, expected: OwnEventType) {
-    let examples: Vec<OwnEvent> = OwnEventType::ALL
+pub async fn are_like_their_examples(app: &TestApp, expected: HeraldEventType) {
+    let examples: Vec<HeraldEvent> = HeraldEventType::ALL
         .iter()
         .flat_map(|own| own.examples())
         .collect();
@@ -131,7 +140,7 @@ pub async fn are_like_their_examples(app: &TestApp, expected: OwnEventType) {
     for row in &rows {
         let (name, data) = row.split_once(' ').unwrap();
         let data: Value = serde_json::from_str(data).unwrap();
-        let mut own: Vec<&OwnEvent> = examples
+        let mut own: Vec<&HeraldEvent> = examples
             .iter()
             .filter(|event| event.of_type().name() == name)
             .collect();

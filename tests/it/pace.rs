@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use herald::{
-    domain::pace::PaceShare,
+    domain::pace::SendingPaceShare,
     engine::{
         Engine,
         delivery::{self, sweeper},
@@ -118,7 +118,7 @@ async fn one_time_passwords_pass_any_backlog_in_slots_of_their_own(database: Dat
     ask(&app, 50, "otp").await;
     ask(&app, 51, "high").await;
     // No ordinary call is free, and the pace is used up but for what is kept.
-    let slots = delivery::CallSlots {
+    let slots = delivery::ProviderCallSlots {
         otp: 2,
         ordinary: 0,
     };
@@ -126,10 +126,10 @@ async fn one_time_passwords_pass_any_backlog_in_slots_of_their_own(database: Dat
         .await
         .unwrap();
     assert_eq!(claim.jobs.len(), 1);
-    assert_eq!(claim.jobs[0].lane, PaceShare::Otp);
+    assert_eq!(claim.jobs[0].lane, SendingPaceShare::Otp);
     let wait = claim.jobs[0].not_before.micros_since(app.now());
     assert!(wait <= 275_000, "{wait}");
-    let ordinary = delivery::CallSlots {
+    let ordinary = delivery::ProviderCallSlots {
         otp: 2,
         ordinary: 9,
     };
@@ -148,7 +148,7 @@ async fn no_lane_starves(database: Database) {
     }
     let mut sent: BTreeMap<i64, usize> = BTreeMap::new();
     for _ in 0..16 {
-        let slots = delivery::CallSlots {
+        let slots = delivery::ProviderCallSlots {
             otp: 0,
             ordinary: 2,
         };
@@ -178,7 +178,7 @@ async fn each_call_of_a_claim_has_its_own_moment(database: Database) {
     let mut claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(64),
+        delivery::ProviderCallSlots::each(64),
         app.now(),
     )
     .await
@@ -233,7 +233,7 @@ async fn claims_at_the_same_moment_share_the_pace(database: Database) {
         ask(&app, number, "normal").await;
     }
     let claims = (0..8).map(|_| {
-        let slots = delivery::CallSlots::each(5);
+        let slots = delivery::ProviderCallSlots::each(5);
         delivery::claim(&app.engine, app.sender, slots, app.now())
     });
     let mut moments: Vec<i64> = Vec::new();
@@ -256,7 +256,7 @@ async fn claims_at_the_same_moment_share_the_pace(database: Database) {
 async fn an_answer_that_comes_too_late_is_kept_all_the_same(database: Database) {
     let app = app(&database, &[]).await;
     let id = app.order("A-1", "+12025550101").await;
-    let slots = delivery::CallSlots::each(1);
+    let slots = delivery::ProviderCallSlots::each(1);
     let mut claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();

@@ -4,7 +4,7 @@ pub mod any_mix;
 
 use herald::store::{
     DatabaseTransaction,
-    alias::{AliasKind, ContactAlias},
+    alias::{ContactAlias, ContactAliasKind},
     people,
 };
 use serde_json::{Value, json};
@@ -353,8 +353,8 @@ async fn two_processes_that_meet_somebody_at_once_make_one_contact(database: Dat
     let now = app.now();
     let template = "jaspers_market_plain_text_v1";
     for (kind, name) in [
-        (AliasKind::UserId, "US.13491208655302741918"),
-        (AliasKind::Phone, "+12025550111"),
+        (ContactAliasKind::UserId, "US.13491208655302741918"),
+        (ContactAliasKind::Phone, "+12025550111"),
     ] {
         let theirs = [ContactAlias {
             kind,

@@ -4,7 +4,7 @@ use herald::{
     engine::delivery::{self, sweeper},
     store::{
         self,
-        notification::{QueueHoldCause, SenderScope},
+        notification::{QueueHoldCause, QueueSenderScope},
     },
     workers::senders::hold_turn,
 };
@@ -276,7 +276,7 @@ async fn a_process_that_dies_while_sending_leaves_an_unknown(database: Database)
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(10),
+        delivery::ProviderCallSlots::each(10),
         app.now(),
     )
     .await
@@ -308,7 +308,7 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
         let claim = delivery::claim(
             &app.engine,
             app.sender,
-            delivery::CallSlots::each(1),
+            delivery::ProviderCallSlots::each(1),
             app.now(),
         )
         .await
@@ -336,7 +336,7 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(64),
+        delivery::ProviderCallSlots::each(64),
         app.now(),
     )
     .await
@@ -345,7 +345,7 @@ async fn no_connection_costs_no_try_and_five_in_a_row_hold_the_sender(database: 
     let second = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(64),
+        delivery::ProviderCallSlots::each(64),
         app.now(),
     )
     .await
@@ -382,7 +382,7 @@ async fn a_dead_token_holds_the_sender_with_its_queue_intact(database: Database)
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(1),
+        delivery::ProviderCallSlots::each(1),
         app.now(),
     )
     .await
@@ -479,7 +479,7 @@ async fn the_pace_is_kept_and_shared(database: Database) {
     let refused = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(64),
+        delivery::ProviderCallSlots::each(64),
         app.now(),
     )
     .await
@@ -507,7 +507,7 @@ async fn high_priority_passes_low(database: Database) {
         let claim = delivery::claim(
             &app.engine,
             app.sender,
-            delivery::CallSlots::each(1),
+            delivery::ProviderCallSlots::each(1),
             app.now(),
         )
         .await
@@ -665,7 +665,7 @@ async fn a_message_that_was_not_even_sent_releases_no_sender(database: Database)
     let claim = delivery::claim(
         &app.engine,
         app.sender,
-        delivery::CallSlots::each(10),
+        delivery::ProviderCallSlots::each(10),
         app.now(),
     )
     .await
@@ -705,7 +705,7 @@ async fn a_retry_that_is_held_is_neither_failed_nor_forgotten(database: Database
     app.pass(61);
     sweeper::hold(
         &app.engine,
-        SenderScope::Sender(app.sender),
+        QueueSenderScope::Sender(app.sender),
         QueueHoldCause::Sender,
         "switched off",
         app.now(),

@@ -10,16 +10,17 @@ use std::{
 use async_trait::async_trait;
 use herald::{
     domain::{
-        channel::{Capabilities, Channel},
+        channel::{MessageChannel, ProviderCapabilities},
         field_error::FieldError,
-        outcome::CallOutcome,
+        outcome::ProviderCallOutcome,
         time::Timestamp,
     },
     engine::delivery,
     providers::{
-        CallbackItem, FactName, HttpClient, ItemKind, MessageSender, OutgoingContent,
-        ParsedCallback, PersonIds, Provider, ProviderExchange, ProviderMessage, Receiver, Registry,
-        SenderConnection, SenderFields, StatusUpdate, UnknownOutcome, WebhookHandshake,
+        CallbackItem, CallbackItemContent, HttpClient, MessageSender, MessageStatusUpdate,
+        MessagingProvider, OutgoingContent, OutgoingMessage, ParsedCallback, PersonIds,
+        ProviderCallbackReceiver, ProviderExchange, ProviderRegistry, ReportedDeliveryFact,
+        SenderConnectionSettings, SenderFields, UnknownOutcomeResolution, WebhookHandshake,
     },
 };
 use sea_orm::EntityTrait;
@@ -39,21 +40,21 @@ crate::tests![
 #[derive(Debug)]
 struct FileProvider;
 
-impl Provider for FileProvider {
+impl MessagingProvider for FileProvider {
     fn kind(&self) -> &'static str {
         "file"
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Sms
+    fn channel(&self) -> MessageChannel {
+        MessageChannel::Sms
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+    fn capabilities(&self) -> ProviderCapabilities {
+        ProviderCapabilities::default()
     }
 
-    fn unknown_outcome(&self) -> UnknownOutcome {
-        UnknownOutcome::Never
+    fn unknown_outcome(&self) -> UnknownOutcomeResolution {
+        UnknownOutcomeResolution::Never
     }
 
     fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError> {
@@ -73,17 +74,21 @@ impl Provider for FileProvider {
         false
     }
 
-    fn receiver(&self) -> Option<&dyn Receiver> {
+    fn receiver(&self) -> Option<&dyn ProviderCallbackReceiver> {
         Some(self)
     }
 
-    fn connect(&self, _http: &HttpClient, connection: SenderConnection) -> Arc<dyn MessageSender> {
+    fn connect(
+        &self,
+        _http: &HttpClient,
+        connection: SenderConnectionSettings,
+    ) -> Arc<dyn MessageSender> {
         Arc::new(FileSender(connection.setting("path").into()))
     }
 }
 
 /// Callbacks are `{"attempt": …}`: it was delivered.
-impl Receiver for FileProvider {
+impl ProviderCallbackReceiver for FileProvider {
     fn kind(&self) -> &'static str {
         "file"
     }
@@ -120,10 +125,10 @@ impl Receiver for FileProvider {
     fn parse(&self, body: &[u8], received_at: Timestamp) -> ParsedCallback {
         let body: Value = serde_json::from_slice(body).unwrap();
         let attempt = body["attempt"].as_str().unwrap().to_owned();
-        let update = StatusUpdate {
+        let update = MessageStatusUpdate {
             our_id: attempt.parse().ok(),
             provider_message_id: attempt,
-            fact: Some(FactName::Delivered),
+            fact: Some(ReportedDeliveryFact::Delivered),
             status: "delivered".to_owned(),
             at: received_at,
             failure: None,
@@ -136,7 +141,7 @@ impl Receiver for FileProvider {
             account_id: None,
             endpoint_id: Some("lines".to_owned()),
             display_number: None,
-            kind: ItemKind::Update(Box::new(update)),
+            kind: CallbackItemContent::Update(Box::new(update)),
         };
         ParsedCallback {
             items: vec![item],
@@ -153,7 +158,7 @@ struct FileSender(PathBuf);
 
 #[async_trait]
 impl MessageSender for FileSender {
-    async fn send(&self, message: &ProviderMessage) -> ProviderExchange {
+    async fn send(&self, message: &OutgoingMessage) -> ProviderExchange {
         let OutgoingContent::Free(content) = &message.content else {
             panic!("it keeps no templates: {message:?}");
         };
@@ -168,7 +173,7 @@ impl MessageSender for FileSender {
             request: json!("a line"),
             http_status: None,
             answer: None,
-            outcome: CallOutcome::Accepted {
+            outcome: ProviderCallOutcome::Accepted {
                 provider_message_id: message.attempt_id.to_string(),
                 wa_id: None,
                 user_id: None,
@@ -181,7 +186,7 @@ impl MessageSender for FileSender {
 async fn a_channel_is_one_file_and_a_line_in_the_registry(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let url = fresh_database(&database, folder.path()).await;
-    let providers = Registry::standard().with(Arc::new(FileProvider));
+    let providers = ProviderRegistry::standard().with(Arc::new(FileProvider));
     let app = TestApp::start_with(&url, &[], providers).await;
     app.apply_catalogue(DEMO).await;
     let path = folder.path().join("sent.txt");
@@ -239,7 +244,7 @@ async fn a_channel_is_one_file_and_a_line_in_the_registry(database: Database) {
 
 /// A server on which a message went to the file, and the callback that says that it arrived.
 async fn delivered(url: &str, folder: &Path) -> (TestApp, String, Vec<u8>) {
-    let providers = Registry::standard().with(Arc::new(FileProvider));
+    let providers = ProviderRegistry::standard().with(Arc::new(FileProvider));
     let app = TestApp::start_with(url, &[], providers).await;
     app.apply_catalogue(DEMO).await;
     let sender = json!({
@@ -309,7 +314,7 @@ async fn a_callback_of_a_provider_that_is_gone_is_kept_and_can_be_replayed(datab
         ["this version takes no callbacks of the endpoint file"]
     );
     without.shut_down().await;
-    let providers = Registry::standard().with(Arc::new(FileProvider));
+    let providers = ProviderRegistry::standard().with(Arc::new(FileProvider));
     let again = TestApp::start_with(&url, &[], providers).await;
     let callbacks = entity::callback::Entity::find()
         .all(again.store.reader())

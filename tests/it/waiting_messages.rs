@@ -327,7 +327,7 @@ async fn what_is_too_much_for_one_look_is_passed_by_from_the_other_end(database:
     )
     .await;
     let other = ask(&app, OTHER, TEMPLATE, "normal").await;
-    let slots = delivery::CallSlots::each(16);
+    let slots = delivery::ProviderCallSlots::each(16);
     let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();

@@ -7,21 +7,21 @@ use crate::{
     cli::{people::masked, say},
     domain::{
         access::AccessBounds,
-        identity::{AliasKind, ContactAlias},
+        identity::{ContactAlias, ContactAliasKind},
         phone::Phone,
-        recipient::UserId,
+        recipient::WhatsAppUserId,
         time::Timestamp,
     },
     store::{
         Store,
-        alias::{self, ConflictState},
+        alias::{self, ContactIdentityConflictKind},
         identity as rows,
     },
 };
 
 /// Parses an alias.
 pub(super) fn alias(text: &str) -> anyhow::Result<ContactAlias> {
-    if let Some(user_id) = UserId::parse(text) {
+    if let Some(user_id) = WhatsAppUserId::parse(text) {
         return Ok(ContactAlias::of_user_id(&user_id));
     }
     Phone::parse(text)
@@ -41,7 +41,7 @@ pub(super) async fn show(store: &Store, contact: Uuid, show: bool) -> anyhow::Re
             .map(|at| format!("  until {}", Timestamp::from_micros(at)))
             .unwrap_or_default();
         say(format!("  {:<14} {}{until}", row.kind, written(&row.value)));
-        if let Some(kind) = AliasKind::parse(&row.kind) {
+        if let Some(kind) = ContactAliasKind::parse(&row.kind) {
             aliases.push(ContactAlias {
                 kind,
                 value: row.value.clone(),
@@ -86,12 +86,14 @@ pub(super) async fn conflicts(store: &Store, limit: u64, show: bool) -> anyhow::
         say("No contacts are waiting for a decision whether they are one person.");
     }
     for row in found {
-        let what = match ConflictState::parse(&row.state) {
-            Some(ConflictState::Question) => "a new user id was seen at",
-            Some(ConflictState::Linked) => {
+        let what = match ContactIdentityConflictKind::parse(&row.state) {
+            Some(ContactIdentityConflictKind::Question) => "a new user id was seen at",
+            Some(ContactIdentityConflictKind::Linked) => {
                 "evidence says they are one person, but their names, handles or catalogues differ:"
             }
-            Some(ConflictState::Contradiction) | None => "the evidence contradicts itself about",
+            Some(ContactIdentityConflictKind::Contradiction) | None => {
+                "the evidence contradicts itself about"
+            }
         };
         let value = masked(Some(&row.value), show).unwrap_or_default();
         say(format!(

@@ -4,7 +4,7 @@
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::{ScenarioRun, say};
+use super::{DevScenarioRun, say};
 
 /// The sandbox's number that is not on WhatsApp.
 const UNREACHABLE: &str = "+12025550110";
@@ -12,7 +12,7 @@ const UNREACHABLE: &str = "+12025550110";
 /// States of a finished message.
 const ENDED: [&str; 5] = ["read", "skipped", "failed", "expired", "cancelled"];
 
-impl ScenarioRun<'_> {
+impl DevScenarioRun<'_> {
     /// Plays every declared event type.
     pub(super) async fn catalogues(&mut self) -> anyhow::Result<()> {
         let known = self.get("/api/v1/event-types").await?;

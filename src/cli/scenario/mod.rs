@@ -15,8 +15,8 @@ use sha2::Sha256;
 
 mod catalogue;
 
-use super::{built_in::DEMO, dev::DevInstance, say};
-use crate::domain::timeline::TimelineKind;
+use super::{built_in::DEMO, dev::DevServerAccess, say};
+use crate::domain::timeline::TimelineEntryKind;
 
 /// Longest duration of a step.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,18 +26,18 @@ pub(super) fn shortened() -> String {
     DEMO.replace("after = \"24h\"", "after = \"2s\"")
 }
 
-struct ScenarioRun<'a> {
-    running: &'a DevInstance,
+struct DevScenarioRun<'a> {
+    running: &'a DevServerAccess,
     http: reqwest::Client,
     run: String,
     step: u32,
 }
 
 /// Plays the story. An error is the step that failed.
-pub(super) async fn play(running: &DevInstance, catalogue: &str) -> anyhow::Result<()> {
+pub(super) async fn play(running: &DevServerAccess, catalogue: &str) -> anyhow::Result<()> {
     let http = crate::providers::http_client(Duration::from_secs(10), Duration::from_secs(3))?;
     let run = uuid::Uuid::new_v4().simple().to_string();
-    let mut story = ScenarioRun {
+    let mut story = DevScenarioRun {
         running,
         http,
         run,
@@ -52,7 +52,7 @@ pub(super) async fn play(running: &DevInstance, catalogue: &str) -> anyhow::Resu
     Ok(())
 }
 
-impl ScenarioRun<'_> {
+impl DevScenarioRun<'_> {
     async fn demo(&mut self) -> anyhow::Result<()> {
         let story = self;
         story.delivered_and_read().await?;
@@ -164,7 +164,8 @@ impl ScenarioRun<'_> {
             .into_iter()
             .flatten()
             .filter(|line| {
-                line["kind"] == TimelineKind::RuleFired.name() && line["detail"]["rule"] == rule
+                line["kind"] == TimelineEntryKind::RuleFired.name()
+                    && line["detail"]["rule"] == rule
             })
             .flat_map(|line| {
                 line["detail"]["notifications"]
@@ -289,7 +290,7 @@ impl ScenarioRun<'_> {
                 found["timeline"].as_array().is_some_and(|lines| {
                     lines
                         .iter()
-                        .filter(|line| line["kind"] == TimelineKind::Ignored.name())
+                        .filter(|line| line["kind"] == TimelineEntryKind::Ignored.name())
                         .count()
                         >= 2
                 })
@@ -358,7 +359,7 @@ impl ScenarioRun<'_> {
             found["timeline"].as_array().is_some_and(|lines| {
                 lines
                     .iter()
-                    .any(|line| line["kind"] == TimelineKind::Replied.name())
+                    .any(|line| line["kind"] == TimelineEntryKind::Replied.name())
             })
         })
         .await?;

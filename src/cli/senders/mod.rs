@@ -18,7 +18,7 @@ use crate::{
     },
     engine::{
         Engine,
-        admin::senders::{self, NewCredential, SenderAdminActor, SenderError},
+        admin::senders::{self, NewCredential, SenderAdminActor, SenderAdminError},
     },
     state::{Clock, random_bytes},
     store::sender::{self, NewSenderRow, SenderRowChanges},
@@ -32,11 +32,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct SendersCommand {
     #[command(subcommand)]
-    action: SendersAction,
+    action: SendersSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum SendersAction {
+enum SendersSubcommand {
     /// Lists the senders and their credentials, masked.
     List {
         /// One JSON object a line.
@@ -210,9 +210,9 @@ fn per_second(text: Option<&str>) -> anyhow::Result<Option<i64>> {
 }
 
 /// A refusal in words, with the names of the options.
-fn refused(error: SenderError) -> anyhow::Error {
+fn refused(error: SenderAdminError) -> anyhow::Error {
     match error {
-        SenderError::Fields(fields) => {
+        SenderAdminError::Fields(fields) => {
             let rules: Vec<String> = fields
                 .into_iter()
                 .map(|field| {
@@ -222,13 +222,15 @@ fn refused(error: SenderError) -> anyhow::Error {
                 .collect();
             anyhow::anyhow!("{}", rules.join("; "))
         }
-        SenderError::NotFound => anyhow::anyhow!("there is no such sender or credential"),
-        SenderError::NoKey => anyhow::anyhow!("HERALD_SECRET_KEY: needed to encrypt credentials"),
-        SenderError::KeyReplaced => anyhow::anyhow!(
+        SenderAdminError::NotFound => anyhow::anyhow!("there is no such sender or credential"),
+        SenderAdminError::NoKey => {
+            anyhow::anyhow!("HERALD_SECRET_KEY: needed to encrypt credentials")
+        }
+        SenderAdminError::KeyReplaced => anyhow::anyhow!(
             "HERALD_SECRET_KEY: the key is being replaced; start the servers with the new one first"
         ),
-        SenderError::KeyReused => anyhow::anyhow!("this key was used before"),
-        SenderError::Store(error) => error.into(),
+        SenderAdminError::KeyReused => anyhow::anyhow!("this key was used before"),
+        SenderAdminError::Store(error) => error.into(),
     }
 }
 
@@ -243,8 +245,8 @@ impl SendersCommand {
             key: None,
         };
         match self.action {
-            SendersAction::List { json } => list::list(&engine, json).await,
-            SendersAction::Add {
+            SendersSubcommand::List { json } => list::list(&engine, json).await,
+            SendersSubcommand::Add {
                 name,
                 phone_number_id,
                 details,
@@ -285,7 +287,7 @@ impl SendersCommand {
                 }
                 Ok(())
             }
-            SendersAction::Set {
+            SendersSubcommand::Set {
                 sender,
                 rename,
                 details,
@@ -328,7 +330,7 @@ impl SendersCommand {
                 }
                 Ok(())
             }
-            SendersAction::Default { sender } => {
+            SendersSubcommand::Default { sender } => {
                 let row = found(&engine, &sender).await?;
                 senders::make_default(&engine, by, row.id)
                     .await
@@ -336,7 +338,7 @@ impl SendersCommand {
                 say(format!("{} is the default.", row.name));
                 Ok(())
             }
-            SendersAction::Hold { sender, reason } => {
+            SendersSubcommand::Hold { sender, reason } => {
                 let row = found(&engine, &sender).await?;
                 ensure!(!reason.trim().is_empty(), "--reason: a reason is needed");
                 senders::hold(&engine, by, row.id, reason.trim())
@@ -348,7 +350,7 @@ impl SendersCommand {
                 ));
                 Ok(())
             }
-            SendersAction::Release {
+            SendersSubcommand::Release {
                 sender,
                 discard_older_than,
                 dry_run,

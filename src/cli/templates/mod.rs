@@ -16,7 +16,7 @@ use crate::{
     engine::{
         Engine,
         delivery::templates::{
-            self, ComparedAccount, SampleFiles, TemplateSyncMode, TemplateSyncOutcome,
+            self, AccountTemplateComparison, SampleFiles, TemplateSyncMode, TemplateSyncOutcome,
             TemplateSyncReport, TemplateSyncRequest,
         },
     },
@@ -24,7 +24,7 @@ use crate::{
     state::Clock,
     store::{
         catalogue as rows,
-        template_sync::{self, TemplateSyncState},
+        template_sync::{self, ReportedTemplateState},
     },
 };
 
@@ -37,11 +37,11 @@ use crate::{
 )]
 pub(super) struct TemplatesCommand {
     #[command(subcommand)]
-    action: TemplatesAction,
+    action: TemplatesSubcommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum TemplatesAction {
+enum TemplatesSubcommand {
     /// Shows what sync would do, and changes nothing. Example: `herald templates plan`
     Plan(TemplateSelectArgs),
     /// Creates templates that an account lacks, changes those that differ, and reports on each; a
@@ -121,7 +121,7 @@ impl TemplatesCommand {
         let http = providers::http_client(config.calls.timeout, config.calls.connect_timeout)
             .context("no HTTP client can be made")?;
         match self.action {
-            TemplatesAction::Plan(which) => {
+            TemplatesSubcommand::Plan(which) => {
                 known(&engine, which.template.as_deref()).await?;
                 let looked = look(
                     &engine,
@@ -134,7 +134,7 @@ impl TemplatesCommand {
                 print(&looked, which.format);
                 ended(&looked, true)
             }
-            TemplatesAction::Sync {
+            TemplatesSubcommand::Sync {
                 which,
                 display_only,
                 check_status,
@@ -152,7 +152,7 @@ impl TemplatesCommand {
                 print(&looked, which.format);
                 ended(&looked, false)
             }
-            TemplatesAction::Status {
+            TemplatesSubcommand::Status {
                 which,
                 check_status,
             } => {
@@ -162,12 +162,12 @@ impl TemplatesCommand {
                 }
                 status(&engine, &which).await
             }
-            TemplatesAction::Show {
+            TemplatesSubcommand::Show {
                 name,
                 language,
                 format,
             } => show::show(&engine, &name, language.as_deref(), format).await,
-            TemplatesAction::Pull {
+            TemplatesSubcommand::Pull {
                 template,
                 catalogue,
                 into,
@@ -225,7 +225,7 @@ async fn look(
     which: &TemplateSelectArgs,
     doing: TemplateSyncMode,
     samples: &SampleFiles,
-) -> anyhow::Result<Vec<ComparedAccount>> {
+) -> anyhow::Result<Vec<AccountTemplateComparison>> {
     let asked = TemplateSyncRequest {
         only: which.template.as_deref(),
         doing,
@@ -238,7 +238,7 @@ async fn look(
     Ok(looked)
 }
 
-fn ended(all: &[ComparedAccount], differences_count: bool) -> anyhow::Result<()> {
+fn ended(all: &[AccountTemplateComparison], differences_count: bool) -> anyhow::Result<()> {
     let reports = || {
         all.iter()
             .filter_map(|it| it.reports.as_ref().ok())
@@ -255,7 +255,7 @@ fn ended(all: &[ComparedAccount], differences_count: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-fn print(all: &[ComparedAccount], format: TemplatesOutputFormat) {
+fn print(all: &[AccountTemplateComparison], format: TemplatesOutputFormat) {
     if format == TemplatesOutputFormat::Json {
         let all: Vec<Value> = all.iter().map(as_json).collect();
         say(json!(all).to_string());
@@ -321,7 +321,7 @@ fn line(report: &TemplateSyncReport) {
     }
 }
 
-fn as_json(looked: &ComparedAccount) -> Value {
+fn as_json(looked: &AccountTemplateComparison) -> Value {
     let reports: Vec<Value> = looked
         .reports
         .iter()
@@ -436,7 +436,7 @@ async fn status(engine: &Engine, which: &TemplateSelectArgs) -> anyhow::Result<(
             documents.push(json!({ "name": name, "language": language, "status": null }));
         }
         for row in heard {
-            let status = TemplateSyncState::from(row).status;
+            let status = ReportedTemplateState::from(row).status;
             refused |= status.map(TemplateStatus::outlook) == Some(TemplateOutlook::Refused);
             documents.push(json!({
                 "name": name, "language": language, "account": row.account_id, "status": status,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::TemplatesOutputFormat;
 use crate::{
     cli::say,
-    domain::template::layout::{Layout, PreviewHeader},
+    domain::template::layout::{PreviewHeader, TemplateLayout},
     engine::{Engine, runtime::template_layout},
     store::{catalogue as rows, template_sync},
 };
@@ -86,7 +86,7 @@ fn document(row: &Model, heard: &[String]) -> Value {
 /// Width of a bubble, in characters.
 const WIDTH: usize = 56;
 
-fn bubble(layout: &Layout) {
+fn bubble(layout: &TemplateLayout) {
     let preview = layout.preview(&layout.example_context());
     let mut lines = Vec::new();
     match &preview.header {

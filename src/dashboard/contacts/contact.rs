@@ -8,13 +8,13 @@ use super::{HERE, identity, named};
 use crate::{
     dashboard::{
         act::{DashboardForm, SignedInUser},
-        fault::PageError,
+        fault::DashboardScreenError,
         moment::DisplayTime,
-        shell::{PageLayout, answered, answered_change, shown},
+        shell::{DashboardLayout, answered, answered_change, shown},
     },
     domain::{
-        access::AccessBounds, channel::Channel, edit::ValueEdit, login::DashboardRole,
-        preference::Preference, quiet::QuietHours, time::Timestamp, window,
+        access::AccessBounds, channel::MessageChannel, edit::ValueEdit, login::DashboardRole,
+        preference::MessagePreference, quiet::QuietHours, time::Timestamp, window,
     },
     engine::people::{self, ContactChanges, ContactDeletion, PeopleActor},
     state::AppState,
@@ -22,21 +22,21 @@ use crate::{
 };
 
 /// An alias of the contact.
-struct ContactAliasRow {
+struct ContactAliasScreenRow {
     kind: String,
     value: String,
     is_old: bool,
 }
 
 /// The service window with a sender.
-struct ContactWindowRow {
+struct ContactWindowScreenRow {
     sender: String,
     open: bool,
     until: Option<DisplayTime>,
 }
 
 /// An opt-out or opt-in.
-struct ContactOptOutRow {
+struct ContactConsentScreenRow {
     scope: &'static str,
     wanted: bool,
     source: String,
@@ -44,7 +44,7 @@ struct ContactOptOutRow {
 }
 
 /// A preference: whether a kind of message is wanted on a channel.
-struct ContactPreferenceRow {
+struct ContactPreferenceScreenRow {
     kind: String,
     channel: String,
     wanted: bool,
@@ -52,8 +52,8 @@ struct ContactPreferenceRow {
 
 #[derive(Template)]
 #[template(path = "contact.html")]
-struct ContactDetailPage {
-    shell: PageLayout,
+struct ContactDetailScreen {
+    shell: DashboardLayout,
     name: String,
     number: String,
     /// The search text that finds this contact's notifications.
@@ -61,21 +61,21 @@ struct ContactDetailPage {
     details: rows::ContactDetails,
     quiet: Option<(String, String)>,
     users: Vec<String>,
-    aliases: Vec<ContactAliasRow>,
-    windows: Vec<ContactWindowRow>,
-    wishes: Vec<ContactOptOutRow>,
-    preferences: Vec<ContactPreferenceRow>,
+    aliases: Vec<ContactAliasScreenRow>,
+    windows: Vec<ContactWindowScreenRow>,
+    wishes: Vec<ContactConsentScreenRow>,
+    preferences: Vec<ContactPreferenceScreenRow>,
     /// Kinds of message, and whether they are required.
     kinds: Vec<(String, bool)>,
     /// Contacts that may be the same person.
-    open: Vec<identity::UndecidedPairRow>,
+    open: Vec<identity::ContactPairScreenRow>,
     /// Times at which contacts were merged into this one.
     merged: Vec<DisplayTime>,
     /// Aliases that can be split off: the present ones, if there are several.
     parts: Vec<String>,
 }
 
-impl ContactDetailPage {
+impl ContactDetailScreen {
     fn value(field: Option<&String>) -> &str {
         field.map(String::as_str).unwrap_or_default()
     }
@@ -93,17 +93,17 @@ pub async fn one(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let store = &state.engine.store;
     let id = rows::current(store.reader(), *id).await?;
     let (Some(found), Some(mut details)) = (
         rows::contact(store.reader(), id).await?,
         rows::details(store.reader(), &AccessBounds::All, id).await?,
     ) else {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     };
     let (name, number) = named(&person, &found);
-    let shell = PageLayout::new(&request, &state, &person, name.clone(), HERE)?;
+    let shell = DashboardLayout::new(&request, &state, &person, name.clone(), HERE)?;
     let (handle, users) = rows::names(store.reader(), id).await?;
     // Names in catalogues are often people's own.
     let (handle, users) = if person.sees_people() {
@@ -127,7 +127,7 @@ pub async fn one(
         .filter(|row| row.superseded_at.is_none())
         .map(|row| row.value.clone())
         .collect();
-    let page = ContactDetailPage {
+    let page = ContactDetailScreen {
         open,
         merged,
         parts: if today.len() > 1 { today } else { Vec::new() },
@@ -138,7 +138,7 @@ pub async fn one(
         users,
         aliases: held
             .into_iter()
-            .map(|row| ContactAliasRow {
+            .map(|row| ContactAliasScreenRow {
                 is_old: row.superseded_at.is_some(),
                 value: person.sees(row.value),
                 kind: row.kind.replace('_', " "),
@@ -146,7 +146,7 @@ pub async fn one(
             .collect(),
         windows: windows
             .into_iter()
-            .map(|row| ContactWindowRow {
+            .map(|row| ContactWindowScreenRow {
                 sender: senders
                     .iter()
                     .find(|it| it.id == row.sender_id)
@@ -158,7 +158,7 @@ pub async fn one(
         wishes: suppression::of_contact(store, id)
             .await?
             .into_iter()
-            .map(|row| ContactOptOutRow {
+            .map(|row| ContactConsentScreenRow {
                 scope: if row.scope == "marketing" {
                     "marketing"
                 } else {
@@ -172,7 +172,7 @@ pub async fn one(
         preferences: wish::preferences(store, &AccessBounds::All, id)
             .await?
             .into_iter()
-            .map(|row| ContactPreferenceRow {
+            .map(|row| ContactPreferenceScreenRow {
                 kind: row.message_kind,
                 channel: row.channel,
                 wanted: row.wanted,
@@ -194,7 +194,7 @@ pub async fn act(
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     let store = &state.engine.store;
     let id = rows::current(store.reader(), *id).await?;
     form.person.needs(DashboardRole::Operator)?;
@@ -202,7 +202,7 @@ pub async fn act(
         .await?
         .is_none()
     {
-        return Err(PageError::NotFound);
+        return Err(DashboardScreenError::NotFound);
     }
     let address = format!("{HERE}/{id}");
     let actor = form.person.actor();
@@ -228,7 +228,7 @@ pub async fn act(
         }
         "prefer" => {
             let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
-            let wanted = Preference {
+            let wanted = MessagePreference {
                 kind: text("kind"),
                 channel: text("channel"),
                 wanted: form.text("wanted") == Some("yes"),
@@ -244,7 +244,7 @@ pub async fn act(
         }
         "merge" | "part" | "split" => {
             form.person.needs(DashboardRole::Admin)?;
-            let decision = identity::IdentityDecisionForm::read(&form)?;
+            let decision = identity::ContactIdentityDecisionForm::read(&form)?;
             identity::decide(&state.engine, by, id, decision).await
         }
         "delete" => {
@@ -262,7 +262,7 @@ pub async fn act(
                 Err(error) => answered_change(&request, &address, Err(error)),
             };
         }
-        _ => return Err(PageError::Form),
+        _ => return Err(DashboardScreenError::Form),
     };
     answered_change(&request, &address, result)
 }

@@ -6,24 +6,26 @@ use super::{HIDDEN, named};
 use crate::{
     dashboard::{
         act::{DashboardForm, SignedInUser},
-        fault::PageError,
+        fault::DashboardScreenError,
         moment::DisplayTime,
-        shell::PageLayout,
+        shell::DashboardLayout,
     },
-    domain::{access::AccessBounds, identity::ContactAlias, phone::Phone, recipient::UserId},
+    domain::{
+        access::AccessBounds, identity::ContactAlias, phone::Phone, recipient::WhatsAppUserId,
+    },
     engine::{
         Engine, InputError,
         people::{PeopleActor, identity},
     },
     store::{
         Store, StoreError,
-        alias::{self, ConflictState},
+        alias::{self, ContactIdentityConflictKind},
         people as rows,
     },
 };
 
 /// A pair of contacts whose identity is undecided.
-pub(super) struct UndecidedPairRow {
+pub(super) struct ContactPairScreenRow {
     pub contact: Uuid,
     pub other: Uuid,
     pub contact_name: String,
@@ -40,9 +42,9 @@ const SHOWN: u64 = 20;
 pub(super) async fn open(
     store: &Store,
     person: &SignedInUser,
-    shell: &PageLayout,
+    shell: &DashboardLayout,
     contact: Option<Uuid>,
-) -> Result<Vec<UndecidedPairRow>, StoreError> {
+) -> Result<Vec<ContactPairScreenRow>, StoreError> {
     let found = match contact {
         Some(contact) => alias::conflicts_of(store, &AccessBounds::All, contact).await?,
         None => alias::conflicts(store, &AccessBounds::All, SHOWN).await?,
@@ -62,15 +64,15 @@ pub(super) async fn open(
         } else {
             (row.contact_id, row.other_id)
         };
-        all.push(UndecidedPairRow {
+        all.push(ContactPairScreenRow {
             contact: one,
             other,
             contact_name: name(one).await?,
             other_name: name(other).await?,
-            what: match ConflictState::parse(&row.state) {
-                Some(ConflictState::Question) => "A new user id was seen at",
-                Some(ConflictState::Linked) => "Evidence says they are one person, but their names, handles or catalogues differ:",
-                Some(ConflictState::Contradiction) | None => "The evidence contradicts itself about",
+            what: match ContactIdentityConflictKind::parse(&row.state) {
+                Some(ContactIdentityConflictKind::Question) => "A new user id was seen at",
+                Some(ContactIdentityConflictKind::Linked) => "Evidence says they are one person, but their names, handles or catalogues differ:",
+                Some(ContactIdentityConflictKind::Contradiction) | None => "The evidence contradicts itself about",
             },
             alias: person.sees(row.value),
             due: row.due_at.map(|at| shell.zone.micros(at)),
@@ -80,18 +82,18 @@ pub(super) async fn open(
 }
 
 /// A decision on the page of two contacts, or about the aliases of one.
-pub(super) enum IdentityDecisionForm {
+pub(super) enum ContactIdentityDecisionForm {
     Merge { other: Uuid, overwrite: bool },
     Part { other: Uuid },
     Split { alias: ContactAlias },
 }
 
-impl IdentityDecisionForm {
-    pub(super) fn read(form: &DashboardForm) -> Result<Self, PageError> {
+impl ContactIdentityDecisionForm {
+    pub(super) fn read(form: &DashboardForm) -> Result<Self, DashboardScreenError> {
         let other = || {
             form.text("other")
                 .and_then(|text| text.parse::<Uuid>().ok())
-                .ok_or(PageError::Form)
+                .ok_or(DashboardScreenError::Form)
         };
         Ok(match form.text("action").unwrap_or_default() {
             "merge" => Self::Merge {
@@ -101,15 +103,15 @@ impl IdentityDecisionForm {
             "part" => Self::Part { other: other()? },
             "split" => {
                 let text = form.text("alias").unwrap_or_default();
-                let alias = match UserId::parse(text) {
+                let alias = match WhatsAppUserId::parse(text) {
                     Some(user_id) => ContactAlias::of_user_id(&user_id),
                     None => ContactAlias::of_phone(
-                        &Phone::parse(text).map_err(|_unreadable| PageError::Form)?,
+                        &Phone::parse(text).map_err(|_unreadable| DashboardScreenError::Form)?,
                     ),
                 };
                 Self::Split { alias }
             }
-            _ => return Err(PageError::Form),
+            _ => return Err(DashboardScreenError::Form),
         })
     }
 }
@@ -119,18 +121,18 @@ pub(super) async fn decide(
     engine: &Engine,
     by: PeopleActor<'_>,
     contact: Uuid,
-    decision: IdentityDecisionForm,
+    decision: ContactIdentityDecisionForm,
 ) -> Result<&'static str, InputError> {
     Ok(match decision {
-        IdentityDecisionForm::Merge { other, overwrite } => {
+        ContactIdentityDecisionForm::Merge { other, overwrite } => {
             identity::merge(engine, by, contact, other, overwrite).await?;
             "Contacts merged."
         }
-        IdentityDecisionForm::Part { other } => {
+        ContactIdentityDecisionForm::Part { other } => {
             identity::part(engine, by, contact, other).await?;
             "Recorded: they are two people."
         }
-        IdentityDecisionForm::Split { alias } => {
+        ContactIdentityDecisionForm::Split { alias } => {
             identity::split(engine, by, contact, &[alias]).await?;
             "The alias is another person's now, and messages from it moved along."
         }

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     act::{DashboardForm, SignedInUser},
-    fault::PageError,
-    shell::{PageLayout, answered, answered_change, on_to, shown},
+    fault::DashboardScreenError,
+    shell::{DashboardLayout, answered, answered_change, on_to, shown},
 };
 use crate::{
     domain::{access::AccessBounds, edit::ValueEdit, login::DashboardRole},
@@ -38,7 +38,7 @@ pub struct ContactsSearch {
 }
 
 /// A contact in a list.
-struct ContactsRow {
+struct ContactScreenRow {
     id: Uuid,
     name: String,
     number: String,
@@ -59,13 +59,13 @@ fn named(person: &SignedInUser, found: &rows::RecipientContact) -> (String, Stri
 
 #[derive(Template)]
 #[template(path = "contacts.html")]
-struct ContactsPage {
-    shell: PageLayout,
+struct ContactsScreen {
+    shell: DashboardLayout,
     text: String,
-    rows: Vec<ContactsRow>,
+    rows: Vec<ContactScreenRow>,
     next: Option<Uuid>,
     /// Pairs that may be one person.
-    open: Vec<identity::UndecidedPairRow>,
+    open: Vec<identity::ContactPairScreenRow>,
 }
 
 pub async fn page(
@@ -73,8 +73,8 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
     search: web::Query<ContactsSearch>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(&request, &state, &person, "Contacts", HERE)?;
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(&request, &state, &person, "Contacts", HERE)?;
     let text = search.text.clone().unwrap_or_default();
     let text = text.trim().replace('\0', "");
     // A user who may not see people may not search for them either: a guess would be confirmed.
@@ -98,14 +98,14 @@ pub async fn page(
     } else {
         Vec::new()
     };
-    let page = ContactsPage {
+    let page = ContactsScreen {
         open,
         next: found.last().filter(|_| more).map(|it| it.contact_id),
         rows: found
             .iter()
             .map(|it| {
                 let (name, number) = named(&person, it);
-                ContactsRow {
+                ContactScreenRow {
                     id: it.contact_id,
                     name,
                     number,
@@ -125,7 +125,7 @@ pub async fn add(
     form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Operator)?;
     let Some(address) = form.text("phone") else {
         let why = vec!["A number is needed, such as +12025550123.".to_owned()];

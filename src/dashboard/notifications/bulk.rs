@@ -11,12 +11,12 @@ use super::search::NotificationsSearch;
 use crate::{
     dashboard::{
         act::{DashboardForm, SignedInUser},
-        fault::PageError,
+        fault::DashboardScreenError,
         notification::label,
-        shell::{PageLayout, answered, on_to, shown},
+        shell::{DashboardLayout, answered, on_to, shown},
     },
     domain::{access::AccessBounds, login::DashboardRole},
-    engine::admin::operator_actions::{self, BatchError, BulkActionReport, OperatorAction},
+    engine::admin::operator_actions::{self, BulkActionError, BulkActionReport, OperatorAction},
     error::ErrorChain,
     state::AppState,
 };
@@ -26,8 +26,8 @@ const CHUNKS: u64 = 20;
 
 #[derive(Template)]
 #[template(path = "bulk.html")]
-struct BulkPage {
-    shell: PageLayout,
+struct BulkActionScreen {
+    shell: DashboardLayout,
     action: &'static str,
     /// What a button for it says.
     label: &'static str,
@@ -72,12 +72,12 @@ async fn chunks(
     action: OperatorAction,
     cursor: Option<Uuid>,
     form: Option<&DashboardForm>,
-) -> Result<BulkActionReport, PageError> {
+) -> Result<BulkActionReport, DashboardScreenError> {
     let preview = form.is_none();
     let now = state.clock.now();
     let (Ok(mut filter), false) = (search.filter(now), search.said().is_empty()) else {
         // A page without a filter does not mean all notifications.
-        return Err(PageError::Form);
+        return Err(DashboardScreenError::Form);
     };
     let mut all = BulkActionReport {
         next: cursor,
@@ -104,13 +104,13 @@ async fn chunks(
         .await;
         let batch = match done {
             Ok(batch) => batch,
-            Err(BatchError::KeyReused) => return Err(PageError::Form),
+            Err(BulkActionError::KeyReused) => return Err(DashboardScreenError::Form),
             // Finished chunks are done and audited; the page offers to continue.
-            Err(BatchError::Store(error)) if all.matched > 0 && all.next.is_some() => {
+            Err(BulkActionError::Store(error)) if all.matched > 0 && all.next.is_some() => {
                 tracing::error!(event = "dashboard.error", error = %ErrorChain(&error), "an action on many notifications was stopped midway by a database error: what was done stays done, and the page offers to continue");
                 break;
             }
-            Err(BatchError::Store(error)) => return Err(error.into()),
+            Err(BulkActionError::Store(error)) => return Err(error.into()),
         };
         all.add(batch);
         if all.next.is_none() {
@@ -126,12 +126,12 @@ pub async fn planned(
     request: HttpRequest,
     state: web::Data<AppState>,
     planned: web::Query<BulkActionQuery>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     person.needs(DashboardRole::Operator)?;
     let planned = planned.into_inner();
     let even_if_delivered = planned.even_if_delivered.is_some();
     let Some(action) = OperatorAction::parse(&planned.action, even_if_delivered) else {
-        return Err(PageError::Form);
+        return Err(DashboardScreenError::Form);
     };
     let search = planned.search;
     let batch = match search.cursor {
@@ -143,14 +143,14 @@ pub async fn planned(
         },
         None => chunks(&state, &search, action, None, None).await?,
     };
-    let shell = PageLayout::new(
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
         "Many at once",
         "/dashboard/notifications",
     )?;
-    let page = BulkPage {
+    let page = BulkActionScreen {
         shell,
         action: action.name(),
         label: label(action),
@@ -172,14 +172,14 @@ pub async fn bulk(
     mut form: DashboardForm,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
+) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Operator)?;
     let even_if_delivered = form.text("even_if_delivered").is_some();
     let Some(action) = form
         .text("action")
         .and_then(|name| OperatorAction::parse(name, even_if_delivered))
     else {
-        return Err(PageError::Form);
+        return Err(DashboardScreenError::Form);
     };
     let number = |name: &str| {
         form.text(name)

@@ -11,9 +11,9 @@ use askama::Template;
 use self::search::NotificationsSearch;
 use super::{
     act::SignedInUser,
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::DisplayTime,
-    shell::{PageLayout, shown},
+    shell::{DashboardLayout, shown},
 };
 use crate::{
     domain::{
@@ -30,7 +30,7 @@ use crate::{
 const SHOWN: u64 = 50;
 
 /// A notification in a list.
-pub struct NotificationsRow {
+pub struct NotificationScreenRow {
     pub id: String,
     pub at: DisplayTime,
     pub status: &'static str,
@@ -53,17 +53,17 @@ pub const fn class(status: NotificationStatus) -> &'static str {
 
 #[derive(Template)]
 #[template(path = "notifications.html")]
-struct NotificationsPage {
-    shell: PageLayout,
+struct NotificationsScreen {
+    shell: DashboardLayout,
     search: NotificationsSearch,
     wrong: Vec<FieldError>,
-    rows: Vec<NotificationsRow>,
+    rows: Vec<NotificationScreenRow>,
     next: Option<String>,
     statuses: Vec<&'static str>,
     many: bool,
 }
 
-impl NotificationsPage {
+impl NotificationsScreen {
     fn value(field: Option<&String>) -> &str {
         field.map(String::as_str).unwrap_or_default()
     }
@@ -72,13 +72,13 @@ impl NotificationsPage {
 fn listed(
     row: &entity::notification::Model,
     person: &SignedInUser,
-    shell: &PageLayout,
-) -> NotificationsRow {
+    shell: &DashboardLayout,
+) -> NotificationScreenRow {
     let status = convert::status(row.status);
     let whom = row.recipient.clone().or_else(|| row.address.clone());
     let whom = whom.unwrap_or_else(|| "unknown recipient".to_owned());
     let failure = notifications::read_failure(row.failure.as_deref());
-    NotificationsRow {
+    NotificationScreenRow {
         id: row.id.to_string(),
         at: shell.zone.micros(row.created_at),
         status: status.name(),
@@ -105,8 +105,8 @@ pub async fn page(
     request: HttpRequest,
     state: web::Data<AppState>,
     search: web::Query<NotificationsSearch>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(
         &request,
         &state,
         &person,
@@ -121,7 +121,9 @@ pub async fn page(
         .as_ref()
         .is_some_and(|text| !text.trim().is_empty());
     if named && !person.sees_people() {
-        return Err(PageError::Forbidden(DashboardRole::Operator.name()));
+        return Err(DashboardScreenError::Forbidden(
+            DashboardRole::Operator.name(),
+        ));
     }
     search.bound();
     let query = search.query();
@@ -146,7 +148,7 @@ pub async fn page(
         let joint = if query.is_empty() { "" } else { "&" };
         format!("/dashboard/notifications?{query}{joint}cursor={}", row.id)
     });
-    let page = NotificationsPage {
+    let page = NotificationsScreen {
         many: !query.is_empty() && !rows.is_empty(),
         rows: rows
             .iter()

@@ -4,7 +4,7 @@ use crate::{
     dashboard::{
         chart::{self, ChartPoint},
         moment::span,
-        shell::PageLayout,
+        shell::DashboardLayout,
     },
     engine::insight::statistics::{LatencyPercentiles, Statistics, StatisticsPoint},
 };
@@ -16,7 +16,7 @@ pub(super) struct OverviewFigure {
     pub(super) class: &'static str,
 }
 
-pub(super) struct RateFigure {
+pub(super) struct OverviewRateFigure {
     pub(super) name: &'static str,
     pub(super) of: &'static str,
     pub(super) percent: Option<String>,
@@ -74,22 +74,22 @@ pub(super) fn groups(told: &Statistics) -> [OverviewFigure; 5] {
     ]
 }
 
-pub(super) fn rates(told: &Statistics) -> [RateFigure; 3] {
+pub(super) fn rates(told: &Statistics) -> [OverviewRateFigure; 3] {
     let percent = |rate: Option<f64>| rate.map(|rate| format!("{:.1}", rate * 100.0));
     [
-        RateFigure {
+        OverviewRateFigure {
             name: "Delivered",
             of: "of accepted",
             percent: percent(told.rates.delivery),
             class: "good",
         },
-        RateFigure {
+        OverviewRateFigure {
             name: "Read",
             of: "of delivered",
             percent: percent(told.rates.read),
             class: "read",
         },
-        RateFigure {
+        OverviewRateFigure {
             name: "Failed",
             of: "of all",
             percent: percent(told.rates.failure),
@@ -102,7 +102,7 @@ fn count(point: &StatisticsPoint, fact: &str) -> i64 {
     point.counts.get(fact).copied().unwrap_or(0)
 }
 
-pub(super) fn volume(series: &[StatisticsPoint], shell: &PageLayout) -> Vec<ChartPoint> {
+pub(super) fn volume(series: &[StatisticsPoint], shell: &DashboardLayout) -> Vec<ChartPoint> {
     series
         .iter()
         .map(|point| {
@@ -140,7 +140,7 @@ pub(super) fn rate_lines(series: &[StatisticsPoint]) -> String {
     )
 }
 
-pub(super) fn rows(series: &[StatisticsPoint], shell: &PageLayout) -> Vec<OverviewHourRow> {
+pub(super) fn rows(series: &[StatisticsPoint], shell: &DashboardLayout) -> Vec<OverviewHourRow> {
     series
         .iter()
         .map(|point| OverviewHourRow {

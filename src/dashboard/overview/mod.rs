@@ -7,15 +7,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use self::{
-    figures::{OverviewFigure, OverviewHourRow, OverviewLatencyRow, RateFigure},
-    trouble::{AttentionRow, FailedMessageRow, FailureRow, MessageReasonRow},
+    figures::{OverviewFigure, OverviewHourRow, OverviewLatencyRow, OverviewRateFigure},
+    trouble::{
+        AttentionScreenRow, FailedMessageScreenRow, FailureCodeScreenRow, UnsentReasonScreenRow,
+    },
 };
 use super::{
     act::SignedInUser,
     chart,
-    fault::PageError,
+    fault::DashboardScreenError,
     moment::{DisplayTime, span},
-    shell::{PageLayout, shown},
+    shell::{DashboardLayout, shown},
 };
 use crate::{
     domain::{
@@ -36,33 +38,33 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "overview.html")]
-struct OverviewPage {
-    shell: PageLayout,
-    attention: Vec<AttentionRow>,
+struct OverviewScreen {
+    shell: DashboardLayout,
+    attention: Vec<AttentionScreenRow>,
     /// What a release of the hold would send: kind, age, number.
     held_back: Vec<(String, &'static str, i64)>,
     groups: [OverviewFigure; 5],
-    rates: [RateFigure; 3],
+    rates: [OverviewRateFigure; 3],
     volume: String,
     volume_top: i64,
     rate_lines: String,
     points: Vec<OverviewHourRow>,
     latencies: Vec<OverviewLatencyRow>,
-    failures: Vec<FailureRow>,
-    failed: Vec<FailedMessageRow>,
+    failures: Vec<FailureCodeScreenRow>,
+    failed: Vec<FailedMessageScreenRow>,
     /// Why messages wait, and why some were not sent, for the newest.
-    waits: Vec<MessageReasonRow>,
-    not_sent: Vec<MessageReasonRow>,
+    waits: Vec<UnsentReasonScreenRow>,
+    not_sent: Vec<UnsentReasonScreenRow>,
     queue: Vec<(String, i64)>,
     queue_age: String,
     waiting: i64,
     dead_letters: i64,
-    senders: Vec<SenderRow>,
-    windows: Vec<ClosingWindowRow>,
+    senders: Vec<OverviewSenderScreenRow>,
+    windows: Vec<ClosingWindowScreenRow>,
     prices: Vec<(String, i64)>,
 }
 
-struct SenderRow {
+struct OverviewSenderScreenRow {
     id: String,
     name: String,
     standing: &'static str,
@@ -71,7 +73,7 @@ struct SenderRow {
     is_default: bool,
 }
 
-struct ClosingWindowRow {
+struct ClosingWindowScreenRow {
     contact: String,
     until: DisplayTime,
 }
@@ -86,8 +88,8 @@ pub async fn page(
     person: SignedInUser,
     request: HttpRequest,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, PageError> {
-    let shell = PageLayout::new(&request, &state, &person, "Overview", "/dashboard")?;
+) -> Result<HttpResponse, DashboardScreenError> {
+    let shell = DashboardLayout::new(&request, &state, &person, "Overview", "/dashboard")?;
     let (engine, now) = (&state.engine, state.clock.now());
     let store = &engine.store;
     let asked = StatisticsQuery {
@@ -98,7 +100,7 @@ pub async fn page(
     };
     let question = match asked.read(store, &AccessBounds::All, now).await {
         Ok(question) => question,
-        Err(InputError::Invalid(_)) => return Err(PageError::NotFound),
+        Err(InputError::Invalid(_)) => return Err(DashboardScreenError::NotFound),
         Err(InputError::Store(error)) => return Err(error.into()),
     };
     let told = statistics::answer(store, &question, now).await?;
@@ -116,7 +118,7 @@ pub async fn page(
     let most = places
         .iter()
         .map(|place| place.parts.iter().map(|(_, _, count)| count).sum());
-    let page = OverviewPage {
+    let page = OverviewScreen {
         attention: attention
             .into_iter()
             .map(|finding| trouble::noted(finding, &shell))
@@ -155,7 +157,7 @@ pub async fn page(
             .iter()
             .map(|row| {
                 let (standing, reason) = senders::standing(engine, row);
-                SenderRow {
+                OverviewSenderScreenRow {
                     id: row.id.to_string(),
                     name: row.name.clone(),
                     standing,
@@ -167,7 +169,7 @@ pub async fn page(
             .collect(),
         windows: windows
             .into_iter()
-            .map(|window| ClosingWindowRow {
+            .map(|window| ClosingWindowScreenRow {
                 contact: person.sees(window.who),
                 until: shell.zone.moment(window.until),
             })

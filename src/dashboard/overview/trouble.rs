@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use super::SHOWN;
 use crate::{
-    dashboard::{act::SignedInUser, fault::PageError, moment::DisplayTime, shell::PageLayout},
+    dashboard::{
+        act::SignedInUser, fault::DashboardScreenError, moment::DisplayTime, shell::DashboardLayout,
+    },
     domain::{access::AccessBounds, alarm::AlarmKind, status::NotificationStatus, time::Timestamp},
     engine::insight::{
         attention::{AttentionFinding, FindingUrgency},
         statistics::Statistics,
     },
-    providers::Registry,
+    providers::ProviderRegistry,
     state::AppState,
     store::{convert, notification},
 };
 
-pub(super) struct AttentionRow {
+pub(super) struct AttentionScreenRow {
     pub(super) urgent: bool,
     pub(super) summary: String,
     pub(super) meaning: &'static str,
@@ -24,14 +26,14 @@ pub(super) struct AttentionRow {
     pub(super) link: Option<String>,
 }
 
-pub(super) struct FailureRow {
+pub(super) struct FailureCodeScreenRow {
     pub(super) code: String,
     pub(super) count: i64,
     pub(super) meaning: String,
     pub(super) remedy: String,
 }
 
-pub(super) struct MessageReasonRow {
+pub(super) struct UnsentReasonScreenRow {
     pub(super) text: String,
     /// The remedy, if there is one.
     pub(super) remedy: String,
@@ -39,7 +41,7 @@ pub(super) struct MessageReasonRow {
     pub(super) link: String,
 }
 
-pub(super) struct FailedMessageRow {
+pub(super) struct FailedMessageScreenRow {
     pub(super) id: String,
     pub(super) at: DisplayTime,
     pub(super) recipient: String,
@@ -57,7 +59,7 @@ pub(super) const WAITING: [NotificationStatus; 3] = [
     NotificationStatus::Held,
 ];
 
-pub(super) fn noted(finding: AttentionFinding, shell: &PageLayout) -> AttentionRow {
+pub(super) fn noted(finding: AttentionFinding, shell: &DashboardLayout) -> AttentionScreenRow {
     let link = match finding.kind {
         AlarmKind::NoSender
         | AlarmKind::SenderHeld
@@ -73,7 +75,7 @@ pub(super) fn noted(finding: AttentionFinding, shell: &PageLayout) -> AttentionR
         AlarmKind::QueueAge => Some("/dashboard/notifications?status=queued".to_owned()),
         _ => None,
     };
-    AttentionRow {
+    AttentionScreenRow {
         urgent: finding.urgency == FindingUrgency::Now,
         summary: finding.summary,
         meaning: finding.meaning,
@@ -88,7 +90,7 @@ pub(super) async fn reasons(
     state: &AppState,
     statuses: &[NotificationStatus],
     now: Timestamp,
-) -> Result<Vec<MessageReasonRow>, PageError> {
+) -> Result<Vec<UnsentReasonScreenRow>, DashboardScreenError> {
     let filter = notification::NotificationListFilter {
         statuses: statuses.to_vec(),
         since: Some(now.plus_seconds(-24 * 60 * 60)),
@@ -106,9 +108,9 @@ pub(super) async fn reasons(
         let reason = reason.unwrap_or_else(|| "no reason was given".to_owned());
         *counts.entry((reason, remedy, status)).or_default() += 1;
     }
-    let mut reasons: Vec<MessageReasonRow> = counts
+    let mut reasons: Vec<UnsentReasonScreenRow> = counts
         .into_iter()
-        .map(|((text, remedy, status), count)| MessageReasonRow {
+        .map(|((text, remedy, status), count)| UnsentReasonScreenRow {
             text,
             remedy,
             count,
@@ -120,8 +122,11 @@ pub(super) async fn reasons(
     Ok(reasons)
 }
 
-pub(super) fn failures(told: &Statistics, providers: &Registry) -> Vec<FailureRow> {
-    let mut rows: Vec<FailureRow> = told
+pub(super) fn failures(
+    told: &Statistics,
+    providers: &ProviderRegistry,
+) -> Vec<FailureCodeScreenRow> {
+    let mut rows: Vec<FailureCodeScreenRow> = told
         .failures
         .iter()
         .map(|(code, count)| {
@@ -134,7 +139,7 @@ pub(super) fn failures(told: &Statistics, providers: &Registry) -> Vec<FailureRo
                 .failed_newest
                 .iter()
                 .find(|failed| failed.code.as_deref() == Some(code));
-            FailureRow {
+            FailureCodeScreenRow {
                 code: code.clone(),
                 count: *count,
                 meaning: known
@@ -165,14 +170,14 @@ fn ours(code: &str) -> &'static str {
 pub(super) fn failed(
     told: &Statistics,
     person: &SignedInUser,
-    shell: &PageLayout,
-) -> Vec<FailedMessageRow> {
+    shell: &DashboardLayout,
+) -> Vec<FailedMessageScreenRow> {
     told.failed_newest
         .iter()
         .map(|failed| {
             let whom = failed.recipient.clone().or_else(|| failed.address.clone());
             let whom = whom.unwrap_or_else(|| "unknown recipient".to_owned());
-            FailedMessageRow {
+            FailedMessageScreenRow {
                 id: failed.id.to_string(),
                 at: shell.zone.written(&failed.created_at),
                 recipient: person.sees(whom),

@@ -3,7 +3,7 @@
 
 mod span;
 
-pub use span::{BucketSpan, CounterBuckets, GrainBuckets};
+pub use span::{ChartPointSpan, CounterBucketRange, CounterBucketSelection};
 
 use chrono::{DateTime, Days, LocalResult, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 
 /// The length of a counted period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CounterGrain {
+pub enum CounterPeriodLength {
     Quarter,
     Half,
     Hour,
@@ -22,7 +22,7 @@ pub enum CounterGrain {
     Week,
 }
 
-impl CounterGrain {
+impl CounterPeriodLength {
     pub const ALL: [Self; 5] = [Self::Quarter, Self::Half, Self::Hour, Self::Day, Self::Week];
 
     /// Whether it is counted by template, event type and code; the other grains only serve charts
@@ -67,7 +67,7 @@ impl CounterGrain {
 /// A period that is read from counters of one grain: from its start up to, but excluding, its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterPeriod {
-    pub grain: CounterGrain,
+    pub grain: CounterPeriodLength,
     pub since: Timestamp,
     pub until: Timestamp,
 }
@@ -77,9 +77,13 @@ pub struct CounterPeriod {
 pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<CounterPeriod> {
     let mut pieces = Vec::new();
     cover(
-        &[CounterGrain::Week, CounterGrain::Day, CounterGrain::Quarter],
-        CounterGrain::Quarter.start(since),
-        CounterGrain::Quarter.start_from(until),
+        &[
+            CounterPeriodLength::Week,
+            CounterPeriodLength::Day,
+            CounterPeriodLength::Quarter,
+        ],
+        CounterPeriodLength::Quarter.start(since),
+        CounterPeriodLength::Quarter.start_from(until),
         &mut pieces,
     );
     pieces
@@ -87,7 +91,7 @@ pub fn pieces(since: Timestamp, until: Timestamp) -> Vec<CounterPeriod> {
 
 /// Whole periods of the first grain, surrounded by those of the finer grains.
 fn cover(
-    grains: &[CounterGrain],
+    grains: &[CounterPeriodLength],
     since: Timestamp,
     until: Timestamp,
     pieces: &mut Vec<CounterPeriod>,
@@ -114,14 +118,14 @@ fn cover(
 
 /// The length of a chart's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChartStep {
+pub enum ChartInterval {
     Quarter,
     Hour,
     /// A day in the requested zone: 23 or 25 hours when clocks change.
     Day,
 }
 
-impl ChartStep {
+impl ChartInterval {
     /// Parses `quarter`, `hour` and `day`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -140,7 +144,7 @@ impl ChartStep {
         let local = utc.with_timezone(&zone);
         match self {
             // Offsets between zones are whole quarters of an hour.
-            Self::Quarter => CounterGrain::Quarter.start(at),
+            Self::Quarter => CounterPeriodLength::Quarter.start(at),
             Self::Hour => {
                 let past = i64::from(chrono::Timelike::minute(&local)) * 60
                     + i64::from(chrono::Timelike::second(&local));
@@ -153,14 +157,14 @@ impl ChartStep {
     /// The start of the point after the one that begins at `start`.
     pub fn after(self, start: Timestamp, zone: Tz) -> Timestamp {
         match self {
-            Self::Quarter => start.plus_seconds(CounterGrain::Quarter.seconds()),
-            Self::Hour => start.plus_seconds(CounterGrain::Hour.seconds()),
+            Self::Quarter => start.plus_seconds(CounterPeriodLength::Quarter.seconds()),
+            Self::Hour => start.plus_seconds(CounterPeriodLength::Hour.seconds()),
             Self::Day => DateTime::<Utc>::from_timestamp(start.unix_seconds(), 0)
                 .and_then(|utc| {
                     let date = utc.with_timezone(&zone).date_naive();
                     midnight(date.checked_add_days(Days::new(1))?, zone)
                 })
-                .unwrap_or_else(|| start.plus_seconds(CounterGrain::Day.seconds())),
+                .unwrap_or_else(|| start.plus_seconds(CounterPeriodLength::Day.seconds())),
         }
     }
 }
@@ -184,7 +188,7 @@ mod tests {
     use chrono_tz::Tz;
     use proptest::prelude::*;
 
-    use super::{ChartStep, CounterGrain, pieces};
+    use super::{ChartInterval, CounterPeriodLength, pieces};
     use crate::domain::time::Timestamp;
 
     fn at(text: &str) -> Timestamp {
@@ -200,15 +204,15 @@ mod tests {
         let noon = at("2026-11-21T12:00:00Z");
         let india = zone("Asia/Kolkata");
         assert_eq!(
-            ChartStep::Day.start(noon, india),
+            ChartInterval::Day.start(noon, india),
             at("2026-11-20T18:30:00Z")
         );
         assert_eq!(
-            ChartStep::Hour.start(at("2026-11-21T12:29:59Z"), india),
+            ChartInterval::Hour.start(at("2026-11-21T12:29:59Z"), india),
             at("2026-11-21T11:30:00Z")
         );
         assert_eq!(
-            ChartStep::Day.start(noon, Tz::UTC),
+            ChartInterval::Day.start(noon, Tz::UTC),
             at("2026-11-21T00:00:00Z")
         );
     }
@@ -217,8 +221,8 @@ mod tests {
     fn a_day_has_23_or_25_hours_when_clocks_change() {
         let berlin = zone("Europe/Berlin");
         let hours = |text: &str| {
-            let start = ChartStep::Day.start(at(text), berlin);
-            ChartStep::Day.after(start, berlin).micros_since(start) / 3_600_000_000
+            let start = ChartInterval::Day.start(at(text), berlin);
+            ChartInterval::Day.after(start, berlin).micros_since(start) / 3_600_000_000
         };
         assert_eq!(hours("2026-03-29T12:00:00Z"), 23);
         assert_eq!(hours("2026-10-25T12:00:00Z"), 25);
@@ -229,7 +233,7 @@ mod tests {
     fn a_day_without_midnight_begins_right_after() {
         // Clocks in Beirut jump from midnight to one.
         let beirut = zone("Asia/Beirut");
-        let start = ChartStep::Day.start(at("2026-03-29T12:00:00Z"), beirut);
+        let start = ChartInterval::Day.start(at("2026-03-29T12:00:00Z"), beirut);
         assert_eq!(start, at("2026-03-28T22:00:00Z"));
     }
 
@@ -238,21 +242,21 @@ mod tests {
         fn pieces_cover_a_time_once_and_to_the_quarter(since in 0_i64..4_000_000, length in 0_i64..4_000_000) {
             let (since, until) = (Timestamp::from_unix_seconds(since), Timestamp::from_unix_seconds(since + length));
             let pieces = pieces(since, until);
-            let mut next = CounterGrain::Quarter.start(since);
+            let mut next = CounterPeriodLength::Quarter.start(since);
             for piece in &pieces {
                 prop_assert_eq!(piece.since, next);
                 prop_assert_eq!(piece.grain.start(piece.since), piece.since);
                 prop_assert_eq!(piece.grain.start(piece.until), piece.until);
                 next = piece.until;
             }
-            prop_assert_eq!(next, if pieces.is_empty() { next } else { CounterGrain::Quarter.start_from(until) });
+            prop_assert_eq!(next, if pieces.is_empty() { next } else { CounterPeriodLength::Quarter.start_from(until) });
             prop_assert!(pieces.len() <= 5);
         }
 
         #[test]
         fn points_follow_each_other_without_a_gap(start in 1_700_000_000_i64..1_800_000_000, zone in prop::sample::select(vec!["UTC", "Asia/Kolkata", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])) {
             let zone: Tz = zone.parse().unwrap();
-            for step in [ChartStep::Quarter, ChartStep::Hour, ChartStep::Day] {
+            for step in [ChartInterval::Quarter, ChartInterval::Hour, ChartInterval::Day] {
                 let mut point = step.start(Timestamp::from_unix_seconds(start), zone);
                 for _ in 0..40 {
                     let next = step.after(point, zone);

@@ -1,11 +1,11 @@
 //! Chooses the counters that the points of a chart are read from.
 
-use super::CounterGrain;
+use super::CounterPeriodLength;
 use crate::domain::time::Timestamp;
 
 /// Consecutive points of the same length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BucketSpan {
+pub struct ChartPointSpan {
     pub since: Timestamp,
     pub until: Timestamp,
     pub length_micros: i64,
@@ -13,14 +13,14 @@ pub struct BucketSpan {
 
 /// Counters of one grain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrainBuckets {
-    pub grain: CounterGrain,
-    pub buckets: CounterBuckets,
+pub struct CounterBucketSelection {
+    pub grain: CounterPeriodLength,
+    pub buckets: CounterBucketRange,
 }
 
 /// The buckets of a grain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CounterBuckets {
+pub enum CounterBucketRange {
     /// All from `since` and before `until`, except those within which a point begins: the one at
     /// `split`, and every one that is a multiple of the span's length after it.
     All {
@@ -32,26 +32,31 @@ pub enum CounterBuckets {
     Each(Vec<Timestamp>),
 }
 
-impl BucketSpan {
+impl ChartPointSpan {
     /// Reads as few counters as possible: the first of `coarse` that fits into a point, and finer
     /// ones where a point begins or the period ends within a counter. So a day in Kolkata is 23
     /// hours and two halves.
-    pub fn readings(self, coarse: &[CounterGrain]) -> Vec<GrainBuckets> {
-        let all = |grain, since, until, split| GrainBuckets {
+    pub fn readings(self, coarse: &[CounterPeriodLength]) -> Vec<CounterBucketSelection> {
+        let all = |grain, since, until, split| CounterBucketSelection {
             grain,
-            buckets: CounterBuckets::All {
+            buckets: CounterBucketRange::All {
                 since,
                 until,
                 split,
             },
         };
-        let fits = |grain: &CounterGrain| {
+        let fits = |grain: &CounterPeriodLength| {
             let micros = grain.micros();
             self.length_micros % micros == 0
                 && (self.length_micros > micros || grain.start(self.since) == self.since)
         };
         let Some(grain) = coarse.iter().copied().find(fits) else {
-            return vec![all(CounterGrain::Quarter, self.since, self.until, None)];
+            return vec![all(
+                CounterPeriodLength::Quarter,
+                self.since,
+                self.until,
+                None,
+            )];
         };
         let (first, last) = (grain.start_from(self.since), grain.start(self.until));
         let split = Some(grain.start(self.since)).filter(|split| *split != self.since);
@@ -60,19 +65,20 @@ impl BucketSpan {
             readings.push(all(grain, first, last, split));
         }
         if let Some(split) = split {
-            let is_finer =
-                |finer: &CounterGrain| *finer < grain && finer.start(self.since) == self.since;
+            let is_finer = |finer: &CounterPeriodLength| {
+                *finer < grain && finer.start(self.since) == self.since
+            };
             let finer = coarse.iter().copied().find(is_finer);
-            let finer = finer.unwrap_or(CounterGrain::Quarter);
+            let finer = finer.unwrap_or(CounterPeriodLength::Quarter);
             let split = self.parts_of_split(grain, finer, split, last);
-            readings.push(GrainBuckets {
+            readings.push(CounterBucketSelection {
                 grain: finer,
-                buckets: CounterBuckets::Each(split),
+                buckets: CounterBucketRange::Each(split),
             });
         }
         let rest = last.max(self.since);
         if rest < self.until {
-            readings.push(all(CounterGrain::Quarter, rest, self.until, None));
+            readings.push(all(CounterPeriodLength::Quarter, rest, self.until, None));
         }
         readings
     }
@@ -80,8 +86,8 @@ impl BucketSpan {
     /// The finer counters in place of those within which a point begins, before `last`.
     fn parts_of_split(
         self,
-        grain: CounterGrain,
-        finer: CounterGrain,
+        grain: CounterPeriodLength,
+        finer: CounterPeriodLength,
         split: Timestamp,
         last: Timestamp,
     ) -> Vec<Timestamp> {
@@ -106,15 +112,19 @@ impl BucketSpan {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{BucketSpan, CounterBuckets};
-    use crate::domain::{cohort::CounterGrain, time::Timestamp};
+    use super::{ChartPointSpan, CounterBucketRange};
+    use crate::domain::{cohort::CounterPeriodLength, time::Timestamp};
 
     const HOUR: i64 = 3_600;
 
-    const ALL: [CounterGrain; 3] = [CounterGrain::Day, CounterGrain::Hour, CounterGrain::Half];
+    const ALL: [CounterPeriodLength; 3] = [
+        CounterPeriodLength::Day,
+        CounterPeriodLength::Hour,
+        CounterPeriodLength::Half,
+    ];
 
-    fn span(since: i64, until: i64, length: i64) -> BucketSpan {
-        BucketSpan {
+    fn span(since: i64, until: i64, length: i64) -> ChartPointSpan {
+        ChartPointSpan {
             since: Timestamp::from_unix_seconds(since),
             until: Timestamp::from_unix_seconds(until),
             length_micros: length * 1_000_000,
@@ -122,13 +132,13 @@ mod tests {
     }
 
     /// The quarters that are read, with the point that each is added to.
-    fn quarters(span: BucketSpan, coarse: &[CounterGrain]) -> Vec<(i64, i64)> {
+    fn quarters(span: ChartPointSpan, coarse: &[CounterPeriodLength]) -> Vec<(i64, i64)> {
         let place = |at: i64| (at - span.since.micros()).div_euclid(span.length_micros);
         let mut read = Vec::new();
         for reading in span.readings(coarse) {
             let buckets: Vec<i64> = match reading.buckets {
-                CounterBuckets::Each(each) => each.iter().map(|at| at.micros()).collect(),
-                CounterBuckets::All {
+                CounterBucketRange::Each(each) => each.iter().map(|at| at.micros()).collect(),
+                CounterBucketRange::All {
                     since,
                     until,
                     split,
@@ -156,12 +166,12 @@ mod tests {
         let start = 20 * day - 11 * HOUR / 2;
         let readings = span(start, start + 365 * day, day).readings(&ALL);
         assert_eq!(readings.len(), 3);
-        assert_eq!(readings[0].grain, CounterGrain::Hour);
-        let CounterBuckets::Each(each) = &readings[1].buckets else {
+        assert_eq!(readings[0].grain, CounterPeriodLength::Hour);
+        let CounterBucketRange::Each(each) = &readings[1].buckets else {
             panic!("{readings:?}");
         };
         // One half of the first hour is before the period; that of the last is read as its rest.
-        assert_eq!(readings[1].grain, CounterGrain::Half);
+        assert_eq!(readings[1].grain, CounterPeriodLength::Half);
         assert_eq!(each.len(), 365 * 2 - 1);
     }
 
@@ -169,8 +179,12 @@ mod tests {
     fn a_year_in_utc_is_days() {
         let day = 24 * HOUR;
         let readings = span(20 * day, 385 * day + 900, day).readings(&ALL);
-        let grains: Vec<CounterGrain> = readings.iter().map(|reading| reading.grain).collect();
-        assert_eq!(grains, [CounterGrain::Day, CounterGrain::Quarter]);
+        let grains: Vec<CounterPeriodLength> =
+            readings.iter().map(|reading| reading.grain).collect();
+        assert_eq!(
+            grains,
+            [CounterPeriodLength::Day, CounterPeriodLength::Quarter]
+        );
     }
 
     proptest! {
@@ -179,7 +193,7 @@ mod tests {
             since in 0_i64..400,
             quarters_long in 0_i64..600,
             length in prop::sample::select(vec![1_i64, 2, 4, 92, 94, 96, 98, 100, 192]),
-            coarse in prop::sample::select(vec![vec![], vec![CounterGrain::Hour], vec![CounterGrain::Half], vec![CounterGrain::Day], vec![CounterGrain::Day, CounterGrain::Hour], ALL.to_vec()]),
+            coarse in prop::sample::select(vec![vec![], vec![CounterPeriodLength::Hour], vec![CounterPeriodLength::Half], vec![CounterPeriodLength::Day], vec![CounterPeriodLength::Day, CounterPeriodLength::Hour], ALL.to_vec()]),
         ) {
             let span = span(since * 900, (since + quarters_long) * 900, length * 900);
             let expected: Vec<(i64, i64)> = (0..quarters_long)

@@ -57,7 +57,7 @@ pub enum InteractiveContent {
         /// Label of the button that opens it.
         button: String,
         #[serde(deserialize_with = "strict::read")]
-        sections: Vec<ListSection>,
+        sections: Vec<InteractiveListSection>,
     },
     /// One button that opens an address.
     Link {
@@ -124,16 +124,16 @@ pub struct ReplyButton {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ListSection {
+pub struct InteractiveListSection {
     /// Required if there are several; at most 24 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    pub rows: Vec<ListSectionRow>,
+    pub rows: Vec<InteractiveListRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ListSectionRow {
+pub struct InteractiveListRow {
     /// Returned when it is chosen; at most 200 characters.
     pub id: String,
     /// At most 24 characters.
@@ -227,7 +227,7 @@ fn check_buttons(buttons: &[ReplyButton], check: &mut ContentViolations) {
     }
 }
 
-fn check_sections(sections: &[ListSection], check: &mut ContentViolations) {
+fn check_sections(sections: &[InteractiveListSection], check: &mut ContentViolations) {
     let mut seen = BTreeSet::new();
     let mut count = 0;
     for (index, section) in sections.iter().enumerate() {

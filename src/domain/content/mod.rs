@@ -3,7 +3,7 @@
 mod interactive;
 
 pub use interactive::{
-    InteractiveContent, InteractiveHeader, ListSection, ListSectionRow, ReplyButton,
+    InteractiveContent, InteractiveHeader, InteractiveListRow, InteractiveListSection, ReplyButton,
 };
 
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ fn grouped(number: usize) -> String {
 /// A message that is not a template: deliverable only while the service window is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FreeContent {
+pub enum FreeFormMessageContent {
     Text(TextContent),
     Media(MediaContent),
     Interactive(InteractiveContent),
@@ -145,7 +145,7 @@ fn is_address(link: &str) -> bool {
         && link.len() <= MAX_URL
 }
 
-impl FreeContent {
+impl FreeFormMessageContent {
     /// The kind of a notification with this content.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -208,10 +208,10 @@ impl MediaContent {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::FreeContent;
+    use super::FreeFormMessageContent;
 
     fn rules(content: Value) -> Vec<String> {
-        let content: FreeContent = serde_json::from_value(content).unwrap();
+        let content: FreeFormMessageContent = serde_json::from_value(content).unwrap();
         content
             .check()
             .into_iter()

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 /// Data of a contact given by hand or by a catalogue. Contacts with different data stay separate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GivenContactData {
+pub struct DeclaredContactData {
     pub name: Option<String>,
     pub handle: Option<String>,
     pub catalogue: Option<String>,
@@ -12,7 +12,7 @@ pub struct GivenContactData {
     pub products: Vec<(String, Option<String>, Option<String>)>,
 }
 
-impl GivenContactData {
+impl DeclaredContactData {
     /// Whether the data of both fit on one contact.
     fn agrees_with(&self, other: &Self) -> bool {
         let both = |one: &Option<String>, other: &Option<String>| match (one, other) {
@@ -53,7 +53,7 @@ impl GivenContactData {
 
 /// The contacts of one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PersonContactGroup {
+pub struct ContactMergePlan {
     /// The contact that stays: from a catalogue, then with a handle or a name, then the oldest.
     pub survivor: Uuid,
     pub absorbed: Vec<Uuid>,
@@ -62,13 +62,13 @@ pub struct PersonContactGroup {
 }
 
 /// Groups the contacts of one person. `None` for no contacts.
-pub fn group(mut contacts: Vec<(Uuid, GivenContactData)>) -> Option<PersonContactGroup> {
+pub fn group(mut contacts: Vec<(Uuid, DeclaredContactData)>) -> Option<ContactMergePlan> {
     contacts.sort_by(|(one, given), (other, theirs)| {
         theirs.weight().cmp(&given.weight()).then(one.cmp(other))
     });
     let mut contacts = contacts.into_iter();
     let (survivor, mut given) = contacts.next()?;
-    let mut group = PersonContactGroup {
+    let mut group = ContactMergePlan {
         survivor,
         absorbed: Vec::new(),
         linked: Vec::new(),
@@ -88,25 +88,25 @@ pub fn group(mut contacts: Vec<(Uuid, GivenContactData)>) -> Option<PersonContac
 mod tests {
     use uuid::Uuid;
 
-    use super::{GivenContactData, group};
+    use super::{DeclaredContactData, group};
 
-    fn named(name: &str) -> GivenContactData {
-        GivenContactData {
+    fn named(name: &str) -> DeclaredContactData {
+        DeclaredContactData {
             name: Some(name.to_owned()),
-            ..GivenContactData::default()
+            ..DeclaredContactData::default()
         }
     }
 
     #[test]
     fn what_agrees_becomes_one_and_what_differs_stays_two() {
         let id = Uuid::from_u128;
-        let of_catalogue = GivenContactData {
+        let of_catalogue = DeclaredContactData {
             catalogue: Some("crm".to_owned()),
             handle: Some("asha".to_owned()),
-            ..GivenContactData::default()
+            ..DeclaredContactData::default()
         };
         let found = group(vec![
-            (id(1), GivenContactData::default()),
+            (id(1), DeclaredContactData::default()),
             (id(2), named("Asha")),
             (id(3), of_catalogue),
             (id(4), named("Bo")),
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn two_products_may_call_one_person_by_two_names_and_one_product_may_not() {
-        let of = |product: &str, name: &str| GivenContactData {
+        let of = |product: &str, name: &str| DeclaredContactData {
             products: vec![(product.to_owned(), Some(name.to_owned()), None)],
-            ..GivenContactData::default()
+            ..DeclaredContactData::default()
         };
         let id = Uuid::from_u128;
         let two = group(vec![(id(1), of("shop", "A")), (id(2), of("bank", "B"))]).unwrap();

@@ -1,7 +1,7 @@
 //! Identity: which aliases belong to one person.
 //!
 //! A contact is a row; a person is whoever the provider says it is. What the provider reports is
-//! stored as [`evidence`](FactObservation), and identities are [computed](replay::replay) from all of
+//! stored as [`evidence`](ContactAliasObservation), and identities are [computed](replay::replay) from all of
 //! it: any order, repetition and batching of the same evidence gives the same persons. Nothing
 //! about products, catalogues or databases is known here.
 
@@ -12,11 +12,11 @@ pub mod replay;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{phone::Phone, recipient::UserId, time::Timestamp};
+use super::{phone::Phone, recipient::WhatsAppUserId, time::Timestamp};
 
 /// The kind of an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum AliasKind {
+pub enum ContactAliasKind {
     /// A phone number in E.164. It can pass to another person.
     #[serde(rename = "phone")]
     Phone,
@@ -29,7 +29,7 @@ pub enum AliasKind {
     ParentUserId,
 }
 
-impl AliasKind {
+impl ContactAliasKind {
     pub const ALL: [Self; 3] = [Self::Phone, Self::UserId, Self::ParentUserId];
 
     /// Its stored and displayed name.
@@ -41,7 +41,7 @@ impl AliasKind {
         }
     }
 
-    /// Parses [`AliasKind::name`].
+    /// Parses [`ContactAliasKind::name`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -50,7 +50,7 @@ impl AliasKind {
 /// A phone number or user id by which a person is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContactAlias {
-    pub kind: AliasKind,
+    pub kind: ContactAliasKind,
     /// A phone number with its `+`.
     pub value: String,
 }
@@ -58,7 +58,7 @@ pub struct ContactAlias {
 impl ContactAlias {
     pub fn of_phone(phone: &Phone) -> Self {
         Self {
-            kind: AliasKind::Phone,
+            kind: ContactAliasKind::Phone,
             value: phone.e164().to_owned(),
         }
     }
@@ -68,18 +68,18 @@ impl ContactAlias {
         Phone::from_wa_id(wa_id).map_or_else(
             // Whatever it is, it is always the same for the same person.
             |_unreadable| Self {
-                kind: AliasKind::Phone,
+                kind: ContactAliasKind::Phone,
                 value: format!("+{wa_id}"),
             },
             |phone| Self::of_phone(&phone),
         )
     }
 
-    pub fn of_user_id(user_id: &UserId) -> Self {
+    pub fn of_user_id(user_id: &WhatsAppUserId) -> Self {
         let kind = if user_id.is_of_parent() {
-            AliasKind::ParentUserId
+            ContactAliasKind::ParentUserId
         } else {
-            AliasKind::UserId
+            ContactAliasKind::UserId
         };
         Self {
             kind,
@@ -88,13 +88,13 @@ impl ContactAlias {
     }
 
     pub const fn is_phone(&self) -> bool {
-        matches!(self.kind, AliasKind::Phone)
+        matches!(self.kind, ContactAliasKind::Phone)
     }
 }
 
 /// A fact about aliases, reported by a provider or resulting from our own actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AliasFact {
+pub enum ContactAliasFact {
     /// The person with this alias wrote or called.
     Seen(ContactAlias),
     /// A number and a user id appeared together in one signed item.
@@ -130,7 +130,7 @@ pub enum AliasFact {
     },
 }
 
-impl AliasFact {
+impl ContactAliasFact {
     /// Its stored and displayed name.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -159,8 +159,8 @@ impl AliasFact {
 
 /// A fact, with the first and last time it was observed by the provider's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FactObservation {
-    pub fact: AliasFact,
+pub struct ContactAliasObservation {
+    pub fact: ContactAliasFact,
     /// The account in which it was observed. User ids are valid within one portfolio; accounts
     /// belong to one portfolio if they have user ids in common.
     pub scope: String,

@@ -18,7 +18,7 @@ use self::{
     events::{AliasEvent, AliasEventKind, events},
     same::{all_aliases, portfolios, spellings},
 };
-use super::{AliasDecision, AliasFact, AliasVerdict, ContactAlias, FactObservation};
+use super::{AliasDecision, AliasVerdict, ContactAlias, ContactAliasFact, ContactAliasObservation};
 use crate::domain::time::Timestamp;
 
 /// Before all times.
@@ -26,8 +26,8 @@ const ALWAYS: Timestamp = Timestamp::from_micros(i64::MIN);
 
 /// All evidence about some aliases.
 #[derive(Clone, Debug, Default)]
-pub struct Evidence {
-    pub observations: Vec<FactObservation>,
+pub struct IdentityEvidence {
+    pub observations: Vec<ContactAliasObservation>,
     pub decisions: Vec<AliasDecision>,
     /// Aliases without any other evidence.
     pub others: Vec<ContactAlias>,
@@ -39,7 +39,7 @@ pub struct PersonIndex(usize);
 
 /// One alias of a person.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AliasHolding {
+pub struct PersonAliasPeriod {
     pub alias: ContactAlias,
     pub since: Timestamp,
     /// End of a number that was given up, or of a user id that was replaced. The id still belongs
@@ -50,7 +50,7 @@ pub struct AliasHolding {
 /// An unexplained new user id at a known number: the same person with a new id, or another person
 /// who got the number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OwnershipQuestion {
+pub struct PhoneOwnershipQuestion {
     pub phone: ContactAlias,
     /// The person the number belonged to.
     pub owner: PersonIndex,
@@ -64,7 +64,7 @@ pub struct OwnershipQuestion {
 /// A number that counts as moved because no evidence explained the new user id in time: opt-outs of
 /// either person up to then apply to both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RefusalInheritance {
+pub struct OptOutInheritance {
     pub owner: PersonIndex,
     pub claimant: PersonIndex,
     pub until: Timestamp,
@@ -72,7 +72,7 @@ pub struct RefusalInheritance {
 
 /// Evidence that contradicts other evidence, or an operator's decision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EvidenceContradiction {
+pub struct IdentityEvidenceConflict {
     pub alias: ContactAlias,
     pub one: PersonIndex,
     pub other: PersonIndex,
@@ -83,10 +83,10 @@ pub struct EvidenceContradiction {
 pub struct ComputedIdentities {
     /// For each alias: its owners with their start times, the oldest first.
     epochs: BTreeMap<ContactAlias, Vec<(Timestamp, PersonIndex)>>,
-    persons: BTreeMap<PersonIndex, Vec<AliasHolding>>,
-    pub questions: Vec<OwnershipQuestion>,
-    pub inheritances: Vec<RefusalInheritance>,
-    pub contradictions: Vec<EvidenceContradiction>,
+    persons: BTreeMap<PersonIndex, Vec<PersonAliasPeriod>>,
+    pub questions: Vec<PhoneOwnershipQuestion>,
+    pub inheritances: Vec<OptOutInheritance>,
+    pub contradictions: Vec<IdentityEvidenceConflict>,
 }
 
 impl ComputedIdentities {
@@ -111,7 +111,7 @@ impl ComputedIdentities {
     }
 
     /// Every person with their present and former aliases, in order of alias and time.
-    pub fn persons(&self) -> impl Iterator<Item = (PersonIndex, &[AliasHolding])> {
+    pub fn persons(&self) -> impl Iterator<Item = (PersonIndex, &[PersonAliasPeriod])> {
         self.persons
             .iter()
             .map(|(person, held)| (*person, held.as_slice()))
@@ -124,8 +124,12 @@ impl ComputedIdentities {
 }
 
 /// Replays evidence. After `patience_seconds` an unexplained new user id counts as a move.
-pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> ComputedIdentities {
-    let mut replay = EvidenceReplay::of(evidence, patience_seconds, now);
+pub fn replay(
+    evidence: &IdentityEvidence,
+    patience_seconds: i64,
+    now: Timestamp,
+) -> ComputedIdentities {
+    let mut replay = IdentityEvidenceReplay::of(evidence, patience_seconds, now);
     replay.tie_for_good(evidence);
     for event in events(evidence) {
         replay.apply(event);
@@ -134,21 +138,21 @@ pub fn replay(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Com
 }
 
 /// A part of a person, united with others by the evidence.
-type EvidenceNode = usize;
+type IdentityGraphNode = usize;
 
 /// A period in which a number, or an id that was cut off, belongs to one person.
 #[derive(Clone, Debug)]
-struct OwnershipPeriod {
+struct AliasOwnershipPeriod {
     since: Timestamp,
-    node: EvidenceNode,
+    node: IdentityGraphNode,
     /// User ids seen with it, with their portfolio.
     ids: BTreeSet<(String, ContactAlias)>,
     /// A person was seen with it, with or without an id.
     is_seen: bool,
 }
 
-impl OwnershipPeriod {
-    const fn new(since: Timestamp, node: EvidenceNode) -> Self {
+impl AliasOwnershipPeriod {
+    const fn new(since: Timestamp, node: IdentityGraphNode) -> Self {
         Self {
             since,
             node,
@@ -159,28 +163,28 @@ impl OwnershipPeriod {
 }
 
 #[derive(Debug)]
-struct EvidenceReplay {
-    parents: Vec<EvidenceNode>,
+struct IdentityEvidenceReplay {
+    parents: Vec<IdentityGraphNode>,
     /// By the first variant of each alias.
-    epochs: BTreeMap<ContactAlias, Vec<OwnershipPeriod>>,
+    epochs: BTreeMap<ContactAlias, Vec<AliasOwnershipPeriod>>,
     /// The first variant of numbers that have several.
     spellings: BTreeMap<ContactAlias, ContactAlias>,
     /// The portfolio of each account.
     portfolios: BTreeMap<String, String>,
     /// When two aliases were last decided to be two persons.
     apart: BTreeMap<(ContactAlias, ContactAlias), Timestamp>,
-    groups: BTreeMap<Uuid, EvidenceNode>,
+    groups: BTreeMap<Uuid, IdentityGraphNode>,
     /// When each user id was last seen.
     alive: BTreeMap<ContactAlias, Timestamp>,
-    questions: BTreeMap<(ContactAlias, EvidenceNode, EvidenceNode), Timestamp>,
-    inheritances: BTreeSet<(EvidenceNode, EvidenceNode, Timestamp)>,
-    contradictions: BTreeSet<(ContactAlias, EvidenceNode, EvidenceNode)>,
+    questions: BTreeMap<(ContactAlias, IdentityGraphNode, IdentityGraphNode), Timestamp>,
+    inheritances: BTreeSet<(IdentityGraphNode, IdentityGraphNode, Timestamp)>,
+    contradictions: BTreeSet<(ContactAlias, IdentityGraphNode, IdentityGraphNode)>,
     patience_seconds: i64,
     now: Timestamp,
 }
 
-impl EvidenceReplay {
-    fn of(evidence: &Evidence, patience_seconds: i64, now: Timestamp) -> Self {
+impl IdentityEvidenceReplay {
+    fn of(evidence: &IdentityEvidence, patience_seconds: i64, now: Timestamp) -> Self {
         let mut replay = Self {
             parents: Vec::new(),
             epochs: BTreeMap::new(),
@@ -201,13 +205,13 @@ impl EvidenceReplay {
                 let node = replay.node();
                 replay
                     .epochs
-                    .insert(first, vec![OwnershipPeriod::new(ALWAYS, node)]);
+                    .insert(first, vec![AliasOwnershipPeriod::new(ALWAYS, node)]);
             }
         }
         for observation in &evidence.observations {
             let id = match &observation.fact {
-                AliasFact::Together { id, .. } => id,
-                AliasFact::Seen(alias) if !alias.is_phone() => alias,
+                ContactAliasFact::Together { id, .. } => id,
+                ContactAliasFact::Seen(alias) if !alias.is_phone() => alias,
                 _ => continue,
             };
             let alive = replay.alive.entry(id.clone()).or_insert(observation.last);
@@ -234,7 +238,7 @@ impl EvidenceReplay {
         replay
     }
 
-    fn node(&mut self) -> EvidenceNode {
+    fn node(&mut self) -> IdentityGraphNode {
         self.parents.push(self.parents.len());
         self.parents.len() - 1
     }
@@ -243,7 +247,7 @@ impl EvidenceReplay {
         self.spellings.get(alias).unwrap_or(alias)
     }
 
-    fn root(&self, node: EvidenceNode) -> EvidenceNode {
+    fn root(&self, node: IdentityGraphNode) -> IdentityGraphNode {
         let mut root = node;
         while let Some(parent) = self
             .parents
@@ -256,12 +260,12 @@ impl EvidenceReplay {
         root
     }
 
-    fn are_one(&self, one: EvidenceNode, other: EvidenceNode) -> bool {
+    fn are_one(&self, one: IdentityGraphNode, other: IdentityGraphNode) -> bool {
         self.root(one) == self.root(other)
     }
 
     /// Unites two persons, unless they were decided to be two. Returns whether they are one.
-    fn unite(&mut self, one: EvidenceNode, other: EvidenceNode) -> bool {
+    fn unite(&mut self, one: IdentityGraphNode, other: IdentityGraphNode) -> bool {
         let (one, other) = (self.root(one), self.root(other));
         if one == other {
             return true;
@@ -276,7 +280,7 @@ impl EvidenceReplay {
         true
     }
 
-    fn are_apart(&self, one: EvidenceNode, other: EvidenceNode) -> bool {
+    fn are_apart(&self, one: IdentityGraphNode, other: IdentityGraphNode) -> bool {
         !self.apart.is_empty()
             && self
                 .members(one)
@@ -284,7 +288,7 @@ impl EvidenceReplay {
     }
 
     /// When an alias, in its first variant, was last decided not to belong to this person.
-    fn parted_from(&self, node: EvidenceNode, alias: &ContactAlias) -> Option<Timestamp> {
+    fn parted_from(&self, node: IdentityGraphNode, alias: &ContactAlias) -> Option<Timestamp> {
         if self.apart.is_empty() {
             return None;
         }
@@ -294,7 +298,7 @@ impl EvidenceReplay {
     }
 
     /// The present and former aliases of a person.
-    fn members(&self, node: EvidenceNode) -> impl Iterator<Item = &ContactAlias> {
+    fn members(&self, node: IdentityGraphNode) -> impl Iterator<Item = &ContactAlias> {
         let root = self.root(node);
         self.epochs
             .iter()
@@ -317,13 +321,13 @@ impl EvidenceReplay {
         self.apart.get(&(one.clone(), other.clone())).copied()
     }
 
-    fn epochs_of(&self, alias: &ContactAlias) -> &[OwnershipPeriod] {
+    fn epochs_of(&self, alias: &ContactAlias) -> &[AliasOwnershipPeriod] {
         self.epochs
             .get(self.first_spelling(alias))
             .map_or(&[], Vec::as_slice)
     }
 
-    fn node_at(&self, alias: &ContactAlias, at: Timestamp) -> Option<EvidenceNode> {
+    fn node_at(&self, alias: &ContactAlias, at: Timestamp) -> Option<IdentityGraphNode> {
         let epochs = self.epochs_of(alias);
         epochs
             .iter()
@@ -332,11 +336,11 @@ impl EvidenceReplay {
             .map(|epoch| epoch.node)
     }
 
-    fn current(&self, alias: &ContactAlias) -> Option<&OwnershipPeriod> {
+    fn current(&self, alias: &ContactAlias) -> Option<&AliasOwnershipPeriod> {
         self.epochs_of(alias).last()
     }
 
-    fn current_mut(&mut self, alias: &ContactAlias) -> Option<&mut OwnershipPeriod> {
+    fn current_mut(&mut self, alias: &ContactAlias) -> Option<&mut AliasOwnershipPeriod> {
         let first = self.first_spelling(alias).clone();
         self.epochs
             .get_mut(&first)
@@ -344,11 +348,11 @@ impl EvidenceReplay {
     }
 
     /// Starts an epoch: the alias belongs to this person from then on.
-    fn begin(&mut self, alias: &ContactAlias, since: Timestamp, node: EvidenceNode) {
+    fn begin(&mut self, alias: &ContactAlias, since: Timestamp, node: IdentityGraphNode) {
         let first = self.first_spelling(alias).clone();
         let epochs = self.epochs.entry(first).or_default();
         epochs.retain(|epoch| epoch.since != since || epoch.since == ALWAYS);
-        epochs.push(OwnershipPeriod::new(since, node));
+        epochs.push(AliasOwnershipPeriod::new(since, node));
     }
 
     fn cut(&mut self, alias: &ContactAlias, group: Uuid, at: Timestamp) {
@@ -363,25 +367,25 @@ impl EvidenceReplay {
     }
 
     /// Evidence that needs no order: user ids that were replaced or appear together.
-    fn tie_for_good(&mut self, evidence: &Evidence) {
+    fn tie_for_good(&mut self, evidence: &IdentityEvidence) {
         let mut ties: BTreeSet<(&ContactAlias, &ContactAlias, Timestamp)> = BTreeSet::new();
-        for FactObservation {
+        for ContactAliasObservation {
             fact, first, last, ..
         } in &evidence.observations
         {
             match fact {
-                AliasFact::Replaced { old, new } => {
+                ContactAliasFact::Replaced { old, new } => {
                     ties.insert((old, new, *first));
                 }
-                AliasFact::Parent { id, parent } => {
+                ContactAliasFact::Parent { id, parent } => {
                     ties.insert((id, parent, *first));
                     ties.insert((id, parent, *last));
                 }
-                AliasFact::Seen(_)
-                | AliasFact::Together { .. }
-                | AliasFact::Rotated { .. }
-                | AliasFact::Moved { .. }
-                | AliasFact::Variant { .. } => {}
+                ContactAliasFact::Seen(_)
+                | ContactAliasFact::Together { .. }
+                | ContactAliasFact::Rotated { .. }
+                | ContactAliasFact::Moved { .. }
+                | ContactAliasFact::Variant { .. } => {}
             }
         }
         let linked = evidence
@@ -532,14 +536,14 @@ impl EvidenceReplay {
         }
     }
 
-    fn finish(&self, evidence: &Evidence) -> ComputedIdentities {
+    fn finish(&self, evidence: &IdentityEvidence) -> ComputedIdentities {
         let mut identities = ComputedIdentities::default();
-        let person = |node: EvidenceNode| PersonIndex(self.root(node));
+        let person = |node: IdentityGraphNode| PersonIndex(self.root(node));
         let replaced: BTreeMap<&ContactAlias, Timestamp> = evidence
             .observations
             .iter()
             .filter_map(|observation| match &observation.fact {
-                AliasFact::Replaced { old, .. } => Some((old, observation.first)),
+                ContactAliasFact::Replaced { old, .. } => Some((old, observation.first)),
                 _ => None,
             })
             .collect();
@@ -555,7 +559,7 @@ impl EvidenceReplay {
                 let later = epochs.get(place + 1..).unwrap_or_default();
                 let lost = later.iter().find(|later| person(later.node) != index);
                 let held = identities.persons.entry(index).or_default();
-                held.push(AliasHolding {
+                held.push(PersonAliasPeriod {
                     alias: alias.clone(),
                     since: epoch.since,
                     until: lost
@@ -572,7 +576,7 @@ impl EvidenceReplay {
             .questions
             .iter()
             .filter(|((_, owner, claimant), _)| !self.are_one(*owner, *claimant))
-            .map(|((phone, owner, claimant), since)| OwnershipQuestion {
+            .map(|((phone, owner, claimant), since)| PhoneOwnershipQuestion {
                 phone: phone.clone(),
                 owner: person(*owner),
                 claimant: person(*claimant),
@@ -584,17 +588,17 @@ impl EvidenceReplay {
             .inheritances
             .iter()
             .filter(|(owner, claimant, _)| !self.are_one(*owner, *claimant))
-            .map(|(owner, claimant, until)| RefusalInheritance {
+            .map(|(owner, claimant, until)| OptOutInheritance {
                 owner: person(*owner),
                 claimant: person(*claimant),
                 until: *until,
             })
             .collect();
-        let mut contradictions: Vec<EvidenceContradiction> = self
+        let mut contradictions: Vec<IdentityEvidenceConflict> = self
             .contradictions
             .iter()
             .filter(|(_, one, other)| !self.are_one(*one, *other))
-            .map(|(alias, one, other)| EvidenceContradiction {
+            .map(|(alias, one, other)| IdentityEvidenceConflict {
                 alias: alias.clone(),
                 one: person(*one).min(person(*other)),
                 other: person(*one).max(person(*other)),

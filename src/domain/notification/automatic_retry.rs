@@ -1,8 +1,8 @@
 //! Decides whether a message gets another attempt, from its history.
 
-use super::{NotificationState, PolicySettings};
+use super::{DeliveryPolicySettings, NotificationState};
 use crate::domain::{
-    category::Category,
+    category::MessageCategory,
     facts::DeliveryFact,
     failure::FailureClass,
     retry::{self, RetryHistory},
@@ -81,9 +81,9 @@ impl NotificationState {
 
     /// The pause before a retry after a `failed` callback, in seconds. It waits, checks again, can
     /// be turned off, and is never made for authentication.
-    pub(super) fn retry_after_callback(&self, policy: &PolicySettings) -> Option<i64> {
+    pub(super) fn retry_after_callback(&self, policy: &DeliveryPolicySettings) -> Option<i64> {
         if policy.settle_after_failed_seconds < 0
-            || self.category == Category::Authentication
+            || self.category == MessageCategory::Authentication
             || self.tries() >= policy.retry.max_tries
         {
             return None;

@@ -15,22 +15,22 @@ mod tally;
 mod unknown;
 
 pub use tally::{OUT, STALE, TOOK};
-pub use unknown::{UnknownPolicies, UnknownPolicy};
+pub use unknown::{UnknownOutcomePolicies, UnknownOutcomePolicy};
 
 use uuid::Uuid;
 
 use super::{
-    category::Category,
+    category::MessageCategory,
     facts::{DeliveryFact, DeliveryFacts},
     failure::{DeliveryFailure, FailureClass},
     horizon,
-    outcome::{AttemptOutcome, CallOutcome},
+    outcome::{AttemptOutcome, ProviderCallOutcome},
     retry::{self, RetryDecision, RetryHistory},
-    settings::PolicySettings,
-    status::{EngineState, NotificationStatus, status},
+    settings::DeliveryPolicySettings,
+    status::{NotificationEngineState, NotificationStatus, status},
     time::Timestamp,
-    timeline::TimelineKind,
-    trigger::{Trigger, TriggerSet},
+    timeline::TimelineEntryKind,
+    trigger::{NotificationTransition, NotificationTransitionSet},
 };
 
 /// A value that may come in several versions, of which the newest counts: by the provider's time,
@@ -76,10 +76,10 @@ pub struct AttemptState {
 pub struct NotificationState {
     pub id: Uuid,
     pub created_at: Timestamp,
-    pub category: Category,
-    pub engine: EngineState,
+    pub category: MessageCategory,
+    pub engine: NotificationEngineState,
     pub generation: i64,
-    pub triggered: TriggerSet,
+    pub triggered: NotificationTransitionSet,
     pub replied: bool,
     /// An operator has accepted that the recipient may get a second copy.
     pub insists: bool,
@@ -93,20 +93,20 @@ pub struct NotificationState {
     pub stored_wake_at: Option<Timestamp>,
     /// A template may replace it, once, if the window is closed.
     pub has_fallback: bool,
-    pub secrets: SecretsState,
+    pub secrets: MessageSecretsState,
     pub attempts: Vec<AttemptState>,
 }
 
 /// The secrets of a message, if it has any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SecretsState {
+pub enum MessageSecretsState {
     #[default]
     Kept,
     /// They have been wiped: the message cannot be sent again.
     Wiped,
 }
 
-impl SecretsState {
+impl MessageSecretsState {
     /// From the stored flag: whether they have been wiped.
     pub const fn stored(wiped: bool) -> Self {
         if wiped { Self::Wiped } else { Self::Kept }
@@ -130,7 +130,7 @@ pub enum NotificationChange {
     SendCompleted {
         attempt: Uuid,
         lease_token: Uuid,
-        outcome: CallOutcome,
+        outcome: ProviderCallOutcome,
         provider_in_a_row: i64,
         jitter_permille: i64,
     },
@@ -158,8 +158,8 @@ pub enum NotificationChange {
 
 /// The effect of a change, for the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangeEffect {
-    Applied(TimelineKind),
+pub enum NotificationChangeEffect {
+    Applied(TimelineEntryKind),
     /// Nothing changed, with the reason.
     Ignored(&'static str),
 }
@@ -214,8 +214,8 @@ impl NotificationState {
         &mut self,
         change: &NotificationChange,
         now: Timestamp,
-        policy: &PolicySettings,
-    ) -> ChangeEffect {
+        policy: &DeliveryPolicySettings,
+    ) -> NotificationChangeEffect {
         let effect = match change {
             NotificationChange::StatusReported {
                 attempt,
@@ -251,9 +251,9 @@ impl NotificationState {
                 let first = !self.replied;
                 self.replied = true;
                 if first {
-                    ChangeEffect::Applied(TimelineKind::Replied)
+                    NotificationChangeEffect::Applied(TimelineEntryKind::Replied)
                 } else {
-                    ChangeEffect::Ignored("replied before")
+                    NotificationChangeEffect::Ignored("replied before")
                 }
             }
             NotificationChange::TimerFired => self.woken(now, policy),
@@ -263,17 +263,17 @@ impl NotificationState {
             NotificationChange::Cancelled { reason } => self.cancelled(reason),
             NotificationChange::SendNow => self.sent_now(now),
             NotificationChange::Superseded => {
-                self.engine = EngineState::Cancelled;
+                self.engine = NotificationEngineState::Cancelled;
                 self.leased_until = None;
                 self.reason =
                     Some("not needed any more: an `unless` of its rule came first".to_owned());
-                ChangeEffect::Applied(TimelineKind::Superseded)
+                NotificationChangeEffect::Applied(TimelineEntryKind::Superseded)
             }
             NotificationChange::Suppressed { reason } => {
-                self.engine = EngineState::Skipped;
+                self.engine = NotificationEngineState::Skipped;
                 self.leased_until = None;
                 self.reason = Some(reason.clone());
-                ChangeEffect::Applied(TimelineKind::Suppressed)
+                NotificationChangeEffect::Applied(TimelineEntryKind::Suppressed)
             }
         };
         self.settle(now, policy);
@@ -288,9 +288,9 @@ impl NotificationState {
         failure: Option<VersionedValue<DeliveryFailure>>,
         pricing: Option<VersionedValue<serde_json::Value>>,
         provider_message_id: &str,
-    ) -> ChangeEffect {
+    ) -> NotificationChangeEffect {
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
-            return ChangeEffect::Ignored("no such attempt");
+            return NotificationChangeEffect::Ignored("no such attempt");
         };
         if attempt.provider_message_id.is_none() {
             attempt.provider_message_id = Some(provider_message_id.to_owned());
@@ -304,11 +304,11 @@ impl NotificationState {
             changed |= VersionedValue::merge(&mut attempt.pricing, pricing);
         }
         if !changed {
-            ChangeEffect::Ignored("known already")
+            NotificationChangeEffect::Ignored("known already")
         } else if told_before {
-            ChangeEffect::Applied(TimelineKind::DetailsAdded)
+            NotificationChangeEffect::Applied(TimelineEntryKind::DetailsAdded)
         } else {
-            ChangeEffect::Applied(fact.into())
+            NotificationChangeEffect::Applied(fact.into())
         }
     }
 
@@ -320,25 +320,25 @@ impl NotificationState {
         &mut self,
         id: Uuid,
         lease_token: Uuid,
-        outcome: &CallOutcome,
+        outcome: &ProviderCallOutcome,
         provider_in_a_row: i64,
         jitter_permille: i64,
         now: Timestamp,
-        policy: &PolicySettings,
-    ) -> ChangeEffect {
+        policy: &DeliveryPolicySettings,
+    ) -> NotificationChangeEffect {
         let newest = self.newest().map(|attempt| attempt.id);
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
-            return ChangeEffect::Ignored("no such attempt");
+            return NotificationChangeEffect::Ignored("no such attempt");
         };
         if attempt
             .outcome
             .is_some_and(|outcome| outcome != AttemptOutcome::Unknown)
         {
-            return ChangeEffect::Ignored("answered before");
+            return NotificationChangeEffect::Ignored("answered before");
         }
         attempt.outcome = Some(outcome.kind());
         match outcome {
-            CallOutcome::Accepted {
+            ProviderCallOutcome::Accepted {
                 provider_message_id,
                 ..
             } => {
@@ -346,7 +346,7 @@ impl NotificationState {
                 attempt.provider_message_id = Some(provider_message_id.clone());
             }
             // Throttling and account trouble say nothing about the message: no fact.
-            CallOutcome::Refused(failure) => {
+            ProviderCallOutcome::Refused(failure) => {
                 if failure.class.is_about_the_message() {
                     attempt.facts.add_refusal(now);
                 }
@@ -359,18 +359,18 @@ impl NotificationState {
                     },
                 );
             }
-            CallOutcome::Unavailable { .. } | CallOutcome::Unknown { .. } => {}
+            ProviderCallOutcome::Unavailable { .. } | ProviderCallOutcome::Unknown { .. } => {}
         }
-        let holds_lease = self.engine == EngineState::Sending
+        let holds_lease = self.engine == NotificationEngineState::Sending
             && newest == Some(id)
             && attempt.lease_token == lease_token;
         if !holds_lease {
             // A process that lost its lease may add facts but schedules nothing.
-            return ChangeEffect::Applied(TimelineKind::LateResponse);
+            return NotificationChangeEffect::Applied(TimelineEntryKind::LateResponse);
         }
         self.leased_until = None;
         let class = match outcome {
-            CallOutcome::Refused(failure) => failure.class,
+            ProviderCallOutcome::Refused(failure) => failure.class,
             _ => FailureClass::Unknown,
         };
         let tried = RetryHistory {
@@ -385,78 +385,81 @@ impl NotificationState {
                 at, uses_try: true, ..
             } if class == FailureClass::MarketingLimit && !self.may_wait_until(at) => match outcome
             {
-                CallOutcome::Refused(failure) => RetryDecision::Fail(failure.clone()),
+                ProviderCallOutcome::Refused(failure) => RetryDecision::Fail(failure.clone()),
                 _ => RetryDecision::Await,
             },
             next => next,
         };
         match next {
             RetryDecision::Accepted => {
-                self.engine = EngineState::Settled;
+                self.engine = NotificationEngineState::Settled;
                 self.reason = match outcome {
-                    CallOutcome::Accepted { kept_back, .. } => kept_back.clone(),
+                    ProviderCallOutcome::Accepted { kept_back, .. } => kept_back.clone(),
                     _ => None,
                 };
-                ChangeEffect::Applied(if self.reason.is_some() {
-                    TimelineKind::HeldByProvider
+                NotificationChangeEffect::Applied(if self.reason.is_some() {
+                    TimelineEntryKind::HeldByProvider
                 } else {
-                    TimelineKind::Accepted
+                    TimelineEntryKind::Accepted
                 })
             }
             RetryDecision::Again { at, uses_try } => {
-                self.engine = EngineState::Retrying;
+                self.engine = NotificationEngineState::Retrying;
                 self.due_at = Some(at);
                 self.reason = Some(match outcome {
-                    CallOutcome::Refused(failure) => failure.title.clone(),
-                    CallOutcome::Unavailable { reason } | CallOutcome::Unknown { reason } => {
-                        reason.clone()
-                    }
-                    CallOutcome::Accepted { .. } => String::new(),
+                    ProviderCallOutcome::Refused(failure) => failure.title.clone(),
+                    ProviderCallOutcome::Unavailable { reason }
+                    | ProviderCallOutcome::Unknown { reason } => reason.clone(),
+                    ProviderCallOutcome::Accepted { .. } => String::new(),
                 });
-                ChangeEffect::Applied(if uses_try {
-                    TimelineKind::RetryScheduled
+                NotificationChangeEffect::Applied(if uses_try {
+                    TimelineEntryKind::RetryScheduled
                 } else {
-                    TimelineKind::Deferred
+                    TimelineEntryKind::Deferred
                 })
             }
             RetryDecision::Await => {
-                self.engine = EngineState::Unknown;
+                self.engine = NotificationEngineState::Unknown;
                 self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
                 self.reason =
                     Some("the response was lost: a callback or the policy will decide".to_owned());
-                ChangeEffect::Applied(TimelineKind::OutcomeUnknown)
+                NotificationChangeEffect::Applied(TimelineEntryKind::OutcomeUnknown)
             }
             RetryDecision::Fail(_) => {
-                self.engine = EngineState::Settled;
+                self.engine = NotificationEngineState::Settled;
                 self.reason = None;
-                ChangeEffect::Applied(TimelineKind::Failed)
+                NotificationChangeEffect::Applied(TimelineEntryKind::Failed)
             }
         }
     }
 
-    fn woken(&mut self, now: Timestamp, policy: &PolicySettings) -> ChangeEffect {
+    fn woken(
+        &mut self,
+        now: Timestamp,
+        policy: &DeliveryPolicySettings,
+    ) -> NotificationChangeEffect {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         match self.engine {
-            EngineState::Sending if due(self.leased_until) => {
+            NotificationEngineState::Sending if due(self.leased_until) => {
                 if let Some(id) = self.newest().map(|attempt| attempt.id)
                     && let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id)
                     && attempt.outcome.is_none()
                 {
                     attempt.outcome = Some(AttemptOutcome::Unknown);
                 }
-                self.engine = EngineState::Unknown;
+                self.engine = NotificationEngineState::Unknown;
                 self.leased_until = Some(now.plus_seconds(policy.unknown_after_seconds));
                 self.reason = Some(
                     "the process that was sending has ended: a callback or the policy will decide"
                         .to_owned(),
                 );
-                ChangeEffect::Applied(TimelineKind::LeaseExpired)
+                NotificationChangeEffect::Applied(TimelineEntryKind::LeaseExpired)
             }
-            EngineState::Unknown if due(self.leased_until) => {
+            NotificationEngineState::Unknown if due(self.leased_until) => {
                 self.leased_until = None;
                 match policy.unknown.of(self.category) {
-                    UnknownPolicy::GiveUp => {
-                        self.engine = EngineState::GaveUp;
+                    UnknownOutcomePolicy::GiveUp => {
+                        self.engine = NotificationEngineState::GaveUp;
                         self.reason = Some(
                             "no callback came: it may have been sent, it was not sent again"
                                 .to_owned(),
@@ -466,41 +469,44 @@ impl NotificationState {
                             "The response to the call was lost and no callback has reported the outcome.",
                             "Ask the recipient, or retry it if a second copy does no harm.",
                         ));
-                        ChangeEffect::Applied(TimelineKind::GaveUp)
+                        NotificationChangeEffect::Applied(TimelineEntryKind::GaveUp)
                     }
-                    UnknownPolicy::Resend => {
-                        self.engine = EngineState::Queued;
+                    UnknownOutcomePolicy::Resend => {
+                        self.engine = NotificationEngineState::Queued;
                         self.due_at = Some(now);
                         self.reason = Some(
                             "no callback came: it is sent again, and may arrive twice".to_owned(),
                         );
-                        ChangeEffect::Applied(TimelineKind::ResendScheduled)
+                        NotificationChangeEffect::Applied(TimelineEntryKind::ResendScheduled)
                     }
                 }
             }
-            EngineState::Queued | EngineState::Held | EngineState::Retrying
+            NotificationEngineState::Queued
+            | NotificationEngineState::Held
+            | NotificationEngineState::Retrying
                 if due(self.expires_at) =>
             {
-                self.engine = EngineState::Expired;
+                self.engine = NotificationEngineState::Expired;
                 self.due_at = None;
                 self.failure = Some(DeliveryFailure::ours(
                     "expired",
                     "The message expired before it was sent.",
                     "See what it waited for; retry it if it is still needed.",
                 ));
-                ChangeEffect::Applied(TimelineKind::Expired)
+                NotificationChangeEffect::Applied(TimelineEntryKind::Expired)
             }
-            EngineState::Settled
-                if self.is_stale(now, policy) && !self.triggered.contains(Trigger::Stale) =>
+            NotificationEngineState::Settled
+                if self.is_stale(now, policy)
+                    && !self.triggered.contains(NotificationTransition::Stale) =>
             {
-                ChangeEffect::Applied(TimelineKind::Stale)
+                NotificationChangeEffect::Applied(TimelineEntryKind::Stale)
             }
-            _ => ChangeEffect::Ignored("nothing was due"),
+            _ => NotificationChangeEffect::Ignored("nothing was due"),
         }
     }
 
     /// Accepted, without any status since.
-    fn is_stale(&self, now: Timestamp, policy: &PolicySettings) -> bool {
+    fn is_stale(&self, now: Timestamp, policy: &DeliveryPolicySettings) -> bool {
         // Accepted at a time in the future, by a clock that was ahead: then it counts when the
         // timer fires.
         let looked_at = self.stored_wake_at.is_some_and(|at| at <= now);
@@ -509,7 +515,7 @@ impl NotificationState {
         })
     }
 
-    fn stale_at(&self, policy: &PolicySettings) -> Option<Timestamp> {
+    fn stale_at(&self, policy: &DeliveryPolicySettings) -> Option<Timestamp> {
         let accepted_at = self.accepted_at()?;
         Some(accepted_at.plus_seconds(policy.stale_after_seconds))
     }
@@ -534,62 +540,71 @@ impl NotificationState {
     }
 
     /// Updates the engine's state from the facts known by now.
-    fn settle(&mut self, now: Timestamp, policy: &PolicySettings) {
+    fn settle(&mut self, now: Timestamp, policy: &DeliveryPolicySettings) {
         let arrived = self.has_arrived();
         let newest = self
             .newest()
             .map(|attempt| attempt.facts)
             .unwrap_or_default();
         match self.engine {
-            EngineState::Unknown | EngineState::GaveUp if !newest.is_empty() => {
-                self.engine = EngineState::Settled;
+            NotificationEngineState::Unknown | NotificationEngineState::GaveUp
+                if !newest.is_empty() =>
+            {
+                self.engine = NotificationEngineState::Settled;
                 self.leased_until = None;
                 self.reason = None;
                 self.failure = None;
             }
             // It was sent after all: another attempt would be a second copy.
-            EngineState::Queued | EngineState::Held | EngineState::Retrying
+            NotificationEngineState::Queued
+            | NotificationEngineState::Held
+            | NotificationEngineState::Retrying
                 if arrived
                     || (newest.has(DeliveryFact::Accepted)
                         && !newest.has(DeliveryFact::Failed)) =>
             {
-                self.engine = EngineState::Settled;
+                self.engine = NotificationEngineState::Settled;
                 self.due_at = None;
                 self.reason = None;
             }
             // The provider no longer holds it.
-            EngineState::Settled if self.reason.is_some() && newest.has_been_told() => {
+            NotificationEngineState::Settled if self.reason.is_some() && newest.has_been_told() => {
                 self.reason = None;
             }
             _ => {}
         }
-        if self.engine == EngineState::Settled && !arrived && self.falls_back(now) {
+        if self.engine == NotificationEngineState::Settled && !arrived && self.falls_back(now) {
             // The window is closed for good: the free text cannot arrive any more.
             self.has_fallback = false;
-            self.engine = EngineState::Retrying;
+            self.engine = NotificationEngineState::Retrying;
             self.due_at = Some(now);
             self.reason = Some("the window is closed: a template takes its place".to_owned());
-        } else if self.engine == EngineState::Settled
+        } else if self.engine == NotificationEngineState::Settled
             && !arrived
             && let Some(pause_seconds) = self.retry_after_callback(policy)
             && (pause_seconds <= policy.settle_after_failed_seconds
                 || self.may_wait_until(now.plus_seconds(pause_seconds)))
         {
-            self.engine = EngineState::Retrying;
+            self.engine = NotificationEngineState::Retrying;
             self.due_at = Some(now.plus_seconds(pause_seconds));
             self.reason = self.present_failure().map(|failure| failure.title.clone());
         }
     }
 
     /// The triggers reached now.
-    fn reached(&self, before: &Self, now: Timestamp, policy: &PolicySettings) -> TriggerSet {
-        let mut reached = TriggerSet::NONE;
+    fn reached(
+        &self,
+        before: &Self,
+        now: Timestamp,
+        policy: &DeliveryPolicySettings,
+    ) -> NotificationTransitionSet {
+        let mut reached = NotificationTransitionSet::NONE;
         for (fact, trigger) in [
-            (DeliveryFact::Accepted, Trigger::Accepted),
-            (DeliveryFact::Sent, Trigger::Sent),
-            (DeliveryFact::Delivered, Trigger::Delivered),
-            (DeliveryFact::Read, Trigger::Read),
-            (DeliveryFact::Played, Trigger::Played),
+            (DeliveryFact::Accepted, NotificationTransition::Accepted),
+            (DeliveryFact::Sent, NotificationTransition::Sent),
+            (DeliveryFact::Delivered, NotificationTransition::Delivered),
+            (DeliveryFact::Read, NotificationTransition::Read),
+            (DeliveryFact::Played, NotificationTransition::Played),
         ] {
             let in_generation = self
                 .attempts
@@ -603,43 +618,57 @@ impl NotificationState {
         match self.status() {
             NotificationStatus::Failed | NotificationStatus::GaveUp
                 if !self.replied
-                    && !matches!(self.engine, EngineState::Retrying | EngineState::Sending) =>
+                    && !matches!(
+                        self.engine,
+                        NotificationEngineState::Retrying | NotificationEngineState::Sending
+                    ) =>
             {
-                reached.insert(Trigger::Failed);
+                reached.insert(NotificationTransition::Failed);
             }
-            NotificationStatus::Expired => reached.insert(Trigger::Expired),
-            NotificationStatus::Skipped => reached.insert(Trigger::Skipped),
+            NotificationStatus::Expired => reached.insert(NotificationTransition::Expired),
+            NotificationStatus::Skipped => reached.insert(NotificationTransition::Skipped),
             _ => {}
         }
-        if self.engine == EngineState::Settled && self.is_stale(now, policy) {
-            reached.insert(Trigger::Stale);
+        if self.engine == NotificationEngineState::Settled && self.is_stale(now, policy) {
+            reached.insert(NotificationTransition::Stale);
         }
         if self.replied {
-            reached.insert(Trigger::Replied);
+            reached.insert(NotificationTransition::Replied);
         }
         reached
     }
 
     /// Records the triggers that fire now, each once in a generation, and returns them.
-    pub fn finish(&mut self, before: &Self, now: Timestamp, policy: &PolicySettings) -> TriggerSet {
+    pub fn finish(
+        &mut self,
+        before: &Self,
+        now: Timestamp,
+        policy: &DeliveryPolicySettings,
+    ) -> NotificationTransitionSet {
         let new = self.reached(before, now, policy).without(self.triggered);
         self.triggered = self.triggered.union(new);
         new
     }
 
     /// When its timer is due if nothing else happens.
-    pub fn wake_at(&self, policy: &PolicySettings) -> Option<Timestamp> {
+    pub fn wake_at(&self, policy: &DeliveryPolicySettings) -> Option<Timestamp> {
         match self.engine {
-            EngineState::Queued | EngineState::Held | EngineState::Retrying => self.expires_at,
-            EngineState::Sending | EngineState::Unknown => self.leased_until,
-            EngineState::Settled if !self.triggered.contains(Trigger::Stale) => {
+            NotificationEngineState::Queued
+            | NotificationEngineState::Held
+            | NotificationEngineState::Retrying => self.expires_at,
+            NotificationEngineState::Sending | NotificationEngineState::Unknown => {
+                self.leased_until
+            }
+            NotificationEngineState::Settled
+                if !self.triggered.contains(NotificationTransition::Stale) =>
+            {
                 self.stale_at(policy)
             }
-            EngineState::Settled
-            | EngineState::Skipped
-            | EngineState::Cancelled
-            | EngineState::Expired
-            | EngineState::GaveUp => None,
+            NotificationEngineState::Settled
+            | NotificationEngineState::Skipped
+            | NotificationEngineState::Cancelled
+            | NotificationEngineState::Expired
+            | NotificationEngineState::GaveUp => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::{
     failure::DeliveryFailure,
     latency,
     status::{NotificationStatus, StatusGroup},
-    trigger::Trigger,
+    trigger::NotificationTransition,
 };
 
 /// Counts messages that were sent and have not failed: the group of the statuses `accepted` to
@@ -98,7 +98,9 @@ impl NotificationState {
         if self.replied {
             tally.push(("replied", String::new()));
         }
-        if status == NotificationStatus::Accepted && self.triggered.contains(Trigger::Stale) {
+        if status == NotificationStatus::Accepted
+            && self.triggered.contains(NotificationTransition::Stale)
+        {
             tally.push((STALE, String::new()));
         }
         tally

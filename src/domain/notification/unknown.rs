@@ -1,10 +1,10 @@
 //! Policies for unknown outcomes: calls whose answer was lost.
 
-use crate::domain::category::Category;
+use crate::domain::category::MessageCategory;
 
 /// The reaction to an unknown outcome after the configured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownPolicy {
+pub enum UnknownOutcomePolicy {
     /// The message may be lost, visibly.
     GiveUp,
     /// The message may arrive twice.
@@ -13,23 +13,23 @@ pub enum UnknownPolicy {
 
 /// The policy of each category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownPolicies {
-    usual: UnknownPolicy,
-    authentication: Option<UnknownPolicy>,
-    utility: Option<UnknownPolicy>,
-    marketing: Option<UnknownPolicy>,
-    service: Option<UnknownPolicy>,
+pub struct UnknownOutcomePolicies {
+    usual: UnknownOutcomePolicy,
+    authentication: Option<UnknownOutcomePolicy>,
+    utility: Option<UnknownOutcomePolicy>,
+    marketing: Option<UnknownOutcomePolicy>,
+    service: Option<UnknownOutcomePolicy>,
 }
 
-impl Default for UnknownPolicies {
+impl Default for UnknownOutcomePolicies {
     fn default() -> Self {
-        Self::all(UnknownPolicy::GiveUp)
+        Self::all(UnknownOutcomePolicy::GiveUp)
     }
 }
 
-impl UnknownPolicies {
+impl UnknownOutcomePolicies {
     /// The same policy for all categories.
-    pub const fn all(usual: UnknownPolicy) -> Self {
+    pub const fn all(usual: UnknownOutcomePolicy) -> Self {
         Self {
             usual,
             authentication: None,
@@ -43,33 +43,33 @@ impl UnknownPolicies {
     /// not named. `None` if it cannot be parsed.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(',').map(str::trim);
-        let mut policies = Self::all(UnknownPolicy::parse(parts.next()?)?);
+        let mut policies = Self::all(UnknownOutcomePolicy::parse(parts.next()?)?);
         for part in parts {
             let (category, policy) = part.split_once('=')?;
-            let policy = Some(UnknownPolicy::parse(policy.trim())?);
-            match Category::parse(category.trim())? {
-                Category::Authentication => policies.authentication = policy,
-                Category::Utility => policies.utility = policy,
-                Category::Marketing => policies.marketing = policy,
-                Category::Service => policies.service = policy,
+            let policy = Some(UnknownOutcomePolicy::parse(policy.trim())?);
+            match MessageCategory::parse(category.trim())? {
+                MessageCategory::Authentication => policies.authentication = policy,
+                MessageCategory::Utility => policies.utility = policy,
+                MessageCategory::Marketing => policies.marketing = policy,
+                MessageCategory::Service => policies.service = policy,
             }
         }
         Some(policies)
     }
 
     /// The policy of a category.
-    pub fn of(&self, category: Category) -> UnknownPolicy {
+    pub fn of(&self, category: MessageCategory) -> UnknownOutcomePolicy {
         let own = match category {
-            Category::Authentication => self.authentication,
-            Category::Utility => self.utility,
-            Category::Marketing => self.marketing,
-            Category::Service => self.service,
+            MessageCategory::Authentication => self.authentication,
+            MessageCategory::Utility => self.utility,
+            MessageCategory::Marketing => self.marketing,
+            MessageCategory::Service => self.service,
         };
         own.unwrap_or(self.usual)
     }
 }
 
-impl UnknownPolicy {
+impl UnknownOutcomePolicy {
     fn parse(text: &str) -> Option<Self> {
         match text {
             "give_up" => Some(Self::GiveUp),
@@ -81,18 +81,28 @@ impl UnknownPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::{UnknownPolicies, UnknownPolicy};
-    use crate::domain::category::Category;
+    use super::{UnknownOutcomePolicies, UnknownOutcomePolicy};
+    use crate::domain::category::MessageCategory;
 
     #[test]
     fn a_category_may_have_its_own() {
-        let policies = UnknownPolicies::parse("give_up, utility=resend,service = resend").unwrap();
-        assert_eq!(policies.of(Category::Utility), UnknownPolicy::Resend);
-        assert_eq!(policies.of(Category::Service), UnknownPolicy::Resend);
-        assert_eq!(policies.of(Category::Authentication), UnknownPolicy::GiveUp);
+        let policies =
+            UnknownOutcomePolicies::parse("give_up, utility=resend,service = resend").unwrap();
         assert_eq!(
-            UnknownPolicies::parse("resend"),
-            Some(UnknownPolicies::all(UnknownPolicy::Resend))
+            policies.of(MessageCategory::Utility),
+            UnknownOutcomePolicy::Resend
+        );
+        assert_eq!(
+            policies.of(MessageCategory::Service),
+            UnknownOutcomePolicy::Resend
+        );
+        assert_eq!(
+            policies.of(MessageCategory::Authentication),
+            UnknownOutcomePolicy::GiveUp
+        );
+        assert_eq!(
+            UnknownOutcomePolicies::parse("resend"),
+            Some(UnknownOutcomePolicies::all(UnknownOutcomePolicy::Resend))
         );
         for wrong in [
             "",
@@ -101,7 +111,7 @@ mod tests {
             "give_up, news=resend",
             "utility=resend",
         ] {
-            assert_eq!(UnknownPolicies::parse(wrong), None, "{wrong}");
+            assert_eq!(UnknownOutcomePolicies::parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -4,10 +4,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    OwnEvent, OwnEventType,
+    HeraldEvent, HeraldEventType,
     payload::{
-        AccountUpdateData, AlarmChange, ContactChoice, CredentialDue, MessageReceived,
-        SenderChange, SenderHealth, SenderSilence, TemplateUpdateData, WindowMoment,
+        AccountUpdateData, AlarmChangeData, ContactConsentData, CredentialRenewalData,
+        MessageReceivedData, SenderHealthData, SenderHoldChangeData, SenderSilenceData,
+        ServiceWindowEndData, TemplateUpdateData,
     },
 };
 use crate::domain::alarm::AlarmKind;
@@ -18,88 +19,88 @@ const NOTIFICATION: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_
 const CREDENTIAL: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0003);
 const ACCOUNT: &str = "102290129340398";
 
-impl OwnEventType {
+impl HeraldEventType {
     /// One event for each form that its payload has.
-    pub fn examples(self) -> Vec<OwnEvent> {
+    pub fn examples(self) -> Vec<HeraldEvent> {
         match self {
-            Self::AccountChanged => vec![OwnEvent::AccountChanged {
+            Self::AccountChanged => vec![HeraldEvent::AccountChanged {
                 property: "quality".to_owned(),
                 data: quality(),
             }],
-            Self::AlarmCleared => vec![OwnEvent::AlarmCleared(alarm(
+            Self::AlarmCleared => vec![HeraldEvent::AlarmCleared(alarm(
                 "1 of 80 messages failed within an hour",
             ))],
-            Self::AlarmRaised => vec![OwnEvent::AlarmRaised(alarm(
+            Self::AlarmRaised => vec![HeraldEvent::AlarmRaised(alarm(
                 "12 of 80 messages failed within an hour",
             ))],
-            Self::ContactOptedIn => vec![OwnEvent::ContactOptedIn(choice())],
-            Self::ContactOptedOut => vec![OwnEvent::ContactOptedOut(choice())],
-            Self::CredentialExpiring => vec![OwnEvent::CredentialExpiring(credential(
+            Self::ContactOptedIn => vec![HeraldEvent::ContactOptedIn(choice())],
+            Self::ContactOptedOut => vec![HeraldEvent::ContactOptedOut(choice())],
+            Self::CredentialExpiring => vec![HeraldEvent::CredentialExpiring(credential(
                 Some("2026-02-01T00:00:00.000000Z"),
                 "the access token of shop expires at 2026-02-01T00:00:00.000000Z",
             ))],
-            Self::CredentialOld => vec![OwnEvent::CredentialOld(credential(
+            Self::CredentialOld => vec![HeraldEvent::CredentialOld(credential(
                 None,
                 "the access token of shop has been in use since 2025-10-01T00:00:00.000000Z",
             ))],
-            Self::MessageReceived => vec![OwnEvent::MessageReceived(message())],
+            Self::MessageReceived => vec![HeraldEvent::MessageReceived(message())],
             Self::SenderHeld => vec![
-                OwnEvent::SenderHeld(SenderChange::Sender(SenderHealth {
+                HeraldEvent::SenderHeld(SenderHoldChangeData::Sender(SenderHealthData {
                     sender: "shop".to_owned(),
                     account: Some(ACCOUNT.to_owned()),
                     summary: "the sender shop is held: the access token has expired (code 190)"
                         .to_owned(),
                     remedy: Some("Make a new access token and give it to Herald.".to_owned()),
                 })),
-                OwnEvent::SenderHeld(SenderChange::Account(account(
+                HeraldEvent::SenderHeld(SenderHoldChangeData::Account(account(
                     None,
                     "Meta has disabled the account",
                     json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE" } }),
                 ))),
             ],
             Self::SenderReleased => vec![
-                OwnEvent::SenderReleased(SenderChange::Sender(SenderHealth {
+                HeraldEvent::SenderReleased(SenderHoldChangeData::Sender(SenderHealthData {
                     sender: "shop".to_owned(),
                     account: Some(ACCOUNT.to_owned()),
                     summary: "the sender shop can send again".to_owned(),
                     remedy: None,
                 })),
-                OwnEvent::SenderReleased(SenderChange::Account(account(
+                HeraldEvent::SenderReleased(SenderHoldChangeData::Account(account(
                     None,
                     "the account may send again",
                     json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "REINSTATE" } }),
                 ))),
             ],
-            Self::SenderSilent => vec![OwnEvent::SenderSilent(SenderSilence {
+            Self::SenderSilent => vec![HeraldEvent::SenderSilent(SenderSilenceData {
                 sender: "shop".to_owned(),
                 since: Some("2026-01-01T00:00:00.000000Z".to_owned()),
-                remedy: SenderSilence::REMEDY.to_owned(),
+                remedy: SenderSilenceData::REMEDY.to_owned(),
             })],
-            Self::TemplateCategoryChanged => vec![OwnEvent::TemplateCategoryChanged(template(
+            Self::TemplateCategoryChanged => vec![HeraldEvent::TemplateCategoryChanged(template(
                 "the template order_shipped (en_US) is now marketing",
                 json!({ "previous_category": "UTILITY", "new_category": "MARKETING" }),
             ))],
-            Self::TemplateCategoryDue => vec![OwnEvent::TemplateCategoryDue(template(
+            Self::TemplateCategoryDue => vec![HeraldEvent::TemplateCategoryDue(template(
                 "the template order_shipped (en_US) will become marketing",
                 json!({ "new_category": "UTILITY", "correct_category": "MARKETING" }),
             ))],
-            Self::TemplateChanged => vec![OwnEvent::TemplateChanged(template(
+            Self::TemplateChanged => vec![HeraldEvent::TemplateChanged(template(
                 "the template order_shipped (en_US) was changed",
                 json!({ "message_template_element": "Your order {{1}} was shipped." }),
             ))],
-            Self::TemplateQuality => vec![OwnEvent::TemplateQuality(template(
+            Self::TemplateQuality => vec![HeraldEvent::TemplateQuality(template(
                 "the quality of the template order_shipped (en_US) is YELLOW",
                 json!({ "previous_quality_score": "GREEN", "new_quality_score": "YELLOW" }),
             ))],
-            Self::TemplateStatus => vec![OwnEvent::TemplateStatus {
+            Self::TemplateStatus => vec![HeraldEvent::TemplateStatus {
                 status: TemplateStatus::Paused,
                 data: template(
                     "the template order_shipped (en_US) is paused",
                     json!({ "event": "PAUSED", "other_info": { "title": "FIRST_PAUSE" } }),
                 ),
             }],
-            Self::WindowClosed => vec![OwnEvent::WindowClosed(window())],
-            Self::WindowClosing => vec![OwnEvent::WindowClosing(window())],
+            Self::WindowClosed => vec![HeraldEvent::WindowClosed(window())],
+            Self::WindowClosing => vec![HeraldEvent::WindowClosing(window())],
         }
     }
 }
@@ -121,8 +122,8 @@ fn quality() -> AccountUpdateData {
     )
 }
 
-fn alarm(summary: &str) -> AlarmChange {
-    AlarmChange {
+fn alarm(summary: &str) -> AlarmChangeData {
+    AlarmChangeData {
         alarm: AlarmKind::FailureRate,
         subject: String::new(),
         summary: summary.to_owned(),
@@ -131,27 +132,27 @@ fn alarm(summary: &str) -> AlarmChange {
     }
 }
 
-fn choice() -> ContactChoice {
-    ContactChoice {
+fn choice() -> ContactConsentData {
+    ContactConsentData {
         contact: CONTACT,
         scope: "all".to_owned(),
         source: "word".to_owned(),
     }
 }
 
-fn credential(expires_at: Option<&str>, summary: &str) -> CredentialDue {
-    CredentialDue {
+fn credential(expires_at: Option<&str>, summary: &str) -> CredentialRenewalData {
+    CredentialRenewalData {
         senders: vec!["shop".to_owned()],
         kind: "access_token".to_owned(),
         credential: CREDENTIAL,
         expires_at: expires_at.map(str::to_owned),
         summary: summary.to_owned(),
-        remedy: CredentialDue::REMEDY.to_owned(),
+        remedy: CredentialRenewalData::REMEDY.to_owned(),
     }
 }
 
-fn message() -> MessageReceived {
-    MessageReceived {
+fn message() -> MessageReceivedData {
+    MessageReceivedData {
         contact: Some(CONTACT),
         name: Some("Tariro".to_owned()),
         phone: Some("+12025550101".to_owned()),
@@ -174,8 +175,8 @@ fn template(summary: &str, value: serde_json::Value) -> TemplateUpdateData {
     }
 }
 
-fn window() -> WindowMoment {
-    WindowMoment {
+fn window() -> ServiceWindowEndData {
+    ServiceWindowEndData {
         contact: CONTACT,
         name: Some("Tariro".to_owned()),
         phone: Some("+12025550101".to_owned()),

@@ -7,7 +7,7 @@ mod examples;
 mod occurrence;
 pub mod payload;
 
-pub use occurrence::EventOccurrence;
+pub use occurrence::EventDeduplicationKey;
 
 use std::borrow::Cow;
 
@@ -15,11 +15,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::payload::{
-    AccountUpdateData, AlarmChange, ContactChoice, CredentialDue, MessageReceived, SenderChange,
-    SenderSilence, TemplateUpdateData, WindowMoment,
+    AccountUpdateData, AlarmChangeData, ContactConsentData, CredentialRenewalData,
+    MessageReceivedData, SenderHoldChangeData, SenderSilenceData, ServiceWindowEndData,
+    TemplateUpdateData,
 };
 use super::words::words;
 use crate::domain::template_status::TemplateStatus;
+use utoipa::ToSchema;
 
 /// The source of events that Herald itself raises.
 pub const SOURCE: &str = "herald";
@@ -29,7 +31,7 @@ pub const PREFIX: &str = "herald.";
 
 words! {
     /// The types of Herald's own events. What is in braces is the provider's word.
-    pub enum OwnEventType {
+    pub enum HeraldEventType {
         AccountChanged = "herald.account.{property}",
         AlarmCleared = "herald.alarm.cleared",
         AlarmRaised = "herald.alarm.raised",
@@ -51,7 +53,7 @@ words! {
     }
 }
 
-impl OwnEventType {
+impl HeraldEventType {
     /// When it is raised, in a sentence.
     pub const fn description(self) -> &'static str {
         match self {
@@ -95,43 +97,43 @@ impl OwnEventType {
     }
 
     /// The name of its payload's schema in the API's description.
-    pub const fn schema(self) -> &'static str {
+    pub fn schema(self) -> Cow<'static, str> {
         match self {
-            Self::AccountChanged => "AccountUpdateData",
-            Self::AlarmCleared | Self::AlarmRaised => "AlarmChange",
-            Self::ContactOptedIn | Self::ContactOptedOut => "ContactChoice",
-            Self::CredentialExpiring | Self::CredentialOld => "CredentialDue",
-            Self::MessageReceived => "MessageReceived",
-            Self::SenderHeld | Self::SenderReleased => "SenderChange",
-            Self::SenderSilent => "SenderSilence",
+            Self::AccountChanged => AccountUpdateData::name(),
+            Self::AlarmCleared | Self::AlarmRaised => AlarmChangeData::name(),
+            Self::ContactOptedIn | Self::ContactOptedOut => ContactConsentData::name(),
+            Self::CredentialExpiring | Self::CredentialOld => CredentialRenewalData::name(),
+            Self::MessageReceived => MessageReceivedData::name(),
+            Self::SenderHeld | Self::SenderReleased => SenderHoldChangeData::name(),
+            Self::SenderSilent => SenderSilenceData::name(),
             Self::TemplateCategoryChanged
             | Self::TemplateCategoryDue
             | Self::TemplateChanged
             | Self::TemplateQuality
-            | Self::TemplateStatus => "TemplateUpdateData",
-            Self::WindowClosed | Self::WindowClosing => "WindowMoment",
+            | Self::TemplateStatus => TemplateUpdateData::name(),
+            Self::WindowClosed | Self::WindowClosing => ServiceWindowEndData::name(),
         }
     }
 }
 
 /// An event of Herald's own, with what it carries.
 #[derive(Clone, Debug, PartialEq)]
-pub enum OwnEvent {
+pub enum HeraldEvent {
     AccountChanged {
         /// Which property, such as `quality` or `review`.
         property: String,
         data: AccountUpdateData,
     },
-    AlarmCleared(AlarmChange),
-    AlarmRaised(AlarmChange),
-    ContactOptedIn(ContactChoice),
-    ContactOptedOut(ContactChoice),
-    CredentialExpiring(CredentialDue),
-    CredentialOld(CredentialDue),
-    MessageReceived(MessageReceived),
-    SenderHeld(SenderChange),
-    SenderReleased(SenderChange),
-    SenderSilent(SenderSilence),
+    AlarmCleared(AlarmChangeData),
+    AlarmRaised(AlarmChangeData),
+    ContactOptedIn(ContactConsentData),
+    ContactOptedOut(ContactConsentData),
+    CredentialExpiring(CredentialRenewalData),
+    CredentialOld(CredentialRenewalData),
+    MessageReceived(MessageReceivedData),
+    SenderHeld(SenderHoldChangeData),
+    SenderReleased(SenderHoldChangeData),
+    SenderSilent(SenderSilenceData),
     TemplateCategoryChanged(TemplateUpdateData),
     TemplateCategoryDue(TemplateUpdateData),
     TemplateChanged(TemplateUpdateData),
@@ -140,32 +142,32 @@ pub enum OwnEvent {
         status: TemplateStatus,
         data: TemplateUpdateData,
     },
-    WindowClosed(WindowMoment),
-    WindowClosing(WindowMoment),
+    WindowClosed(ServiceWindowEndData),
+    WindowClosing(ServiceWindowEndData),
 }
 
-impl OwnEvent {
+impl HeraldEvent {
     /// Which of the types it is of.
-    pub const fn of_type(&self) -> OwnEventType {
+    pub const fn of_type(&self) -> HeraldEventType {
         match self {
-            Self::AccountChanged { .. } => OwnEventType::AccountChanged,
-            Self::AlarmCleared(_) => OwnEventType::AlarmCleared,
-            Self::AlarmRaised(_) => OwnEventType::AlarmRaised,
-            Self::ContactOptedIn(_) => OwnEventType::ContactOptedIn,
-            Self::ContactOptedOut(_) => OwnEventType::ContactOptedOut,
-            Self::CredentialExpiring(_) => OwnEventType::CredentialExpiring,
-            Self::CredentialOld(_) => OwnEventType::CredentialOld,
-            Self::MessageReceived(_) => OwnEventType::MessageReceived,
-            Self::SenderHeld(_) => OwnEventType::SenderHeld,
-            Self::SenderReleased(_) => OwnEventType::SenderReleased,
-            Self::SenderSilent(_) => OwnEventType::SenderSilent,
-            Self::TemplateCategoryChanged(_) => OwnEventType::TemplateCategoryChanged,
-            Self::TemplateCategoryDue(_) => OwnEventType::TemplateCategoryDue,
-            Self::TemplateChanged(_) => OwnEventType::TemplateChanged,
-            Self::TemplateQuality(_) => OwnEventType::TemplateQuality,
-            Self::TemplateStatus { .. } => OwnEventType::TemplateStatus,
-            Self::WindowClosed(_) => OwnEventType::WindowClosed,
-            Self::WindowClosing(_) => OwnEventType::WindowClosing,
+            Self::AccountChanged { .. } => HeraldEventType::AccountChanged,
+            Self::AlarmCleared(_) => HeraldEventType::AlarmCleared,
+            Self::AlarmRaised(_) => HeraldEventType::AlarmRaised,
+            Self::ContactOptedIn(_) => HeraldEventType::ContactOptedIn,
+            Self::ContactOptedOut(_) => HeraldEventType::ContactOptedOut,
+            Self::CredentialExpiring(_) => HeraldEventType::CredentialExpiring,
+            Self::CredentialOld(_) => HeraldEventType::CredentialOld,
+            Self::MessageReceived(_) => HeraldEventType::MessageReceived,
+            Self::SenderHeld(_) => HeraldEventType::SenderHeld,
+            Self::SenderReleased(_) => HeraldEventType::SenderReleased,
+            Self::SenderSilent(_) => HeraldEventType::SenderSilent,
+            Self::TemplateCategoryChanged(_) => HeraldEventType::TemplateCategoryChanged,
+            Self::TemplateCategoryDue(_) => HeraldEventType::TemplateCategoryDue,
+            Self::TemplateChanged(_) => HeraldEventType::TemplateChanged,
+            Self::TemplateQuality(_) => HeraldEventType::TemplateQuality,
+            Self::TemplateStatus { .. } => HeraldEventType::TemplateStatus,
+            Self::WindowClosed(_) => HeraldEventType::WindowClosed,
+            Self::WindowClosing(_) => HeraldEventType::WindowClosing,
         }
     }
 
@@ -207,11 +209,11 @@ fn value(payload: &impl Serialize) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::OwnEventType;
+    use super::HeraldEventType;
 
     #[test]
     fn every_type_has_an_example_of_its_own() {
-        for kind in OwnEventType::ALL.iter().copied() {
+        for kind in HeraldEventType::ALL.iter().copied() {
             let examples = kind.examples();
             assert!(!examples.is_empty(), "{kind}");
             for example in examples {

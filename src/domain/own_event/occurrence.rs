@@ -4,13 +4,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::OwnEvent;
+use super::HeraldEvent;
 use crate::domain::{alarm::AlarmKind, time::Timestamp};
 
 /// What an event is about, as far as it decides whether two of them are the same: an event whose
-/// [`EventOccurrence::id`] is known is not raised again.
+/// [`EventDeduplicationKey::id`] is known is not raised again.
 #[derive(Clone, Copy, Debug)]
-pub enum EventOccurrence<'a> {
+pub enum EventDeduplicationKey<'a> {
     /// A sender is held or released from this instant.
     Sender { sender: Uuid, at: Timestamp },
     /// Once for each credential.
@@ -48,9 +48,9 @@ pub enum EventOccurrence<'a> {
     },
 }
 
-impl EventOccurrence<'_> {
+impl EventDeduplicationKey<'_> {
     /// The id of an event with this occurrence, unique among Herald's own.
-    pub fn id(&self, event: &OwnEvent) -> String {
+    pub fn id(&self, event: &HeraldEvent) -> String {
         let name = event.type_name();
         let word = name.rsplit('.').next().unwrap_or_default();
         match self {
@@ -90,43 +90,43 @@ impl EventOccurrence<'_> {
 mod tests {
     use uuid::Uuid;
 
-    use super::EventOccurrence;
-    use crate::domain::{alarm::AlarmKind, own_event::OwnEventType, time::Timestamp};
+    use super::EventDeduplicationKey;
+    use crate::domain::{alarm::AlarmKind, own_event::HeraldEventType, time::Timestamp};
 
     #[test]
     fn ids_are_those_of_the_events_that_were_raised_before() {
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let at = Timestamp::from_unix_seconds(1_767_225_600);
-        let id = |kind: OwnEventType, occurrence: &EventOccurrence<'_>| {
+        let id = |kind: HeraldEventType, occurrence: &EventDeduplicationKey<'_>| {
             occurrence.id(kind.examples().first().unwrap())
         };
         let ids = [
             id(
-                OwnEventType::SenderHeld,
-                &EventOccurrence::Sender { sender: one, at },
+                HeraldEventType::SenderHeld,
+                &EventDeduplicationKey::Sender { sender: one, at },
             ),
             id(
-                OwnEventType::CredentialOld,
-                &EventOccurrence::Credential(one),
+                HeraldEventType::CredentialOld,
+                &EventDeduplicationKey::Credential(one),
             ),
             id(
-                OwnEventType::SenderSilent,
-                &EventOccurrence::Silence {
+                HeraldEventType::SenderSilent,
+                &EventDeduplicationKey::Silence {
                     sender: one,
                     since: None,
                 },
             ),
             id(
-                OwnEventType::WindowClosing,
-                &EventOccurrence::Window {
+                HeraldEventType::WindowClosing,
+                &EventDeduplicationKey::Window {
                     sender: one,
                     contact: two,
                     until: at,
                 },
             ),
             id(
-                OwnEventType::TemplateStatus,
-                &EventOccurrence::Template {
+                HeraldEventType::TemplateStatus,
+                &EventDeduplicationKey::Template {
                     account: "1",
                     template: "news",
                     language: "en_US",
@@ -135,8 +135,8 @@ mod tests {
                 },
             ),
             id(
-                OwnEventType::AlarmRaised,
-                &EventOccurrence::Alarm {
+                HeraldEventType::AlarmRaised,
+                &EventDeduplicationKey::Alarm {
                     kind: AlarmKind::Silence,
                     subject: "shop",
                     at,
@@ -158,8 +158,8 @@ mod tests {
 
     #[test]
     fn the_id_of_an_item_is_its_content() {
-        let kind = OwnEventType::ContactOptedOut;
-        let occurrence = EventOccurrence::Item {
+        let kind = HeraldEventType::ContactOptedOut;
+        let occurrence = EventDeduplicationKey::Item {
             account: None,
             at: Some(Timestamp::from_unix_seconds(1_767_225_600)),
         };

@@ -9,7 +9,7 @@ use crate::domain::alarm::AlarmKind;
 
 /// What a person wrote, tapped or called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct MessageReceived {
+pub struct MessageReceivedData {
     /// The contact that it is from; null if it names none.
     pub contact: Option<Uuid>,
     /// What the person calls themselves.
@@ -32,7 +32,7 @@ pub struct MessageReceived {
 
 /// What a person has decided to receive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ContactChoice {
+pub struct ContactConsentData {
     pub contact: Uuid,
     /// `all` or `marketing`.
     pub scope: String,
@@ -42,7 +42,7 @@ pub struct ContactChoice {
 
 /// A service window that is about to end, or has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct WindowMoment {
+pub struct ServiceWindowEndData {
     pub contact: Uuid,
     pub name: Option<String>,
     /// With its `+`.
@@ -62,16 +62,16 @@ pub struct WindowMoment {
 /// A sender that is held, or can send again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub enum SenderChange {
+pub enum SenderHoldChangeData {
     /// Its calls say so.
-    Sender(SenderHealth),
+    Sender(SenderHealthData),
     /// Its account does.
     Account(AccountUpdateData),
 }
 
 /// How a sender's calls went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SenderHealth {
+pub struct SenderHealthData {
     pub sender: String,
     /// The business account of the sender.
     pub account: Option<String>,
@@ -96,21 +96,21 @@ pub struct AccountUpdateData {
 
 /// A sender that accepts messages while no callback comes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SenderSilence {
+pub struct SenderSilenceData {
     pub sender: String,
     /// Since when, in RFC 3339.
     pub since: Option<String>,
     pub remedy: String,
 }
 
-impl SenderSilence {
+impl SenderSilenceData {
     /// What helps.
     pub const REMEDY: &'static str = "Check that the app is subscribed to the account and that its callback URL reaches this server.";
 }
 
 /// A credential that is to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CredentialDue {
+pub struct CredentialRenewalData {
     /// The senders that use it.
     pub senders: Vec<String>,
     /// `access_token`, `app_secret` or `verify_token`.
@@ -123,7 +123,7 @@ pub struct CredentialDue {
     pub remedy: String,
 }
 
-impl CredentialDue {
+impl CredentialRenewalData {
     /// What helps.
     pub const REMEDY: &'static str = "Create a new one at the provider and set it with `herald senders set`. The old one stays valid meanwhile.";
 }
@@ -144,7 +144,7 @@ pub struct TemplateUpdateData {
 
 /// An alarm that was raised or cleared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AlarmChange {
+pub struct AlarmChangeData {
     pub alarm: AlarmKind,
     /// What it is about, where there are several of a kind: a sender, a template. May be empty.
     pub subject: String,

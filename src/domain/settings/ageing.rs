@@ -5,7 +5,7 @@ use super::section;
 section! {
     /// When operators are warned.
     #[derive(Clone, Copy, Debug)]
-    pub struct AgeingSettings {
+    pub struct CredentialWarningSettings {
         /// `herald.credential.old` is raised for a credential that has been in use for this long.
         #[setting("HERALD_CREDENTIAL_OLD_DAYS" = "90", number(1, 3650))]
         pub old_after_days: i64,

@@ -5,7 +5,7 @@ use super::{DAY_SECONDS, section};
 section! {
     /// How long messages and statuses wait, in seconds.
     #[derive(Clone, Copy, Debug)]
-    pub struct ExpirySettings {
+    pub struct MessageExpirySettings {
         /// Messages that have waited longer expire, unless their route says otherwise.
         #[setting("HERALD_EXPIRES_AFTER_SECONDS" = "86400", number(1, 30 * DAY_SECONDS))]
         pub ordinary_seconds: i64,

@@ -17,20 +17,20 @@ mod retention;
 mod sending;
 mod whatsapp;
 
-pub use ageing::AgeingSettings;
+pub use ageing::CredentialWarningSettings;
 pub use alarms::AlarmSettings;
 pub use backlog::BacklogLimits;
 pub(crate) use declare::section;
 pub use declare::{SettingDeclaration, SettingsSection};
-pub use expiry::ExpirySettings;
+pub use expiry::MessageExpirySettings;
 pub use people::{ConsentKeywords, PeopleSettings};
-pub use policy::{PolicySettings, RetryPolicy};
+pub use policy::{DeliveryPolicySettings, RetryPolicy};
 pub use reader::{SecretStrictness, SettingsReader};
 pub use retention::RetentionSettings;
-pub use sending::{PairPace, SendingSettings};
-pub use whatsapp::WhatsApp;
+pub use sending::{SenderContactPaceSettings, SendingSettings};
+pub use whatsapp::WhatsAppNumberSettings;
 
-use super::horizon::TimeHorizon;
+use super::horizon::FutureTimestampLimits;
 
 section! {
     /// Settings of the engine.
@@ -39,11 +39,11 @@ section! {
         /// Whether messages leave, and how many at a time.
         pub sending: SendingSettings,
         /// The pair pace.
-        pub pair: PairPace,
+        pub pair: SenderContactPaceSettings,
         /// Retries, leases, and unknown outcomes.
-        pub policy: PolicySettings,
+        pub policy: DeliveryPolicySettings,
         /// How long messages and statuses wait.
-        pub expiry: ExpirySettings,
+        pub expiry: MessageExpirySettings,
         /// What a backlog of callbacks may do.
         pub backlog: BacklogLimits,
         /// What is done about what people write, and about who they are.
@@ -51,7 +51,7 @@ section! {
         /// Thresholds of alarms.
         pub alarms: AlarmSettings,
         /// When operators are warned of old credentials.
-        pub ageing: AgeingSettings,
+        pub ageing: CredentialWarningSettings,
         /// Appended to the names of templates at Meta, such as v1_02.
         #[setting("META_SYNC_VERSION_SUFFIX", optional_text)]
         pub template_suffix: Option<String>,
@@ -62,8 +62,8 @@ section! {
 
 impl EngineSettings {
     /// How far in the future timestamps in rows can be.
-    pub fn horizon(&self) -> TimeHorizon {
-        TimeHorizon::of(&self.policy, self.pair)
+    pub fn horizon(&self) -> FutureTimestampLimits {
+        FutureTimestampLimits::of(&self.policy, self.pair)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Retries, leases, and unknown outcomes.
 
 use super::{DAY_SECONDS, section};
-use crate::domain::notification::UnknownPolicies;
+use crate::domain::notification::UnknownOutcomePolicies;
 
 section! {
     /// How often and how fast to try again.
@@ -19,7 +19,7 @@ section! {
 section! {
     /// What decides about a notification that was taken to be sent.
     #[derive(Clone, Copy, Debug)]
-    pub struct PolicySettings {
+    pub struct DeliveryPolicySettings {
         /// How often and how fast to try again.
         pub retry: RetryPolicy,
         /// After this time another process takes over the work of a dead one.
@@ -31,10 +31,10 @@ section! {
         /// `give_up`: may be lost, visibly. `resend`: may arrive twice. By category:
         /// `give_up, utility=resend`.
         #[setting("HERALD_UNKNOWN_POLICY" = "give_up", parsed(
-            UnknownPolicies::parse,
+            UnknownOutcomePolicies::parse,
             "give_up or resend, perhaps with categories: give_up, utility=resend"
         ))]
-        pub unknown: UnknownPolicies,
+        pub unknown: UnknownOutcomePolicies,
         /// A message that was accepted and has had no status for this long is stale.
         #[setting("HERALD_STALE_AFTER_SECONDS" = "1800", number(1, 30 * DAY_SECONDS))]
         pub stale_after_seconds: i64,

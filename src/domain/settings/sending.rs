@@ -23,7 +23,7 @@ section! {
 section! {
     /// The pair pace: how many messages one contact may get from one number.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct PairPace {
+    pub struct SenderContactPaceSettings {
         /// Seconds per message to one recipient from one number (Meta's limit); 0 means unlimited.
         #[setting("HERALD_PAIR_SECONDS" = "6", number(0, 3600))]
         pub interval_seconds: i64,

@@ -7,7 +7,7 @@ use super::{SettingDeclaration, SettingsReader, section};
 section! {
     /// What the environment says of its number. Its credentials belong to the sender of that number.
     #[derive(Clone, Debug, Default)]
-    pub struct WhatsApp {
+    pub struct WhatsAppNumberSettings {
         /// Meta's id of the sending number. Needed for sending.
         #[setting("WHATSAPP_PHONE_NUMBER_ID" or "WHATSAPP_PHONE_ID", number_id)]
         pub phone_number_id: Option<String>,

@@ -29,10 +29,10 @@ const ESCAPE_FACTOR: usize = 6;
 /// A rendering exceeds its budget.
 #[derive(Debug, thiserror::Error)]
 #[error("it makes more than {MAX_MADE_BYTES} bytes of texts and lists")]
-pub(super) struct TooLarge;
+pub(super) struct RenderBudgetExceeded;
 
 pub(super) fn too_large() -> Error {
-    Error::new(ErrorKind::InvalidOperation, "it makes too much").with_source(TooLarge)
+    Error::new(ErrorKind::InvalidOperation, "it makes too much").with_source(RenderBudgetExceeded)
 }
 
 /// The remaining budget of a rendering.
@@ -56,7 +56,7 @@ pub(super) fn charge(state: &mut State<'_, '_>, bytes: Option<usize>) -> Result<
 
 /// The size of a value.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ValueWeight {
+pub(super) struct RenderValueSize {
     /// Includes [`ITEM_BYTES`] for each value in it.
     pub(super) bytes: usize,
     pub(super) items: usize,
@@ -64,13 +64,13 @@ pub(super) struct ValueWeight {
 }
 
 /// Weighs a value; `None` if it exceeds any budget or is too deep.
-pub(super) fn weigh(value: &Value) -> Option<ValueWeight> {
-    let mut weight = ValueWeight::default();
+pub(super) fn weigh(value: &Value) -> Option<RenderValueSize> {
+    let mut weight = RenderValueSize::default();
     add(value, 0, &mut weight)?;
     Some(weight)
 }
 
-fn add(value: &Value, depth: usize, weight: &mut ValueWeight) -> Option<()> {
+fn add(value: &Value, depth: usize, weight: &mut RenderValueSize) -> Option<()> {
     weight.items += 1;
     weight.depth = weight.depth.max(depth);
     let own = match value.kind() {

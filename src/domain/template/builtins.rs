@@ -1,7 +1,7 @@
 //! The filters, tests and functions available in templates, each with a bound of its output.
 //!
 //! The template engine's own defaults are not loaded: only the functions in these tables exist, and
-//! each of [`FILTERS`] has a [`FilterCost`], which is charged before it runs.
+//! each of [`FILTERS`] has a [`TemplateFilterCostFunction`], which is charged before it runs.
 
 use minijinja::{
     Environment, Error, ErrorKind, State, filters as engine, functions, tests,
@@ -14,10 +14,10 @@ use super::{
 };
 
 /// The most bytes that a filter makes of its arguments; `None` exceeds any budget.
-type FilterCost = fn(&[Value]) -> Option<usize>;
+type TemplateFilterCostFunction = fn(&[Value]) -> Option<usize>;
 
 /// Makes a filter or a test.
-type FilterFunction = fn() -> Value;
+type TemplateFilterFactory = fn() -> Value;
 
 /// Charges a value whenever it becomes part of a new one. No template can name it.
 pub(super) const CHARGED: &str = "#";
@@ -38,7 +38,7 @@ pub(super) const NUMBER: &str = "#number";
 pub(super) const FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 /// Name, bound, and the function.
-pub(super) const FILTERS: &[(&str, FilterCost, FilterFunction)] = &[
+pub(super) const FILTERS: &[(&str, TemplateFilterCostFunction, TemplateFilterFactory)] = &[
     (CHARGED, weights, || Value::from_function(value::plain)),
     (CHARGED_TEXT, texts, || Value::from_function(string)),
     (COMPARISON, nothing, || Value::from_function(comparison)),
@@ -110,7 +110,7 @@ pub(super) const FILTERS: &[(&str, FilterCost, FilterFunction)] = &[
 ];
 
 /// Tests answer yes or no and make nothing.
-pub(super) const TESTS: &[(&str, FilterFunction)] = &[
+pub(super) const TESTS: &[(&str, TemplateFilterFactory)] = &[
     ("!=", || Value::from_function(tests::is_ne)),
     ("<", || Value::from_function(tests::is_lt)),
     ("<=", || Value::from_function(tests::is_le)),

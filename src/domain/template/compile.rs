@@ -15,10 +15,10 @@ use minijinja::{
 
 use super::{
     TemplateError,
-    budget::{self, TooLarge},
+    budget::{self, RenderBudgetExceeded},
     builtins,
     context::RenderContext,
-    rebuild::TemplateRebuild,
+    rebuild::TemplateSyntaxTreeRewriter,
 };
 
 /// Most instructions of one rendering.
@@ -49,35 +49,38 @@ fn environment_of_keys() -> &'static Environment<'static> {
 }
 
 /// A text or an expression, ready to be rendered.
-pub(super) struct CompiledTemplate<'source> {
+pub(super) struct CompiledJinjaTemplate<'source> {
     instructions: Instructions<'source>,
     /// The variables it uses, sorted.
     pub(super) names: Vec<String>,
 }
 
 /// Compiles an expression.
-pub(super) fn expression(source: &str) -> Result<CompiledTemplate<'_>, TemplateError> {
+pub(super) fn expression(source: &str) -> Result<CompiledJinjaTemplate<'_>, TemplateError> {
     let parsed = parse_expr(source).map_err(|error| failed(&error, TemplateError::Syntax))?;
-    let mut rebuild = TemplateRebuild::default();
+    let mut rebuild = TemplateSyntaxTreeRewriter::default();
     let charging = rebuild.expr(&parsed)?;
     let mut generator = CodeGenerator::new("<expression>", source);
     generator.compile_expr(&charging);
-    Ok(CompiledTemplate::new(generator, rebuild))
+    Ok(CompiledJinjaTemplate::new(generator, rebuild))
 }
 
 /// Compiles a text with expressions, `if`, `for` and `set`.
-pub(super) fn text(source: &str) -> Result<CompiledTemplate<'_>, TemplateError> {
+pub(super) fn text(source: &str) -> Result<CompiledJinjaTemplate<'_>, TemplateError> {
     let parsed = parse(source, "<text>", SyntaxConfig::default())
         .map_err(|error| failed(&error, TemplateError::Syntax))?;
-    let mut rebuild = TemplateRebuild::default();
+    let mut rebuild = TemplateSyntaxTreeRewriter::default();
     let charging = rebuild.stmt(&parsed)?;
     let mut generator = CodeGenerator::new("<text>", source);
     generator.compile_stmt(&charging);
-    Ok(CompiledTemplate::new(generator, rebuild))
+    Ok(CompiledJinjaTemplate::new(generator, rebuild))
 }
 
-impl<'source> CompiledTemplate<'source> {
-    fn new(generator: CodeGenerator<'source>, rebuild: TemplateRebuild<'source>) -> Self {
+impl<'source> CompiledJinjaTemplate<'source> {
+    fn new(
+        generator: CodeGenerator<'source>,
+        rebuild: TemplateSyntaxTreeRewriter<'source>,
+    ) -> Self {
         Self {
             instructions: generator.finish().0,
             names: rebuild.into_names(),
@@ -127,7 +130,7 @@ impl<'source> CompiledTemplate<'source> {
 fn failed(error: &minijinja::Error, kind: fn(String) -> TemplateError) -> TemplateError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
-        if inner.is::<TooLarge>() {
+        if inner.is::<RenderBudgetExceeded>() {
             return TemplateError::TooLarge;
         }
         cause = inner.source();

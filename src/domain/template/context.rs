@@ -20,14 +20,14 @@ const LENIENT: &str = "_lenient";
 
 /// A value that a filter could not read, shown unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnreadValue {
+pub struct UnreadableFilterValue {
     /// The parameter or expression that contains it.
     pub place: String,
     /// The rule that it violates. Never the value.
     pub rule: String,
 }
 
-impl fmt::Display for UnreadValue {
+impl fmt::Display for UnreadableFilterValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.rule)
     }
@@ -117,9 +117,9 @@ impl RenderContext {
     }
 
     /// Moves the rules violated at a place since the last call to `unread`.
-    pub(super) fn take_unread(&self, place: &str, unread: &mut Vec<UnreadValue>) {
+    pub(super) fn take_unread(&self, place: &str, unread: &mut Vec<UnreadableFilterValue>) {
         for rule in self.unread.take() {
-            let unread_here = UnreadValue {
+            let unread_here = UnreadableFilterValue {
                 place: place.to_owned(),
                 rule: rule.to_owned(),
             };

@@ -21,7 +21,7 @@ mod rebuild;
 mod text;
 mod value;
 
-pub use context::{RenderContext, UnreadValue};
+pub use context::{RenderContext, UnreadableFilterValue};
 
 /// Longest rendered text, in bytes (Meta allows 4,096 characters).
 const MAX_RENDERED_BYTES: usize = 16 * 1024;
@@ -136,7 +136,7 @@ impl TemplateBody {
     fn values(
         &self,
         context: &RenderContext,
-        unread: &mut Vec<UnreadValue>,
+        unread: &mut Vec<UnreadableFilterValue>,
     ) -> Result<Vec<String>, TemplateError> {
         self.expressions
             .iter()
@@ -314,7 +314,7 @@ pub fn render_for_people(
     source: &str,
     context: &RenderContext,
     place: &str,
-    unread: &mut Vec<UnreadValue>,
+    unread: &mut Vec<UnreadableFilterValue>,
 ) -> Result<String, TemplateError> {
     let text = render_in(source, context)?;
     context.take_unread(place, unread);

@@ -10,10 +10,10 @@ use crate::domain::phone::Phone;
 /// A declared parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DeclaredParameter {
+pub struct DeclaredTemplateParameter {
     pub name: String,
     #[serde(default)]
-    pub kind: ParameterKind,
+    pub kind: TemplateParameterKind,
     /// Whether it must be given. If unset: in requests, unless it has a default. If the text has
     /// its own `default(…)`, false lets requests leave it out, and true makes routes provide it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ pub struct DeclaredParameter {
 /// The kind of a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ParameterKind {
+pub enum TemplateParameterKind {
     #[default]
     Text,
     /// An amount or a count: `1250` or `1250.50`.
@@ -45,14 +45,14 @@ pub enum ParameterKind {
     Code,
 }
 
-impl DeclaredParameter {
+impl DeclaredTemplateParameter {
     /// Whether a request may leave it out.
     pub fn may_miss(&self) -> bool {
         self.default.is_some() || self.required == Some(false)
     }
 }
 
-impl ParameterKind {
+impl TemplateParameterKind {
     /// Whether a value of another kind can be shown unchanged, because only people read it. An
     /// invalid address or code is useless, and may do harm.
     pub const fn is_shown(self) -> bool {
@@ -104,37 +104,43 @@ impl ParameterKind {
 mod tests {
     use serde_json::json;
 
-    use super::ParameterKind;
+    use super::TemplateParameterKind;
 
     #[test]
     fn a_value_is_of_its_kind_or_the_rule_is_named() {
         for (kind, good) in [
-            (ParameterKind::Text, json!("Unit 3")),
-            (ParameterKind::Number, json!(12)),
-            (ParameterKind::Number, json!("-1250.50")),
-            (ParameterKind::Date, json!("2026-02-01")),
-            (ParameterKind::Date, json!("2026-02-01T09:30:00+05:30")),
-            (ParameterKind::Url, json!("https://example.org/a?b=c")),
-            (ParameterKind::Phone, json!("+12025550123")),
-            (ParameterKind::Code, json!("A1b2C3")),
-            (ParameterKind::Code, json!(482_913)),
+            (TemplateParameterKind::Text, json!("Unit 3")),
+            (TemplateParameterKind::Number, json!(12)),
+            (TemplateParameterKind::Number, json!("-1250.50")),
+            (TemplateParameterKind::Date, json!("2026-02-01")),
+            (
+                TemplateParameterKind::Date,
+                json!("2026-02-01T09:30:00+05:30"),
+            ),
+            (
+                TemplateParameterKind::Url,
+                json!("https://example.org/a?b=c"),
+            ),
+            (TemplateParameterKind::Phone, json!("+12025550123")),
+            (TemplateParameterKind::Code, json!("A1b2C3")),
+            (TemplateParameterKind::Code, json!(482_913)),
         ] {
             assert_eq!(kind.check(&good), Ok(()), "{kind:?} {good}");
         }
         for (kind, bad) in [
-            (ParameterKind::Text, json!(" ")),
-            (ParameterKind::Text, json!(null)),
-            (ParameterKind::Text, json!({"a": 1})),
-            (ParameterKind::Number, json!("12,50")),
-            (ParameterKind::Number, json!("1e9")),
-            (ParameterKind::Date, json!("1.2.2026")),
-            (ParameterKind::Date, json!("2026-02-30")),
-            (ParameterKind::Url, json!("javascript:alert(1)")),
-            (ParameterKind::Url, json!("https://")),
-            (ParameterKind::Url, json!("https://a b")),
-            (ParameterKind::Phone, json!("0123")),
-            (ParameterKind::Code, json!("1234567890123456")),
-            (ParameterKind::Code, json!("12 34")),
+            (TemplateParameterKind::Text, json!(" ")),
+            (TemplateParameterKind::Text, json!(null)),
+            (TemplateParameterKind::Text, json!({"a": 1})),
+            (TemplateParameterKind::Number, json!("12,50")),
+            (TemplateParameterKind::Number, json!("1e9")),
+            (TemplateParameterKind::Date, json!("1.2.2026")),
+            (TemplateParameterKind::Date, json!("2026-02-30")),
+            (TemplateParameterKind::Url, json!("javascript:alert(1)")),
+            (TemplateParameterKind::Url, json!("https://")),
+            (TemplateParameterKind::Url, json!("https://a b")),
+            (TemplateParameterKind::Phone, json!("0123")),
+            (TemplateParameterKind::Code, json!("1234567890123456")),
+            (TemplateParameterKind::Code, json!("12 34")),
         ] {
             let rule = kind.check(&bad).unwrap_err();
             assert!(!rule.is_empty(), "{kind:?} {bad}");

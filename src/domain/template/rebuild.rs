@@ -27,13 +27,13 @@ use super::{
 
 /// Rebuilds a parsed template, and records the variables it uses.
 #[derive(Default)]
-pub(super) struct TemplateRebuild<'source> {
+pub(super) struct TemplateSyntaxTreeRewriter<'source> {
     /// Variables that the text itself defines, by block.
     declared: Vec<Vec<&'source str>>,
     names: BTreeSet<String>,
 }
 
-impl<'source> TemplateRebuild<'source> {
+impl<'source> TemplateSyntaxTreeRewriter<'source> {
     /// The variables it uses, sorted.
     pub(super) fn into_names(self) -> Vec<String> {
         self.names.into_iter().collect()

@@ -183,7 +183,7 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
 
 /// Kinds that can be compared only with themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum ComparisonKind {
+enum ComparableValueKind {
     Truth,
     Number,
     Text,
@@ -192,14 +192,14 @@ enum ComparisonKind {
     Other,
 }
 
-fn kind(value: &Value) -> ComparisonKind {
+fn kind(value: &Value) -> ComparableValueKind {
     match value.kind() {
-        ValueKind::Bool => ComparisonKind::Truth,
-        ValueKind::Number => ComparisonKind::Number,
-        ValueKind::String => ComparisonKind::Text,
-        ValueKind::Seq | ValueKind::Iterable => ComparisonKind::List,
-        ValueKind::Map => ComparisonKind::Map,
-        _ => ComparisonKind::Other,
+        ValueKind::Bool => ComparableValueKind::Truth,
+        ValueKind::Number => ComparableValueKind::Number,
+        ValueKind::String => ComparableValueKind::Text,
+        ValueKind::Seq | ValueKind::Iterable => ComparableValueKind::List,
+        ValueKind::Map => ComparableValueKind::Map,
+        _ => ComparableValueKind::Other,
     }
 }
 
@@ -208,7 +208,7 @@ fn kind(value: &Value) -> ComparisonKind {
 pub(super) fn comparable(left: &Value, right: &Value) -> Result<(), Error> {
     let (left, right) = (kind(left), kind(right));
     let both = |one, other| (left, right) == (one, other) || (left, right) == (other, one);
-    let rule = if both(ComparisonKind::Number, ComparisonKind::Text) {
+    let rule = if both(ComparableValueKind::Number, ComparableValueKind::Text) {
         "a number is compared with a text: `| number` parses a text, `| string` formats a number"
     } else if left != right {
         "values of different kinds are compared"

@@ -9,17 +9,17 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
-        notification::{ChangeEffect, NotificationChange},
+        notification::{NotificationChange, NotificationChangeEffect},
         story::ManualAction,
         time::Timestamp,
     },
     engine::{
         Engine,
         intake::idempotency::IdempotencyKey,
-        lifecycle::{self, LifecycleReport, LifecycleStep},
+        lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
     },
     store::{
-        DatabaseTransaction, StoreError, WorkError, audit,
+        DatabaseTransaction, StoreError, TransactionWorkError, audit,
         idempotency::{self, IdempotentRequest},
         notification::{self, NotificationListFilter},
     },
@@ -176,12 +176,14 @@ pub async fn one(
                 } else {
                     OperatorActionOutcome::KeyReused
                 };
-                return Ok((done, LifecycleReport::default()));
+                return Ok((done, NotificationLifecycleReport::default()));
             }
             let report = run(engine, tx, &[id], action, now).await?;
             let done = match report.effects.first().cloned().flatten() {
-                Some(ChangeEffect::Applied(_)) => OperatorActionOutcome::Yes,
-                Some(ChangeEffect::Ignored(reason)) => OperatorActionOutcome::No(reason),
+                Some(NotificationChangeEffect::Applied(_)) => OperatorActionOutcome::Yes,
+                Some(NotificationChangeEffect::Ignored(reason)) => {
+                    OperatorActionOutcome::No(reason)
+                }
                 None => OperatorActionOutcome::NotFound,
             };
             Ok((done, report))
@@ -216,14 +218,14 @@ async fn run(
     ids: &[Uuid],
     action: OperatorAction,
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     if matches!(action, OperatorAction::Retry { .. }) {
         let until = now.plus_seconds(engine.settings.expiry.ordinary_seconds);
         notification::extend(tx, ids, until, now).await?;
     }
-    let steps: Vec<LifecycleStep> = ids
+    let steps: Vec<NotificationLifecycleChange> = ids
         .iter()
-        .map(|id| LifecycleStep::new(*id, action.change()))
+        .map(|id| NotificationLifecycleChange::new(*id, action.change()))
         .collect();
     lifecycle::run(engine, tx, &steps, now).await
 }
@@ -254,10 +256,10 @@ impl BulkActionReport {
         self.next = later.next;
     }
 
-    fn count(&mut self, effect: Option<&ChangeEffect>) {
+    fn count(&mut self, effect: Option<&NotificationChangeEffect>) {
         match effect {
-            Some(ChangeEffect::Applied(_)) => self.changed += 1,
-            Some(ChangeEffect::Ignored(reason)) => {
+            Some(NotificationChangeEffect::Applied(_)) => self.changed += 1,
+            Some(NotificationChangeEffect::Ignored(reason)) => {
                 *self.left_alone.entry((*reason).to_owned()).or_default() += 1;
             }
             None => {}
@@ -267,14 +269,14 @@ impl BulkActionReport {
 
 /// Error of a chunk whose idempotency key was used for something else.
 #[derive(Debug, thiserror::Error)]
-pub enum BatchError {
+pub enum BulkActionError {
     #[error("the idempotency key was used for something else")]
     KeyReused,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl WorkError for BatchError {
+impl TransactionWorkError for BulkActionError {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),
@@ -294,7 +296,7 @@ pub async fn chunk(
     dry_run: bool,
     key: Option<&IdempotencyKey>,
     now: Timestamp,
-) -> Result<BulkActionReport, BatchError> {
+) -> Result<BulkActionReport, BulkActionError> {
     let filter = NotificationListFilter {
         limit: CHUNK + 1,
         ..filter.clone()
@@ -322,7 +324,7 @@ pub async fn chunk(
     }
     let (batch, report) = engine
         .store
-        .write_or_refuse::<_, BatchError, _>(async |tx| {
+        .write_or_refuse::<_, BulkActionError, _>(async |tx| {
             if let Some(before) = take(engine, tx, key, action, Uuid::nil(), now).await? {
                 let same = key.is_some_and(|key| {
                     engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
@@ -330,8 +332,8 @@ pub async fn chunk(
                 let answer = before.answer.filter(|_| same);
                 let before = answer.and_then(|answer| serde_json::from_str(&answer).ok());
                 return Ok((
-                    before.ok_or(BatchError::KeyReused)?,
-                    LifecycleReport::default(),
+                    before.ok_or(BulkActionError::KeyReused)?,
+                    NotificationLifecycleReport::default(),
                 ));
             }
             let mut batch = batch.clone();

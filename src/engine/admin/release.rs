@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::operator_actions::{self, BatchError, BulkActionReport, OperatorAction};
+use super::operator_actions::{self, BulkActionError, BulkActionReport, OperatorAction};
 use crate::{
     domain::{
         access::AccessBounds, hold::SendingHold, status::NotificationStatus, time::Timestamp,
@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         StoreError, audit,
-        hold::{self, ReleasableCount, ReleasableMessage},
+        hold::{self, HoldReleaseCount, HoldReleaseMessage},
         notification::NotificationListFilter,
     },
 };
@@ -25,9 +25,9 @@ use crate::{
 pub struct HoldBacklog {
     pub hold: Option<SendingHold>,
     /// By kind and age.
-    pub waiting: Vec<ReleasableCount>,
+    pub waiting: Vec<HoldReleaseCount>,
     /// The messages that have waited longest.
-    pub messages: Vec<ReleasableMessage>,
+    pub messages: Vec<HoldReleaseMessage>,
     /// Due follow-ups, which fire after the release.
     pub follow_ups: i64,
     /// Events that are not fully expanded.
@@ -152,8 +152,8 @@ async fn cancel_messages(
         .await;
         let batch = match done {
             Ok(batch) => batch,
-            Err(BatchError::KeyReused) => break,
-            Err(BatchError::Store(error)) => return Err(error),
+            Err(BulkActionError::KeyReused) => break,
+            Err(BulkActionError::Store(error)) => return Err(error),
         };
         all.add(batch);
         let Some(next) = all.next else { break };

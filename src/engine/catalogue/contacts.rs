@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{CatalogueFields, CatalogueMistake, CatalogueRowId, ParsedCatalogue, wanted_contacts};
 use crate::{
     domain::{
-        catalogue::{CataloguePlan, CatalogueRowKind, PlanAction, plan as planned},
+        catalogue::{CataloguePlan, CatalogueRowChange, CatalogueRowKind, plan as planned},
         recipient::RecipientSpec,
         time::Timestamp,
     },
@@ -21,8 +21,8 @@ use crate::{
         Store, StoreError,
         catalogue::{
             self, CatalogueActor, CatalogueReadScope,
-            many::{self, ContactsError, WantedContact},
-            rows::ContactRow,
+            many::{self, CatalogueContactSpec, CatalogueContactsError},
+            rows::CatalogueContactRow,
         },
     },
 };
@@ -38,7 +38,7 @@ const CHANGED: usize = 20;
 
 /// The contacts of one catalogue that are applied separately; for most catalogues none.
 #[derive(Debug, Default)]
-pub(super) struct SeparateContactsPlan {
+pub(super) struct CatalogueContactsPlan {
     /// Whether there are so many contacts that the main part covers only those that are named.
     pub(super) is_large: bool,
     wanted: BTreeMap<CatalogueRowId, CatalogueFields>,
@@ -46,7 +46,7 @@ pub(super) struct SeparateContactsPlan {
     plan: CataloguePlan,
 }
 
-impl SeparateContactsPlan {
+impl CatalogueContactsPlan {
     /// The scope of the main part.
     pub(super) fn scope(&self) -> CatalogueReadScope {
         if self.is_large {
@@ -68,7 +68,7 @@ impl SeparateContactsPlan {
             .steps
             .iter()
             .cloned()
-            .partition(|step| step.action == PlanAction::Remove);
+            .partition(|step| step.action == CatalogueRowChange::Remove);
         CataloguePlan {
             steps: [written, rest.steps, removed].concat(),
             foreign: [self.plan.foreign.clone(), rest.foreign].concat(),
@@ -81,7 +81,7 @@ impl SeparateContactsPlan {
 pub(super) async fn find(
     store: &Store,
     catalogues: &[ParsedCatalogue],
-) -> Result<Vec<SeparateContactsPlan>, StoreError> {
+) -> Result<Vec<CatalogueContactsPlan>, StoreError> {
     let named = named(catalogues);
     let files: BTreeSet<&str> = catalogues
         .iter()
@@ -96,7 +96,7 @@ pub(super) async fn find(
         let count = many::count_contacts(store.reader(), name).await?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if parsed.catalogue.contact.len().max(count) <= MANY {
-            all.push(SeparateContactsPlan::default());
+            all.push(CatalogueContactsPlan::default());
             continue;
         }
         let is_apart = |id: &CatalogueRowId| !named.contains(id.name.as_str());
@@ -114,14 +114,14 @@ pub(super) async fn find(
         if moves || is_twice {
             return Ok(catalogues
                 .iter()
-                .map(|_| SeparateContactsPlan::default())
+                .map(|_| CatalogueContactsPlan::default())
                 .collect());
         }
         present.retain(|id, _| is_apart(id));
         wanted.retain(|id, _| is_apart(id));
         let mut applied = catalogue::applied(store.reader(), name, wanted.keys(), scope).await?;
         applied.retain(|id, _| is_apart(id));
-        all.push(SeparateContactsPlan {
+        all.push(CatalogueContactsPlan {
             is_large: true,
             plan: planned(name, &wanted, &present, &applied),
             wanted,
@@ -157,7 +157,7 @@ fn named(catalogues: &[ParsedCatalogue]) -> BTreeSet<String> {
 pub(super) async fn mistakes(
     store: &Store,
     catalogues: &[ParsedCatalogue],
-    apart: &[SeparateContactsPlan],
+    apart: &[CatalogueContactsPlan],
 ) -> Result<Vec<Vec<CatalogueMistake>>, StoreError> {
     const RULE: &str = "belongs to another contact";
     let mut all = Vec::with_capacity(catalogues.len());
@@ -194,20 +194,20 @@ fn field(kind: &str) -> &'static str {
 }
 
 /// The contacts that are created or changed.
-fn written(apart: &SeparateContactsPlan) -> impl Iterator<Item = &CatalogueRowId> {
+fn written(apart: &CatalogueContactsPlan) -> impl Iterator<Item = &CatalogueRowId> {
     let steps = apart.plan.steps.iter();
     steps
-        .filter(|step| step.action != PlanAction::Remove)
+        .filter(|step| step.action != CatalogueRowChange::Remove)
         .map(|step| &step.id)
 }
 
 fn rows<'a>(
-    apart: &'a SeparateContactsPlan,
+    apart: &'a CatalogueContactsPlan,
     ids: impl Iterator<Item = &'a CatalogueRowId>,
-) -> Vec<WantedContact<'a>> {
+) -> Vec<CatalogueContactSpec<'a>> {
     ids.filter_map(|id| {
         let fields = apart.wanted.get(id)?.clone();
-        let row: ContactRow = serde_json::from_value(fields.into()).ok()?;
+        let row: CatalogueContactRow = serde_json::from_value(fields.into()).ok()?;
         Some((id.name.as_str(), row))
     })
     .collect()
@@ -218,7 +218,7 @@ fn rows<'a>(
 pub(super) async fn write(
     store: &Store,
     parsed: &ParsedCatalogue,
-    apart: &SeparateContactsPlan,
+    apart: &CatalogueContactsPlan,
     now: Timestamp,
 ) -> Result<Vec<CatalogueMistake>, StoreError> {
     let by = CatalogueActor {
@@ -229,9 +229,9 @@ pub(super) async fn write(
     let mut changed = Vec::new();
     for step in &apart.plan.steps {
         match step.action {
-            PlanAction::Add => new.push(&step.id),
-            PlanAction::Change(_) | PlanAction::Adopt => changed.push(&step.id),
-            PlanAction::Remove => {}
+            CatalogueRowChange::Add => new.push(&step.id),
+            CatalogueRowChange::Change(_) | CatalogueRowChange::Adopt => changed.push(&step.id),
+            CatalogueRowChange::Remove => {}
         }
     }
     let chunks = new.chunks(NEW).chain(changed.chunks(CHANGED));
@@ -246,7 +246,7 @@ pub(super) async fn write(
             .await;
         match done {
             Ok(()) => {}
-            Err(ContactsError::Broken { name, field, rule }) => {
+            Err(CatalogueContactsError::Broken { name, field, rule }) => {
                 let rule = format!("{rule}: contacts before it are applied; apply again");
                 return Ok(vec![parsed.mistake(
                     CatalogueRowKind::Contact,
@@ -255,7 +255,7 @@ pub(super) async fn write(
                     &rule,
                 )]);
             }
-            Err(ContactsError::Store(error)) => return Err(error),
+            Err(CatalogueContactsError::Store(error)) => return Err(error),
         }
     }
     // Rows that already have the wanted values without this catalogue having written them.
@@ -275,7 +275,7 @@ pub(super) async fn write(
 }
 
 fn noted<'a>(
-    apart: &'a SeparateContactsPlan,
+    apart: &'a CatalogueContactsPlan,
     ids: &'a [&'a CatalogueRowId],
 ) -> impl Iterator<Item = (&'a CatalogueRowId, &'a CatalogueFields)> {
     ids.iter().filter_map(|id| apart.wanted.get_key_value(*id))
@@ -285,7 +285,7 @@ fn noted<'a>(
 pub(super) async fn remove(
     store: &Store,
     parsed: &ParsedCatalogue,
-    apart: &SeparateContactsPlan,
+    apart: &CatalogueContactsPlan,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let by = CatalogueActor {
@@ -296,7 +296,7 @@ pub(super) async fn remove(
         .plan
         .steps
         .iter()
-        .filter(|step| step.action == PlanAction::Remove)
+        .filter(|step| step.action == CatalogueRowChange::Remove)
         .map(|step| step.id.name.as_str())
         .collect();
     // Contacts that this catalogue wrote and that were removed by other means.

@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use crate::domain::{
     catalogue::CatalogueRowKind,
-    channel::Channel,
+    channel::MessageChannel,
     quiet::QuietHours,
     recipient::each,
     template::{
-        layout::{LayoutButton, LayoutExtras, LayoutHeader},
-        parameter::DeclaredParameter,
+        layout::{TemplateButton, TemplateExtras, TemplateHeader},
+        parameter::DeclaredTemplateParameter,
     },
 };
 
@@ -21,23 +21,23 @@ use crate::domain::{
 pub struct Catalogue {
     pub name: String,
     #[serde(default)]
-    pub template: Vec<TemplateEntry>,
+    pub template: Vec<CatalogueTemplateEntry>,
     #[serde(default)]
-    pub contact: Vec<ContactEntry>,
+    pub contact: Vec<CatalogueContactEntry>,
     #[serde(default)]
-    pub user: Vec<UserEntry>,
+    pub user: Vec<CatalogueStaffMemberEntry>,
     #[serde(default)]
-    pub group: Vec<GroupEntry>,
+    pub group: Vec<CatalogueGroupEntry>,
     /// Kinds of message; recipients may turn off those that are not required.
     #[serde(default)]
-    pub kind: Vec<KindEntry>,
+    pub kind: Vec<CatalogueMessageKindEntry>,
     /// The events that products post; none, or all that routes use.
     #[serde(default)]
-    pub event: Vec<EventEntry>,
+    pub event: Vec<CatalogueEventTypeEntry>,
     #[serde(default)]
-    pub route: Vec<RouteEntry>,
+    pub route: Vec<CatalogueRouteEntry>,
     #[serde(default)]
-    pub rule: Vec<RuleEntry>,
+    pub rule: Vec<CatalogueRuleEntry>,
 }
 
 impl Catalogue {
@@ -67,21 +67,21 @@ impl Catalogue {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TemplateEntry {
+pub struct CatalogueTemplateEntry {
     pub name: String,
     #[serde(default = "en_us")]
     pub language: String,
     pub category: String,
     #[serde(default = "positional")]
     pub parameter_format: String,
-    pub header: Option<LayoutHeader>,
+    pub header: Option<TemplateHeader>,
     pub body: String,
     pub footer: Option<String>,
     #[serde(default)]
-    pub button: Vec<LayoutButton>,
+    pub button: Vec<TemplateButton>,
     /// Declarations of its parameters: of none or of all.
     #[serde(default)]
-    pub parameter: Vec<DeclaredParameter>,
+    pub parameter: Vec<DeclaredTemplateParameter>,
     /// How long the provider tries to deliver it; its notifications expire no later unless they say
     /// otherwise.
     pub message_send_ttl_seconds: Option<i64>,
@@ -98,10 +98,10 @@ pub struct TemplateEntry {
     pub time_zone: Option<String>,
 }
 
-impl TemplateEntry {
+impl CatalogueTemplateEntry {
     /// Its parts besides the body, if any.
-    pub fn extras(&self) -> Option<LayoutExtras> {
-        let extras = LayoutExtras {
+    pub fn extras(&self) -> Option<TemplateExtras> {
+        let extras = TemplateExtras {
             header: self.header.clone(),
             footer: self.footer.clone(),
             buttons: self.button.clone(),
@@ -125,7 +125,7 @@ fn positional() -> String {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ContactEntry {
+pub struct CatalogueContactEntry {
     /// The name in `contact:NAME`.
     pub name: String,
     /// The person's name, if it differs.
@@ -142,7 +142,7 @@ pub struct ContactEntry {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UserEntry {
+pub struct CatalogueStaffMemberEntry {
     pub name: String,
     /// The name of a contact; messages to a staff member without one are skipped, with the reason.
     pub contact: Option<String>,
@@ -150,7 +150,7 @@ pub struct UserEntry {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GroupEntry {
+pub struct CatalogueGroupEntry {
     pub name: String,
     pub description: Option<String>,
     /// Names of staff members; absent: members are managed by hand.
@@ -159,7 +159,7 @@ pub struct GroupEntry {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KindEntry {
+pub struct CatalogueMessageKindEntry {
     pub name: String,
     pub description: Option<String>,
     /// Recipients cannot turn it off, not even by STOP.
@@ -169,7 +169,7 @@ pub struct KindEntry {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EventEntry {
+pub struct CatalogueEventTypeEntry {
     pub r#type: String,
     pub description: Option<String>,
     /// Its data are sealed, never shown, and wiped in the end.
@@ -182,16 +182,16 @@ pub struct EventEntry {
 /// One recipient or several.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum OneOrMany {
+pub enum CatalogueRecipientList {
     One(String),
     Many(Vec<String>),
 }
 
-impl From<OneOrMany> for Vec<String> {
-    fn from(entry: OneOrMany) -> Self {
+impl From<CatalogueRecipientList> for Vec<String> {
+    fn from(entry: CatalogueRecipientList) -> Self {
         let entries = match entry {
-            OneOrMany::One(one) => vec![one],
-            OneOrMany::Many(many) => many,
+            CatalogueRecipientList::One(one) => vec![one],
+            CatalogueRecipientList::Many(many) => many,
         };
         entries.iter().flat_map(|entry| each(entry)).collect()
     }
@@ -199,11 +199,11 @@ impl From<OneOrMany> for Vec<String> {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RouteEntry {
+pub struct CatalogueRouteEntry {
     pub name: String,
     pub event: String,
     pub when: Option<String>,
-    pub to: OneOrMany,
+    pub to: CatalogueRecipientList,
     /// The subject of the message, if it is not the recipient.
     pub about: Option<String>,
     pub template: String,
@@ -236,7 +236,7 @@ fn template() -> String {
 
 /// A text, so that a word that is none is listed with the other mistakes.
 fn default_channel() -> String {
-    Channel::default().name().to_owned()
+    MessageChannel::default().name().to_owned()
 }
 
 fn normal() -> String {
@@ -245,22 +245,22 @@ fn normal() -> String {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleEntry {
+pub struct CatalogueRuleEntry {
     pub name: String,
     pub on: String,
     pub when: Option<String>,
     pub after: Option<String>,
     #[serde(default)]
     pub unless: Vec<String>,
-    pub send: SendEntry,
+    pub send: CatalogueRuleMessageEntry,
     #[serde(default)]
     pub chain: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SendEntry {
-    pub to: OneOrMany,
+pub struct CatalogueRuleMessageEntry {
+    pub to: CatalogueRecipientList,
     pub template: String,
     pub language: Option<String>,
     #[serde(default = "default_channel")]

@@ -12,31 +12,32 @@ mod values;
 
 pub use check::{CatalogueMistake, CatalogueMistakes, ParsedCatalogue, parse};
 pub use format::*;
-pub use values::PlaceholderValues;
+pub use values::CataloguePlaceholderValues;
 
-use contacts::SeparateContactsPlan;
+use contacts::CatalogueContactsPlan;
 
 use std::collections::BTreeMap;
 
 use crate::{
     domain::{
         catalogue::{
-            CatalogueFields, CataloguePlan, CatalogueRowId, CatalogueRowKind, PlanAction,
+            CatalogueFields, CataloguePlan, CatalogueRowChange, CatalogueRowId, CatalogueRowKind,
             of_one_owner, plan as planned,
         },
-        channel::Channel,
-        rule::{RuleMessage, parse_duration_seconds},
+        channel::MessageChannel,
+        rule::{FollowUpRuleMessage, parse_duration_seconds},
         time::Timestamp,
-        trigger::Trigger,
+        trigger::NotificationTransition,
     },
-    providers::Registry,
+    providers::ProviderRegistry,
     store::{
-        DatabaseTransaction, Store, StoreError, WorkError,
+        DatabaseTransaction, Store, StoreError, TransactionWorkError,
         catalogue::{
-            self, CatalogueActor, CatalogueRowHandover, RowError, fields,
+            self, CatalogueActor, CatalogueRowError, CatalogueRowHandover, fields,
             rows::{
-                ContactRow, EventRow, GroupRow, MessageKindRow, RouteRow, RuleRow, TemplateRow,
-                UserRow,
+                CatalogueContactRow, CatalogueEventTypeRow, CatalogueGroupRow,
+                CatalogueMessageKindRow, CatalogueRouteRow, CatalogueRuleRow,
+                CatalogueStaffMemberRow, CatalogueTemplateRow,
             },
         },
     },
@@ -44,7 +45,7 @@ use crate::{
 
 /// Why catalogues were not applied: the mistakes of each, in the given order.
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
+pub enum CatalogueApplyError {
     #[error("the catalogues have mistakes")]
     Mistakes(Vec<CatalogueMistakes>),
     /// Changes made by hand would be lost.
@@ -56,7 +57,7 @@ pub enum ApplyError {
 
 /// How to treat rows that were changed by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ByHand {
+pub enum ManualChangePolicy {
     Keep,
     Overwrite,
 }
@@ -65,9 +66,9 @@ pub enum ByHand {
 pub async fn apply(
     store: &Store,
     catalogues: &[ParsedCatalogue],
-    by_hand: ByHand,
+    by_hand: ManualChangePolicy,
     now: Timestamp,
-) -> Result<Vec<CataloguePlan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, CatalogueApplyError> {
     run(store, catalogues, Some(by_hand), now).await
 }
 
@@ -76,16 +77,16 @@ pub async fn plan(
     store: &Store,
     catalogues: &[ParsedCatalogue],
     now: Timestamp,
-) -> Result<Vec<CataloguePlan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, CatalogueApplyError> {
     run(store, catalogues, None, now).await
 }
 
 async fn run(
     store: &Store,
     catalogues: &[ParsedCatalogue],
-    by_hand: Option<ByHand>,
+    by_hand: Option<ManualChangePolicy>,
     now: Timestamp,
-) -> Result<Vec<CataloguePlan>, ApplyError> {
+) -> Result<Vec<CataloguePlan>, CatalogueApplyError> {
     let apart = contacts::find(store, catalogues).await?;
     if !apart.iter().any(|it| it.is_large) {
         return together(store, catalogues, (&apart, &[]), by_hand, now).await;
@@ -97,8 +98,8 @@ async fn run(
         return Ok(plans);
     };
     let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
-    if conflicts && by_hand == ByHand::Keep {
-        return Err(ApplyError::Conflicts(plans));
+    if conflicts && by_hand == ManualChangePolicy::Keep {
+        return Err(CatalogueApplyError::Conflicts(plans));
     }
     for (place, (parsed, of_one)) in catalogues.iter().zip(&apart).enumerate() {
         let overtaken = contacts::write(store, parsed, of_one, now).await?;
@@ -110,7 +111,7 @@ async fn run(
             if let Some(of_one) = wrong.get_mut(place) {
                 of_one.0 = overtaken;
             }
-            return Err(ApplyError::Mistakes(wrong));
+            return Err(CatalogueApplyError::Mistakes(wrong));
         }
     }
     let plans = together(store, catalogues, (&apart, &[]), Some(by_hand), now).await?;
@@ -125,11 +126,11 @@ async fn run(
 async fn together(
     store: &Store,
     catalogues: &[ParsedCatalogue],
-    (apart, wrong_apart): (&[SeparateContactsPlan], &[Vec<CatalogueMistake>]),
-    by_hand: Option<ByHand>,
+    (apart, wrong_apart): (&[CatalogueContactsPlan], &[Vec<CatalogueMistake>]),
+    by_hand: Option<ManualChangePolicy>,
     now: Timestamp,
-) -> Result<Vec<CataloguePlan>, ApplyError> {
-    let providers = Registry::standard();
+) -> Result<Vec<CataloguePlan>, CatalogueApplyError> {
+    let providers = ProviderRegistry::standard();
     let done = store
         .write_or_refuse(async |tx| {
             let mut plans = Vec::with_capacity(catalogues.len());
@@ -154,9 +155,9 @@ async fn together(
             }
             let conflicts = plans.iter().any(|plan| plan.conflicts().next().is_some());
             if wrong.iter().any(|mistakes| !mistakes.0.is_empty()) {
-                Err(ApplyError::Mistakes(wrong).into())
-            } else if conflicts && by_hand == Some(ByHand::Keep) {
-                Err(ApplyError::Conflicts(plans).into())
+                Err(CatalogueApplyError::Mistakes(wrong).into())
+            } else if conflicts && by_hand == Some(ManualChangePolicy::Keep) {
+                Err(CatalogueApplyError::Conflicts(plans).into())
             } else if by_hand.is_none() {
                 Err(ApplyRollback::Planned(plans))
             } else {
@@ -177,7 +178,7 @@ enum ApplyRollback {
     #[error("it was only planned")]
     Planned(Vec<CataloguePlan>),
     #[error(transparent)]
-    Refused(#[from] ApplyError),
+    Refused(#[from] CatalogueApplyError),
 }
 
 impl From<StoreError> for ApplyRollback {
@@ -186,10 +187,10 @@ impl From<StoreError> for ApplyRollback {
     }
 }
 
-impl WorkError for ApplyRollback {
+impl TransactionWorkError for ApplyRollback {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
-            Self::Refused(ApplyError::Store(error)) => Ok(error),
+            Self::Refused(CatalogueApplyError::Store(error)) => Ok(error),
             stopped => Err(stopped),
         }
     }
@@ -200,7 +201,7 @@ impl WorkError for ApplyRollback {
 async fn hand_over(
     tx: &DatabaseTransaction,
     catalogues: &[ParsedCatalogue],
-    apart: &[SeparateContactsPlan],
+    apart: &[CatalogueContactsPlan],
 ) -> Result<(), StoreError> {
     if catalogues.len() < 2 {
         return Ok(());
@@ -246,7 +247,7 @@ fn twice(catalogues: &[ParsedCatalogue], place: usize) -> Option<CatalogueMistak
 async fn one(
     tx: &DatabaseTransaction,
     parsed: &ParsedCatalogue,
-    apart: &SeparateContactsPlan,
+    apart: &CatalogueContactsPlan,
     now: Timestamp,
 ) -> Result<(CataloguePlan, Vec<CatalogueMistake>), StoreError> {
     let catalogue = &parsed.catalogue;
@@ -272,7 +273,7 @@ async fn one(
         now,
     };
     for step in &rest.steps {
-        if step.action == PlanAction::Remove {
+        if step.action == CatalogueRowChange::Remove {
             let others = match step.id.kind {
                 CatalogueRowKind::User => {
                     catalogue::groups_of_others(tx, &step.id.name, &catalogue.name).await?
@@ -289,11 +290,11 @@ async fn one(
         } else if let Some(fields) = wanted.get(&step.id) {
             match catalogue::write(tx, by, &step.id, fields).await {
                 Ok(()) => {}
-                Err(RowError::Broken { field, rule }) => {
+                Err(CatalogueRowError::Broken { field, rule }) => {
                     let CatalogueRowId { kind, name } = &step.id;
                     wrong.push(parsed.mistake(*kind, name, field, &rule));
                 }
-                Err(RowError::Store(error)) => return Err(error),
+                Err(CatalogueRowError::Store(error)) => return Err(error),
             }
         }
     }
@@ -307,8 +308,8 @@ async fn one(
 
 /// The contacts that a catalogue wants.
 fn wanted_contacts(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
-    let of_one = |entry: &ContactEntry| {
-        let row = ContactRow {
+    let of_one = |entry: &CatalogueContactEntry| {
+        let row = CatalogueContactRow {
             display_name: Some(entry.display_name.as_ref().unwrap_or(&entry.name).clone()),
             phone: entry.phone.clone(),
             user_id: entry.user_id.clone(),
@@ -335,11 +336,11 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
         want(
             CatalogueRowKind::User,
             &entry.name,
-            fields(&UserRow { contact }),
+            fields(&CatalogueStaffMemberRow { contact }),
         );
     }
     for entry in &catalogue.group {
-        let row = GroupRow {
+        let row = CatalogueGroupRow {
             description: entry.description.clone(),
             members: entry.members.clone().map(|mut members| {
                 members.sort_unstable();
@@ -350,14 +351,14 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
         want(CatalogueRowKind::Group, &entry.name, fields(&row));
     }
     for entry in &catalogue.kind {
-        let row = MessageKindRow {
+        let row = CatalogueMessageKindRow {
             description: entry.description.clone(),
             required: entry.required,
         };
         want(CatalogueRowKind::MessageKind, &entry.name, fields(&row));
     }
     for entry in &catalogue.event {
-        let row = EventRow {
+        let row = CatalogueEventTypeRow {
             description: entry.description.clone(),
             sensitive: entry.sensitive,
             example: entry.example.as_ref().map(|it| serde_json::json!(it)),
@@ -365,7 +366,7 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
         want(CatalogueRowKind::Event, &entry.r#type, fields(&row));
     }
     for entry in &catalogue.template {
-        let row = TemplateRow {
+        let row = CatalogueTemplateRow {
             category: entry.category.clone(),
             parameter_format: entry.parameter_format.clone(),
             body: entry.body.clone(),
@@ -390,8 +391,8 @@ fn wanted(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueFields> {
     wanted
 }
 
-fn route_row(entry: &RouteEntry) -> RouteRow {
-    RouteRow {
+fn route_row(entry: &CatalogueRouteEntry) -> CatalogueRouteRow {
+    CatalogueRouteRow {
         event_type: entry.event.clone(),
         condition: entry.when.clone(),
         recipients: entry.to.clone().into(),
@@ -416,13 +417,13 @@ fn route_row(entry: &RouteEntry) -> RouteRow {
 }
 
 /// The entry has been checked: an invalid part would have been reported.
-fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
-    let unless = |name: &String| Trigger::parse(name);
-    let mut unless: Vec<Trigger> = entry.unless.iter().filter_map(unless).collect();
+fn rule_row(entry: &CatalogueRuleEntry) -> Option<CatalogueRuleRow> {
+    let unless = |name: &String| NotificationTransition::parse(name);
+    let mut unless: Vec<NotificationTransition> = entry.unless.iter().filter_map(unless).collect();
     unless.sort_unstable();
     unless.dedup();
-    Some(RuleRow {
-        on: Trigger::parse(&entry.on)?,
+    Some(CatalogueRuleRow {
+        on: NotificationTransition::parse(&entry.on)?,
         condition: entry.when.clone(),
         after_seconds: entry
             .after
@@ -430,11 +431,11 @@ fn rule_row(entry: &RuleEntry) -> Option<RuleRow> {
             .and_then(parse_duration_seconds)
             .unwrap_or(0),
         unless,
-        send: RuleMessage {
+        send: FollowUpRuleMessage {
             to: entry.send.to.clone().into(),
             template: entry.send.template.clone(),
             language: entry.send.language.clone(),
-            channel: Channel::parse(&entry.send.channel)?,
+            channel: MessageChannel::parse(&entry.send.channel)?,
             params: entry.send.params.clone(),
             sender: entry.send.sender.clone(),
             kind: entry.send.kind.clone(),

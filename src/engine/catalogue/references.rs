@@ -6,15 +6,15 @@ use super::{CatalogueMistake, ParsedCatalogue};
 use crate::{
     domain::{
         access::AccessBounds,
-        catalogue::{CataloguePlan, CatalogueRowId, CatalogueRowKind, PlanAction},
-        channel::Channel,
+        catalogue::{CataloguePlan, CatalogueRowChange, CatalogueRowId, CatalogueRowKind},
+        channel::MessageChannel,
         recipient::{RecipientSpec, is_expression},
     },
-    providers::Registry,
+    providers::ProviderRegistry,
     store::{
         DatabaseTransaction, StoreError,
         catalogue::{self, uses},
-        people::{self, StaffKind},
+        people::{self, StaffEntryKind},
         wish,
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 /// Names in a catalogue's own routes and rules that nothing has, and channels without a provider.
 pub(super) async fn missing(
     tx: &DatabaseTransaction,
-    providers: &Registry,
+    providers: &ProviderRegistry,
     parsed: &ParsedCatalogue,
 ) -> Result<Vec<CatalogueMistake>, StoreError> {
     let catalogue = &parsed.catalogue;
@@ -92,7 +92,7 @@ pub(super) async fn missing(
         )
     });
     for (kind, name, field, channel) in of_routes.chain(of_rules) {
-        if !Channel::parse(channel).is_some_and(|channel| providers.serves(channel)) {
+        if !MessageChannel::parse(channel).is_some_and(|channel| providers.serves(channel)) {
             let rule = format!("no provider of this server sends by {channel}");
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
@@ -160,8 +160,8 @@ async fn nobody(tx: &DatabaseTransaction, to: &[String]) -> Result<Vec<String>, 
 /// A recipient given by number always exists.
 async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool, StoreError> {
     Ok(match spec {
-        RecipientSpec::Group(name) => people::keep_staff(tx, StaffKind::Group, name).await?,
-        RecipientSpec::User(name) => people::keep_staff(tx, StaffKind::User, name).await?,
+        RecipientSpec::Group(name) => people::keep_staff(tx, StaffEntryKind::Group, name).await?,
+        RecipientSpec::User(name) => people::keep_staff(tx, StaffEntryKind::User, name).await?,
         RecipientSpec::Contact(name) => {
             match people::contact_named(tx, &AccessBounds::All, name).await? {
                 Some(person) => people::keep(tx, person.contact_id).await?,
@@ -181,13 +181,13 @@ pub(super) async fn left_without(
     let removed: BTreeSet<&CatalogueRowId> = plan
         .steps
         .iter()
-        .filter(|step| step.action == PlanAction::Remove)
+        .filter(|step| step.action == CatalogueRowChange::Remove)
         .map(|step| &step.id)
         .collect();
     if removed.is_empty() {
         return Ok(Vec::new());
     }
-    let others: Vec<uses::CatalogueNameUses> = uses::uses(tx)
+    let others: Vec<uses::CatalogueReferences> = uses::uses(tx)
         .await?
         .into_iter()
         .filter(|it| it.catalogue.as_deref() != Some(&parsed.catalogue.name))
@@ -215,7 +215,7 @@ pub(super) async fn left_without(
     Ok(wrong)
 }
 
-fn needs(it: &uses::CatalogueNameUses, id: &CatalogueRowId) -> bool {
+fn needs(it: &uses::CatalogueReferences, id: &CatalogueRowId) -> bool {
     match id.kind {
         CatalogueRowKind::Template => it.sends(id.template()),
         CatalogueRowKind::MessageKind => it.message_kind.as_ref() == Some(&id.name),

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use super::check::{CatalogueMistake, line_at};
 
 /// Settings that a catalogue may use, by name; `None` if they are not set.
-pub type PlaceholderValues = BTreeMap<&'static str, Option<String>>;
+pub type CataloguePlaceholderValues = BTreeMap<&'static str, Option<String>>;
 
 /// Replaces the placeholders.
-pub fn fill(text: &str, values: &PlaceholderValues) -> Result<String, Vec<CatalogueMistake>> {
+pub fn fill(
+    text: &str,
+    values: &CataloguePlaceholderValues,
+) -> Result<String, Vec<CatalogueMistake>> {
     let mut filled = String::with_capacity(text.len());
     let mut wrong = Vec::new();
     let mut rest = text;
@@ -63,11 +66,11 @@ pub fn fill(text: &str, values: &PlaceholderValues) -> Result<String, Vec<Catalo
 
 #[cfg(test)]
 mod tests {
-    use super::{PlaceholderValues, fill};
+    use super::{CataloguePlaceholderValues, fill};
 
     #[test]
     fn settings_on_the_list_are_filled_in_and_others_are_refused_with_their_line() {
-        let values = PlaceholderValues::from([
+        let values = CataloguePlaceholderValues::from([
             ("GROUPS", Some("System Admins,Sales Team".to_owned())),
             ("SUFFIX", None),
             ("BAD", Some("a\"\nb = 1".to_owned())),

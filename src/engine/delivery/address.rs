@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::ContactAlias, recipient::MessageAddress, time::Timestamp, timeline::TimelineKind,
+        identity::ContactAlias, recipient::MessageAddress, time::Timestamp,
+        timeline::TimelineEntryKind,
     },
     store::{
         DatabaseTransaction, StoreError,
         identity::{self, AliasHolder},
-        notification::{self, ClaimStage, ClaimedNotification, MessageWaitReason},
+        notification::{self, ClaimedNotification, MessageQueueStage, MessageWaitReason},
         people, timeline,
     },
 };
@@ -71,11 +72,18 @@ pub(super) async fn resolve(
                 let (id, address) = (message.id, message.address.as_deref());
                 notification::set_recipient(tx, id, Some(owner.contact_id), address).await?;
                 let detail = json!({ "contact": contact, "owner": owner.contact_id });
-                note(tx, id, TimelineKind::NumberChangedHands, detail, now).await?;
+                note(tx, id, TimelineEntryKind::NumberChangedHands, detail, now).await?;
                 message.contact_id = Some(owner.contact_id);
             } else if let Some(at) = owner.user_id.filter(|_| held.is_some_and(is_replaced)) {
                 notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
-                note(tx, message.id, TimelineKind::AddressChanged, json!({}), now).await?;
+                note(
+                    tx,
+                    message.id,
+                    TimelineEntryKind::AddressChanged,
+                    json!({}),
+                    now,
+                )
+                .await?;
                 message.address = Some(at);
             }
             continue;
@@ -87,14 +95,21 @@ pub(super) async fn resolve(
             continue;
         };
         notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
-        note(tx, message.id, TimelineKind::AddressChanged, json!({}), now).await?;
+        note(
+            tx,
+            message.id,
+            TimelineEntryKind::AddressChanged,
+            json!({}),
+            now,
+        )
+        .await?;
         message.address = Some(at);
     }
     notification::set_aside(
         tx,
         sender,
         &waiting,
-        ClaimStage::Claimed,
+        MessageQueueStage::Claimed,
         MessageWaitReason::Address,
         NO_ADDRESS,
         now,
@@ -103,7 +118,7 @@ pub(super) async fn resolve(
     timeline::note_all(
         tx,
         &waiting,
-        TimelineKind::Held,
+        TimelineEntryKind::Held,
         &json!({ "reason": NO_ADDRESS }),
         now,
     )
@@ -134,7 +149,7 @@ async fn relink(
 async fn note(
     tx: &DatabaseTransaction,
     notification: Uuid,
-    kind: TimelineKind,
+    kind: TimelineEntryKind,
     detail: serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    CallSlots, DeliveryJob,
+    DeliveryJob, ProviderCallSlots,
     compose::{MessageComposeError, compose},
     gate, health, pairs,
-    permits::{CallTimeAllocator, Permit, PermitDecision, give_back, take_pace},
-    take::{ClaimRequest, TakenMessages},
+    permits::{
+        ProviderCallTimeAllocator, SenderPaceDecision, SenderPacePermit, give_back, take_pace,
+    },
+    take::{ClaimedMessageBatch, DeliveryClaimContext},
 };
 use crate::{
     domain::{hold::HoldExemption, time::Timestamp},
     engine::{
         Engine,
-        lifecycle::LifecycleReport,
-        runtime::lineage::{self, MarkAdvance},
+        lifecycle::NotificationLifecycleReport,
+        runtime::lineage::{self, StateMarkAdvanceOutcome},
     },
     error::ErrorChain,
     providers::MessageSender,
@@ -24,14 +26,14 @@ use crate::{
         DatabaseTransaction, StoreError,
         attempt::{self, NewAttempt},
         dialect::HexUuid,
-        notification::{self, SenderScope},
+        notification::{self, QueueSenderScope},
         pair, sender,
     },
 };
 
 /// The result of a claim.
 #[derive(Debug, Default)]
-pub struct ClaimOutcome {
+pub struct DeliveryClaimOutcome {
     pub jobs: Vec<DeliveryJob>,
     /// Number of messages taken, including those that were held back.
     pub taken: usize,
@@ -61,9 +63,9 @@ const TURNS: [[i64; 3]; 8] = [
 pub async fn claim(
     engine: &Engine,
     sender: Uuid,
-    slots: CallSlots,
+    slots: ProviderCallSlots,
     now: Timestamp,
-) -> Result<ClaimOutcome, StoreError> {
+) -> Result<DeliveryClaimOutcome, StoreError> {
     claim_as(engine, sender, slots, true, now).await
 }
 
@@ -73,17 +75,17 @@ pub async fn claim_with(
     engine: &Engine,
     provider: &dyn MessageSender,
     sender: Uuid,
-    slots: CallSlots,
+    slots: ProviderCallSlots,
     now: Timestamp,
-) -> Result<ClaimOutcome, StoreError> {
+) -> Result<DeliveryClaimOutcome, StoreError> {
     let claim = claim_as(engine, sender, slots, false, now).await?;
     if !claim.needs_probe {
         return Ok(claim);
     }
     match health::probe(engine, provider, sender, now).await? {
-        Some(again_at) => Ok(ClaimOutcome {
+        Some(again_at) => Ok(DeliveryClaimOutcome {
             again_at: Some(again_at),
-            ..ClaimOutcome::default()
+            ..DeliveryClaimOutcome::default()
         }),
         None => claim_as(engine, sender, slots, true, now).await,
     }
@@ -94,9 +96,9 @@ pub async fn claim_with(
 pub async fn claim_current(
     engine: &Engine,
     sender: Uuid,
-    slots: CallSlots,
+    slots: ProviderCallSlots,
     now: Timestamp,
-) -> Result<(ClaimOutcome, Arc<dyn MessageSender>), StoreError> {
+) -> Result<(DeliveryClaimOutcome, Arc<dyn MessageSender>), StoreError> {
     let provider = engine.provider_or_unavailable(sender);
     let claim = claim_with(engine, provider.as_ref(), sender, slots, now).await?;
     if !claim.outdated {
@@ -112,18 +114,18 @@ pub async fn claim_current(
 async fn claim_as(
     engine: &Engine,
     sender: Uuid,
-    slots: CallSlots,
+    slots: ProviderCallSlots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<ClaimOutcome, StoreError> {
+) -> Result<DeliveryClaimOutcome, StoreError> {
     // The pace is charged for the messages that will be sent, not for every free slot.
     let most = slots.otp.max(slots.ordinary);
     let ring = engine.keyring();
     let known = ring.account(sender);
     let whose = if known.is_some_and(|account| account.is_default) {
-        SenderScope::SenderOrUnassigned(sender, engine.channel_of(Some(sender)))
+        QueueSenderScope::SenderOrUnassigned(sender, engine.channel_of(Some(sender)))
     } else {
-        SenderScope::Sender(sender)
+        QueueSenderScope::Sender(sender)
     };
     let passing = engine.hold().map(|hold| hold.passing());
     let (mut due, row, hold, is_turn) = tokio::try_join!(
@@ -138,32 +140,32 @@ async fn claim_as(
         due = notification::count_due(&engine.store, whose, passing, now, most).await?;
     }
     let [otp, ordinary @ ..] = due;
-    let wanted = CallSlots {
+    let wanted = ProviderCallSlots {
         otp: otp.min(slots.otp),
         ordinary: ordinary.iter().sum::<i64>().min(slots.ordinary),
     };
     if wanted.otp <= 0 && wanted.ordinary <= 0 {
-        return Ok(ClaimOutcome::default());
+        return Ok(DeliveryClaimOutcome::default());
     }
     let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
     let Some(row) = row else {
-        return Ok(ClaimOutcome {
+        return Ok(DeliveryClaimOutcome {
             again_at: Some(now.plus_seconds(1)),
-            ..ClaimOutcome::default()
+            ..DeliveryClaimOutcome::default()
         });
     };
     let permits = match take_pace(engine, &row, wanted, is_probed, now).await? {
-        PermitDecision::Granted(permits) => permits,
-        PermitDecision::NotBefore(again_at) => {
-            return Ok(ClaimOutcome {
+        SenderPaceDecision::Granted(permits) => permits,
+        SenderPaceDecision::NotBefore(again_at) => {
+            return Ok(DeliveryClaimOutcome {
                 again_at: Some(again_at),
-                ..ClaimOutcome::default()
+                ..DeliveryClaimOutcome::default()
             });
         }
-        PermitDecision::ProbeFirst => {
-            return Ok(ClaimOutcome {
+        SenderPaceDecision::ProbeFirst => {
+            return Ok(DeliveryClaimOutcome {
                 needs_probe: true,
-                ..ClaimOutcome::default()
+                ..DeliveryClaimOutcome::default()
             });
         }
     };
@@ -196,7 +198,7 @@ async fn claim_as(
     }
     lineage::advanced(engine, found.advance, now).await?;
     found.report.publish(engine);
-    Ok(ClaimOutcome {
+    Ok(DeliveryClaimOutcome {
         jobs: found.jobs,
         taken: found.taken,
         again_at: again_at.filter(|_| found.taken == 0),
@@ -206,43 +208,45 @@ async fn claim_as(
 }
 
 /// What the transaction of one claim found.
-struct ClaimTransactionResult {
+struct DeliveryClaimTransactionResult {
     jobs: Vec<DeliveryJob>,
     taken: usize,
-    report: LifecycleReport,
+    report: NotificationLifecycleReport,
     /// Revision of the sender's settings.
     revision: i64,
     /// Result of advancing the database's state mark.
-    advance: MarkAdvance,
+    advance: StateMarkAdvanceOutcome,
 }
 
 async fn claim_in(
     engine: &Engine,
     tx: &DatabaseTransaction,
     sender: Uuid,
-    permits: &[Permit],
+    permits: &[SenderPacePermit],
     (ordinary, passing): (&[i64], Option<HoldExemption>),
     lease: Timestamp,
     now: Timestamp,
-) -> Result<ClaimTransactionResult, StoreError> {
+) -> Result<DeliveryClaimTransactionResult, StoreError> {
     let advance = lineage::advance(engine, tx, now).await?;
     let row = match advance {
         // The attempts may have been made before, so nothing is claimed.
-        MarkAdvance::WentBack { .. } => None,
-        MarkAdvance::NotDue | MarkAdvance::To(_) => sender::find(tx, sender).await?,
+        StateMarkAdvanceOutcome::WentBack { .. } => None,
+        StateMarkAdvanceOutcome::NotDue | StateMarkAdvanceOutcome::To(_) => {
+            sender::find(tx, sender).await?
+        }
     };
     let Some(row) = row else {
-        return Ok(ClaimTransactionResult {
+        return Ok(DeliveryClaimTransactionResult {
             jobs: Vec::new(),
             taken: 0,
-            report: LifecycleReport::default(),
+            report: NotificationLifecycleReport::default(),
             revision: 0,
             advance,
         });
     };
     let catalogue_snapshot = engine.catalogue_snapshot(tx).await?;
     let capabilities = engine.capabilities_of(&row.kind);
-    let claiming = ClaimRequest {
+    let claiming = DeliveryClaimContext {
         engine,
         tx,
         catalogue_snapshot: &catalogue_snapshot,
@@ -254,7 +258,7 @@ async fn claim_in(
         lease,
         now,
     };
-    let TakenMessages {
+    let ClaimedMessageBatch {
         ready,
         never,
         count: taken,
@@ -270,7 +274,7 @@ async fn claim_in(
         })
         .collect();
     if attempts.is_empty() {
-        return Ok(ClaimTransactionResult {
+        return Ok(DeliveryClaimTransactionResult {
             jobs: Vec::new(),
             taken,
             report,
@@ -280,7 +284,7 @@ async fn claim_in(
     }
     attempt::insert(tx, &attempts, sender, engine.process, now).await?;
     let mut jobs = Vec::with_capacity(ready.len());
-    let mut times = CallTimeAllocator::of(permits);
+    let mut times = ProviderCallTimeAllocator::of(permits);
     for ((lane, claimed), attempt) in ready.iter().zip(&attempts) {
         let lane = *lane;
         let (not_before, interval_micros) = times.next(lane, now);
@@ -310,7 +314,7 @@ async fn claim_in(
             },
         });
     }
-    Ok(ClaimTransactionResult {
+    Ok(DeliveryClaimTransactionResult {
         jobs,
         taken,
         report,

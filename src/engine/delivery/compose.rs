@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        category::Category,
-        channel::Capabilities,
+        category::MessageCategory,
+        channel::ProviderCapabilities,
         content,
         failure::{DeliveryFailure, FailureClass},
         recipient::MessageAddress,
-        template::{TemplateError, layout::Layout, name::at_meta},
+        template::{TemplateError, layout::TemplateLayout, name::at_meta},
         time::Timestamp,
         window,
     },
@@ -23,7 +23,7 @@ use crate::{
             vault::{Vault, of_notification},
         },
     },
-    providers::{OutgoingContent, ProviderMessage},
+    providers::{OutgoingContent, OutgoingMessage},
     store::{
         DatabaseTransaction, StoreError, alias, conversation, notification::ClaimedNotification,
     },
@@ -45,11 +45,11 @@ pub(super) async fn compose(
     tx: &DatabaseTransaction,
     catalogue_snapshot: &CatalogueSnapshot,
     engine: &Engine,
-    (sender, capabilities): (Uuid, Capabilities),
+    (sender, capabilities): (Uuid, ProviderCapabilities),
     claimed: &ClaimedNotification,
     attempt_id: Uuid,
     now: Timestamp,
-) -> Result<ProviderMessage, MessageComposeError> {
+) -> Result<OutgoingMessage, MessageComposeError> {
     let fix = |title: &str, meaning: &str, remedy: &str| {
         MessageComposeError::Failed(Box::new(DeliveryFailure {
             class: FailureClass::FixRequest,
@@ -63,7 +63,7 @@ pub(super) async fn compose(
             "Give the contact a number in E.164.",
         ));
     };
-    let is_code = claimed.category == Category::Authentication;
+    let is_code = claimed.category == MessageCategory::Authentication;
     let sensitive = is_code || claimed.sealed.is_some();
     if is_code && matches!(to, MessageAddress::UserId(_)) {
         return Err(fix(
@@ -96,12 +96,12 @@ pub(super) async fn compose(
         }
         // A notification queued by an older version has only its text.
         let content = serde_json::from_value(params).unwrap_or_else(|_older| {
-            content::FreeContent::Text(content::TextContent {
+            content::FreeFormMessageContent::Text(content::TextContent {
                 body: claimed.body.clone().unwrap_or_default(),
                 preview_url: false,
             })
         });
-        return Ok(ProviderMessage {
+        return Ok(OutgoingMessage {
             attempt_id,
             to,
             content: OutgoingContent::Free(content),
@@ -162,19 +162,21 @@ pub(super) async fn compose(
                 "Mend the parameters, then send it anew.",
             )
         })?;
-        return Ok(ProviderMessage {
+        return Ok(OutgoingMessage {
             attempt_id,
             to,
-            content: OutgoingContent::Free(content::FreeContent::Text(content::TextContent {
-                body,
-                preview_url: false,
-            })),
+            content: OutgoingContent::Free(content::FreeFormMessageContent::Text(
+                content::TextContent {
+                    body,
+                    preview_url: false,
+                },
+            )),
             reply_to: claimed.reply_to.clone(),
             sensitive,
         });
     }
     match layout.fill(&params) {
-        Ok(filled) => Ok(ProviderMessage {
+        Ok(filled) => Ok(OutgoingMessage {
             attempt_id,
             to,
             content: OutgoingContent::Template {
@@ -197,7 +199,7 @@ pub(super) async fn compose(
 }
 
 /// A template as text, for a provider that keeps none: header, body and footer.
-fn as_text(layout: &Layout, params: &Value) -> Result<String, TemplateError> {
+fn as_text(layout: &TemplateLayout, params: &Value) -> Result<String, TemplateError> {
     let filled = layout.fill(params)?;
     let footer = layout.extras().footer.clone();
     let parts = [

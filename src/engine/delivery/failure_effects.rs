@@ -19,7 +19,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        identity::EvidenceSource,
+        identity::IdentityEvidenceSource,
         pair, people, sender,
         template_sync::{self, AccountTemplateName, TemplateSyncProperty},
     },
@@ -63,7 +63,7 @@ pub(in crate::engine) async fn of_failure(
                 facts: Vec::new(),
                 scope: about.scope.to_owned(),
                 at,
-                source: EvidenceSource::Status,
+                source: IdentityEvidenceSource::Status,
                 callback_id: callback,
                 is_person: true,
                 profile_name: None,
@@ -71,7 +71,7 @@ pub(in crate::engine) async fn of_failure(
             };
             let tie = about
                 .recipient
-                .sighting(about.scope, at, EvidenceSource::Status);
+                .sighting(about.scope, at, IdentityEvidenceSource::Status);
             let sightings: Vec<PersonSighting> =
                 tie.into_iter().chain(aliases.iter().map(person)).collect();
             let met = identity::meet(engine, tx, &sightings, now).await?;

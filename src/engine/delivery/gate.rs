@@ -4,16 +4,16 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        category::Category,
+        category::MessageCategory,
         failure::{DeliveryFailure, FailureClass},
         notification::NotificationChange,
         preference,
-        priority::Priority,
+        priority::MessagePriority,
         time::Timestamp,
     },
     engine::{
         Engine,
-        lifecycle::{self, LifecycleReport, LifecycleStep},
+        lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
         runtime::{
             catalogue_cache::CatalogueSnapshot,
             template_status::{TemplateSendability, sendable},
@@ -21,14 +21,14 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, ClaimDelay, ClaimedNotification},
-        template_sync::{self, TemplateSyncState},
+        notification::{self, ClaimedMessageDelay, ClaimedNotification},
+        template_sync::{self, ReportedTemplateState},
         wish,
     },
 };
 
 /// Messages of this priority or a higher one are sent in quiet hours.
-const HIGH: i64 = Priority::High.lane();
+const HIGH: i64 = MessagePriority::High.lane();
 
 /// The failure of a message whose template can never be sent.
 pub(super) fn never(reason: &str) -> DeliveryFailure {
@@ -44,8 +44,8 @@ pub(super) fn never(reason: &str) -> DeliveryFailure {
 
 /// Result of the last check, besides the messages that may be sent.
 #[derive(Default)]
-pub(super) struct HeldBack {
-    pub report: LifecycleReport,
+pub(super) struct PreSendCheckResult {
+    pub report: NotificationLifecycleReport,
     /// Messages that can never be sent, with the reason.
     pub never: Vec<(Uuid, String)>,
     /// Messages that wait for their templates.
@@ -72,19 +72,19 @@ pub(super) async fn hold_back(
     sender: &entity::sender::Model,
     claimed: &mut Vec<ClaimedNotification>,
     now: Timestamp,
-) -> Result<HeldBack, StoreError> {
+) -> Result<PreSendCheckResult, StoreError> {
     let account_id = sender.account_id.as_deref();
     let marketing_held_until = sender
         .marketing_held_until
         .map(Timestamp::from_micros)
         .filter(|until| *until > now);
-    let mut delays: Vec<ClaimDelay> = Vec::new();
+    let mut delays: Vec<ClaimedMessageDelay> = Vec::new();
     let contacts: Vec<Uuid> = claimed
         .iter()
         .filter_map(|claimed| claimed.contact_id)
         .collect();
     let wishes = wish::of(tx, &contacts).await?;
-    let mut standings: Vec<((String, String), Option<TemplateSyncState>)> = Vec::new();
+    let mut standings: Vec<((String, String), Option<ReportedTemplateState>)> = Vec::new();
     let mut steps = Vec::new();
     let mut held = Vec::new();
     let mut never = Vec::new();
@@ -120,7 +120,7 @@ pub(super) async fn hold_back(
             }
             // The category that the account reports outranks the catalogue's.
             if let Some(told) = standing.and_then(|standing| standing.category) {
-                category = Category::counted_as(&told);
+                category = MessageCategory::counted_as(&told);
             }
         }
         let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));
@@ -135,19 +135,20 @@ pub(super) async fn hold_back(
             .filter(|_| !asked.insists() && message.priority > HIGH)
             .and_then(|wishes| wishes.quiet_until(asked.product, now));
         if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
-            steps.push(LifecycleStep::new(
+            steps.push(NotificationLifecycleChange::new(
                 message.id,
                 NotificationChange::Suppressed { reason },
             ));
         } else if let Some(until) = quiet_until {
-            delays.push(ClaimDelay::new(
+            delays.push(ClaimedMessageDelay::new(
                 message.id,
                 until,
                 "the recipient has quiet hours",
             ));
-        } else if let Some(until) = marketing_held_until.filter(|_| category == Category::Marketing)
+        } else if let Some(until) =
+            marketing_held_until.filter(|_| category == MessageCategory::Marketing)
         {
-            delays.push(ClaimDelay::new(
+            delays.push(ClaimedMessageDelay::new(
                 message.id,
                 until,
                 "marketing of this number is held: recipients have reported it as spam",
@@ -161,7 +162,7 @@ pub(super) async fn hold_back(
             && delays.iter().all(|delay| delay.id.0 != message.id)
             && steps.iter().all(|step| step.notification_id != message.id)
     });
-    Ok(HeldBack {
+    Ok(PreSendCheckResult {
         report,
         never,
         held,

@@ -6,19 +6,19 @@ use super::{CompletedDeliveryJob, permits::probe_at};
 use crate::{
     domain::{
         failure::{DeliveryFailure, FailureClass},
-        outcome::CallOutcome,
+        outcome::ProviderCallOutcome,
         own_event::{
-            EventOccurrence, OwnEvent,
-            payload::{SenderChange, SenderHealth},
+            EventDeduplicationKey, HeraldEvent,
+            payload::{SenderHealthData, SenderHoldChangeData},
         },
         retry,
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::LifecycleReport},
+    engine::{Engine, intake, lifecycle::NotificationLifecycleReport},
     providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError, made_at,
-        sender::{self, SendingHealth},
+        sender::{self, StoredSenderHealth},
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) async fn probe(
             let Some(row) = due else {
                 return Ok(None);
             };
-            let health = SendingHealth {
+            let health = StoredSenderHealth {
                 state: "held",
                 reason: row.state_reason,
                 failures_in_row: row.failures_in_row,
@@ -63,7 +63,7 @@ pub(super) async fn probe(
     } else {
         now.plus_micros(retry::probe_after_micros(failures_in_row))
     };
-    let health = SendingHealth {
+    let health = StoredSenderHealth {
         failures_in_row,
         probe_at: Some(again_at),
         ..health
@@ -117,7 +117,7 @@ impl<'a> ProviderAnswerSummary<'a> {
                 self.in_a_row += 1;
                 self.spoken = true;
             }
-            CallOutcome::Refused(failure) => match failure.class {
+            ProviderCallOutcome::Refused(failure) => match failure.class {
                 // A request to wait is not a failure, and no sign that one is over.
                 FailureClass::PaceNumber | FailureClass::PacePair | FailureClass::WaitUntil => {}
                 FailureClass::Token | FailureClass::Account => self.trouble = Some(failure),
@@ -134,9 +134,9 @@ impl<'a> ProviderAnswerSummary<'a> {
     }
 
     /// The health to store for a sender in this state, if it changes.
-    fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<SendingHealth> {
+    fn health(&self, row: &entity::sender::Model, now: Timestamp) -> Option<StoredSenderHealth> {
         let held = |reason, probe_at| {
-            Some(SendingHealth {
+            Some(StoredSenderHealth {
                 state: "held",
                 reason: Some(reason),
                 failures_in_row: self.in_a_row,
@@ -153,7 +153,7 @@ impl<'a> ProviderAnswerSummary<'a> {
         }
         ((self.good_answer && row.state == "held")
             || (self.spoken && self.in_a_row != row.failures_in_row))
-            .then_some(SendingHealth {
+            .then_some(StoredSenderHealth {
                 state: "active",
                 reason: None,
                 failures_in_row: self.in_a_row,
@@ -195,21 +195,21 @@ impl<'a> ProviderAnswerSummary<'a> {
         tx: &DatabaseTransaction,
         sender: Uuid,
         now: Timestamp,
-    ) -> Result<(Option<SenderHoldChange>, LifecycleReport), StoreError> {
+    ) -> Result<(Option<SenderHoldChange>, NotificationLifecycleReport), StoreError> {
         // Checked again under the row's lock: another process may have stored the same.
         let Some(row) = sender::lock(tx, sender).await? else {
-            return Ok((None, LifecycleReport::default()));
+            return Ok((None, NotificationLifecycleReport::default()));
         };
         // A refusal of credentials that have been replaced since says nothing.
         let replaced = self.trouble.is_some() && row.credentials_at > self.began.micros();
         let Some(health) = self.health(&row, now).filter(|_| !replaced) else {
-            return Ok((None, LifecycleReport::default()));
+            return Ok((None, NotificationLifecycleReport::default()));
         };
         sender::set_health(tx, sender, &health, self.began, now).await?;
         let after = sender::find(tx, sender).await?;
         let state = after.as_ref().map_or("", |row| row.state.as_str());
         if state == row.state {
-            return Ok((None, LifecycleReport::default()));
+            return Ok((None, NotificationLifecycleReport::default()));
         }
         let change = match (state, health.reason) {
             ("held", reason) => SenderHoldChange::Held(reason.unwrap_or_default()),
@@ -219,17 +219,17 @@ impl<'a> ProviderAnswerSummary<'a> {
             SenderHoldChange::Held(reason) => format!("the sender {} is held: {reason}", row.name),
             SenderHoldChange::Released => format!("the sender {} can send again", row.name),
         };
-        let data = SenderChange::Sender(SenderHealth {
+        let data = SenderHoldChangeData::Sender(SenderHealthData {
             sender: row.name,
             account: row.account_id,
             summary,
             remedy: self.trouble.map(|failure| failure.remedy.clone()),
         });
         let event = match &change {
-            SenderHoldChange::Held(_) => OwnEvent::SenderHeld(data),
-            SenderHoldChange::Released => OwnEvent::SenderReleased(data),
+            SenderHoldChange::Held(_) => HeraldEvent::SenderHeld(data),
+            SenderHoldChange::Released => HeraldEvent::SenderReleased(data),
         };
-        let occurrence = EventOccurrence::Sender { sender, at: now };
+        let occurrence = EventDeduplicationKey::Sender { sender, at: now };
         let report = intake::raise(engine, tx, &event, &occurrence, now).await?;
         Ok((Some(change), report))
     }

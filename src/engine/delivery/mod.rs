@@ -21,7 +21,7 @@ pub mod sweeper;
 mod take;
 pub mod templates;
 
-pub use claim::{ClaimOutcome, claim, claim_current, claim_with};
+pub use claim::{DeliveryClaimOutcome, claim, claim_current, claim_with};
 pub use permits::catch_up;
 pub use settle::{settle, settle_surely};
 
@@ -30,9 +30,12 @@ use uuid::Uuid;
 
 use super::{Engine, people::identity};
 use crate::{
-    domain::{failure::DeliveryFailure, outcome::CallOutcome, pace::PaceShare, time::Timestamp},
-    engine::runtime::open_calls::OpenCall,
-    providers::{MessageSender, ProviderExchange, ProviderMessage},
+    domain::{
+        failure::DeliveryFailure, outcome::ProviderCallOutcome, pace::SendingPaceShare,
+        time::Timestamp,
+    },
+    engine::runtime::open_calls::OpenProviderCall,
+    providers::{MessageSender, OutgoingMessage, ProviderExchange},
     store::StoreError,
 };
 
@@ -45,13 +48,13 @@ pub struct DeliveryJob {
     pub not_before: Timestamp,
     /// Interval between the sender's calls, in microseconds.
     pub interval_micros: i64,
-    pub lane: PaceShare,
+    pub lane: SendingPaceShare,
     contact_id: Option<Uuid>,
     template: Option<(String, String)>,
     /// The message, or why it cannot be sent.
-    message: Result<ProviderMessage, DeliveryFailure>,
+    message: Result<OutgoingMessage, DeliveryFailure>,
     /// Marks the call as open until its result is stored.
-    _open: OpenCall,
+    _open: OpenProviderCall,
 }
 
 impl DeliveryJob {
@@ -71,20 +74,20 @@ pub struct CompletedDeliveryJob {
 }
 
 impl CompletedDeliveryJob {
-    pub const fn lane(&self) -> PaceShare {
+    pub const fn lane(&self) -> SendingPaceShare {
         self.job.lane
     }
 }
 
 /// Free slots for concurrent calls.
 #[derive(Clone, Copy, Debug)]
-pub struct CallSlots {
+pub struct ProviderCallSlots {
     /// Slots for one-time passwords.
     pub otp: i64,
     pub ordinary: i64,
 }
 
-impl CallSlots {
+impl ProviderCallSlots {
     /// The same number of slots for each lane.
     pub const fn each(slots: i64) -> Self {
         Self {
@@ -102,7 +105,7 @@ pub async fn call(provider: &dyn MessageSender, job: DeliveryJob) -> CompletedDe
             request: json!("no call was made"),
             http_status: None,
             answer: None,
-            outcome: CallOutcome::Refused(failure.clone()),
+            outcome: ProviderCallOutcome::Refused(failure.clone()),
         },
     };
     metrics::counter!("herald_sends_total", "outcome" => exchange.outcome.kind().name())
@@ -118,7 +121,8 @@ pub async fn turn_of(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(engine.settings.sending.slots).unwrap_or(1);
-    let (claim, provider) = claim_current(engine, sender, CallSlots::each(most), now).await?;
+    let (claim, provider) =
+        claim_current(engine, sender, ProviderCallSlots::each(most), now).await?;
     make_all(
         engine,
         provider.as_ref(),
@@ -139,7 +143,7 @@ pub async fn turn(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(engine.settings.sending.slots).unwrap_or(1);
-    let claim = claim_with(engine, provider, sender, CallSlots::each(most), now).await?;
+    let claim = claim_with(engine, provider, sender, ProviderCallSlots::each(most), now).await?;
     make_all(engine, provider, sender, claim, jitter_permille, now).await
 }
 
@@ -147,7 +151,7 @@ async fn make_all(
     engine: &Engine,
     provider: &dyn MessageSender,
     sender: Uuid,
-    claim: ClaimOutcome,
+    claim: DeliveryClaimOutcome,
     jitter_permille: i64,
     now: Timestamp,
 ) -> Result<usize, StoreError> {

@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError,
-        notification::{self, ClaimStage, ClaimedNotification, MessageWaitReason},
+        notification::{self, ClaimedNotification, MessageQueueStage, MessageWaitReason},
         pair,
     },
 };
@@ -77,7 +77,7 @@ pub(super) async fn keep_pace(
         tx,
         sender,
         &waiting,
-        ClaimStage::Claimed,
+        MessageQueueStage::Claimed,
         MessageWaitReason::Turn,
         ITS_TURN,
         now,

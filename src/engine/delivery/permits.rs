@@ -2,29 +2,29 @@
 
 use uuid::Uuid;
 
-use super::{CallSlots, DeliveryJob};
+use super::{DeliveryJob, ProviderCallSlots};
 use crate::{
     domain::{
         horizon,
-        pace::{self, PaceGrant, PaceShare},
+        pace::{self, SendingPaceGrant, SendingPaceShare},
         time::Timestamp,
     },
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError,
-        sender::{self, SendingHealth},
+        sender::{self, StoredSenderHealth},
     },
 };
 
 /// The calls that a sender may make in one lane, and when.
-pub(super) struct Permit {
-    pub lane: PaceShare,
-    pub grant: PaceGrant,
+pub(super) struct SenderPacePermit {
+    pub lane: SendingPaceShare,
+    pub grant: SendingPaceGrant,
 }
 
 /// What a sender's pace allows now.
-pub(super) enum PermitDecision {
-    Granted(Vec<Permit>),
+pub(super) enum SenderPaceDecision {
+    Granted(Vec<SenderPacePermit>),
     /// Nothing may be claimed before then.
     NotBefore(Timestamp),
     /// The sender is held: nothing may be claimed before its provider has answered a probe.
@@ -38,16 +38,16 @@ pub(super) enum PermitDecision {
 pub(super) async fn take_pace(
     engine: &Engine,
     row: &entity::sender::Model,
-    wanted: CallSlots,
+    wanted: ProviderCallSlots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<PermitDecision, StoreError> {
+) -> Result<SenderPaceDecision, StoreError> {
     if row.off_at.is_none() && row.state != "held" {
         let (permits, next_at) = weigh(engine, row, wanted, now);
         if next_at.micros() == row.pace_next_at
             || sender::take_pace(&engine.store, row, next_at).await?
         {
-            return Ok(PermitDecision::Granted(permits));
+            return Ok(SenderPaceDecision::Granted(permits));
         }
     }
     engine
@@ -60,26 +60,26 @@ async fn take_locked(
     engine: &Engine,
     tx: &DatabaseTransaction,
     id: Uuid,
-    mut wanted: CallSlots,
+    mut wanted: ProviderCallSlots,
     is_probed: bool,
     now: Timestamp,
-) -> Result<PermitDecision, StoreError> {
+) -> Result<SenderPaceDecision, StoreError> {
     let Some(row) = sender::lock(tx, id).await? else {
-        return Ok(PermitDecision::NotBefore(now.plus_seconds(1)));
+        return Ok(SenderPaceDecision::NotBefore(now.plus_seconds(1)));
     };
     if row.off_at.is_some() {
-        return Ok(PermitDecision::NotBefore(now.plus_seconds(1)));
+        return Ok(SenderPaceDecision::NotBefore(now.plus_seconds(1)));
     }
     if row.state == "held" {
         let probe_at = probe_at(engine, &row, now);
         if probe_at > now {
-            return Ok(PermitDecision::NotBefore(probe_at));
+            return Ok(SenderPaceDecision::NotBefore(probe_at));
         }
         if !is_probed {
-            return Ok(PermitDecision::ProbeFirst);
+            return Ok(SenderPaceDecision::ProbeFirst);
         }
         // One probe at a time: the next one may go when the lease of this one has run out.
-        let health = SendingHealth {
+        let health = StoredSenderHealth {
             state: "held",
             reason: row.state_reason.clone(),
             failures_in_row: row.failures_in_row,
@@ -93,7 +93,7 @@ async fn take_locked(
     if next_at.micros() != row.pace_next_at {
         sender::set_pace(tx, id, next_at).await?;
     }
-    Ok(PermitDecision::Granted(permits))
+    Ok(SenderPaceDecision::Granted(permits))
 }
 
 /// When a held sender may be probed. The stored time is exact only if the provider holds the whole
@@ -110,9 +110,9 @@ pub(super) fn probe_at(engine: &Engine, row: &entity::sender::Model, now: Timest
 fn weigh(
     engine: &Engine,
     row: &entity::sender::Model,
-    wanted: CallSlots,
+    wanted: ProviderCallSlots,
     now: Timestamp,
-) -> (Vec<Permit>, Timestamp) {
+) -> (Vec<SenderPacePermit>, Timestamp) {
     let slowed_at = Timestamp::from_micros(row.slowed_at);
     let permille = pace::permille(row.slowed_to, slowed_at, now);
     let allowed = pace::allowed(
@@ -124,13 +124,13 @@ fn weigh(
     let mut next_at = Timestamp::from_micros(row.pace_next_at);
     let mut permits = Vec::with_capacity(2);
     for (lane, wanted) in [
-        (PaceShare::Otp, wanted.otp),
-        (PaceShare::Ordinary, wanted.ordinary),
+        (SendingPaceShare::Otp, wanted.otp),
+        (SendingPaceShare::Ordinary, wanted.ordinary),
     ] {
         if wanted > 0 {
             let grant = pace::take(next_at, now, per_second, lane, wanted);
             next_at = grant.next_at;
-            permits.push(Permit { lane, grant });
+            permits.push(SenderPacePermit { lane, grant });
         }
     }
     (permits, next_at)
@@ -138,7 +138,10 @@ fn weigh(
 
 /// The sender's next instant with unused permits taken back, if possible: only the last ones can
 /// be. `used` counts the calls made in a lane.
-fn unused(permits: &[Permit], used: impl Fn(PaceShare) -> i64) -> Option<Timestamp> {
+fn unused(
+    permits: &[SenderPacePermit],
+    used: impl Fn(SendingPaceShare) -> i64,
+) -> Option<Timestamp> {
     let mut back = None;
     for permit in permits.iter().rev() {
         let (grant, used) = (permit.grant, used(permit.lane));
@@ -161,8 +164,8 @@ fn unused(permits: &[Permit], used: impl Fn(PaceShare) -> i64) -> Option<Timesta
 pub(super) async fn give_back(
     engine: &Engine,
     sender: Uuid,
-    permits: &[Permit],
-    used: impl Fn(PaceShare) -> i64,
+    permits: &[SenderPacePermit],
+    used: impl Fn(SendingPaceShare) -> i64,
 ) -> Result<(), StoreError> {
     let taken = permits.last().map(|permit| permit.grant.next_at);
     if let (Some(taken), Some(back)) = (taken, unused(permits, used)) {
@@ -181,7 +184,7 @@ pub async fn catch_up(
 ) -> Result<(), StoreError> {
     let mut late: Vec<&mut DeliveryJob> = jobs
         .iter_mut()
-        .filter(|job| job.lane == PaceShare::Ordinary)
+        .filter(|job| job.lane == SendingPaceShare::Ordinary)
         .collect();
     let Some((first_at, interval)) = late
         .first()
@@ -216,25 +219,25 @@ pub async fn catch_up(
 }
 
 /// Hands out the granted times one after the other.
-pub(super) struct CallTimeAllocator<'a> {
-    permits: &'a [Permit],
+pub(super) struct ProviderCallTimeAllocator<'a> {
+    permits: &'a [SenderPacePermit],
     given: [i64; 2],
 }
 
-impl<'a> CallTimeAllocator<'a> {
-    pub(super) const fn of(permits: &'a [Permit]) -> Self {
+impl<'a> ProviderCallTimeAllocator<'a> {
+    pub(super) const fn of(permits: &'a [SenderPacePermit]) -> Self {
         Self {
             permits,
             given: [0; 2],
         }
     }
 
-    pub(super) fn next(&mut self, lane: PaceShare, now: Timestamp) -> (Timestamp, i64) {
+    pub(super) fn next(&mut self, lane: SendingPaceShare, now: Timestamp) -> (Timestamp, i64) {
         let found = self.permits.iter().find(|permit| permit.lane == lane);
         let [otp, ordinary] = &mut self.given;
         let given = match lane {
-            PaceShare::Otp => otp,
-            PaceShare::Ordinary => ordinary,
+            SendingPaceShare::Otp => otp,
+            SendingPaceShare::Ordinary => ordinary,
         };
         let next = found.map_or((now, 0), |permit| {
             let interval = permit.grant.interval_micros;

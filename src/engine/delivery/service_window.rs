@@ -3,11 +3,13 @@
 use crate::{
     domain::{
         access::AccessBounds,
-        own_event::{EventOccurrence, OwnEvent, OwnEventType, payload::WindowMoment},
+        own_event::{
+            EventDeduplicationKey, HeraldEvent, HeraldEventType, payload::ServiceWindowEndData,
+        },
         time::Timestamp,
-        window::{self, WindowEvent},
+        window::{self, ServiceWindowEvent},
     },
-    engine::{Engine, intake, lifecycle::LifecycleReport},
+    engine::{Engine, intake, lifecycle::NotificationLifecycleReport},
     store::{DatabaseTransaction, StoreError, catalogue, conversation, people, sender},
 };
 
@@ -26,7 +28,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let woken = conversation::woken(tx, now, BATCH).await?;
-            let mut report = LifecycleReport::default();
+            let mut report = NotificationLifecycleReport::default();
             for window in &woken {
                 let (moment, next) = window::due(
                     window.until,
@@ -48,23 +50,23 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
 async fn tell(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    window: &conversation::DueWindow,
-    moment: WindowEvent,
+    window: &conversation::DueServiceWindow,
+    moment: ServiceWindowEvent,
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     let (name, kind) = match moment {
-        WindowEvent::Closing => ("closing", OwnEventType::WindowClosing),
-        WindowEvent::Closed => ("closed", OwnEventType::WindowClosed),
+        ServiceWindowEvent::Closing => ("closing", HeraldEventType::WindowClosing),
+        ServiceWindowEvent::Closed => ("closed", HeraldEventType::WindowClosed),
     };
     metrics::counter!("herald_windows_total", "moment" => name).increment(1);
     let routes = catalogue::routes(tx, &AccessBounds::All, kind.name()).await?;
     if routes.is_empty() {
-        return Ok(LifecycleReport::default());
+        return Ok(NotificationLifecycleReport::default());
     }
     let person = people::contact(tx, window.contact).await?;
     let (handle, users) = people::names(tx, window.contact).await?;
     let sender = sender::find(tx, window.sender).await?;
-    let data = WindowMoment {
+    let data = ServiceWindowEndData {
         contact: window.contact,
         name: person.as_ref().and_then(|person| person.name.clone()),
         phone: person.as_ref().and_then(|person| person.phone.clone()),
@@ -75,10 +77,10 @@ async fn tell(
         until: window.until.to_string(),
     };
     let event = match moment {
-        WindowEvent::Closing => OwnEvent::WindowClosing(data),
-        WindowEvent::Closed => OwnEvent::WindowClosed(data),
+        ServiceWindowEvent::Closing => HeraldEvent::WindowClosing(data),
+        ServiceWindowEvent::Closed => HeraldEvent::WindowClosed(data),
     };
-    let occurrence = EventOccurrence::Window {
+    let occurrence = EventDeduplicationKey::Window {
         sender: window.sender,
         contact: window.contact,
         until: window.until,

@@ -11,20 +11,20 @@ use super::{
 };
 use crate::{
     domain::{
-        access::AccessBounds, notification::NotificationChange, outcome::CallOutcome,
+        access::AccessBounds, notification::NotificationChange, outcome::ProviderCallOutcome,
         time::Timestamp,
     },
     engine::{
         Engine,
-        lifecycle::{self, LifecycleStep},
+        lifecycle::{self, NotificationLifecycleChange},
         people::identity::{self, ReportedRecipient},
         runtime::send_waiters::SendResult,
     },
     error::ErrorChain,
-    providers::{ProviderExchange, StatusUpdate},
+    providers::{MessageStatusUpdate, ProviderExchange},
     store::{
-        StoreError, attempt::ProviderCallRecord, dialect::HexUuid, identity::EvidenceSource,
-        made_at, notification, parked, sender,
+        StoreError, attempt::ProviderCallRecord, dialect::HexUuid,
+        identity::IdentityEvidenceSource, made_at, notification, parked, sender,
     },
 };
 
@@ -41,9 +41,12 @@ pub async fn settle(
         return Ok(());
     }
     // If everything was accepted, earlier failures do not affect the messages.
-    let all_accepted = answers
-        .iter()
-        .all(|answer| matches!(answer.exchange.outcome, CallOutcome::Accepted { .. }));
+    let all_accepted = answers.iter().all(|answer| {
+        matches!(
+            answer.exchange.outcome,
+            ProviderCallOutcome::Accepted { .. }
+        )
+    });
     let before = if all_accepted {
         0
     } else {
@@ -54,7 +57,7 @@ pub async fn settle(
     let mut steps = Vec::with_capacity(answers.len());
     for answer in answers {
         seen.note(answer);
-        steps.push(LifecycleStep {
+        steps.push(NotificationLifecycleChange {
             notification_id: answer.job.notification_id,
             change: NotificationChange::SendCompleted {
                 attempt: answer.job.attempt_id,
@@ -84,13 +87,13 @@ pub async fn settle(
         .map(|answer| parked::KnownAttemptIds {
             our_id: HexUuid(answer.job.attempt_id),
             message: match &answer.exchange.outcome {
-                CallOutcome::Accepted {
+                ProviderCallOutcome::Accepted {
                     provider_message_id,
                     ..
                 } => Some(provider_message_id.clone()),
-                CallOutcome::Refused(_)
-                | CallOutcome::Unavailable { .. }
-                | CallOutcome::Unknown { .. } => None,
+                ProviderCallOutcome::Refused(_)
+                | ProviderCallOutcome::Unavailable { .. }
+                | ProviderCallOutcome::Unknown { .. } => None,
             },
         })
         .collect();
@@ -110,19 +113,21 @@ pub async fn settle(
                 status_updates::step(update, job.notification_id, job.attempt_id, *callback)
             }));
             let report = lifecycle::run_recorded(engine, tx, &all, &records, now).await?;
-            let told: Vec<status_updates::KnownStatus<'_>> = joined
+            let told: Vec<status_updates::MatchedStatusUpdate<'_>> = joined
                 .iter()
-                .map(|(update, job, callback)| status_updates::KnownStatus {
-                    notification_id: job.notification_id,
-                    attempt_id: job.attempt_id,
-                    scope: &scope,
-                    callback_id: *callback,
-                    update,
-                })
+                .map(
+                    |(update, job, callback)| status_updates::MatchedStatusUpdate {
+                        notification_id: job.notification_id,
+                        attempt_id: job.attempt_id,
+                        scope: &scope,
+                        callback_id: *callback,
+                        update,
+                    },
+                )
                 .collect();
             status_updates::learn(engine, tx, &told, &report, now).await?;
             for answer in answers {
-                if let CallOutcome::Refused(failure) = &answer.exchange.outcome {
+                if let ProviderCallOutcome::Refused(failure) = &answer.exchange.outcome {
                     let about = FailedMessage {
                         sender,
                         contact: answer.job.contact_id,
@@ -168,7 +173,10 @@ async fn tell(engine: &Engine, answers: &[CompletedDeliveryJob], now: Timestamp)
     engine.send_waiters.tell(rows.into_iter().map(|row| {
         let accepted = answers.iter().any(|answer| {
             answer.job.notification_id == row.id
-                && matches!(answer.exchange.outcome, CallOutcome::Accepted { .. })
+                && matches!(
+                    answer.exchange.outcome,
+                    ProviderCallOutcome::Accepted { .. }
+                )
         });
         let accepted_at = accepted.then_some(now);
         (row.id, SendResult { row, accepted_at })
@@ -200,16 +208,16 @@ async fn note_health(
 fn say(answer: &CompletedDeliveryJob) {
     let (notification, attempt) = (answer.job.notification_id, answer.job.attempt_id);
     match &answer.exchange.outcome {
-        CallOutcome::Accepted { .. } => {
+        ProviderCallOutcome::Accepted { .. } => {
             tracing::info!(event = "send.accepted", notification.id = %notification, attempt.id = %attempt, "accepted by the provider");
         }
-        CallOutcome::Refused(failure) => {
+        ProviderCallOutcome::Refused(failure) => {
             tracing::error!(event = "send.refused", notification.id = %notification, attempt.id = %attempt, code = failure.code, "refused by the provider");
         }
-        CallOutcome::Unavailable { reason } => {
+        ProviderCallOutcome::Unavailable { reason } => {
             tracing::error!(event = "send.unavailable", notification.id = %notification, attempt.id = %attempt, reason, "the provider could not be reached: the message was not sent and waits for another attempt");
         }
-        CallOutcome::Unknown { reason } => {
+        ProviderCallOutcome::Unknown { reason } => {
             tracing::error!(event = "send.unknown", notification.id = %notification, attempt.id = %attempt, reason, "send outcome unknown: the response was lost");
         }
     }
@@ -217,11 +225,11 @@ fn say(answer: &CompletedDeliveryJob) {
 
 fn describe(exchange: &ProviderExchange) -> Option<Value> {
     match &exchange.outcome {
-        CallOutcome::Accepted { .. } => None,
-        CallOutcome::Refused(failure) => Some(
+        ProviderCallOutcome::Accepted { .. } => None,
+        ProviderCallOutcome::Refused(failure) => Some(
             json!({ "code": failure.code, "title": failure.title, "meaning": failure.meaning }),
         ),
-        CallOutcome::Unavailable { reason } | CallOutcome::Unknown { reason } => {
+        ProviderCallOutcome::Unavailable { reason } | ProviderCallOutcome::Unknown { reason } => {
             Some(json!({ "reason": reason }))
         }
     }
@@ -229,16 +237,16 @@ fn describe(exchange: &ProviderExchange) -> Option<Value> {
 
 /// Parked statuses that belong to these answers, with their attempts.
 fn join_parked<'a>(
-    parked: &[parked::ParkedStatus],
+    parked: &[parked::ParkedStatusUpdate],
     answers: &'a [CompletedDeliveryJob],
-) -> Vec<(StatusUpdate, &'a DeliveryJob, Uuid)> {
+) -> Vec<(MessageStatusUpdate, &'a DeliveryJob, Uuid)> {
     parked
         .iter()
         .filter_map(|parked| {
-            let update: StatusUpdate = serde_json::from_str(&parked.update).ok()?;
+            let update: MessageStatusUpdate = serde_json::from_str(&parked.update).ok()?;
             let answer = answers.iter().find(|answer| {
                 update.our_id == Some(answer.job.attempt_id)
-                    || matches!(&answer.exchange.outcome, CallOutcome::Accepted { provider_message_id, .. }
+                    || matches!(&answer.exchange.outcome, ProviderCallOutcome::Accepted { provider_message_id, .. }
                         if *provider_message_id == update.provider_message_id)
             })?;
             Some((update, &answer.job, parked.callback_id))
@@ -249,10 +257,12 @@ fn join_parked<'a>(
 /// The recipient as the provider reports it for a call.
 fn recipient(answer: &CompletedDeliveryJob) -> ReportedRecipient<'_> {
     let (wa_id, user_id) = match &answer.exchange.outcome {
-        CallOutcome::Accepted { wa_id, user_id, .. } => (wa_id.as_deref(), user_id.as_deref()),
-        CallOutcome::Refused(_) | CallOutcome::Unavailable { .. } | CallOutcome::Unknown { .. } => {
-            (None, None)
+        ProviderCallOutcome::Accepted { wa_id, user_id, .. } => {
+            (wa_id.as_deref(), user_id.as_deref())
         }
+        ProviderCallOutcome::Refused(_)
+        | ProviderCallOutcome::Unavailable { .. }
+        | ProviderCallOutcome::Unknown { .. } => (None, None),
     };
     ReportedRecipient {
         address: answer.job.message.as_ref().ok().map(|it| &it.to),
@@ -274,7 +284,7 @@ async fn learn_names(
         .iter()
         .filter_map(|answer| {
             let at = made_at(answer.job.attempt_id);
-            recipient(answer).sighting(scope, at, EvidenceSource::Answer)
+            recipient(answer).sighting(scope, at, IdentityEvidenceSource::Answer)
         })
         .collect();
     if engine.pending_sightings.add(sightings, now) {

@@ -2,10 +2,10 @@
 
 use crate::{
     domain::{
-        own_event::{EventOccurrence, OwnEvent, payload::SenderSilence},
+        own_event::{EventDeduplicationKey, HeraldEvent, payload::SenderSilenceData},
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::LifecycleReport},
+    engine::{Engine, intake, lifecycle::NotificationLifecycleReport},
     store::{StoreError, sender},
 };
 
@@ -21,15 +21,15 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         .store
         .write(async |tx| {
             let silent = sender::silent(tx, since, now).await?;
-            let mut report = LifecycleReport::default();
+            let mut report = NotificationLifecycleReport::default();
             for row in &silent {
                 let since = row.unheard_since.map(Timestamp::from_micros);
-                let event = OwnEvent::SenderSilent(SenderSilence {
+                let event = HeraldEvent::SenderSilent(SenderSilenceData {
                     sender: row.name.clone(),
                     since: since.map(|since| since.to_string()),
-                    remedy: SenderSilence::REMEDY.to_owned(),
+                    remedy: SenderSilenceData::REMEDY.to_owned(),
                 });
-                let occurrence = EventOccurrence::Silence { sender: row.id, since };
+                let occurrence = EventDeduplicationKey::Silence { sender: row.id, since };
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((silent, report))

@@ -11,33 +11,33 @@ use crate::{
     },
     engine::{
         Engine,
-        lifecycle::{LifecycleReport, LifecycleStep},
+        lifecycle::{NotificationLifecycleChange, NotificationLifecycleReport},
         people::identity::{self, ReportedRecipient},
     },
-    providers::StatusUpdate,
-    store::{DatabaseTransaction, StoreError, identity::EvidenceSource, made_at},
+    providers::MessageStatusUpdate,
+    store::{DatabaseTransaction, StoreError, identity::IdentityEvidenceSource, made_at},
 };
 
 /// A status of one of our messages.
-pub(in crate::engine) struct KnownStatus<'a> {
+pub(in crate::engine) struct MatchedStatusUpdate<'a> {
     pub notification_id: Uuid,
     pub attempt_id: Uuid,
     pub callback_id: Uuid,
     /// The account (portfolio) that reported it.
     pub scope: &'a str,
-    pub update: &'a StatusUpdate,
+    pub update: &'a MessageStatusUpdate,
 }
 
 /// Converts a status of a known attempt to a change. `None` for a status this version does not
 /// know.
 pub(in crate::engine) fn step(
-    update: &StatusUpdate,
+    update: &MessageStatusUpdate,
     notification_id: Uuid,
     attempt_id: Uuid,
     callback_id: Uuid,
-) -> Option<LifecycleStep> {
+) -> Option<NotificationLifecycleChange> {
     let fact: DeliveryFact = update.fact?.into();
-    Some(LifecycleStep {
+    Some(NotificationLifecycleChange {
         notification_id,
         change: NotificationChange::StatusReported {
             attempt: attempt_id,
@@ -63,8 +63,8 @@ pub(in crate::engine) fn step(
 pub(in crate::engine) async fn learn(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    told: &[KnownStatus<'_>],
-    report: &LifecycleReport,
+    told: &[MatchedStatusUpdate<'_>],
+    report: &NotificationLifecycleReport,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut sightings = Vec::new();
@@ -96,7 +96,9 @@ pub(in crate::engine) async fn learn(
         }
         // The time of the call: equal for all statuses of a message, whichever comes first.
         let at = made_at(told.attempt_id);
-        if let Some(mut sighting) = recipient.sighting(told.scope, at, EvidenceSource::Status) {
+        if let Some(mut sighting) =
+            recipient.sighting(told.scope, at, IdentityEvidenceSource::Status)
+        {
             sighting.callback_id = Some(told.callback_id);
             sighting
                 .profile_name

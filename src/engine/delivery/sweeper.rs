@@ -3,21 +3,21 @@
 
 use uuid::Uuid;
 
-use super::status_updates::{self, KnownStatus};
+use super::status_updates::{self, MatchedStatusUpdate};
 use crate::{
     domain::{notification::NotificationChange, time::Timestamp},
     engine::{
         Engine,
-        lifecycle::{self, LifecycleStep},
+        lifecycle::{self, NotificationLifecycleChange},
         runtime::{
-            keyring::{AccessTokenState, Keyring, SenderAccount},
+            keyring::{ProviderCredentialSet, SenderAccount, SenderTokenAvailability},
             template_status::{TemplateSendability, sendable},
         },
     },
-    providers::StatusUpdate,
+    providers::MessageStatusUpdate,
     store::{
         StoreError,
-        notification::{self, QueueHoldCause, SenderScope},
+        notification::{self, QueueHoldCause, QueueSenderScope},
         parked, template_sync,
     },
 };
@@ -38,10 +38,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let open = engine.open_calls.of(&woken);
             let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
             let waiting = notification::await_open_calls(tx, &open, lease).await?;
-            let steps: Vec<LifecycleStep> = woken
+            let steps: Vec<NotificationLifecycleChange> = woken
                 .iter()
                 .filter(|id| !waiting.contains(id))
-                .map(|id| LifecycleStep::new(*id, NotificationChange::TimerFired))
+                .map(|id| NotificationLifecycleChange::new(*id, NotificationChange::TimerFired))
                 .collect();
             let report = lifecycle::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
@@ -72,7 +72,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
             let mut ids = Vec::with_capacity(found.len());
             let mut steps = Vec::with_capacity(found.len());
             let ring = engine.keyring();
-            let mut updates: Vec<(JoinedRows, String, StatusUpdate)> =
+            let mut updates: Vec<(ParkedStatusTarget, String, MessageStatusUpdate)> =
                 Vec::with_capacity(found.len());
             for joinable in found {
                 ids.push(joinable.parked.id);
@@ -87,7 +87,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                     let scope = number
                         .and_then(|number| ring.account_of_number(number))
                         .and_then(|account| account.account_id.clone());
-                    let joined = JoinedRows {
+                    let joined = ParkedStatusTarget {
                         notification: joinable.notification_id,
                         attempt: joinable.attempt_id,
                         callback: joinable.parked.callback_id,
@@ -96,9 +96,9 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                 }
             }
             let report = lifecycle::run(engine, tx, &steps, now).await?;
-            let told: Vec<KnownStatus<'_>> = updates
+            let told: Vec<MatchedStatusUpdate<'_>> = updates
                 .iter()
-                .map(|(joined, scope, update)| KnownStatus {
+                .map(|(joined, scope, update)| MatchedStatusUpdate {
                     notification_id: joined.notification,
                     attempt_id: joined.attempt,
                     callback_id: joined.callback,
@@ -118,7 +118,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
 }
 
 /// The rows that a parked status belongs to.
-struct JoinedRows {
+struct ParkedStatusTarget {
     notification: Uuid,
     attempt: Uuid,
     callback: Uuid,
@@ -127,7 +127,7 @@ struct JoinedRows {
 /// Moves due messages out of the queue while they cannot be sent. Returns the number.
 pub async fn hold(
     engine: &Engine,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     cause: QueueHoldCause,
     reason: &str,
     now: Timestamp,
@@ -142,7 +142,11 @@ pub async fn hold(
 }
 
 /// Moves messages out of the queue because sending is on hold. Returns the number.
-async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64, StoreError> {
+async fn hold_all(
+    engine: &Engine,
+    ring: &ProviderCredentialSet,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let Some(hold_now) = engine.refresh_hold().await? else {
         return Ok(0);
     };
@@ -150,9 +154,16 @@ async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64
         QueueHoldCause::Hold(hold_now.passing()),
         hold_now.sentence(),
     );
-    let mut held = hold(engine, SenderScope::Unassigned, cause, &reason, now).await?;
+    let mut held = hold(engine, QueueSenderScope::Unassigned, cause, &reason, now).await?;
     for account in &ring.accounts {
-        held += hold(engine, SenderScope::Sender(account.id), cause, &reason, now).await?;
+        held += hold(
+            engine,
+            QueueSenderScope::Sender(account.id),
+            cause,
+            &reason,
+            now,
+        )
+        .await?;
     }
     Ok(held)
 }
@@ -162,13 +173,14 @@ async fn hold_all(engine: &Engine, ring: &Keyring, now: Timestamp) -> Result<u64
 /// take the queue from other processes.
 pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.keyring();
-    let readable = |account: &SenderAccount| !matches!(account.token, AccessTokenState::Unreadable);
+    let readable =
+        |account: &SenderAccount| !matches!(account.token, SenderTokenAvailability::Unreadable);
     let mut held = hold_all(engine, &ring, now).await?;
     for account in ring.accounts.iter().filter(|account| readable(account)) {
         if let Some(reason) = engine.obstacle(Some(account.id)) {
             held += hold(
                 engine,
-                SenderScope::Sender(account.id),
+                QueueSenderScope::Sender(account.id),
                 QueueHoldCause::Sender,
                 &reason,
                 now,
@@ -181,7 +193,7 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
     {
         held += hold(
             engine,
-            SenderScope::Unassigned,
+            QueueSenderScope::Unassigned,
             QueueHoldCause::Sender,
             &reason,
             now,
@@ -194,14 +206,14 @@ pub async fn hold_blocked(engine: &Engine, now: Timestamp) -> Result<u64, StoreE
 /// Puts held messages back for senders that can send again. Returns the number.
 pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError> {
     let ring = engine.refresh_keyring().await?;
-    let mut able: Vec<SenderScope> = ring
+    let mut able: Vec<QueueSenderScope> = ring
         .accounts
         .iter()
         .filter(|account| engine.obstacle(Some(account.id)).is_none())
-        .map(|account| SenderScope::Sender(account.id))
+        .map(|account| QueueSenderScope::Sender(account.id))
         .collect();
     if engine.obstacle(None).is_none() {
-        able.push(SenderScope::Unassigned);
+        able.push(QueueSenderScope::Unassigned);
     }
     let passing = engine.refresh_hold().await?.map(|hold| hold.passing());
     let mut released = 0;
@@ -226,7 +238,7 @@ pub async fn release(engine: &Engine, now: Timestamp) -> Result<u64, StoreError>
 /// the claim records why. Returns the number.
 async fn release_templates(
     engine: &Engine,
-    ring: &Keyring,
+    ring: &ProviderCredentialSet,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut released = 0;

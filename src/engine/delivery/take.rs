@@ -13,41 +13,43 @@ use super::{
     address,
     gate::{self, TemplateHeldMessage},
     pairs,
-    permits::Permit,
+    permits::SenderPacePermit,
 };
 use crate::{
     domain::{
-        channel::Capabilities, hold::HoldExemption, notification::NotificationChange,
-        pace::PaceShare, priority::Priority, time::Timestamp, timeline::TimelineKind,
+        channel::ProviderCapabilities, hold::HoldExemption, notification::NotificationChange,
+        pace::SendingPaceShare, priority::MessagePriority, time::Timestamp,
+        timeline::TimelineEntryKind,
     },
     engine::{
         Engine,
-        lifecycle::{self, LifecycleReport, LifecycleStep},
+        lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
         runtime::catalogue_cache::CatalogueSnapshot,
     },
     store::{
         DatabaseTransaction, StoreError, follow_up,
         notification::{
-            self, ClaimStage, ClaimedNotification, MessageWaitReason, QueueClaimOrder, SenderScope,
+            self, ClaimedNotification, MessageQueueStage, MessageWaitReason, QueueClaimOrder,
+            QueueSenderScope,
         },
         timeline,
     },
 };
 
 /// The lane of one-time passwords; the others follow by importance.
-const OTP: i64 = Priority::Otp.lane();
+const OTP: i64 = MessagePriority::Otp.lane();
 
 /// How many further messages are examined for the same reason to wait, besides those claimed.
 const AHEAD: i64 = 500;
 
 /// The scope of a claim: sender, lanes, permits, lease.
-pub(super) struct ClaimRequest<'a> {
+pub(super) struct DeliveryClaimContext<'a> {
     pub engine: &'a Engine,
     pub tx: &'a DatabaseTransaction,
     pub catalogue_snapshot: &'a CatalogueSnapshot,
     pub sender: &'a entity::sender::Model,
-    pub capabilities: Capabilities,
-    pub permits: &'a [Permit],
+    pub capabilities: ProviderCapabilities,
+    pub permits: &'a [SenderPacePermit],
     /// Lanes other than one-time passwords, in the order in which they are claimed.
     pub ordinary: &'a [i64],
     /// What may be sent while sending is on hold.
@@ -58,19 +60,19 @@ pub(super) struct ClaimRequest<'a> {
 
 /// The messages that were taken.
 #[derive(Default)]
-pub(super) struct TakenMessages {
+pub(super) struct ClaimedMessageBatch {
     /// Messages that may be sent.
-    pub ready: Vec<(PaceShare, ClaimedNotification)>,
+    pub ready: Vec<(SendingPaceShare, ClaimedNotification)>,
     /// For messages in `ready` that can never be sent: the reason.
     pub never: HashMap<Uuid, String>,
     /// Number of messages examined.
     pub count: usize,
-    pub report: LifecycleReport,
+    pub report: NotificationLifecycleReport,
 }
 
-impl TakenMessages {
+impl ClaimedMessageBatch {
     /// Number of calls to be made in a lane.
-    pub(super) fn ready_in(&self, lane: PaceShare) -> i64 {
+    pub(super) fn ready_in(&self, lane: SendingPaceShare) -> i64 {
         let ready = self.ready.iter().filter(|(of, _)| *of == lane).count();
         i64::try_from(ready).unwrap_or(i64::MAX)
     }
@@ -78,23 +80,23 @@ impl TakenMessages {
 
 /// What the messages that were put aside wait for.
 #[derive(Default)]
-struct MessageWaitReasons {
+struct ClaimBlockerSet {
     contacts: HashSet<Uuid>,
     templates: HashMap<(String, String), String>,
     lanes: HashSet<i64>,
     is_any_late: bool,
 }
 
-impl MessageWaitReasons {
+impl ClaimBlockerSet {
     fn is_empty(&self) -> bool {
         self.contacts.is_empty() && self.templates.is_empty()
     }
 }
 
-impl ClaimRequest<'_> {
+impl DeliveryClaimContext<'_> {
     /// Takes as much as the permits allow.
-    pub(super) async fn take(&self) -> Result<TakenMessages, StoreError> {
-        let mut taken = TakenMessages::default();
+    pub(super) async fn take(&self) -> Result<ClaimedMessageBatch, StoreError> {
+        let mut taken = ClaimedMessageBatch::default();
         for end in [QueueClaimOrder::Oldest, QueueClaimOrder::Newest] {
             let waits = self.take_from(end, &mut taken).await?;
             self.set_more_aside(end, &waits).await?;
@@ -108,8 +110,8 @@ impl ClaimRequest<'_> {
     async fn take_from(
         &self,
         end: QueueClaimOrder,
-        taken: &mut TakenMessages,
-    ) -> Result<MessageWaitReasons, StoreError> {
+        taken: &mut ClaimedMessageBatch,
+    ) -> Result<ClaimBlockerSet, StoreError> {
         let (tx, now) = (self.tx, self.now);
         let (lanes, mut claimed) = self.claim(end, taken).await?;
         taken.count += claimed.len();
@@ -134,10 +136,10 @@ impl ClaimRequest<'_> {
         } else {
             Vec::new()
         };
-        let mut waits = MessageWaitReasons {
+        let mut waits = ClaimBlockerSet {
             contacts: contacts.into_iter().collect(),
             is_any_late: held_back.is_any_late,
-            ..MessageWaitReasons::default()
+            ..ClaimBlockerSet::default()
         };
         for held in held_back.held {
             waits
@@ -149,7 +151,12 @@ impl ClaimRequest<'_> {
             let aside = priorities.iter().filter(|(id, _)| !ready.contains(*id));
             waits.lanes = aside.map(|(_, priority)| *priority).collect();
         }
-        let lane = |id: Uuid| lanes.get(&id).copied().unwrap_or(PaceShare::Ordinary);
+        let lane = |id: Uuid| {
+            lanes
+                .get(&id)
+                .copied()
+                .unwrap_or(SendingPaceShare::Ordinary)
+        };
         taken.ready.extend(
             claimed
                 .into_iter()
@@ -161,14 +168,14 @@ impl ClaimRequest<'_> {
     async fn claim(
         &self,
         end: QueueClaimOrder,
-        taken: &TakenMessages,
-    ) -> Result<(HashMap<Uuid, PaceShare>, Vec<ClaimedNotification>), StoreError> {
+        taken: &ClaimedMessageBatch,
+    ) -> Result<(HashMap<Uuid, SendingPaceShare>, Vec<ClaimedNotification>), StoreError> {
         let mut lanes_of = HashMap::new();
         let mut claimed = Vec::new();
         for permit in self.permits {
             let lanes = match permit.lane {
-                PaceShare::Otp => &[OTP][..],
-                PaceShare::Ordinary => self.ordinary,
+                SendingPaceShare::Otp => &[OTP][..],
+                SendingPaceShare::Ordinary => self.ordinary,
             };
             let mut left = permit.grant.calls - taken.ready_in(permit.lane);
             for lane in lanes {
@@ -195,14 +202,14 @@ impl ClaimRequest<'_> {
 
     /// Read with the sender's row, not from the cache: the default sender may have changed a moment
     /// ago.
-    fn whose(&self) -> SenderScope {
+    fn whose(&self) -> QueueSenderScope {
         if self.sender.is_default {
-            SenderScope::SenderOrUnassigned(
+            QueueSenderScope::SenderOrUnassigned(
                 self.sender.id,
                 self.engine.channel_of(Some(self.sender.id)),
             )
         } else {
-            SenderScope::Sender(self.sender.id)
+            QueueSenderScope::Sender(self.sender.id)
         }
     }
 
@@ -210,19 +217,19 @@ impl ClaimRequest<'_> {
     async fn drop_overtaken(
         &self,
         claimed: &mut Vec<ClaimedNotification>,
-    ) -> Result<LifecycleReport, StoreError> {
+    ) -> Result<NotificationLifecycleReport, StoreError> {
         let children: Vec<Uuid> = claimed
             .iter()
             .filter(|claimed| claimed.follow_up_id.is_some())
             .map(|claimed| claimed.id)
             .collect();
         if children.is_empty() {
-            return Ok(LifecycleReport::default());
+            return Ok(NotificationLifecycleReport::default());
         }
         let overtaken = follow_up::overtaken(self.tx, &children).await?;
-        let steps: Vec<LifecycleStep> = overtaken
+        let steps: Vec<NotificationLifecycleChange> = overtaken
             .iter()
-            .map(|id| LifecycleStep::new(*id, NotificationChange::Superseded))
+            .map(|id| NotificationLifecycleChange::new(*id, NotificationChange::Superseded))
             .collect();
         let report = lifecycle::run(self.engine, self.tx, &steps, self.now).await?;
         claimed.retain(|claimed| !overtaken.contains(&claimed.id));
@@ -238,7 +245,7 @@ impl ClaimRequest<'_> {
                 .push(message.id);
         }
         for (reason, ids) in of_reason {
-            self.hold_for_template(&ids, ClaimStage::Claimed, reason)
+            self.hold_for_template(&ids, MessageQueueStage::Claimed, reason)
                 .await?;
         }
         Ok(())
@@ -247,7 +254,7 @@ impl ClaimRequest<'_> {
     async fn hold_for_template(
         &self,
         ids: &[Uuid],
-        place: ClaimStage,
+        place: MessageQueueStage,
         reason: &str,
     ) -> Result<(), StoreError> {
         let (tx, now) = (self.tx, self.now);
@@ -265,7 +272,7 @@ impl ClaimRequest<'_> {
         timeline::note_all(
             tx,
             ids,
-            TimelineKind::Held,
+            TimelineEntryKind::Held,
             &json!({ "reason": reason }),
             now,
         )
@@ -276,7 +283,7 @@ impl ClaimRequest<'_> {
     async fn set_more_aside(
         &self,
         end: QueueClaimOrder,
-        waits: &MessageWaitReasons,
+        waits: &ClaimBlockerSet,
     ) -> Result<(), StoreError> {
         if waits.is_empty() {
             return Ok(());
@@ -302,14 +309,14 @@ impl ClaimRequest<'_> {
                 tx,
                 self.sender.id,
                 &turns,
-                ClaimStage::Queue,
+                MessageQueueStage::Queue,
                 MessageWaitReason::Turn,
                 pairs::ITS_TURN,
                 now,
             )
             .await?;
             for (reason, ids) in held {
-                self.hold_for_template(&ids, ClaimStage::Queue, reason)
+                self.hold_for_template(&ids, MessageQueueStage::Queue, reason)
                     .await?;
             }
         }

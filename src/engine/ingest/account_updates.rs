@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use super::{CallbackWorkItem, people};
 use crate::{
     domain::{
-        identity::{AliasFact, AliasKind, ContactAlias},
+        identity::{ContactAlias, ContactAliasFact, ContactAliasKind},
         own_event::{
-            EventOccurrence, OwnEvent,
-            payload::{self, SenderChange},
+            EventDeduplicationKey, HeraldEvent,
+            payload::{self, SenderHoldChangeData},
         },
         template::name::ours,
         time::Timestamp,
@@ -18,17 +18,18 @@ use crate::{
     engine::{
         delivery::templates::{known_category, release},
         intake,
-        lifecycle::LifecycleReport,
+        lifecycle::NotificationLifecycleReport,
         people::identity,
         runtime::{sighting::PersonSighting, turn::TransactionContext},
     },
     providers::{
-        AccountEffect, AccountUpdate, Identity, IgnoredItem, ItemKind, ProviderUpdate,
-        TemplateChange, TemplateUpdate, UpdateSubject,
+        AccountUpdateEffect, CallbackItemContent, IgnoredCallbackItem, PersonIdsChange,
+        ProviderAccountUpdate, ProviderTemplateChange, ProviderTemplateUpdate, ProviderUpdate,
+        ProviderUpdateSubject,
     },
     store::{
         StoreError, account_fact,
-        identity::EvidenceSource,
+        identity::IdentityEvidenceSource,
         notice, sender,
         template_sync::{self, AccountTemplateName, TemplateSyncProperty},
     },
@@ -44,14 +45,14 @@ pub(super) async fn identities(
 ) -> Result<(), StoreError> {
     let TransactionContext { tx, now, .. } = turn;
     for work in work {
-        let ItemKind::Identity(identity) = &work.item.kind else {
+        let CallbackItemContent::Identity(identity) = &work.item.kind else {
             continue;
         };
         if notice::is_known(tx, work.callback_id, &work.item.pointer).await? {
             continue;
         }
         let outcome = change_identity(turn, identity, work).await?;
-        let kept = notice::NewNotice {
+        let kept = notice::NewProviderNotice {
             callback_id: work.callback_id,
             pointer: &work.item.pointer,
             field: "messages",
@@ -68,12 +69,12 @@ pub(super) async fn identities(
 
 async fn change_identity(
     TransactionContext { engine, tx, now }: TransactionContext<'_>,
-    identity: &Identity,
+    identity: &PersonIdsChange,
     work: &CallbackWorkItem,
 ) -> Result<&'static str, StoreError> {
     let old = identity::aliases(&identity.old);
     let new = identity::aliases(&identity.new);
-    let mut changes: Vec<AliasFact> = Vec::new();
+    let mut changes: Vec<ContactAliasFact> = Vec::new();
     for old in &old {
         let Some(new) = new
             .iter()
@@ -82,12 +83,12 @@ async fn change_identity(
             continue;
         };
         changes.push(if old.is_phone() {
-            AliasFact::Moved {
+            ContactAliasFact::Moved {
                 from: old.clone(),
                 to: new.clone(),
             }
         } else {
-            AliasFact::Replaced {
+            ContactAliasFact::Replaced {
                 old: old.clone(),
                 new: new.clone(),
             }
@@ -95,20 +96,21 @@ async fn change_identity(
     }
     let is_of = |all: &[ContactAlias], kind| all.iter().find(|alias| alias.kind == kind).cloned();
     // The item does not say which user id was replaced, but at which number.
-    let number = is_of(&new, AliasKind::Phone).or_else(|| is_of(&old, AliasKind::Phone));
+    let number =
+        is_of(&new, ContactAliasKind::Phone).or_else(|| is_of(&old, ContactAliasKind::Phone));
     if let (Some(phone), None, Some(id)) = (
         number,
-        is_of(&old, AliasKind::UserId),
-        is_of(&new, AliasKind::UserId),
+        is_of(&old, ContactAliasKind::UserId),
+        is_of(&new, ContactAliasKind::UserId),
     ) {
-        changes.push(AliasFact::Rotated { phone, id });
+        changes.push(ContactAliasFact::Rotated { phone, id });
     }
-    let sighting = |aliases: Vec<ContactAlias>, facts: Vec<AliasFact>, at| PersonSighting {
+    let sighting = |aliases: Vec<ContactAlias>, facts: Vec<ContactAliasFact>, at| PersonSighting {
         aliases,
         facts,
         scope: work.item.account_id.clone().unwrap_or_default(),
         at,
-        source: EvidenceSource::System,
+        source: IdentityEvidenceSource::System,
         callback_id: Some(work.callback_id),
         is_person: false,
         profile_name: None,
@@ -117,7 +119,7 @@ async fn change_identity(
     // The contact did not write: no `Seen` facts.
     let side_by_side = |aliases: &[ContactAlias]| {
         let mut facts = identity::facts(aliases);
-        facts.retain(|fact| !matches!(fact, AliasFact::Seen(_)));
+        facts.retain(|fact| !matches!(fact, ContactAliasFact::Seen(_)));
         facts
     };
     let before = sighting(old.clone(), side_by_side(&old), identity.at.plus_micros(-1));
@@ -135,13 +137,13 @@ async fn change_identity(
 pub(super) async fn apply(
     turn: TransactionContext<'_>,
     work: &[&CallbackWorkItem],
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     let TransactionContext { tx, now, .. } = turn;
-    let mut report = LifecycleReport::default();
+    let mut report = NotificationLifecycleReport::default();
     for work in work {
         let news = match &work.item.kind {
-            ItemKind::News(news) => news,
-            ItemKind::Other(other) => {
+            CallbackItemContent::News(news) => news,
+            CallbackItemContent::Other(other) => {
                 list(turn, work, other).await?;
                 continue;
             }
@@ -152,7 +154,7 @@ pub(super) async fn apply(
         }
         let at = news.at.unwrap_or(now);
         let outcome = match &news.subject {
-            UpdateSubject::Preference { person, wish } => {
+            ProviderUpdateSubject::Preference { person, wish } => {
                 match people::of_preference(turn, person, work, at).await? {
                     None => "ignored: no person is named".to_owned(),
                     Some(met) => {
@@ -163,14 +165,14 @@ pub(super) async fn apply(
                     }
                 }
             }
-            UpdateSubject::Template(template) => {
+            ProviderUpdateSubject::Template(template) => {
                 apply_template(turn, work, news, template, at, &mut report).await?
             }
-            UpdateSubject::Account(account) => {
+            ProviderUpdateSubject::Account(account) => {
                 apply_account(turn, work, news, account, at, &mut report).await?
             }
         };
-        let kept = notice::NewNotice {
+        let kept = notice::NewProviderNotice {
             callback_id: work.callback_id,
             pointer: &work.item.pointer,
             field: &news.field,
@@ -190,9 +192,9 @@ pub(super) async fn apply(
 async fn list(
     turn: TransactionContext<'_>,
     work: &CallbackWorkItem,
-    other: &IgnoredItem,
+    other: &IgnoredCallbackItem,
 ) -> Result<(), StoreError> {
-    let kept = notice::NewNotice {
+    let kept = notice::NewProviderNotice {
         callback_id: work.callback_id,
         pointer: &work.item.pointer,
         field: &other.field,
@@ -209,9 +211,9 @@ async fn apply_template(
     turn: TransactionContext<'_>,
     work: &CallbackWorkItem,
     news: &ProviderUpdate,
-    template: &TemplateUpdate,
+    template: &ProviderTemplateUpdate,
     at: Timestamp,
-    report: &mut LifecycleReport,
+    report: &mut NotificationLifecycleReport,
 ) -> Result<String, StoreError> {
     let TransactionContext { engine, tx, now } = turn;
     let suffix = engine.settings.template_suffix.as_deref();
@@ -226,7 +228,7 @@ async fn apply_template(
     let provider_id = template.provider_template_id.as_deref();
     template_sync::ensure(tx, name, provider_id, now).await?;
     let mut recategorised = None;
-    if let TemplateChange::Status {
+    if let ProviderTemplateChange::Status {
         category: Some(category),
         ..
     } = &template.change
@@ -251,7 +253,7 @@ async fn apply_template(
     };
     let said = data(news.summary.clone());
     let (newest, event) = match &template.change {
-        TemplateChange::Status { status, reason, .. } => (
+        ProviderTemplateChange::Status { status, reason, .. } => (
             template_sync::set(
                 tx,
                 name,
@@ -261,21 +263,21 @@ async fn apply_template(
                 at,
             )
             .await?,
-            OwnEvent::TemplateStatus {
+            HeraldEvent::TemplateStatus {
                 status: *status,
                 data: said,
             },
         ),
-        TemplateChange::Quality(score) => (
+        ProviderTemplateChange::Quality(score) => (
             template_sync::set(tx, name, TemplateSyncProperty::Quality, score, None, at).await?,
-            OwnEvent::TemplateQuality(said),
+            HeraldEvent::TemplateQuality(said),
         ),
-        TemplateChange::Category(category) => (
+        ProviderTemplateChange::Category(category) => (
             template_sync::set(tx, name, TemplateSyncProperty::Category, category, None, at)
                 .await?,
-            OwnEvent::TemplateCategoryChanged(said),
+            HeraldEvent::TemplateCategoryChanged(said),
         ),
-        TemplateChange::CategoryDue(category) => (
+        ProviderTemplateChange::CategoryDue(category) => (
             template_sync::set(
                 tx,
                 name,
@@ -285,9 +287,9 @@ async fn apply_template(
                 at,
             )
             .await?,
-            OwnEvent::TemplateCategoryDue(said),
+            HeraldEvent::TemplateCategoryDue(said),
         ),
-        TemplateChange::Components => {
+        ProviderTemplateChange::Components => {
             let digest = hex::encode(Sha256::digest(news.raw.as_bytes()));
             (
                 template_sync::set(
@@ -299,18 +301,18 @@ async fn apply_template(
                     at,
                 )
                 .await?,
-                OwnEvent::TemplateChanged(said),
+                HeraldEvent::TemplateChanged(said),
             )
         }
     };
     if let Some(summary) = recategorised {
-        let event = OwnEvent::TemplateCategoryChanged(data(summary));
+        let event = HeraldEvent::TemplateCategoryChanged(data(summary));
         raise(turn, work, &event, report).await?;
     }
     if !newest {
         return Ok(OLDER.to_owned());
     }
-    if matches!(&template.change, TemplateChange::Status { .. }) {
+    if matches!(&template.change, ProviderTemplateChange::Status { .. }) {
         release(engine, tx, name, report, now).await?;
     }
     raise(turn, work, &event, report).await?;
@@ -321,13 +323,13 @@ async fn apply_account(
     turn: TransactionContext<'_>,
     work: &CallbackWorkItem,
     news: &ProviderUpdate,
-    account: &AccountUpdate,
+    account: &ProviderAccountUpdate,
     at: Timestamp,
-    report: &mut LifecycleReport,
+    report: &mut NotificationLifecycleReport,
 ) -> Result<String, StoreError> {
     let TransactionContext { tx, now, .. } = turn;
     let account_id = news.account_id.as_deref().unwrap_or("");
-    let fact = account_fact::NewAccountFact {
+    let fact = account_fact::NewProviderAccountFact {
         account_id,
         number: account.number.as_deref().unwrap_or(""),
         property: &account.property,
@@ -335,8 +337,8 @@ async fn apply_account(
         at,
         callback_id: work.callback_id,
         hold: match &account.effect {
-            AccountEffect::Hold { reason, until } => Some((reason.as_str(), *until)),
-            AccountEffect::None | AccountEffect::Release => None,
+            AccountUpdateEffect::Hold { reason, until } => Some((reason.as_str(), *until)),
+            AccountUpdateEffect::None | AccountUpdateEffect::Release => None,
         },
     };
     if !account_fact::set(tx, fact, now).await? {
@@ -350,19 +352,19 @@ async fn apply_account(
     };
     let mut concerned = None;
     let event = match &account.effect {
-        AccountEffect::None => OwnEvent::AccountChanged {
+        AccountUpdateEffect::None => HeraldEvent::AccountChanged {
             property: account.property.replace(' ', "."),
             data,
         },
-        AccountEffect::Hold { .. } => {
+        AccountUpdateEffect::Hold { .. } => {
             let number = account.number.as_deref();
             concerned = Some(sender::settle_account(tx, account_id, number, now).await?);
-            OwnEvent::SenderHeld(SenderChange::Account(data))
+            HeraldEvent::SenderHeld(SenderHoldChangeData::Account(data))
         }
-        AccountEffect::Release => {
+        AccountUpdateEffect::Release => {
             sender::settle_account(tx, account_id, account.number.as_deref(), now).await?;
             report.wake_sender = true;
-            OwnEvent::SenderReleased(SenderChange::Account(data))
+            HeraldEvent::SenderReleased(SenderHoldChangeData::Account(data))
         }
     };
     raise(turn, work, &event, report).await?;
@@ -377,15 +379,15 @@ async fn apply_account(
 pub(super) async fn raise(
     TransactionContext { engine, tx, now }: TransactionContext<'_>,
     work: &CallbackWorkItem,
-    event: &OwnEvent,
-    report: &mut LifecycleReport,
+    event: &HeraldEvent,
+    report: &mut NotificationLifecycleReport,
 ) -> Result<(), StoreError> {
     let (account, at) = match &work.item.kind {
-        ItemKind::News(news) => (news.account_id.as_deref(), news.at),
-        ItemKind::Inbound(message) => (None, Some(message.at)),
+        CallbackItemContent::News(news) => (news.account_id.as_deref(), news.at),
+        CallbackItemContent::Inbound(message) => (None, Some(message.at)),
         _ => (None, None),
     };
-    let occurrence = EventOccurrence::Item { account, at };
+    let occurrence = EventDeduplicationKey::Item { account, at };
     report.add(intake::raise(engine, tx, event, &occurrence, now).await?);
     Ok(())
 }

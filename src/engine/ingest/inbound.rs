@@ -13,9 +13,9 @@ use super::{
 use crate::{
     domain::{
         access::AccessBounds,
-        channel::Capabilities,
+        channel::ProviderCapabilities,
         notification::NotificationChange,
-        own_event::{OwnEvent, OwnEventType, payload::MessageReceived},
+        own_event::{HeraldEvent, HeraldEventType, payload::MessageReceivedData},
         preference::ConsentChange,
         time::Timestamp,
         voice_call::VoiceCallReport as CallReport,
@@ -23,17 +23,17 @@ use crate::{
     },
     engine::{
         Engine,
-        lifecycle::{LifecycleReport, LifecycleStep},
+        lifecycle::{NotificationLifecycleChange, NotificationLifecycleReport},
         people::identity,
         runtime::turn::TransactionContext,
     },
-    providers::{InboundItem, ItemKind},
+    providers::{CallbackItemContent, InboundMessageItem},
     store::{
         DatabaseTransaction, StoreError,
         attempt::{self, AttemptLookup},
         catalogue,
-        conversation::{self, WindowOpening},
-        inbound::{self, ProviderId},
+        conversation::{self, ServiceWindowOpening},
+        inbound::{self, InboundProviderId},
         notice, notification, sender,
     },
 };
@@ -45,13 +45,13 @@ const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
 pub(super) async fn steps(
     turn: TransactionContext<'_>,
     work: &[&CallbackWorkItem],
-    report: &mut LifecycleReport,
-) -> Result<Vec<LifecycleStep>, StoreError> {
+    report: &mut NotificationLifecycleReport,
+) -> Result<Vec<NotificationLifecycleChange>, StoreError> {
     let TransactionContext { engine, tx, now } = turn;
-    let messages: Vec<(&CallbackWorkItem, &InboundItem)> = work
+    let messages: Vec<(&CallbackWorkItem, &InboundMessageItem)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
-            ItemKind::Inbound(message) => Some((*work, message.as_ref())),
+            CallbackItemContent::Inbound(message) => Some((*work, message.as_ref())),
             _ => None,
         })
         .collect();
@@ -61,10 +61,10 @@ pub(super) async fn steps(
     let mut people = people::of_messages(turn, &messages).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
     // One event per message, but only if a route listens to it.
-    let received = OwnEventType::MessageReceived.name();
+    let received = HeraldEventType::MessageReceived.name();
     let routes = catalogue::routes(tx, &AccessBounds::All, received).await?;
     let listened = !routes.is_empty();
-    let mut senders: HashMap<&str, (Option<Uuid>, Capabilities)> = HashMap::new();
+    let mut senders: HashMap<&str, (Option<Uuid>, ProviderCapabilities)> = HashMap::new();
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {
         let endpoint_id = work.item.endpoint_id.as_deref().unwrap_or("");
@@ -105,8 +105,8 @@ pub(super) async fn steps(
             endpoint_id,
             contact_id,
             provider_id: match message.call {
-                Some(_) => ProviderId::Call(&message.provider_message_id),
-                None => ProviderId::Message(&message.provider_message_id),
+                Some(_) => InboundProviderId::Call(&message.provider_message_id),
+                None => InboundProviderId::Message(&message.provider_message_id),
             },
             kind: &message.kind,
             text: message.text.as_deref(),
@@ -135,7 +135,7 @@ pub(super) async fn steps(
             .push((work.callback_id, message.kind.clone()));
         if listened && !message.standby {
             let wa_id = message.person.wa_id.as_ref();
-            let event = OwnEvent::MessageReceived(MessageReceived {
+            let event = HeraldEvent::MessageReceived(MessageReceivedData {
                 contact: contact_id,
                 name: message.person.name.clone(),
                 phone: wa_id.map(|wa_id| format!("+{wa_id}")),
@@ -152,7 +152,7 @@ pub(super) async fn steps(
         if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {
             // The message counts for all contacts that act as one.
             for contact in identity::together(tx, met).await? {
-                let heard = WindowOpening {
+                let heard = ServiceWindowOpening {
                     sender: sender_id,
                     contact,
                     at,
@@ -186,7 +186,7 @@ pub(super) async fn steps(
         answers.dedup();
         for notification_id in answers {
             let named = Some(notification_id) == answered;
-            steps.push(LifecycleStep {
+            steps.push(NotificationLifecycleChange {
                 notification_id,
                 change: NotificationChange::Replied,
                 attempt_id: None,
@@ -205,7 +205,7 @@ pub(super) async fn steps(
 async fn keep(
     tx: &DatabaseTransaction,
     work: &CallbackWorkItem,
-    message: &InboundItem,
+    message: &InboundMessageItem,
     new: inbound::NewInboundMessage<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -259,7 +259,7 @@ fn is_same(one: &str, other: &str) -> bool {
 async fn dropped(
     tx: &DatabaseTransaction,
     work: &CallbackWorkItem,
-    message: &InboundItem,
+    message: &InboundMessageItem,
     summary: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -273,7 +273,7 @@ async fn dropped(
         "callback item dropped: a different item with the same id was stored before (see `GET /api/v1/notices`)"
     );
     metrics::counter!("herald_callback_duplicate_differs_total").increment(1);
-    let kept = notice::NewNotice {
+    let kept = notice::NewProviderNotice {
         callback_id: work.callback_id,
         pointer: &work.item.pointer,
         field: if message.call.is_some() {
@@ -291,7 +291,7 @@ async fn dropped(
 }
 
 /// Recognizes STOP and START, as text or as a button.
-fn wish(engine: &Engine, message: &InboundItem) -> Option<ConsentChange> {
+fn wish(engine: &Engine, message: &InboundMessageItem) -> Option<ConsentChange> {
     if message.group_id.is_some() {
         return None;
     }
@@ -310,7 +310,7 @@ fn wish(engine: &Engine, message: &InboundItem) -> Option<ConsentChange> {
 async fn find_quoted(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    messages: &[(&CallbackWorkItem, &InboundItem)],
+    messages: &[(&CallbackWorkItem, &InboundMessageItem)],
 ) -> Result<HashMap<usize, Uuid>, StoreError> {
     let lookups: Vec<AttemptLookup> = messages
         .iter()

@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use super::{
     Engine, lifecycle,
-    runtime::{sender_last_seen::SenderMention, turn::TransactionContext},
+    runtime::{sender_last_seen::SenderNumberMention, turn::TransactionContext},
 };
 use crate::{
     domain::time::Timestamp,
     engine::delivery::status_updates,
-    providers::{CallbackItem, DeadItem, ItemKind},
+    providers::{CallbackItem, CallbackItemContent, DeadLetterItem},
     store::{
         Store, StoreError,
-        callback::{self, CallbackBody, ProcessedBody},
+        callback::{self, CallbackBody, ProcessedCallbackBody},
         dead_letter,
         dialect::HexUuid,
         made_at, new_id,
@@ -54,7 +54,7 @@ struct CallbackWorkItem {
 
 /// Result of a batch.
 #[derive(Debug, Default)]
-pub struct AppliedBatch {
+pub struct CallbackBatchSummary {
     pub bodies: usize,
     pub items: usize,
     pub dead: usize,
@@ -66,9 +66,9 @@ pub async fn process(
     engine: &Engine,
     bodies: &[CallbackBody],
     now: Timestamp,
-) -> Result<AppliedBatch, StoreError> {
+) -> Result<CallbackBatchSummary, StoreError> {
     engine.refresh_keyring().await?;
-    let mut applied = AppliedBatch::default();
+    let mut applied = CallbackBatchSummary::default();
     let (alone, together): (Vec<&CallbackBody>, Vec<&CallbackBody>) = bodies
         .iter()
         .partition(|body| body.tries >= ALONE_AFTER_TRIES);
@@ -95,14 +95,14 @@ async fn batch(
     engine: &Engine,
     bodies: &[&CallbackBody],
     now: Timestamp,
-    applied: &mut AppliedBatch,
+    applied: &mut CallbackBatchSummary,
 ) -> Result<(), StoreError> {
     let mut work = Vec::with_capacity(bodies.len());
-    let mut dead: Vec<(Uuid, DeadItem)> = Vec::new();
+    let mut dead: Vec<(Uuid, DeadLetterItem)> = Vec::new();
     let mut marks = Vec::with_capacity(bodies.len());
     for body in bodies {
         let (items, lost) = read(engine, body);
-        marks.push(ProcessedBody {
+        marks.push(ProcessedCallbackBody {
             id: HexUuid(body.id),
             items: i64::try_from(items.len() + lost.len()).unwrap_or(i64::MAX),
             dead_items: i64::try_from(lost.len()).unwrap_or(i64::MAX),
@@ -149,7 +149,7 @@ async fn batch(
                             let reason = format!("it cannot be applied: {error}");
                             dead.push((
                                 work.callback_id,
-                                DeadItem {
+                                DeadLetterItem {
                                     pointer: work.item.pointer.clone(),
                                     reason,
                                 },
@@ -197,9 +197,9 @@ async fn batch(
 
 /// The items of a body, and those that cannot be applied. A signature is valid only for the numbers
 /// and accounts of its own app.
-fn read(engine: &Engine, body: &CallbackBody) -> (Vec<CallbackWorkItem>, Vec<DeadItem>) {
+fn read(engine: &Engine, body: &CallbackBody) -> (Vec<CallbackWorkItem>, Vec<DeadLetterItem>) {
     let Some(receiver) = engine.providers().receiver(&body.endpoint) else {
-        let unread = DeadItem {
+        let unread = DeadLetterItem {
             pointer: String::new(),
             reason: format!(
                 "this version takes no callbacks of the endpoint {}",
@@ -220,7 +220,7 @@ fn read(engine: &Engine, body: &CallbackBody) -> (Vec<CallbackWorkItem>, Vec<Dea
             )
         });
     let mut dead = parsed.dead;
-    dead.extend(foreign.into_iter().map(|item| DeadItem {
+    dead.extend(foreign.into_iter().map(|item| DeadLetterItem {
         pointer: item.pointer,
         reason: FOREIGN.to_owned(),
     }));
@@ -236,12 +236,12 @@ const FOREIGN: &str = "signed by a different app than the one its number belongs
 
 /// Sets aside a body during which processes crashed repeatedly, the last time alone.
 async fn isolate(engine: &Engine, body: &CallbackBody, now: Timestamp) -> Result<(), StoreError> {
-    let mark = ProcessedBody {
+    let mark = ProcessedCallbackBody {
         id: HexUuid(body.id),
         items: 1,
         dead_items: 1,
     };
-    let dead = DeadItem {
+    let dead = DeadLetterItem {
         pointer: String::new(),
         reason: "processing it ended the process several times".to_owned(),
     };
@@ -251,7 +251,7 @@ async fn isolate(engine: &Engine, body: &CallbackBody, now: Timestamp) -> Result
 
 /// Dead letters as rows.
 fn letters<'a>(
-    dead: impl Iterator<Item = &'a (Uuid, DeadItem)>,
+    dead: impl Iterator<Item = &'a (Uuid, DeadLetterItem)>,
     now: Timestamp,
 ) -> Vec<dead_letter::NewDeadLetter> {
     dead.map(|(callback, dead)| dead_letter::NewDeadLetter {
@@ -268,10 +268,10 @@ fn letters<'a>(
 async fn commit(
     engine: &Engine,
     work: &[&CallbackWorkItem],
-    marks: &[ProcessedBody],
-    dead: &[(Uuid, DeadItem)],
+    marks: &[ProcessedCallbackBody],
+    dead: &[(Uuid, DeadLetterItem)],
     now: Timestamp,
-) -> Result<Vec<(Uuid, DeadItem)>, StoreError> {
+) -> Result<Vec<(Uuid, DeadLetterItem)>, StoreError> {
     // Concurrent changes of the same notifications are rare, and locking costs as much as changing:
     // only a retry locks.
     let mut tries = 0;
@@ -313,7 +313,7 @@ async fn commit(
     report.publish(engine);
     let numbers = work.iter().filter_map(|work| {
         let number = work.item.endpoint_id.as_deref()?;
-        Some(SenderMention {
+        Some(SenderNumberMention {
             number,
             account: work.item.account_id.as_deref(),
             display_number: work.item.display_number.as_deref(),
@@ -322,7 +322,7 @@ async fn commit(
     engine.sender_last_seen.note(engine, numbers, now).await?;
     for work in work {
         match &work.item.kind {
-            ItemKind::Other(other) => {
+            CallbackItemContent::Other(other) => {
                 tracing::debug!(
                     event = "callback.not_applied",
                     field = other.field,
@@ -330,10 +330,10 @@ async fn commit(
                 );
                 metrics::counter!("herald_callback_other_total").increment(1);
             }
-            ItemKind::Update(_)
-            | ItemKind::Inbound(_)
-            | ItemKind::Identity(_)
-            | ItemKind::News(_) => {}
+            CallbackItemContent::Update(_)
+            | CallbackItemContent::Inbound(_)
+            | CallbackItemContent::Identity(_)
+            | CallbackItemContent::News(_) => {}
         }
     }
     Ok(foreign)

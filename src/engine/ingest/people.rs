@@ -5,24 +5,24 @@ use std::collections::HashMap;
 use super::{CallbackWorkItem, account_updates};
 use crate::{
     domain::{
-        identity::{AliasFact, ContactAlias},
-        own_event::{OwnEvent, payload::ContactChoice},
+        identity::{ContactAlias, ContactAliasFact},
+        own_event::{HeraldEvent, payload::ContactConsentData},
         preference::ConsentChange,
         time::Timestamp,
     },
     engine::{
-        lifecycle::LifecycleReport,
+        lifecycle::NotificationLifecycleReport,
         people::identity::{self, IdentifiedContact},
         runtime::{sighting::PersonSighting, turn::TransactionContext},
     },
-    providers::{InboundItem, PersonIds},
-    store::{StoreError, identity::EvidenceSource},
+    providers::{InboundMessageItem, PersonIds},
+    store::{StoreError, identity::IdentityEvidenceSource},
 };
 
 /// The sender contact of each message, by position.
 pub(super) async fn of_messages(
     TransactionContext { engine, tx, now }: TransactionContext<'_>,
-    messages: &[(&CallbackWorkItem, &InboundItem)],
+    messages: &[(&CallbackWorkItem, &InboundMessageItem)],
 ) -> Result<HashMap<usize, IdentifiedContact>, StoreError> {
     let sightings: Vec<PersonSighting> = messages
         .iter()
@@ -36,23 +36,25 @@ pub(super) async fn of_messages(
         .collect())
 }
 
-fn of_message(work: &CallbackWorkItem, message: &InboundItem) -> PersonSighting {
+fn of_message(work: &CallbackWorkItem, message: &InboundMessageItem) -> PersonSighting {
     let mut sighting = PersonSighting::of(
         &message.person,
         work.item.account_id.as_deref(),
         message.at,
-        EvidenceSource::Message,
+        IdentityEvidenceSource::Message,
         work.callback_id,
     );
     // A card that answers our request is verified evidence for the number and the user id.
     if let (Some(shared), Some(user_id)) = (&message.shared_phone, &message.person.user_id) {
         let phone = ContactAlias::of_wa_id(shared);
         let id = ContactAlias {
-            kind: crate::domain::identity::AliasKind::UserId,
+            kind: crate::domain::identity::ContactAliasKind::UserId,
             value: user_id.clone(),
         };
-        sighting.facts.push(AliasFact::Together { phone, id });
-        sighting.source = EvidenceSource::Card;
+        sighting
+            .facts
+            .push(ContactAliasFact::Together { phone, id });
+        sighting.source = IdentityEvidenceSource::Card;
     }
     sighting
 }
@@ -68,7 +70,7 @@ pub(super) async fn of_preference(
         person,
         work.item.account_id.as_deref(),
         at,
-        EvidenceSource::Preference,
+        IdentityEvidenceSource::Preference,
         work.callback_id,
     );
     let met = identity::meet(engine, tx, &[sighting], now).await?;
@@ -81,7 +83,7 @@ pub(super) async fn note_wish(
     (met, person): (IdentifiedContact, &PersonIds),
     wish: &ConsentChange,
     work: &CallbackWorkItem,
-    report: &mut LifecycleReport,
+    report: &mut NotificationLifecycleReport,
 ) -> Result<bool, StoreError> {
     let TransactionContext { engine, tx, now } = turn;
     let aliases = identity::aliases(person);
@@ -89,15 +91,15 @@ pub(super) async fn note_wish(
     if !identity::state(engine, tx, met, &aliases, wish, callback, now).await? {
         return Ok(false);
     }
-    let data = ContactChoice {
+    let data = ContactConsentData {
         contact: met.contact,
         scope: wish.scope.name().to_owned(),
         source: wish.source.to_owned(),
     };
     let event = if wish.wanted {
-        OwnEvent::ContactOptedIn(data)
+        HeraldEvent::ContactOptedIn(data)
     } else {
-        OwnEvent::ContactOptedOut(data)
+        HeraldEvent::ContactOptedOut(data)
     };
     account_updates::raise(turn, work, &event, report).await?;
     Ok(true)

@@ -8,7 +8,7 @@ use crate::{
     providers::{MessageSender, ProviderQueryError},
     store::{
         StoreError,
-        inbound::{self, ProviderId},
+        inbound::{self, InboundProviderId},
     },
 };
 
@@ -35,7 +35,7 @@ pub async fn turn(
         return Ok(0);
     }
     for message in &due {
-        let message_id = ProviderId::of(&message.provider_message_id).id();
+        let message_id = InboundProviderId::of(&message.provider_message_id).id();
         let marked = match provider.inbox() {
             Some(inbox) => inbox.mark_read(message_id).await,
             None => Err(ProviderQueryError::Unsupported),

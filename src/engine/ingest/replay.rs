@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::{AppliedBatch, REPLAYED, commit, read};
+use super::{CallbackBatchSummary, REPLAYED, commit, read};
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    providers::DeadItem,
+    providers::DeadLetterItem,
     store::{StoreError, callback, dead_letter, dialect::HexUuid, new_id},
 };
 
@@ -16,12 +16,12 @@ pub async fn replay(
     engine: &Engine,
     callback_id: Uuid,
     now: Timestamp,
-) -> Result<Option<AppliedBatch>, StoreError> {
+) -> Result<Option<CallbackBatchSummary>, StoreError> {
     let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
         return Ok(None);
     };
     engine.refresh_keyring().await?;
-    let mut applied = AppliedBatch::default();
+    let mut applied = CallbackBatchSummary::default();
     let (work, mut dead) = read(engine, &body);
     applied.bodies = 1;
     applied.items = work.len();
@@ -31,7 +31,7 @@ pub async fn replay(
                 Ok(foreign) => dead.extend(foreign.into_iter().map(|(_, dead)| dead)),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
-                    let letter = DeadItem {
+                    let letter = DeadLetterItem {
                         pointer: work.item.pointer.clone(),
                         reason: format!("it cannot be applied: {error}"),
                     };

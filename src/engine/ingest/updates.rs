@@ -5,11 +5,11 @@ use uuid::Uuid;
 use super::{CallbackWorkItem, FOREIGN};
 use crate::{
     engine::{
-        delivery::status_updates::{KnownStatus, step},
-        lifecycle::LifecycleStep,
+        delivery::status_updates::{MatchedStatusUpdate, step},
+        lifecycle::NotificationLifecycleChange,
         runtime::{hold, turn::TransactionContext},
     },
-    providers::{DeadItem, ItemKind, StatusUpdate},
+    providers::{CallbackItemContent, DeadLetterItem, MessageStatusUpdate},
     store::{
         StoreError,
         attempt::{self, AttemptLookup},
@@ -24,16 +24,16 @@ pub(super) async fn steps<'a>(
     work: &[&'a CallbackWorkItem],
 ) -> Result<
     (
-        Vec<LifecycleStep>,
-        Vec<KnownStatus<'a>>,
-        Vec<(Uuid, DeadItem)>,
+        Vec<NotificationLifecycleChange>,
+        Vec<MatchedStatusUpdate<'a>>,
+        Vec<(Uuid, DeadLetterItem)>,
     ),
     StoreError,
 > {
-    let updates: Vec<(&'a CallbackWorkItem, &'a StatusUpdate)> = work
+    let updates: Vec<(&'a CallbackWorkItem, &'a MessageStatusUpdate)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
-            ItemKind::Update(update) => Some((*work, update.as_ref())),
+            CallbackItemContent::Update(update) => Some((*work, update.as_ref())),
             _ => None,
         })
         .collect();
@@ -57,12 +57,12 @@ pub(super) async fn steps<'a>(
     }
     let mut steps = Vec::with_capacity(updates.len());
     let mut told = Vec::with_capacity(updates.len());
-    let (mut unknown, mut foreign) = (Vec::<parked::NewParkedStatus>::new(), Vec::new());
+    let (mut unknown, mut foreign) = (Vec::<parked::NewParkedStatusUpdate>::new(), Vec::new());
     let ring = engine.keyring();
     for ((work, update), found) in updates.into_iter().zip(found) {
         match found {
             Some(found) if !ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id) => {
-                let dead = DeadItem {
+                let dead = DeadLetterItem {
                     pointer: work.item.pointer.clone(),
                     reason: FOREIGN.to_owned(),
                 };
@@ -75,7 +75,7 @@ pub(super) async fn steps<'a>(
                     found.attempt_id,
                     work.callback_id,
                 ));
-                told.push(KnownStatus {
+                told.push(MatchedStatusUpdate {
                     notification_id: found.notification_id,
                     attempt_id: found.attempt_id,
                     callback_id: work.callback_id,
@@ -83,7 +83,7 @@ pub(super) async fn steps<'a>(
                     update,
                 });
             }
-            None => unknown.push(parked::NewParkedStatus {
+            None => unknown.push(parked::NewParkedStatusUpdate {
                 id: HexUuid(new_id(now)),
                 callback_id: HexUuid(work.callback_id),
                 pointer: work.item.pointer.clone(),

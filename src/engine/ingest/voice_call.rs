@@ -11,11 +11,11 @@ use crate::domain::{
 /// The reports of a call, ordered by the provider's time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct VoiceCallRecord {
-    reports: Vec<StoredCallReport>,
+    reports: Vec<StoredVoiceCallReport>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredCallReport {
+struct StoredVoiceCallReport {
     #[serde(flatten)]
     report: VoiceCallReport,
     /// The JSON as received.
@@ -47,7 +47,7 @@ impl VoiceCallRecord {
         if self.reports.len() >= MAX_REPORTS {
             return CallReportAddOutcome::Full;
         }
-        self.reports.push(StoredCallReport {
+        self.reports.push(StoredVoiceCallReport {
             report: report.clone(),
             raw,
         });

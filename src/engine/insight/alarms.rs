@@ -4,10 +4,10 @@ use super::attention::{self, AttentionFinding};
 use crate::{
     domain::{
         alarm::{AlarmKind, AlarmMeasure, AlarmTransition},
-        own_event::{EventOccurrence, OwnEvent, payload::AlarmChange},
+        own_event::{EventDeduplicationKey, HeraldEvent, payload::AlarmChangeData},
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::LifecycleReport},
+    engine::{Engine, intake, lifecycle::NotificationLifecycleReport},
     store::{StoreError, alarm},
 };
 
@@ -45,7 +45,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     let (told, report) = engine
         .store
         .write(async |tx| {
-            let (mut told, mut report) = (Vec::new(), LifecycleReport::default());
+            let (mut told, mut report) = (Vec::new(), NotificationLifecycleReport::default());
             for (finding, turn) in &changed {
                 let (kind, subject) = (finding.kind, finding.subject.as_str());
                 let (word, is_new) = if *turn == AlarmTransition::Raise {
@@ -58,7 +58,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     continue;
                 }
                 told.push((kind, word));
-                let data = AlarmChange {
+                let data = AlarmChangeData {
                     alarm: kind,
                     subject: subject.to_owned(),
                     summary: finding.summary.clone(),
@@ -66,12 +66,12 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     remedy: finding.remedy.clone(),
                 };
                 let event = if *turn == AlarmTransition::Raise {
-                    OwnEvent::AlarmRaised(data)
+                    HeraldEvent::AlarmRaised(data)
                 } else {
-                    OwnEvent::AlarmCleared(data)
+                    HeraldEvent::AlarmCleared(data)
                 };
                 let at = now;
-                let occurrence = EventOccurrence::Alarm { kind, subject, at };
+                let occurrence = EventDeduplicationKey::Alarm { kind, subject, at };
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((told, report))

@@ -13,11 +13,11 @@ use crate::{
         access::AccessBounds,
         horizon, pace, phone,
         status::{NotificationStatus, StatusGroup},
-        story::{self, ManualAction, TooFar},
+        story::{self, FutureTimestampCause, ManualAction},
         time::Timestamp,
-        timeline::TimelineKind,
+        timeline::TimelineEntryKind,
     },
-    engine::intake::RouteResult,
+    engine::intake::EventRouteResult,
     store::{
         Store, StoreError, attempt, convert, event, follow_up, hold, notification, sender, timeline,
     },
@@ -31,7 +31,7 @@ const LEFT_OUT: i64 = 20;
 
 /// The story of a message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct NotificationStory {
+pub struct NotificationHistory {
     pub id: Uuid,
     pub status: &'static str,
     #[schema(value_type = String)]
@@ -48,14 +48,14 @@ pub struct NotificationStory {
     pub expires_at: Option<String>,
     pub origin: NotificationOrigin,
     /// Oldest first. Entries past their retention time are gone.
-    pub lines: Vec<StoryEntry>,
-    pub attempts: Vec<StoryAttempt>,
+    pub lines: Vec<NotificationHistoryEntry>,
+    pub attempts: Vec<NotificationHistoryAttempt>,
     /// Follow-ups that rules have planned, fired or skipped.
-    pub follow_ups: Vec<FollowUp>,
+    pub follow_ups: Vec<NotificationHistoryFollowUp>,
     /// The failure and its remedy, if there was one.
     pub failure: Option<FailureExplanation>,
     /// Actions that are possible now.
-    pub can_do: Vec<CanDo>,
+    pub can_do: Vec<AvailableManualAction>,
 }
 
 /// The origin of a message.
@@ -70,16 +70,16 @@ pub struct NotificationOrigin {
     pub parent: Option<Uuid>,
     pub rule: Option<String>,
     /// What each route of the event did, or why it did nothing.
-    pub routes: Vec<RouteResult>,
+    pub routes: Vec<EventRouteResult>,
     /// The event's messages by status, including this one.
     pub messages: BTreeMap<String, i64>,
     /// Recipients that get no message, and why: the first 20.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<SkippedRecipientView>,
 }
 
 /// A recipient that was left out.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct LeftOut {
+pub struct SkippedRecipientView {
     pub notification: Uuid,
     pub recipient: Option<String>,
     pub reason: Option<String>,
@@ -87,12 +87,12 @@ pub struct LeftOut {
 
 /// One entry of a story.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct StoryEntry {
+pub struct NotificationHistoryEntry {
     pub at: String,
     /// By the provider's clock.
     pub provider_at: Option<String>,
     pub text: String,
-    #[schema(value_type = TimelineKind)]
+    #[schema(value_type = TimelineEntryKind)]
     pub kind: String,
     pub attempt: Option<Uuid>,
     pub callback: Option<Uuid>,
@@ -100,7 +100,7 @@ pub struct StoryEntry {
 
 /// One call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct StoryAttempt {
+pub struct NotificationHistoryAttempt {
     pub id: Uuid,
     pub number: i64,
     pub at: String,
@@ -114,7 +114,7 @@ pub struct StoryAttempt {
 
 /// The decision of a rule.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FollowUp {
+pub struct NotificationHistoryFollowUp {
     pub rule: String,
     pub on: String,
     pub state: &'static str,
@@ -136,13 +136,13 @@ pub struct FailureExplanation {
 
 /// A possible action.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CanDo {
+pub struct AvailableManualAction {
     pub action: ManualAction,
     pub text: &'static str,
     pub command: String,
 }
 
-impl NotificationStory {
+impl NotificationHistory {
     /// Removes what not everyone may see: numbers, and the calls, which contain numbers and texts.
     pub fn mask(&mut self) {
         self.recipient = self.recipient.as_deref().map(phone::masked);
@@ -164,7 +164,7 @@ pub async fn of(
     bounds: &AccessBounds,
     id: Uuid,
     now: Timestamp,
-) -> Result<Option<NotificationStory>, StoreError> {
+) -> Result<Option<NotificationHistory>, StoreError> {
     let Some(row) = notification::find(store, bounds, id).await? else {
         return Ok(None);
     };
@@ -197,9 +197,12 @@ pub async fn of(
     let until = waits_until
         .filter(|_| status != NotificationStatus::Held || hold.is_none())
         .filter(|_| {
-            !changed
-                .iter()
-                .any(|(what, _)| matches!(what, TooFar::Due | TooFar::Lease))
+            !changed.iter().any(|(what, _)| {
+                matches!(
+                    what,
+                    FutureTimestampCause::Due | FutureTimestampCause::Lease
+                )
+            })
         })
         .map(time);
     let mut standing = story::standing(status, reason.as_deref(), until.as_deref());
@@ -218,14 +221,14 @@ pub async fn of(
         .map(|line| {
             let mut detail = read(line.detail.as_deref());
             // A callback's failure is stored with its attempt.
-            if line.kind == TimelineKind::Failed.name() && detail.is_null() {
+            if line.kind == TimelineEntryKind::Failed.name() && detail.is_null() {
                 let of_line = attempts.iter().find(|it| Some(it.id) == line.attempt_id);
                 let failure = of_line.map(|it| read(it.failure.as_deref()));
                 detail = failure
                     .and_then(|failure| failure.get("value").cloned())
                     .unwrap_or_default();
             }
-            StoryEntry {
+            NotificationHistoryEntry {
                 at: time(line.at),
                 provider_at: line.provider_at.map(time),
                 text: story::line(&line.kind, &detail),
@@ -236,7 +239,7 @@ pub async fn of(
         })
         .collect();
     let follow_ups = follow_up::of_notification(store, id).await?;
-    Ok(Some(NotificationStory {
+    Ok(Some(NotificationHistory {
         id,
         status: status.name(),
         group: status.group(),
@@ -267,7 +270,7 @@ pub async fn of(
         }),
         can_do: story::manual_actions(status, due_later)
             .iter()
-            .map(|action| CanDo {
+            .map(|action| AvailableManualAction {
                 action: *action,
                 text: action.words(),
                 command: format!("herald {} {id}", action.command()),
@@ -283,7 +286,7 @@ async fn too_far(
     status: NotificationStatus,
     waits_until: Option<i64>,
     now: Timestamp,
-) -> Result<Vec<(TooFar, Timestamp)>, StoreError> {
+) -> Result<Vec<(FutureTimestampCause, Timestamp)>, StoreError> {
     let mut found = Vec::new();
     let at = Timestamp::from_micros;
     // Scheduled for later and never claimed: that time is right.
@@ -294,12 +297,12 @@ async fn too_far(
                 && horizon::is_ahead(at(row.updated_at), now)
                 && !asked_for =>
         {
-            found.push((TooFar::Due, at(until)));
+            found.push((FutureTimestampCause::Due, at(until)));
         }
         (NotificationStatus::Sending | NotificationStatus::Unknown, Some(until))
             if horizon::is_ahead(at(row.updated_at), now) =>
         {
-            found.push((TooFar::Lease, at(until)));
+            found.push((FutureTimestampCause::Lease, at(until)));
         }
         _ => {}
     }
@@ -316,13 +319,13 @@ async fn too_far(
     if let Some(from) = from {
         let next_at = at(from.pace_next_at);
         if horizon::until(next_at, now, pace::FURTHEST_MICROS) != next_at {
-            found.push((TooFar::Pace, next_at));
+            found.push((FutureTimestampCause::Pace, next_at));
         }
         let probe_at = from.probe_at.filter(|_| from.account_held_at.is_none());
         if let Some(probe_at) = probe_at.map(at)
             && horizon::until(probe_at, now, LATEST_PROBE_MICROS) != probe_at
         {
-            found.push((TooFar::Probe, probe_at));
+            found.push((FutureTimestampCause::Probe, probe_at));
         }
     }
     Ok(found)
@@ -382,7 +385,7 @@ async fn origin(
         .collect();
     let skipped = event::skipped(store, bounds, event.id, LEFT_OUT).await?;
     for left_out in notification::find_all(store, bounds, &skipped).await? {
-        origin.left_out.push(LeftOut {
+        origin.left_out.push(SkippedRecipientView {
             notification: left_out.id,
             recipient: left_out.recipient,
             reason: left_out.reason,
@@ -391,9 +394,9 @@ async fn origin(
     Ok(origin)
 }
 
-fn told(row: entity::attempt::Model) -> StoryAttempt {
+fn told(row: entity::attempt::Model) -> NotificationHistoryAttempt {
     let text = story::attempt(row.outcome.as_deref(), row.http_status);
-    StoryAttempt {
+    NotificationHistoryAttempt {
         id: row.id,
         number: row.number,
         at: Timestamp::from_micros(row.created_at).to_string(),
@@ -404,7 +407,7 @@ fn told(row: entity::attempt::Model) -> StoryAttempt {
     }
 }
 
-fn planned(row: entity::follow_up::Model, now: Timestamp) -> FollowUp {
+fn planned(row: entity::follow_up::Model, now: Timestamp) -> NotificationHistoryFollowUp {
     let state = convert::follow_up_state(row.state);
     let due_at = row.due_at.map(|at| Timestamp::from_micros(at).to_string());
     let because = row
@@ -417,7 +420,7 @@ fn planned(row: entity::follow_up::Model, now: Timestamp) -> FollowUp {
         ("pending", Some(due_at)) if made_ahead => format!(
             "Of the rule {}: {}",
             row.rule_name,
-            story::too_far_ahead(TooFar::Timer, due_at)
+            story::too_far_ahead(FutureTimestampCause::Timer, due_at)
         ),
         ("pending", _) if row.cursor_at.is_some() => {
             format!("The rule {} is firing for many recipients.", row.rule_name)
@@ -435,7 +438,7 @@ fn planned(row: entity::follow_up::Model, now: Timestamp) -> FollowUp {
         ("cancelled", _) => format!("The rule {} was cancelled{because}.", row.rule_name),
         (state, _) => format!("The rule {} was {state}{because}.", row.rule_name),
     };
-    FollowUp {
+    NotificationHistoryFollowUp {
         rule: row.rule_name,
         on: row.trigger_name,
         state,

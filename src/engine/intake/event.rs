@@ -10,14 +10,14 @@ use super::{expand::expand, idempotency::IdempotencyKey};
 use crate::{
     domain::{
         access::AccessBounds,
-        own_event::{EventOccurrence, OwnEvent, SOURCE},
+        own_event::{EventDeduplicationKey, HeraldEvent, SOURCE},
         route::RouteOutcome,
         status::NotificationStatus,
         time::Timestamp,
     },
-    engine::{Engine, lifecycle::LifecycleReport, runtime::vault::of_event},
+    engine::{Engine, lifecycle::NotificationLifecycleReport, runtime::vault::of_event},
     store::{
-        DatabaseTransaction, StoreError, WorkError, event,
+        DatabaseTransaction, StoreError, TransactionWorkError, event,
         idempotency::{self, IdempotentRequest},
         new_id,
     },
@@ -25,7 +25,7 @@ use crate::{
 
 /// An event as a product posts it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NewEvent {
+pub struct PostedEvent {
     pub id: String,
     pub source: String,
     pub event_type: String,
@@ -36,7 +36,7 @@ pub struct NewEvent {
 
 /// What a route did with an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RouteResult {
+pub struct EventRouteResult {
     pub route: String,
     pub outcome: RouteOutcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub struct RouteResult {
     pub duplicates: Vec<DuplicateNotification>,
 }
 
-impl RouteResult {
+impl EventRouteResult {
     /// Whether the route made nothing and gave no reason.
     pub(super) const fn is_empty(&self) -> bool {
         self.notifications == 0 && self.duplicates.is_empty() && self.reason.is_none()
@@ -74,7 +74,7 @@ pub struct AcceptedEvent {
     pub duplicate: bool,
     /// Further recipients are still being expanded.
     pub expanding: bool,
-    pub routes: Vec<RouteResult>,
+    pub routes: Vec<EventRouteResult>,
 }
 
 /// The API client that posts an event: its bounds apply to everything made from it.
@@ -101,7 +101,7 @@ pub enum EventError {
     Store(#[from] StoreError),
 }
 
-impl WorkError for EventError {
+impl TransactionWorkError for EventError {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),
@@ -110,7 +110,7 @@ impl WorkError for EventError {
     }
 }
 
-fn digest(new: &NewEvent) -> Vec<u8> {
+fn digest(new: &PostedEvent) -> Vec<u8> {
     let content = json!([
         new.event_type,
         new.subject,
@@ -125,12 +125,12 @@ fn digest(new: &NewEvent) -> Vec<u8> {
 pub async fn raise(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    own: &OwnEvent,
-    occurrence: &EventOccurrence<'_>,
+    own: &HeraldEvent,
+    occurrence: &EventDeduplicationKey<'_>,
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     metrics::counter!("herald_own_events_total").increment(1);
-    let new = NewEvent {
+    let new = PostedEvent {
         id: occurrence.id(own),
         source: SOURCE.to_owned(),
         event_type: own.type_name().into_owned(),
@@ -141,16 +141,16 @@ pub async fn raise(
     let data = new.data.to_string();
     let stored = stored(&new, None, &data, digest(&new), now);
     if !event::insert(tx, stored, now).await? {
-        return Ok(LifecycleReport::default());
+        return Ok(NotificationLifecycleReport::default());
     }
     match event::by_external_id(tx, &new.source, &new.id).await? {
         Some(row) => expand(engine, tx, row, now).await,
-        None => Ok(LifecycleReport::default()),
+        None => Ok(NotificationLifecycleReport::default()),
     }
 }
 
 fn stored<'a>(
-    new: &'a NewEvent,
+    new: &'a PostedEvent,
     poster: Option<EventPoster<'a>>,
     data: &'a str,
     digest: Vec<u8>,
@@ -179,7 +179,7 @@ const OPERATION: &str = "POST /api/v1/events";
 /// provider, and a failing route does not fail the producer.
 pub async fn event(
     engine: &Engine,
-    new: &NewEvent,
+    new: &PostedEvent,
     poster: EventPoster<'_>,
     key: Option<&IdempotencyKey>,
     now: Timestamp,
@@ -239,9 +239,12 @@ pub async fn event(
                     && row.product.as_deref() != poster.bounds.owner();
                 if is_other || !engine.is_fingerprint(&row.digest, &digest) {
                     // Committed: its idempotency key is used.
-                    return Ok((None, LifecycleReport::default()));
+                    return Ok((None, NotificationLifecycleReport::default()));
                 }
-                return Ok((Some(accepted(&row, true)), LifecycleReport::default()));
+                return Ok((
+                    Some(accepted(&row, true)),
+                    NotificationLifecycleReport::default(),
+                ));
             }
             let report = expand(engine, tx, row.clone(), now).await?;
             let row = event::find(tx, row.id).await?.unwrap_or(row);

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    DraftComposeError, DuplicateNotification, IntakeRowCache, MessageDraft, MessageMode,
-    RouteResult, compose,
-    route::{PlannedRecipient, RoutePlan, plan},
-    targets::{self, RecipientCursor, ResolveError, ResolvedRecipient, UnknownRecipient},
+    DraftComposeError, DuplicateNotification, EventRouteResult, IntakeRowCache, MessageContentMode,
+    MessageDraft, compose,
+    route::{RouteEvaluation, RouteRecipientEntry, plan},
+    targets::{self, RecipientCursor, RecipientResolveError, ResolvedRecipient, UnknownRecipient},
     unique,
 };
 use crate::{
@@ -18,15 +18,15 @@ use crate::{
         access::AccessBounds,
         horizon,
         own_event::SOURCE,
-        priority::Priority,
-        recipient::{RecipientError, RecipientSpec, is_expression},
+        priority::MessagePriority,
+        recipient::{RecipientParseError, RecipientSpec, is_expression},
         route::RouteOutcome,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
     engine::{
         Engine,
-        lifecycle::{self, LifecycleReport},
+        lifecycle::{self, NotificationLifecycleReport},
         runtime::{access, turn::TransactionContext, vault::of_event},
     },
     store::{
@@ -45,7 +45,7 @@ const MAX_DUPLICATES: usize = 20;
 
 /// Progress of an expansion.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct ExpansionCursor {
+pub(super) struct EventRoutingCursor {
     /// Routes before this name are finished.
     route: String,
     /// Position among the route's recipients.
@@ -56,7 +56,7 @@ pub(super) struct ExpansionCursor {
     done: Vec<String>,
 }
 
-impl ExpansionCursor {
+impl EventRoutingCursor {
     /// The start, without the routes that have fired already.
     pub(super) fn without(done: Vec<String>) -> Self {
         Self {
@@ -102,7 +102,7 @@ pub async fn expand_turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreE
                 tried = Some(row.id);
                 Ok((true, expand(engine, tx, row, now).await?))
             }
-            None => Ok((false, LifecycleReport::default())),
+            None => Ok((false, NotificationLifecycleReport::default())),
         })
         .await;
     match (expanded, tried) {
@@ -162,7 +162,7 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), 
 }
 
 /// Results and cursor of an event.
-fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, ExpansionCursor) {
+fn progress(row: &entity::event::Model) -> (Vec<EventRouteResult>, EventRoutingCursor) {
     let results = serde_json::from_str(&row.routes).unwrap_or_default();
     let cursor = row
         .cursor_at
@@ -173,11 +173,11 @@ fn progress(row: &entity::event::Model) -> (Vec<RouteResult>, ExpansionCursor) {
 }
 
 /// The result of a route, created if absent.
-fn of_route<'a>(results: &'a mut Vec<RouteResult>, route: &str) -> &'a mut RouteResult {
+fn of_route<'a>(results: &'a mut Vec<EventRouteResult>, route: &str) -> &'a mut EventRouteResult {
     let place = results.iter().position(|result| result.route == route);
     let result = match place {
         Some(place) => results.remove(place),
-        None => RouteResult {
+        None => EventRouteResult {
             route: route.to_owned(),
             outcome: RouteOutcome::Fired,
             reason: None,
@@ -195,7 +195,7 @@ pub(super) async fn expand(
     tx: &DatabaseTransaction,
     row: entity::event::Model,
     now: Timestamp,
-) -> Result<LifecycleReport, StoreError> {
+) -> Result<NotificationLifecycleReport, StoreError> {
     let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
     let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     let (mut results, mut cursor) = progress(&row);
@@ -205,7 +205,7 @@ pub(super) async fn expand(
         "data": data.as_ref().unwrap_or(&Value::Null),
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
-    let mut report = LifecycleReport::default();
+    let mut report = NotificationLifecycleReport::default();
     if cursor.is_fresh() {
         let unknown = unknown_names(tx, &bounds, &routes, &cursor, &context).await?;
         // An unknown name in the event itself stops all of it; an unknown name in a route stops
@@ -257,7 +257,7 @@ pub(super) async fn expand(
                     true
                 }
                 Some(entry) => {
-                    let step = ExpansionStep {
+                    let step = EventRoutingContext {
                         engine,
                         tx,
                         row: &row,
@@ -274,7 +274,7 @@ pub(super) async fn expand(
                             expanded += count.max(1);
                             cursor.place.pass(next);
                         }
-                        Err(ExpandError::Store(error)) => return Err(error),
+                        Err(RouteRecipientError::Store(error)) => return Err(error),
                         Err(refused) => {
                             // One unknown group must not keep the others from being notified.
                             result.outcome = RouteOutcome::Error;
@@ -304,7 +304,7 @@ pub(super) async fn expand(
 }
 
 /// A name in `to` that does not exist.
-struct UnknownName {
+struct UnknownRouteRecipient {
     route: String,
     reason: String,
     /// The event named it, not the route.
@@ -317,9 +317,9 @@ async fn unknown_names(
     tx: &DatabaseTransaction,
     bounds: &AccessBounds,
     routes: &[StoredRoute],
-    cursor: &ExpansionCursor,
+    cursor: &EventRoutingCursor,
     context: &Value,
-) -> Result<Vec<UnknownName>, StoreError> {
+) -> Result<Vec<UnknownRouteRecipient>, StoreError> {
     let mut unknown = Vec::new();
     for route in routes.iter().filter(|route| cursor.wants(route)) {
         let Ok(plan) = plan(&route.route, context) else {
@@ -331,7 +331,7 @@ async fn unknown_names(
             };
             let bounds = nameable(planned.is_chosen, bounds);
             if let Some(reason) = targets::find_unknown(tx, bounds, &spec).await? {
-                unknown.push(UnknownName {
+                unknown.push(UnknownRouteRecipient {
                     route: route.name.clone(),
                     reason: reason.0,
                     is_chosen: planned.is_chosen,
@@ -371,9 +371,9 @@ fn data_of(engine: &Engine, row: &entity::event::Model) -> Option<Value> {
 
 /// Why nothing is made of an entry of a route.
 #[derive(Debug, thiserror::Error)]
-enum ExpandError {
+enum RouteRecipientError {
     #[error(transparent)]
-    Unreadable(#[from] RecipientError),
+    Unreadable(#[from] RecipientParseError),
     #[error(transparent)]
     Unknown(#[from] UnknownRecipient),
     #[error("the key that the event was posted with may not send with {0}")]
@@ -386,16 +386,16 @@ enum ExpandError {
     Store(#[from] StoreError),
 }
 
-impl From<ResolveError> for ExpandError {
-    fn from(error: ResolveError) -> Self {
+impl From<RecipientResolveError> for RouteRecipientError {
+    fn from(error: RecipientResolveError) -> Self {
         match error {
-            ResolveError::Unknown(unknown) => Self::Unknown(unknown),
-            ResolveError::Store(error) => Self::Store(error),
+            RecipientResolveError::Unknown(unknown) => Self::Unknown(unknown),
+            RecipientResolveError::Store(error) => Self::Store(error),
         }
     }
 }
 
-impl From<DraftComposeError> for ExpandError {
+impl From<DraftComposeError> for RouteRecipientError {
     fn from(error: DraftComposeError) -> Self {
         match error {
             DraftComposeError::Store(error) => Self::Store(error),
@@ -405,26 +405,26 @@ impl From<DraftComposeError> for ExpandError {
 }
 
 /// One step of an expansion.
-struct ExpansionStep<'a> {
+struct EventRoutingContext<'a> {
     engine: &'a Engine,
     tx: &'a DatabaseTransaction,
     row: &'a entity::event::Model,
     /// Bounds of the API key that posted the event.
     bounds: &'a AccessBounds,
     route: &'a StoredRoute,
-    plan: &'a RoutePlan,
+    plan: &'a RouteEvaluation,
     now: Timestamp,
 }
 
-impl ExpansionStep<'_> {
+impl EventRoutingContext<'_> {
     /// Makes the notifications of one entry of `to`. Returns their number, and where to continue.
     async fn recipient(
         &self,
-        planned: &PlannedRecipient,
+        planned: &RouteRecipientEntry,
         after: Option<Uuid>,
-        result: &mut RouteResult,
-        report: &mut LifecycleReport,
-    ) -> Result<(usize, Option<Uuid>), ExpandError> {
+        result: &mut EventRouteResult,
+        report: &mut NotificationLifecycleReport,
+    ) -> Result<(usize, Option<Uuid>), RouteRecipientError> {
         let entry = planned.entry.as_str();
         let (mut targets, next) = if entry.trim().is_empty() {
             let nobody = ResolvedRecipient {
@@ -484,7 +484,7 @@ impl ExpansionStep<'_> {
         });
         let about = match self.about().await {
             Ok(about) => about,
-            Err(error @ ExpandError::Store(_)) => return Err(error),
+            Err(error @ RouteRecipientError::Store(_)) => return Err(error),
             // The recipient must be notified even if the subject no longer exists.
             Err(unknown) => {
                 result.reason = Some(format!("its subject: {unknown}"));
@@ -496,8 +496,8 @@ impl ExpansionStep<'_> {
             None => reading.own_sender(self.tx, self.bounds).await?,
             Some(named) => match sender::named(self.tx, named).await? {
                 Some(row) if self.bounds.has_sender(row.id) => Some(row.id),
-                Some(_) => return Err(ExpandError::ForeignSender(named.clone())),
-                None => return Err(ExpandError::NoSender(named.clone())),
+                Some(_) => return Err(RouteRecipientError::ForeignSender(named.clone())),
+                None => return Err(RouteRecipientError::NoSender(named.clone())),
             },
         };
         let product = self.product().await?;
@@ -521,12 +521,12 @@ impl ExpansionStep<'_> {
                 .filter(|_| product.is_some()),
             reference: self.plan.reference.clone(),
             labels: self.plan.labels.clone(),
-            priority: Priority::parse(&self.route.route.priority).unwrap_or_default(),
+            priority: MessagePriority::parse(&self.route.route.priority).unwrap_or_default(),
             expires_after_seconds: self.route.route.expires_after_seconds,
             send_at: None,
             reply_to: None,
             message_kind: self.route.route.message_kind.clone(),
-            mode: MessageMode::parse(&self.route.route.mode).unwrap_or_default(),
+            mode: MessageContentMode::parse(&self.route.route.mode).unwrap_or_default(),
             fallback_template: self.route.route.fallback_template.clone(),
             product,
             unread: self.plan.unread.clone(),
@@ -566,7 +566,7 @@ impl ExpansionStep<'_> {
     }
 
     /// The subject of the route's messages, or why there is none.
-    async fn about(&self) -> Result<Option<ResolvedRecipient>, ExpandError> {
+    async fn about(&self) -> Result<Option<ResolvedRecipient>, RouteRecipientError> {
         let entry = self.plan.about.as_deref().unwrap_or_default();
         if entry.trim().is_empty() {
             return Ok(None);
@@ -584,7 +584,7 @@ impl ExpansionStep<'_> {
         &self,
         product: Option<&str>,
         new: &mut Vec<NewNotification>,
-        result: &mut RouteResult,
+        result: &mut EventRouteResult,
     ) -> Result<(), StoreError> {
         let Some(key) = &self.plan.dedupe_key else {
             return Ok(());

@@ -7,14 +7,14 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    ClientDirectRequest, DirectRequestRefusal, IntakeRowCache,
-    request::{CheckedRequest, check},
+    ClientNotificationRequest, IntakeRowCache, NotificationRequestRefusal,
+    request::{NotificationRequestCheckOutcome, check},
 };
 use crate::{
     domain::{phone::Phone, recipient::RecipientSpec, time::Timestamp},
     engine::{
         Engine,
-        lifecycle::{self, LifecycleReport},
+        lifecycle::{self, NotificationLifecycleReport},
         runtime::{send_waiters::SendWaiter, turn::TransactionContext},
     },
     error::ErrorChain,
@@ -32,7 +32,7 @@ const WAITING: usize = 1024;
 
 /// A stored request.
 #[derive(Debug)]
-pub struct StoredRequest {
+pub struct StoredNotificationRequest {
     pub ids: Vec<Uuid>,
     /// It is new, not a repeat: it has no result yet.
     pub fresh: bool,
@@ -42,9 +42,9 @@ pub struct StoredRequest {
 
 /// Why a request was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DirectRequestError {
+pub enum NotificationRequestError {
     #[error("the request is refused")]
-    Refused(DirectRequestRefusal),
+    Refused(NotificationRequestRefusal),
     /// Too many are waiting, or the database is unavailable: retry later.
     #[error("the database cannot do it now")]
     Later,
@@ -54,52 +54,52 @@ pub enum DirectRequestError {
 }
 
 /// Result of a request.
-pub type DirectRequestResult = Result<StoredRequest, DirectRequestError>;
+pub type NotificationRequestResult = Result<StoredNotificationRequest, NotificationRequestError>;
 
 #[derive(Debug)]
-struct QueuedDirectRequest {
-    asked: ClientDirectRequest,
-    answer: oneshot::Sender<DirectRequestResult>,
+struct QueuedNotificationRequest {
+    asked: ClientNotificationRequest,
+    answer: oneshot::Sender<NotificationRequestResult>,
 }
 
 /// The sending end.
 #[derive(Debug)]
-pub struct DirectRequestSubmitter(mpsc::Sender<QueuedDirectRequest>);
+pub struct NotificationRequestSubmitter(mpsc::Sender<QueuedNotificationRequest>);
 
 /// The receiving end, owned by the worker that stores.
 #[derive(Debug)]
-pub struct DirectRequestQueue {
-    receiver: mpsc::Receiver<QueuedDirectRequest>,
+pub struct NotificationRequestQueue {
+    receiver: mpsc::Receiver<QueuedNotificationRequest>,
     /// The first request, if it has been taken from the channel already.
-    first: Option<QueuedDirectRequest>,
+    first: Option<QueuedNotificationRequest>,
 }
 
 /// Both ends.
-pub fn open() -> (DirectRequestSubmitter, DirectRequestQueue) {
+pub fn open() -> (NotificationRequestSubmitter, NotificationRequestQueue) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let queue = DirectRequestQueue {
+    let queue = NotificationRequestQueue {
         receiver,
         first: None,
     };
-    (DirectRequestSubmitter(sender), queue)
+    (NotificationRequestSubmitter(sender), queue)
 }
 
-impl DirectRequestSubmitter {
+impl NotificationRequestSubmitter {
     /// Submits a request and waits until it is stored or refused.
-    pub async fn ask(&self, asked: ClientDirectRequest) -> DirectRequestResult {
+    pub async fn ask(&self, asked: ClientNotificationRequest) -> NotificationRequestResult {
         let (answer, stored) = oneshot::channel();
         if self
             .0
-            .try_send(QueuedDirectRequest { asked, answer })
+            .try_send(QueuedNotificationRequest { asked, answer })
             .is_err()
         {
-            return Err(DirectRequestError::Later);
+            return Err(NotificationRequestError::Later);
         }
-        stored.await.unwrap_or(Err(DirectRequestError::Later))
+        stored.await.unwrap_or(Err(NotificationRequestError::Later))
     }
 }
 
-impl DirectRequestQueue {
+impl NotificationRequestQueue {
     /// Waits for a request; false when the channel is closed.
     pub async fn ready(&mut self) -> bool {
         if self.first.is_none() {
@@ -123,7 +123,7 @@ impl DirectRequestQueue {
             batch.push(next);
         }
         let count = batch.len();
-        let (asked, answers): (Vec<ClientDirectRequest>, Vec<_>) = batch
+        let (asked, answers): (Vec<ClientNotificationRequest>, Vec<_>) = batch
             .into_iter()
             .map(|waiting| (waiting.asked, waiting.answer))
             .unzip();
@@ -138,28 +138,28 @@ impl DirectRequestQueue {
 /// Stores requests together; one that cannot be stored does not affect the others.
 pub async fn many(
     engine: &Engine,
-    all: &[ClientDirectRequest],
+    all: &[ClientNotificationRequest],
     now: Timestamp,
-) -> Vec<DirectRequestResult> {
-    let mut answers: Vec<Option<DirectRequestResult>> = all.iter().map(|_| None).collect();
+) -> Vec<NotificationRequestResult> {
+    let mut answers: Vec<Option<NotificationRequestResult>> = all.iter().map(|_| None).collect();
     // A second request with the same key must find what the first one stored.
     let mut keys = HashSet::new();
     let (together, later): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|position| {
         all.get(*position)
-            .and_then(ClientDirectRequest::whole_key)
+            .and_then(ClientNotificationRequest::whole_key)
             .is_none_or(|key| keys.insert(key))
     });
     let mut pieces: Vec<Vec<usize>> = vec![together];
     pieces.extend(later.into_iter().map(|position| vec![position]));
     pieces.reverse();
     while let Some(piece) = pieces.pop() {
-        let wanted: Vec<&ClientDirectRequest> =
+        let wanted: Vec<&ClientNotificationRequest> =
             piece.iter().filter_map(|at| all.get(*at)).collect();
         match transaction(engine, &wanted, now).await {
             Ok(stored) => {
                 for (position, result) in piece.into_iter().zip(stored) {
                     if let Some(slot) = answers.get_mut(position) {
-                        *slot = Some(result.map_err(DirectRequestError::Refused));
+                        *slot = Some(result.map_err(NotificationRequestError::Refused));
                     }
                 }
             }
@@ -170,9 +170,9 @@ pub async fn many(
             Err(error) => {
                 tracing::error!(event = "accept.store_failed", error = %ErrorChain(&error), count = piece.len(), "requests to send messages could not be stored: their clients got an error");
                 let reason = if error.is_transient() {
-                    DirectRequestError::Later
+                    NotificationRequestError::Later
                 } else {
-                    DirectRequestError::Never
+                    NotificationRequestError::Never
                 };
                 for position in piece {
                     if let Some(slot) = answers.get_mut(position) {
@@ -184,15 +184,16 @@ pub async fn many(
     }
     answers
         .into_iter()
-        .map(|answer| answer.unwrap_or(Err(DirectRequestError::Later)))
+        .map(|answer| answer.unwrap_or(Err(NotificationRequestError::Later)))
         .collect()
 }
 
 /// What came of requests of one transaction, each by itself.
-type BatchResult = Vec<Result<StoredRequest, DirectRequestRefusal>>;
+type NotificationRequestBatchResult =
+    Vec<Result<StoredNotificationRequest, NotificationRequestRefusal>>;
 
 /// A valid request.
-enum DirectRequestVerdict {
+enum NotificationRequestNovelty {
     /// A repeat: these are its notifications.
     Before(Vec<Uuid>),
     /// New, to be stored under this request id.
@@ -203,9 +204,9 @@ enum DirectRequestVerdict {
 /// transaction is rolled back, and each is stored again alone.
 async fn transaction(
     engine: &Engine,
-    asked: &[&ClientDirectRequest],
+    asked: &[&ClientNotificationRequest],
     now: Timestamp,
-) -> Result<BatchResult, StoreError> {
+) -> Result<NotificationRequestBatchResult, StoreError> {
     let mut refusal = None;
     let stored = engine
         .store
@@ -234,9 +235,16 @@ async fn transaction(
 async fn store(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    asked: &[&ClientDirectRequest],
+    asked: &[&ClientNotificationRequest],
     now: Timestamp,
-) -> Result<(BatchResult, LifecycleReport, bool), StoreError> {
+) -> Result<
+    (
+        NotificationRequestBatchResult,
+        NotificationLifecycleReport,
+        bool,
+    ),
+    StoreError,
+> {
     let mut reading = IntakeRowCache::default();
     let phones: Vec<Phone> = asked
         .iter()
@@ -255,15 +263,17 @@ async fn store(
             check(TransactionContext { engine, tx, now }, &mut reading, asked).await?;
         spoilt |= wrote;
         checked.push(match result {
-            CheckedRequest::Before(ids) => Ok(DirectRequestVerdict::Before(ids)),
-            CheckedRequest::Refused(refusal) => Err(refusal),
-            CheckedRequest::New(request, new) => {
+            NotificationRequestCheckOutcome::Before(ids) => {
+                Ok(NotificationRequestNovelty::Before(ids))
+            }
+            NotificationRequestCheckOutcome::Refused(refusal) => Err(refusal),
+            NotificationRequestCheckOutcome::New(request, new) => {
                 all.extend(new);
-                Ok(DirectRequestVerdict::New(request))
+                Ok(NotificationRequestNovelty::New(request))
             }
         });
     }
-    let place = |ids: Vec<Uuid>, fresh: bool| StoredRequest {
+    let place = |ids: Vec<Uuid>, fresh: bool| StoredNotificationRequest {
         waiter: engine.send_waiters.wait_for(&ids),
         ids,
         fresh,
@@ -272,19 +282,23 @@ async fn store(
         // Only used by a request that is alone and was not new.
         let results = checked.into_iter().map(|result| {
             result.map(|which| match which {
-                DirectRequestVerdict::Before(ids) => place(ids, false),
-                DirectRequestVerdict::New(_) => place(Vec::new(), false),
+                NotificationRequestNovelty::Before(ids) => place(ids, false),
+                NotificationRequestNovelty::New(_) => place(Vec::new(), false),
             })
         });
-        return Ok((results.collect(), LifecycleReport::default(), true));
+        return Ok((
+            results.collect(),
+            NotificationLifecycleReport::default(),
+            true,
+        ));
     }
     let rules = reading.catalogue_snapshot(engine, tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &all, now).await?;
     let inserted: HashSet<Uuid> = inserted.into_iter().collect();
     let results = checked.into_iter().map(|result| {
         result.map(|which| match which {
-            DirectRequestVerdict::Before(ids) => place(ids, false),
-            DirectRequestVerdict::New(request) => {
+            NotificationRequestNovelty::Before(ids) => place(ids, false),
+            NotificationRequestNovelty::New(request) => {
                 let of_request = all
                     .iter()
                     .filter(|new| new.event_id == Some(request) && inserted.contains(&new.id))

@@ -12,19 +12,21 @@ mod route;
 pub mod targets;
 
 pub use event::{
-    AcceptedEvent, DuplicateNotification, EventError, EventPoster, NewEvent, RouteResult, event,
-    raise,
+    AcceptedEvent, DuplicateNotification, EventError, EventPoster, EventRouteResult, PostedEvent,
+    event, raise,
 };
 pub(in crate::engine) use expand::end_expansion;
 pub use expand::expand_turn;
 pub use gather::{
-    DirectRequestError, DirectRequestQueue, DirectRequestSubmitter, StoredRequest, many, open,
+    NotificationRequestError, NotificationRequestQueue, NotificationRequestSubmitter,
+    StoredNotificationRequest, many, open,
 };
-pub use mode::MessageMode;
+pub use mode::MessageContentMode;
 pub use reading::IntakeRowCache;
-pub use replay::{ReplayReport, replay};
+pub use replay::{EventReplayOutcome, replay};
 pub use request::{
-    ClientDirectRequest, DirectRequest, DirectRequestRefusal, RequestContent, TemplateUse,
+    ClientNotificationRequest, NotificationRequest, NotificationRequestContent,
+    NotificationRequestRefusal, RequestedTemplate,
 };
 pub use route::try_route;
 
@@ -38,21 +40,21 @@ use super::{
     Engine,
     runtime::{
         turn::TransactionContext,
-        vault::{NO_KEY, UnusableKey, of_notification},
+        vault::{NO_KEY, VaultKeyError, of_notification},
     },
 };
 use crate::{
     domain::{
-        category::Category,
-        priority::Priority,
-        recipient::UserId,
-        template::{TemplateError, UnreadValue, layout::Layout},
+        category::MessageCategory,
+        priority::MessagePriority,
+        recipient::WhatsAppUserId,
+        template::{TemplateError, UnreadableFilterValue, layout::TemplateLayout},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError, new_id,
         notification::NewNotification,
-        people::{self, OwnName},
+        people::{self, ProductContactProfile},
     },
 };
 
@@ -81,7 +83,7 @@ pub struct MessageDraft {
     pub subject_address: Option<String>,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
-    pub priority: Priority,
+    pub priority: MessagePriority,
     pub expires_after_seconds: Option<i64>,
     /// Earliest time of sending.
     pub send_at: Option<Timestamp>,
@@ -89,14 +91,14 @@ pub struct MessageDraft {
     pub reply_to: Option<String>,
     /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
-    pub mode: MessageMode,
+    pub mode: MessageContentMode,
     /// Template for a closed service window, instead of the message's own; it may show the text as
     /// `message`.
     pub fallback_template: Option<String>,
     /// The product that the message belongs to.
     pub product: Option<String>,
     /// Parameters that a filter could not read; they are shown unchanged.
-    pub unread: Vec<UnreadValue>,
+    pub unread: Vec<UnreadableFilterValue>,
 }
 
 /// Meta, code 131062.
@@ -116,12 +118,12 @@ pub fn unique(targets: Vec<ResolvedRecipient>) -> Vec<ResolvedRecipient> {
 pub struct DraftedNotification {
     pub new: NewNotification,
     /// Why its template could not be filled, in which case it is skipped.
-    pub unfilled: Option<UnfilledTemplate>,
+    pub unfilled: Option<TemplateFillFailure>,
 }
 
 /// Why a template could not be filled.
 #[derive(Clone, Debug)]
-pub struct UnfilledTemplate {
+pub struct TemplateFillFailure {
     /// The parameter at fault, if it is one.
     pub parameter: Option<String>,
     pub error: TemplateError,
@@ -207,8 +209,8 @@ pub async fn compose(
                 });
             }
         };
-        let category = Category::counted_as(&found.category);
-        let authentication = category == Category::Authentication;
+        let category = MessageCategory::counted_as(&found.category);
+        let authentication = category == MessageCategory::Authentication;
         let usual = if authentication {
             engine.settings.expiry.authentication_seconds
         } else {
@@ -239,7 +241,7 @@ pub async fn compose(
             }
             Err(error) => {
                 let parameter = layout.blamed(&error, &params);
-                (None, Some(UnfilledTemplate { parameter, error }))
+                (None, Some(TemplateFillFailure { parameter, error }))
             }
         };
         let unusable = unfilled.as_ref().map(|unfilled| {
@@ -250,7 +252,7 @@ pub async fn compose(
             && target
                 .address
                 .as_deref()
-                .is_some_and(|address| UserId::parse(address).is_some());
+                .is_some_and(|address| WhatsAppUserId::parse(address).is_some());
         let unusable = unusable.or(needs_phone.then(|| NEEDS_PHONE.to_owned()));
         let skipped = target.skipped.or(unusable);
         let id = new_id(now);
@@ -282,7 +284,7 @@ pub async fn compose(
             reference: draft.reference.clone(),
             labels: draft.labels.clone(),
             priority: if authentication {
-                Priority::Otp
+                MessagePriority::Otp
             } else {
                 draft.priority
             },
@@ -311,7 +313,7 @@ async fn own_names(
     tx: &DatabaseTransaction,
     draft: &MessageDraft,
     targets: &[ResolvedRecipient],
-) -> Result<HashMap<Uuid, OwnName>, StoreError> {
+) -> Result<HashMap<Uuid, ProductContactProfile>, StoreError> {
     let Some(product) = &draft.product else {
         return Ok(HashMap::new());
     };
@@ -324,7 +326,7 @@ async fn own_names(
 /// for staff members and contacts in a catalogue: a caller that may address them may know their
 /// names.
 fn own_name(
-    own: &HashMap<Uuid, OwnName>,
+    own: &HashMap<Uuid, ProductContactProfile>,
     contact: Uuid,
     common: Option<String>,
     is_staff: bool,
@@ -337,7 +339,7 @@ fn own_name(
 }
 
 /// Replaces a target's name by the one that the message's product uses.
-fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut ResolvedRecipient) {
+fn as_known(own: &HashMap<Uuid, ProductContactProfile>, target: &mut ResolvedRecipient) {
     let Some(contact) = target.contact_id else {
         return;
     };
@@ -354,15 +356,15 @@ fn as_known(own: &HashMap<Uuid, OwnName>, target: &mut ResolvedRecipient) {
 /// Removes secret values from the parameters and seals them for a notification.
 fn seal(
     engine: &Engine,
-    layout: &Layout,
+    layout: &TemplateLayout,
     params: &mut Value,
     id: Uuid,
-) -> Result<Option<String>, UnusableKey> {
+) -> Result<Option<String>, VaultKeyError> {
     let secrets = layout.take_secrets(params);
     if secrets.is_empty() {
         return Ok(None);
     }
-    let vault = engine.vault().ok_or(UnusableKey)?;
+    let vault = engine.vault().ok_or(VaultKeyError)?;
     let text = Value::Object(secrets).to_string();
     vault.seal_row(&of_notification(id), &text).map(Some)
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::{IntakeRowCache, MessageDraft, targets::ResolvedRecipient};
 use crate::{
     domain::{
-        category::Category,
-        content::{FreeContent, TextContent},
-        template::{layout::Layout, one_line},
+        category::MessageCategory,
+        content::{FreeFormMessageContent, TextContent},
+        template::{layout::TemplateLayout, one_line},
         time::Timestamp,
     },
     engine::Engine,
@@ -22,7 +22,7 @@ use crate::{
 
 /// The requested form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MessageMode {
+pub enum MessageContentMode {
     #[default]
     Template,
     /// Free text while the window is open, which costs nothing; otherwise a template.
@@ -31,7 +31,7 @@ pub enum MessageMode {
     Text,
 }
 
-impl MessageMode {
+impl MessageContentMode {
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "template" => Some(Self::Template),
@@ -50,7 +50,7 @@ pub(super) async fn open_windows(
     targets: &[ResolvedRecipient],
     now: Timestamp,
 ) -> Result<HashSet<Uuid>, StoreError> {
-    if draft.mode == MessageMode::Template {
+    if draft.mode == MessageContentMode::Template {
         return Ok(HashSet::new());
     }
     let sender = match draft.sender_id {
@@ -74,18 +74,18 @@ pub(super) async fn apply(
     tx: &DatabaseTransaction,
     reading: &mut IntakeRowCache,
     draft: &MessageDraft,
-    layout: &Layout,
+    layout: &TemplateLayout,
     is_open: bool,
     mut new: NewNotification,
 ) -> Result<NewNotification, StoreError> {
-    if draft.mode == MessageMode::Template || new.skipped.is_some() {
+    if draft.mode == MessageContentMode::Template || new.skipped.is_some() {
         return Ok(new);
     }
     let text = layout
         .plain_text(&new.params)
         .filter(|_| new.sealed.is_none());
     let Some(text) = text else {
-        if draft.mode == MessageMode::Text {
+        if draft.mode == MessageContentMode::Text {
             let reason = "the template has buttons, a file or a secret: it cannot be sent as text";
             new.skipped = Some(reason.to_owned());
         }
@@ -93,7 +93,7 @@ pub(super) async fn apply(
     };
     let named = named_fallback(engine, tx, reading, draft, &new, &text).await?;
     let fallback = named.or_else(|| {
-        (draft.mode == MessageMode::Auto).then(|| FallbackTemplate {
+        (draft.mode == MessageContentMode::Auto).then(|| FallbackTemplate {
             template: new.template.clone(),
             language: new.language.clone().unwrap_or_default(),
             category: new.category,
@@ -113,7 +113,7 @@ pub(super) async fn apply(
             new.body = fallback.body;
         }
         fallback => {
-            let content = FreeContent::Text(TextContent {
+            let content = FreeFormMessageContent::Text(TextContent {
                 body: text.clone(),
                 preview_url: false,
             });
@@ -166,7 +166,7 @@ async fn named_fallback(
     Ok(filled.map(|body| FallbackTemplate {
         template: name.clone(),
         language: template.row.language.clone(),
-        category: Category::counted_as(&template.row.category),
+        category: MessageCategory::counted_as(&template.row.category),
         params,
         body: Some(body),
     }))

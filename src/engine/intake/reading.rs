@@ -8,13 +8,13 @@ use crate::{
     domain::{access::AccessBounds, phone::Phone, time::Timestamp},
     engine::{
         Engine,
-        runtime::catalogue_cache::{CatalogueSnapshot, Template},
+        runtime::catalogue_cache::{CachedTemplate, CatalogueSnapshot},
     },
     store::{
         DatabaseTransaction, StoreError,
         people::{self, RecipientContact},
         sender,
-        template_sync::{self, TemplateSyncState},
+        template_sync::{self, ReportedTemplateState},
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub struct IntakeRowCache {
     catalogue_snapshot: Option<Arc<CatalogueSnapshot>>,
     accounts: HashMap<Option<Uuid>, Option<String>>,
-    standings: HashMap<(Option<String>, String, String), Option<TemplateSyncState>>,
+    standings: HashMap<(Option<String>, String, String), Option<ReportedTemplateState>>,
     senders: HashMap<String, Option<entity::sender::Model>>,
     people: HashMap<String, RecipientContact>,
     /// At most one entry: the default sender, which may be absent.
@@ -52,7 +52,7 @@ impl IntakeRowCache {
         tx: &DatabaseTransaction,
         name: &str,
         wanted: &[&str],
-    ) -> Result<Option<Arc<Template>>, StoreError> {
+    ) -> Result<Option<Arc<CachedTemplate>>, StoreError> {
         let catalogue_snapshot = self.catalogue_snapshot(engine, tx).await?;
         catalogue_snapshot.template(tx, name, wanted).await
     }
@@ -110,7 +110,7 @@ impl IntakeRowCache {
         account: Option<&str>,
         name: &str,
         language: &str,
-    ) -> Result<Option<TemplateSyncState>, StoreError> {
+    ) -> Result<Option<ReportedTemplateState>, StoreError> {
         let key = (
             account.map(str::to_owned),
             name.to_owned(),

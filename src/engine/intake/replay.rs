@@ -4,8 +4,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    RouteResult,
-    expand::{ExpansionCursor, expand},
+    EventRouteResult,
+    expand::{EventRoutingCursor, expand},
 };
 use crate::{
     domain::{access::AccessBounds, route::RouteOutcome, time::Timestamp},
@@ -15,9 +15,9 @@ use crate::{
 
 /// Result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplayReport {
+pub enum EventReplayOutcome {
     /// Results of the routes that ran now; routes that had fired before were left out.
-    Yes(Vec<RouteResult>),
+    Yes(Vec<EventRouteResult>),
     NotFound,
     /// Refused, with the reason.
     No(&'static str),
@@ -32,24 +32,24 @@ pub async fn replay(
     id: Uuid,
     actor: &str,
     now: Timestamp,
-) -> Result<ReplayReport, StoreError> {
+) -> Result<EventReplayOutcome, StoreError> {
     let (done, report) = engine
         .store
         .write(async |tx| {
-            let nothing = crate::engine::lifecycle::LifecycleReport::default;
+            let nothing = crate::engine::lifecycle::NotificationLifecycleReport::default;
             let Some(row) = event::lock(tx, bounds, id).await? else {
-                return Ok((ReplayReport::NotFound, nothing()));
+                return Ok((EventReplayOutcome::NotFound, nothing()));
             };
             if row.state == "expanding" {
-                return Ok((ReplayReport::No("the messages of this event are still being created"), nothing()));
+                return Ok((EventReplayOutcome::No("the messages of this event are still being created"), nothing()));
             }
             if row.data.is_empty() {
                 let why = "the data of this event were sensitive and have been wiped: post it again under a new id";
-                return Ok((ReplayReport::No(why), nothing()));
+                return Ok((EventReplayOutcome::No(why), nothing()));
             }
-            let before: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
+            let before: Vec<EventRouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
             let known: Vec<String> = before.iter().map(|it| it.route.clone()).collect();
-            let fired: Vec<RouteResult> = before
+            let fired: Vec<EventRouteResult> = before
                 .into_iter()
                 .filter(|result| result.outcome == RouteOutcome::Fired)
                 .collect();
@@ -63,7 +63,7 @@ pub async fn replay(
                 let unheard = routes.iter().map(|route| route.name.clone());
                 done.extend(unheard.filter(|name| !known.contains(name)));
             }
-            let cursor = ExpansionCursor::without(done);
+            let cursor = EventRoutingCursor::without(done);
             let routes = json!(fired).to_string();
             let cursor = Some(json!(cursor).to_string());
             event::set_progress(tx, id, "expanding", cursor, routes).await?;
@@ -75,12 +75,12 @@ pub async fn replay(
             };
             audit::note(tx, entry, now).await?;
             let Some(row) = event::find(tx, id).await? else {
-                return Ok((ReplayReport::NotFound, nothing()));
+                return Ok((EventReplayOutcome::NotFound, nothing()));
             };
             let report = expand(engine, tx, row, now).await?;
             let routes = event::find(tx, id).await?.map(|row| row.routes);
             let results = routes.and_then(|routes| serde_json::from_str(&routes).ok());
-            Ok((ReplayReport::Yes(results.unwrap_or_default()), report))
+            Ok((EventReplayOutcome::Yes(results.unwrap_or_default()), report))
         })
         .await?;
     report.publish(engine);

@@ -8,25 +8,25 @@ use crate::{
     domain::{
         recipient::{each, is_expression},
         route::RouteOutcome,
-        template::{self, RenderContext, UnreadValue},
+        template::{self, RenderContext, UnreadableFilterValue},
     },
-    store::catalogue::rows::RouteRow,
+    store::catalogue::rows::CatalogueRouteRow,
 };
 
 /// A route, evaluated for one event.
-pub(super) struct RoutePlan {
-    pub(super) recipients: Vec<PlannedRecipient>,
+pub(super) struct RouteEvaluation {
+    pub(super) recipients: Vec<RouteRecipientEntry>,
     pub(super) about: Option<String>,
     pub(super) params: Value,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) reference: Option<String>,
     pub(super) dedupe_key: Option<String>,
     /// Values that a filter could not read; they are shown unchanged.
-    pub(super) unread: Vec<UnreadValue>,
+    pub(super) unread: Vec<UnreadableFilterValue>,
 }
 
 /// One entry of a route's recipients.
-pub(super) struct PlannedRecipient {
+pub(super) struct RouteRecipientEntry {
     pub(super) entry: String,
     /// The entry comes from the event: it may name only contacts of its product.
     pub(super) is_chosen: bool,
@@ -34,7 +34,7 @@ pub(super) struct PlannedRecipient {
 
 /// Evaluates a route for a catalogue's example: its parameters, `None` if its condition is false,
 /// or the error.
-pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, String> {
+pub fn try_route(route: &CatalogueRouteRow, context: &Value) -> Result<Option<Value>, String> {
     match plan(route, context) {
         Ok(plan) => Ok(Some(plan.params)),
         Err((RouteOutcome::DidNotFire, _)) => Ok(None),
@@ -43,7 +43,10 @@ pub fn try_route(route: &RouteRow, context: &Value) -> Result<Option<Value>, Str
 }
 
 /// Evaluates a route. The error is (outcome, reason).
-pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<RoutePlan, (RouteOutcome, String)> {
+pub(super) fn plan(
+    route: &CatalogueRouteRow,
+    context: &Value,
+) -> Result<RouteEvaluation, (RouteOutcome, String)> {
     let error = |what: &str, error: &template::TemplateError| {
         (RouteOutcome::Error, format!("{what}: {error}"))
     };
@@ -66,7 +69,7 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<RoutePlan, (Rout
     for entry in &route.recipients {
         let is_chosen = is_expression(entry);
         let entries = each(&render("its recipient", entry)?).into_iter();
-        recipients.extend(entries.map(|entry| PlannedRecipient { entry, is_chosen }));
+        recipients.extend(entries.map(|entry| RouteRecipientEntry { entry, is_chosen }));
     }
     let about = route.about.as_deref();
     let about = about.map(|source| render("its subject", source));
@@ -98,7 +101,7 @@ pub(super) fn plan(route: &RouteRow, context: &Value) -> Result<RoutePlan, (Rout
         .map(|source| show("its reference".to_owned(), source))
         .transpose()?
         .filter(|reference| !reference.trim().is_empty());
-    Ok(RoutePlan {
+    Ok(RouteEvaluation {
         recipients,
         about: about.transpose()?,
         params: Value::Object(params),

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         access::AccessBounds,
         phone::Phone,
-        recipient::{RecipientSpec, UserId},
+        recipient::{RecipientSpec, WhatsAppUserId},
         time::Timestamp,
     },
     store::{
@@ -135,7 +135,7 @@ impl UnknownRecipient {
 
 /// Why it is not known whom an entry means.
 #[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
+pub enum RecipientResolveError {
     #[error(transparent)]
     Unknown(#[from] UnknownRecipient),
     #[error(transparent)]
@@ -150,7 +150,7 @@ pub async fn resolve(
     original: Option<&ResolvedRecipient>,
     after: Option<Uuid>,
     now: Timestamp,
-) -> Result<RecipientBatch, ResolveError> {
+) -> Result<RecipientBatch, RecipientResolveError> {
     let target = match spec {
         RecipientSpec::Same => original.cloned().ok_or_else(|| {
             UnknownRecipient(
@@ -232,7 +232,7 @@ async fn by_phone(
 /// A contact whose number may be unknown.
 pub async fn by_user_id(
     tx: &DatabaseTransaction,
-    user_id: &UserId,
+    user_id: &WhatsAppUserId,
     now: Timestamp,
 ) -> Result<ResolvedRecipient, StoreError> {
     let person = people::ensure_user_id(tx, user_id, now).await?;

@@ -7,13 +7,13 @@ use super::{PeopleActor, note, own};
 use crate::{
     domain::{
         access::AccessBounds,
-        channel::Channel,
+        channel::MessageChannel,
         edit::ValueEdit,
         language,
         phone::Phone,
-        preference::Preference,
+        preference::MessagePreference,
         quiet::{self, QuietHours},
-        recipient::UserId,
+        recipient::WhatsAppUserId,
     },
     engine::InputError,
     store::{
@@ -50,7 +50,7 @@ pub struct ContactChanges {
 impl ContactChanges {
     /// Changes that name only a number or a user id.
     pub fn of(address: &str) -> Self {
-        let (phone, user_id) = match UserId::parse(address) {
+        let (phone, user_id) = match WhatsAppUserId::parse(address) {
             Some(user_id) => (None, Some(user_id.as_str().to_owned())),
             None => (Some(address.to_owned()), None),
         };
@@ -142,7 +142,7 @@ fn aliases(changes: &ContactChanges) -> Result<Vec<(&'static str, ContactAlias)>
         }
     }
     if let Some(text) = &changes.user_id {
-        let Some(user_id) = UserId::parse(text) else {
+        let Some(user_id) = WhatsAppUserId::parse(text) else {
             let rule = "a user id is written US.13491208655302741918";
             return Err(InputError::field("/user_id", rule));
         };
@@ -212,7 +212,7 @@ pub async fn set_preferences(
     store: &Store,
     by: PeopleActor<'_>,
     contact: Uuid,
-    wanted: &[Preference],
+    wanted: &[MessagePreference],
 ) -> Result<(), InputError> {
     store
         .write_or_refuse(async |tx| {
@@ -236,7 +236,7 @@ pub async fn prefer(
     store: &Store,
     by: PeopleActor<'_>,
     contact: Uuid,
-    wanted: &Preference,
+    wanted: &MessagePreference,
 ) -> Result<(), InputError> {
     store
         .write_or_refuse(async |tx| {
@@ -276,7 +276,7 @@ pub async fn forget_preference(
 async fn check_preferences(
     tx: &DatabaseTransaction,
     bounds: &AccessBounds,
-    wanted: &[Preference],
+    wanted: &[MessagePreference],
     at: impl Fn(usize, &str) -> String,
 ) -> Result<(), InputError> {
     if wanted.len() > MAX_PREFERENCES {
@@ -298,8 +298,11 @@ async fn check_preferences(
                 Some(_) => {}
             }
         }
-        if !it.channel.is_empty() && Channel::parse(&it.channel).is_none() {
-            return Err(InputError::field(&at(index, "channel"), Channel::RULE));
+        if !it.channel.is_empty() && MessageChannel::parse(&it.channel).is_none() {
+            return Err(InputError::field(
+                &at(index, "channel"),
+                MessageChannel::RULE,
+            ));
         }
         let twice = wanted
             .iter()

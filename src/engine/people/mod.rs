@@ -10,7 +10,7 @@ mod staff;
 pub use contacts::{ContactChanges, forget_preference, prefer, save_contact, set_preferences};
 pub use removal::{ContactDeletion, delete_contact, delete_group, delete_user};
 pub use staff::{
-    SavedGroup, StaffContactSpec, add_member, connect, disconnect, ensure_group, ensure_user,
+    SavedStaffGroup, StaffContactSpec, add_member, connect, disconnect, ensure_group, ensure_user,
     remove_member,
 };
 

@@ -13,14 +13,14 @@ use crate::{
     },
     engine::{
         Engine, InputError,
-        lifecycle::{self, LifecycleStep},
+        lifecycle::{self, NotificationLifecycleChange},
     },
     store::{
         ConnectionTrait, Store, StoreError,
         catalogue::uses::uses,
         identity,
         notification::{self, NotificationListFilter},
-        people::{self, StaffKind},
+        people::{self, StaffEntryKind},
     },
 };
 
@@ -137,11 +137,11 @@ async fn cancel(engine: &Engine, by: PeopleActor<'_>, contact: Uuid) -> Result<u
             return Ok(cancelled);
         };
         filter.before = Some(last.id);
-        let steps: Vec<LifecycleStep> = found
+        let steps: Vec<NotificationLifecycleChange> = found
             .iter()
             .map(|row| {
                 let reason = DELETED.to_owned();
-                LifecycleStep::new(row.id, NotificationChange::Cancelled { reason })
+                NotificationLifecycleChange::new(row.id, NotificationChange::Cancelled { reason })
             })
             .collect();
         let report = engine
@@ -155,7 +155,7 @@ async fn cancel(engine: &Engine, by: PeopleActor<'_>, contact: Uuid) -> Result<u
 
 /// Deletes a staff member, and removes it from all groups. A dashboard user of the same name stays.
 pub async fn delete_user(store: &Store, by: PeopleActor<'_>, name: &str) -> Result<(), InputError> {
-    delete(store, by, StaffKind::User, name).await
+    delete(store, by, StaffEntryKind::User, name).await
 }
 
 /// Deletes a group; its members stay.
@@ -164,13 +164,13 @@ pub async fn delete_group(
     by: PeopleActor<'_>,
     name: &str,
 ) -> Result<(), InputError> {
-    delete(store, by, StaffKind::Group, name).await
+    delete(store, by, StaffEntryKind::Group, name).await
 }
 
 async fn delete(
     store: &Store,
     by: PeopleActor<'_>,
-    kind: StaffKind,
+    kind: StaffEntryKind,
     name: &str,
 ) -> Result<(), InputError> {
     let what = kind.name();
@@ -179,8 +179,8 @@ async fn delete(
         return Err(absent());
     }
     let recipient = match kind {
-        StaffKind::User => RecipientSpec::User(name.to_owned()),
-        StaffKind::Group => RecipientSpec::Group(name.to_owned()),
+        StaffEntryKind::User => RecipientSpec::User(name.to_owned()),
+        StaffEntryKind::Group => RecipientSpec::Group(name.to_owned()),
     };
     store
         .write_or_refuse(async |tx| {

@@ -33,7 +33,7 @@ impl StaffContactSpec {
 
 /// A group, and whether it existed before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedGroup {
+pub struct SavedStaffGroup {
     pub created: bool,
     pub members: i64,
 }
@@ -124,7 +124,7 @@ pub async fn ensure_group(
     by: PeopleActor<'_>,
     name: &str,
     description: Option<&str>,
-) -> Result<SavedGroup, InputError> {
+) -> Result<SavedStaffGroup, InputError> {
     if bad_name(name) {
         return Err(unusable());
     }
@@ -135,7 +135,7 @@ pub async fn ensure_group(
                 note(tx, by, "group.made", name, &json!({})).await?;
             }
             let members = people::count_members(tx, name).await?;
-            Ok(SavedGroup { created, members })
+            Ok(SavedStaffGroup { created, members })
         })
         .await
 }

@@ -33,16 +33,16 @@ const MAX_SOURCE: usize = 512;
 
 /// A new API key. Its text is shown once and not stored.
 #[derive(Debug)]
-pub struct NewKey {
+pub struct GeneratedApiKeyText {
     pub text: SecretString,
     pub prefix: String,
 }
 
 /// Makes a key from 32 random bytes.
-pub fn new_key(random: &[u8; 32]) -> NewKey {
+pub fn new_key(random: &[u8; 32]) -> GeneratedApiKeyText {
     let text = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
     let prefix = prefix_of(&text);
-    NewKey {
+    GeneratedApiKeyText {
         text: SecretString::from(text),
         prefix,
     }
@@ -180,7 +180,7 @@ pub const NO_BOUNDS: &str = "a key without bounds sees and changes what belongs 
 /// A created key with its row.
 #[derive(Debug)]
 pub struct CreatedApiKey {
-    pub key: NewKey,
+    pub key: GeneratedApiKeyText,
     pub row: entity::api_key::Model,
 }
 
@@ -338,7 +338,7 @@ const AGAIN_MICROS: i64 = 60_000_000;
 /// Last use of each API key: kept in memory and written by a worker, so that no request waits for
 /// it.
 #[derive(Debug, Default)]
-pub struct LastUses(Mutex<HashMap<Uuid, ApiKeyUse>>);
+pub struct ApiKeyUseTracker(Mutex<HashMap<Uuid, ApiKeyUse>>);
 
 #[derive(Clone, Copy, Debug)]
 struct ApiKeyUse {
@@ -346,7 +346,7 @@ struct ApiKeyUse {
     written: Option<Timestamp>,
 }
 
-impl LastUses {
+impl ApiKeyUseTracker {
     /// Records a use.
     pub fn note(&self, key: Uuid, now: Timestamp) {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -397,12 +397,12 @@ pub async fn write_uses(engine: &Engine, now: Timestamp) -> Result<usize, StoreE
 mod tests {
     use uuid::Uuid;
 
-    use super::LastUses;
+    use super::ApiKeyUseTracker;
     use crate::domain::time::Timestamp;
 
     #[test]
     fn a_use_is_written_once_a_minute_however_often_a_key_is_used() {
-        let uses = LastUses::default();
+        let uses = ApiKeyUseTracker::default();
         let (key, start) = (Uuid::nil(), Timestamp::from_unix_seconds(1_000));
         for second in 0..10 {
             uses.note(key, start.plus_seconds(second));

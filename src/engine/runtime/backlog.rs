@@ -36,22 +36,22 @@ const FEW: i64 = 10_000;
 
 /// The last measurement of the backlog.
 #[derive(Debug)]
-pub struct Backlog {
+pub struct CallbackBacklogMonitor {
     limits: BacklogLimits,
     lag_micros: AtomicI64,
     is_full: AtomicBool,
-    measured: Mutex<BacklogMeasurement>,
+    measured: Mutex<CallbackBacklogMeasurement>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct BacklogMeasurement {
+struct CallbackBacklogMeasurement {
     callbacks: i64,
     oldest: Option<OldestCallback>,
     at: Timestamp,
     next_at: Timestamp,
 }
 
-impl Backlog {
+impl CallbackBacklogMonitor {
     pub fn new(limits: BacklogLimits) -> Self {
         Self {
             limits,
@@ -74,7 +74,10 @@ impl Backlog {
         self.is_full.load(Ordering::Acquire)
     }
 
-    fn change(&self, change: impl FnOnce(&mut BacklogMeasurement)) -> BacklogMeasurement {
+    fn change(
+        &self,
+        change: impl FnOnce(&mut CallbackBacklogMeasurement),
+    ) -> CallbackBacklogMeasurement {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut measured);
         *measured
@@ -100,7 +103,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
     let pause = started.elapsed() * PAUSE_PER_LOOK;
     let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
     engine.backlog.change(|measured| {
-        *measured = BacklogMeasurement {
+        *measured = CallbackBacklogMeasurement {
             callbacks: waiting.callbacks,
             oldest: OldestCallback::next(measured.oldest, waiting.oldest, now),
             at: now,

@@ -10,8 +10,8 @@ use crate::{
     domain::{
         access::AccessBounds,
         language::nearest,
-        template::layout::Layout,
-        trigger::{Trigger, TriggerSet},
+        template::layout::TemplateLayout,
+        trigger::{NotificationTransition, NotificationTransitionSet},
     },
     engine::Engine,
     store::{
@@ -26,10 +26,10 @@ const MOST_TEMPLATES: usize = 1000;
 
 /// A parsed template.
 #[derive(Debug)]
-pub struct Template {
+pub struct CachedTemplate {
     pub row: entity::template::Model,
     /// The layout, or why it cannot be parsed.
-    pub layout: Result<Layout, String>,
+    pub layout: Result<TemplateLayout, String>,
 }
 
 /// A kind of message.
@@ -44,19 +44,19 @@ struct CachedMessageKind {
 #[derive(Debug, Default)]
 pub struct CatalogueSnapshot {
     revision: i64,
-    by_trigger: BTreeMap<Trigger, Vec<StoredRule>>,
+    by_trigger: BTreeMap<NotificationTransition, Vec<StoredRule>>,
     /// The triggers that any version of any rule names in `unless`.
-    unless_ever: TriggerSet,
+    unless_ever: NotificationTransitionSet,
     /// Types of events whose data are secret.
     sensitive_events: BTreeSet<String>,
     message_kinds: BTreeMap<String, CachedMessageKind>,
     /// Templates used so far, in all their languages.
-    templates: Mutex<HashMap<String, Arc<[Arc<Template>]>>>,
+    templates: Mutex<HashMap<String, Arc<[Arc<CachedTemplate>]>>>,
 }
 
 impl CatalogueSnapshot {
     /// Whether one of these triggers may cancel a pending follow-up.
-    pub const fn may_cancel(&self, reached: TriggerSet) -> bool {
+    pub const fn may_cancel(&self, reached: NotificationTransitionSet) -> bool {
         !self.unless_ever.intersection(reached).is_empty()
     }
 
@@ -79,7 +79,7 @@ impl CatalogueSnapshot {
     }
 
     /// The rules of a trigger.
-    pub fn on(&self, trigger: Trigger) -> &[StoredRule] {
+    pub fn on(&self, trigger: NotificationTransition) -> &[StoredRule] {
         self.by_trigger.get(&trigger).map_or(&[], Vec::as_slice)
     }
 
@@ -89,7 +89,7 @@ impl CatalogueSnapshot {
         connection: &impl ConnectionTrait,
         name: &str,
         wanted: &[&str],
-    ) -> Result<Option<Arc<Template>>, StoreError> {
+    ) -> Result<Option<Arc<CachedTemplate>>, StoreError> {
         let all = self.translations(connection, name).await?;
         let languages: Vec<&str> = all.iter().map(|it| it.row.language.as_str()).collect();
         Ok(nearest(wanted, &languages).and_then(|place| all.get(place).cloned()))
@@ -99,7 +99,7 @@ impl CatalogueSnapshot {
         &self,
         connection: &impl ConnectionTrait,
         name: &str,
-    ) -> Result<Arc<[Arc<Template>]>, StoreError> {
+    ) -> Result<Arc<[Arc<CachedTemplate>]>, StoreError> {
         {
             let known = self
                 .templates
@@ -110,11 +110,11 @@ impl CatalogueSnapshot {
             }
         }
         let rows = catalogue::translations(connection, name).await?;
-        let all: Arc<[Arc<Template>]> = rows
+        let all: Arc<[Arc<CachedTemplate>]> = rows
             .into_iter()
             .map(|row| {
                 let layout = layout(&row);
-                Arc::new(Template { row, layout })
+                Arc::new(CachedTemplate { row, layout })
             })
             .collect();
         // Callers choose the names: a name that does not exist is not cached.
@@ -156,8 +156,8 @@ impl Engine {
                 return Ok(Arc::clone(&kept));
             }
         }
-        let mut by_trigger: BTreeMap<Trigger, Vec<StoredRule>> = BTreeMap::new();
-        let mut unless_ever = TriggerSet::NONE;
+        let mut by_trigger: BTreeMap<NotificationTransition, Vec<StoredRule>> = BTreeMap::new();
+        let mut unless_ever = NotificationTransitionSet::NONE;
         for rule in catalogue::rules(connection).await? {
             unless_ever = unless_ever.union(rule.rule.unless);
             if rule.active {

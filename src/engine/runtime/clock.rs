@@ -16,7 +16,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    domain::{horizon::TimestampKind, time::Timestamp, timeline::TimelineKind},
+    domain::{horizon::StoredTimestampKind, time::Timestamp, timeline::TimelineEntryKind},
     engine::Engine,
     store::{Store, StoreError, horizon, setting, timeline},
 };
@@ -67,7 +67,7 @@ fn micros(span: Duration) -> i64 {
 
 /// The database's time as last measured; before the first measurement, the machine's.
 #[derive(Debug)]
-pub struct ReferenceClock {
+pub struct DatabaseClock {
     local: LocalClock,
     /// Offset of the database's clock from the local one, in microseconds; positive if ahead.
     ahead: AtomicI64,
@@ -75,9 +75,9 @@ pub struct ReferenceClock {
 }
 
 /// A process works with one database.
-pub static OF_PROCESS: ReferenceClock = ReferenceClock::new(LocalClock::Machine);
+pub static OF_PROCESS: DatabaseClock = DatabaseClock::new(LocalClock::Machine);
 
-impl ReferenceClock {
+impl DatabaseClock {
     const fn new(local: LocalClock) -> Self {
         Self {
             local,
@@ -131,7 +131,7 @@ struct ClockChangeState {
     /// The last step: its time on the monotonic clock, and its size.
     step: Option<(Instant, i64)>,
     /// Rows from a clock that was ahead have been repaired up to here.
-    mended: horizon::FutureTraces,
+    mended: horizon::FutureTimestampTraces,
 }
 
 impl ClockChanges {
@@ -139,7 +139,7 @@ impl ClockChanges {
     pub fn note(&self, step_micros: i64) {
         *self.lock() = ClockChangeState {
             step: Some((Instant::now(), step_micros)),
-            mended: horizon::FutureTraces::default(),
+            mended: horizon::FutureTimestampTraces::default(),
         };
     }
 
@@ -167,7 +167,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
     if !traces.any() || (known && !lately) {
         return Ok(0);
     }
-    let mut counts: BTreeMap<TimestampKind, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<StoredTimestampKind, u64> = BTreeMap::new();
     let all_mended = loop {
         let found = horizon::find(&engine.store, &bounds, now).await?;
         let chunk = engine
@@ -177,7 +177,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
                 let waiting = chunk
                     .messages
                     .iter()
-                    .filter(|it| it.kind != TimestampKind::Stale);
+                    .filter(|it| it.kind != StoredTimestampKind::Stale);
                 for message in waiting {
                     let detail = json!({
                         "instant": message.kind.name(), "was": message.was.to_string(),
@@ -186,7 +186,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
                     timeline::note(
                         tx,
                         id,
-                        TimelineKind::ClockChanged,
+                        TimelineEntryKind::ClockChanged,
                         Some(detail.to_string()),
                         now,
                     )
@@ -224,7 +224,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
 }
 
 /// Kinds with their counts, for people.
-pub fn said(counts: impl Iterator<Item = (TimestampKind, u64)>) -> String {
+pub fn said(counts: impl Iterator<Item = (StoredTimestampKind, u64)>) -> String {
     let parts: Vec<String> = counts
         .map(|(kind, count)| format!("{} {count}", kind.name()))
         .collect();

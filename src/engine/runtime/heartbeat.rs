@@ -47,7 +47,7 @@ pub async fn gone(engine: &Engine, worker: &str) -> Result<(), StoreError> {
 
 /// State of a kind of worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkerState {
+pub enum WorkerLiveness {
     /// Some process has a recent heartbeat.
     Alive,
     /// No recent heartbeat, for so many seconds.
@@ -60,7 +60,7 @@ pub enum WorkerState {
 pub async fn pulses(
     engine: &Engine,
     now: Timestamp,
-) -> Result<[(&'static str, WorkerState); 2], StoreError> {
+) -> Result<[(&'static str, WorkerLiveness); 2], StoreError> {
     let all = heartbeat::all(&engine.store).await?;
     Ok(WORKERS.map(|worker| {
         let last = all
@@ -70,12 +70,12 @@ pub async fn pulses(
             .filter(|beat| !horizon::is_ahead(Timestamp::from_micros(beat.seen_at), now))
             .map(|beat| beat.seen_at)
             .max();
-        let pulse = last.map_or(WorkerState::Missing, |at| {
+        let pulse = last.map_or(WorkerLiveness::Missing, |at| {
             let ago = now.micros_since(Timestamp::from_micros(at)) / 1_000_000;
             if ago > DEAD_AFTER_SECONDS {
-                WorkerState::Dead(ago)
+                WorkerLiveness::Dead(ago)
             } else {
-                WorkerState::Alive
+                WorkerLiveness::Alive
             }
         });
         (worker, pulse)

@@ -27,7 +27,7 @@ use crate::{
         DatabaseTransaction, StoreError, hold as stored_hold,
         lineage::{self, ClusterPosition},
         new_id,
-        state_mark::{MarkError, StateMark},
+        state_mark::{StateMarkError, StateMarkLocation},
     },
 };
 
@@ -39,14 +39,14 @@ const SEQUENCE_BITS: u128 = 0x3fff_ffff << 32;
 
 /// What this process knows about the state of its database.
 #[derive(Debug, Default)]
-pub struct Lineage {
+pub struct StaleDatabaseDetector {
     installation: Uuid,
-    outside: Option<StateMark>,
-    seen: Mutex<LineageState>,
+    outside: Option<StateMarkLocation>,
+    seen: Mutex<StaleDatabaseDetectorState>,
 }
 
 #[derive(Debug, Default)]
-struct LineageState {
+struct StaleDatabaseDetectorState {
     mark: i64,
     marked_at: Option<Timestamp>,
     cluster: Option<ClusterPosition>,
@@ -56,7 +56,7 @@ struct LineageState {
 
 /// Result of advancing the mark in a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MarkAdvance {
+pub enum StateMarkAdvanceOutcome {
     /// The mark was advanced a moment ago.
     NotDue,
     To(i64),
@@ -66,9 +66,9 @@ pub enum MarkAdvance {
     },
 }
 
-impl Lineage {
+impl StaleDatabaseDetector {
     /// The lineage of an installation, with the location of its external mark.
-    pub fn new(installation: Uuid, outside: Option<StateMark>) -> Self {
+    pub fn new(installation: Uuid, outside: Option<StateMarkLocation>) -> Self {
         Self {
             installation,
             outside,
@@ -76,7 +76,7 @@ impl Lineage {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, LineageState> {
+    fn seen(&self) -> MutexGuard<'_, StaleDatabaseDetectorState> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,7 +99,7 @@ impl Lineage {
     }
 
     /// Logs a problem once, and its end once.
-    fn note<T>(&self, result: Result<T, MarkError>) -> Option<T> {
+    fn note<T>(&self, result: Result<T, StateMarkError>) -> Option<T> {
         let mut seen = self.seen();
         match result {
             Ok(value) => {
@@ -138,16 +138,16 @@ pub async fn advance(
     engine: &Engine,
     tx: &DatabaseTransaction,
     now: Timestamp,
-) -> Result<MarkAdvance, StoreError> {
+) -> Result<StateMarkAdvanceOutcome, StoreError> {
     if engine.lineage.installation.is_nil() || !engine.lineage.is_due(now) {
-        return Ok(MarkAdvance::NotDue);
+        return Ok(StateMarkAdvanceOutcome::NotDue);
     }
     let mark = lineage::advance(tx, now).await?;
     let seen = engine.lineage.seen().mark;
     Ok(if mark <= seen {
-        MarkAdvance::WentBack { seen }
+        StateMarkAdvanceOutcome::WentBack { seen }
     } else {
-        MarkAdvance::To(mark)
+        StateMarkAdvanceOutcome::To(mark)
     })
 }
 
@@ -155,13 +155,13 @@ pub async fn advance(
 /// sending.
 pub async fn advanced(
     engine: &Engine,
-    advance: MarkAdvance,
+    advance: StateMarkAdvanceOutcome,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let lineage = &engine.lineage;
     match advance {
-        MarkAdvance::NotDue => Ok(()),
-        MarkAdvance::To(mark) => {
+        StateMarkAdvanceOutcome::NotDue => Ok(()),
+        StateMarkAdvanceOutcome::To(mark) => {
             {
                 let mut seen = lineage.seen();
                 seen.mark = seen.mark.max(mark);
@@ -176,7 +176,7 @@ pub async fn advanced(
             }
             Ok(())
         }
-        MarkAdvance::WentBack { seen } => went_back(engine, seen, now).await,
+        StateMarkAdvanceOutcome::WentBack { seen } => went_back(engine, seen, now).await,
     }
 }
 

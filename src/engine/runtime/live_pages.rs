@@ -9,21 +9,21 @@ use crate::{
     engine::Engine,
     store::{
         StoreError,
-        live::{LivePageCursor, cursor},
+        live::{DashboardChangeCursor, cursor},
     },
 };
 
 /// The subscription of open pages.
 #[derive(Debug)]
-pub struct LivePages {
+pub struct DashboardChangeNotifier {
     /// Counts changes; `None` when the process stops.
     changes: watch::Sender<Option<u64>>,
-    seen: Mutex<LivePageCursor>,
+    seen: Mutex<DashboardChangeCursor>,
     /// Notified when a page subscribes.
     pub opened: Notify,
 }
 
-impl Default for LivePages {
+impl Default for DashboardChangeNotifier {
     fn default() -> Self {
         Self {
             changes: watch::Sender::new(Some(0)),
@@ -33,7 +33,7 @@ impl Default for LivePages {
     }
 }
 
-impl LivePages {
+impl DashboardChangeNotifier {
     /// Subscribes to changes from now on.
     pub fn listen(&self) -> watch::Receiver<Option<u64>> {
         let mut receiver = self.changes.subscribe();
@@ -47,7 +47,7 @@ impl LivePages {
         self.changes.send_replace(None);
     }
 
-    fn tell(&self, found: LivePageCursor) -> bool {
+    fn tell(&self, found: DashboardChangeCursor) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == found {
             return false;

@@ -15,7 +15,7 @@ use crate::{
         login::{self as rules, DashboardRole},
         time::Timestamp,
     },
-    store::{DatabaseTransaction, Store, StoreError, WorkError, audit, login, session},
+    store::{DatabaseTransaction, Store, StoreError, TransactionWorkError, audit, login, session},
 };
 
 /// Failures of a name are forgotten after this, in seconds.
@@ -29,7 +29,7 @@ const UNKNOWN_ROWS: u16 = 4096;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum LoginError {
+pub enum DashboardUserError {
     #[error("there is no dashboard user of this name")]
     NotFound,
     #[error("there is a dashboard user of this name already")]
@@ -50,7 +50,7 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
-impl WorkError for LoginError {
+impl TransactionWorkError for DashboardUserError {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),
@@ -80,13 +80,13 @@ pub struct SignInAttempt<'a> {
 }
 
 /// A subject of failure counting, with its rule.
-struct CountedSubject {
+struct SignInFailureSubject {
     subject: String,
     forgotten_after: i64,
     wait_seconds: fn(i64) -> i64,
 }
 
-impl CountedSubject {
+impl SignInFailureSubject {
     fn of_name(subject: String) -> Self {
         Self {
             subject,
@@ -143,11 +143,11 @@ pub async fn enter(
     now: Timestamp,
 ) -> Result<SignInOutcome, StoreError> {
     let found = login::by_name(store.reader(), attempt.name).await?;
-    let of_name = CountedSubject::of_name(subject(attempt.name, found.as_ref()));
+    let of_name = SignInFailureSubject::of_name(subject(attempt.name, found.as_ref()));
     // Always in this order: two tries cannot deadlock.
-    let counted: Vec<CountedSubject> = attempt
+    let counted: Vec<SignInFailureSubject> = attempt
         .address
-        .map(CountedSubject::of_address)
+        .map(SignInFailureSubject::of_address)
         .into_iter()
         .chain([of_name])
         .collect();
@@ -254,14 +254,14 @@ pub async fn add(
     name: &str,
     role: DashboardRole,
     now: Timestamp,
-) -> Result<Uuid, LoginError> {
+) -> Result<Uuid, DashboardUserError> {
     if let Some(rule) = rules::unusable_name(name) {
-        return Err(LoginError::Name(rule));
+        return Err(DashboardUserError::Name(rule));
     }
     store
         .write_or_refuse(async |tx| {
             let Some(id) = login::insert(tx, name, role.name(), now).await? else {
-                return Err(LoginError::Taken);
+                return Err(DashboardUserError::Taken);
             };
             let detail = json!({ "role": role.name() });
             note(tx, actor, "login.added", name, &detail, now).await?;
@@ -277,7 +277,7 @@ pub async fn link(
     name: &str,
     random: &[u8; 32],
     now: Timestamp,
-) -> Result<SecretString, LoginError> {
+) -> Result<SecretString, DashboardUserError> {
     let text = URL_SAFE_NO_PAD.encode(random);
     let digest = Sha256::digest(text.as_bytes()).to_vec();
     store
@@ -286,7 +286,7 @@ pub async fn link(
                 .await?
                 .filter(|it| it.off_at.is_none())
             else {
-                return Err(LoginError::NotFound);
+                return Err(DashboardUserError::NotFound);
             };
             let until = now.plus_seconds(rules::LINK_SECONDS);
             login::insert_link(tx, &digest, found.id, until, now).await?;
@@ -321,9 +321,9 @@ pub async fn enter_by_link(
     text: &str,
     password: Option<SecretString>,
     now: Timestamp,
-) -> Result<entity::login::Model, LoginError> {
+) -> Result<entity::login::Model, DashboardUserError> {
     let Some(found) = of_link(store, text, now).await? else {
-        return Err(LoginError::Link);
+        return Err(DashboardUserError::Link);
     };
     let hashed = match password {
         Some(password) => Some(hashed(passwords, &found.name, password).await?),
@@ -335,7 +335,7 @@ pub async fn enter_by_link(
         .write_or_refuse(async |tx| {
             let lets_in = login::by_link(tx, &digest, now).await?.is_some();
             if !lets_in || !login::use_link(tx, &digest).await? {
-                return Err(LoginError::Link);
+                return Err(DashboardUserError::Link);
             }
             if let Some(hashed) = &hashed {
                 login::set_password(tx, found.id, hashed).await?;
@@ -363,15 +363,15 @@ async fn hashed(
     passwords: &PasswordHasher,
     name: &str,
     password: SecretString,
-) -> Result<String, LoginError> {
+) -> Result<String, DashboardUserError> {
     if let Some(rule) = rules::weak(password.expose_secret(), name) {
-        return Err(LoginError::Weak(rule));
+        return Err(DashboardUserError::Weak(rule));
     }
-    let place = passwords.place().ok_or(LoginError::Busy)?;
+    let place = passwords.place().ok_or(DashboardUserError::Busy)?;
     passwords
         .hash(place, password)
         .await
-        .ok_or(LoginError::Hash)
+        .ok_or(DashboardUserError::Hash)
 }
 
 /// Sets a password as an operator.
@@ -381,12 +381,12 @@ pub async fn set_password(
     name: &str,
     password: SecretString,
     now: Timestamp,
-) -> Result<(), LoginError> {
+) -> Result<(), DashboardUserError> {
     let hashed = hashed(&PasswordHasher::default(), name, password).await?;
     store
         .write_or_refuse(async |tx| {
             let Some(found) = login::by_name(tx, name).await? else {
-                return Err(LoginError::NotFound);
+                return Err(DashboardUserError::NotFound);
             };
             login::set_password(tx, found.id, &hashed).await?;
             login::forget_links(tx, found.id).await?;
@@ -414,7 +414,7 @@ pub async fn change(
     name: &str,
     change: DashboardUserChange,
     now: Timestamp,
-) -> Result<(), LoginError> {
+) -> Result<(), DashboardUserError> {
     let admins = |all: &[entity::login::Model]| {
         all.iter()
             .filter(|it| it.role == DashboardRole::Admin.name() && it.off_at.is_none())
@@ -426,7 +426,7 @@ pub async fn change(
             // Locked: two admins who demote each other must see each other's change.
             let all = login::lock_all(tx).await?;
             let Some(found) = login::by_name(tx, name).await? else {
-                return Err(LoginError::NotFound);
+                return Err(DashboardUserError::NotFound);
             };
             let falls = matches!(
                 change,
@@ -434,7 +434,7 @@ pub async fn change(
                     | DashboardUserChange::Role(DashboardRole::Viewer | DashboardRole::Operator)
             );
             if falls && admins(&all) == [found.id] {
-                return Err(LoginError::LastAdmin);
+                return Err(DashboardUserError::LastAdmin);
             }
             let (action, detail) = match change {
                 DashboardUserChange::Role(role) => {

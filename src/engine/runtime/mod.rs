@@ -51,15 +51,15 @@ pub struct Engine {
     /// The clock was changed and the rows are not repaired yet: nothing is claimed meanwhile.
     clock_changed: AtomicBool,
     /// How far processing is behind.
-    pub backlog: Arc<backlog::Backlog>,
+    pub backlog: Arc<backlog::CallbackBacklogMonitor>,
     /// Last use of API keys.
-    pub key_uses: access::LastUses,
+    pub key_uses: access::ApiKeyUseTracker,
     /// Counts the claims of each sender, for the rotation of lanes.
     claims: Mutex<HashMap<Uuid, usize>>,
     /// Calls of this process that have not returned.
-    pub open_calls: open_calls::OpenCalls,
+    pub open_calls: open_calls::OpenProviderCalls,
     /// Credentials of the senders.
-    pub keys: keyring::KeyringCache,
+    pub keys: keyring::ProviderCredentialCache,
     /// Counts the changes of senders that this process has seen.
     pub senders_changed: tokio::sync::watch::Sender<u64>,
     /// Identity evidence in responses to sends, not applied yet.
@@ -73,13 +73,13 @@ pub struct Engine {
     /// Wakes the expansion when an event has more recipients.
     pub unexpanded: tokio::sync::Notify,
     /// Subscriptions of open pages.
-    pub live: live_pages::LivePages,
+    pub live: live_pages::DashboardChangeNotifier,
     /// Hashes passwords.
     pub passwords: passwords::PasswordHasher,
     /// The hold of all sending, as this process last read it.
     current_hold: hold::CurrentHold,
     /// Whether the database is in the state it was left in.
-    pub lineage: lineage::Lineage,
+    pub lineage: lineage::StaleDatabaseDetector,
 }
 
 /// Counter slots: enough that processes rarely share one, few enough to sum.
@@ -88,7 +88,7 @@ const SLOTS: u128 = 64;
 impl Engine {
     pub fn new(store: Store, settings: EngineSettings, process: Uuid) -> Self {
         Self {
-            backlog: Arc::new(backlog::Backlog::new(settings.backlog)),
+            backlog: Arc::new(backlog::CallbackBacklogMonitor::new(settings.backlog)),
             store,
             settings,
             process,
@@ -97,32 +97,32 @@ impl Engine {
             sender_last_seen: sender_last_seen::SenderLastSeen::default(),
             clock: clock::ClockChanges::default(),
             clock_changed: AtomicBool::new(false),
-            key_uses: access::LastUses::default(),
+            key_uses: access::ApiKeyUseTracker::default(),
             claims: Mutex::default(),
-            open_calls: open_calls::OpenCalls::default(),
-            keys: keyring::KeyringCache::default(),
+            open_calls: open_calls::OpenProviderCalls::default(),
+            keys: keyring::ProviderCredentialCache::default(),
             senders_changed: tokio::sync::watch::Sender::new(0),
             pending_sightings: sighting::PendingSightings::default(),
             send_waiters: send_waiters::SendWaiters::default(),
             queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),
             unexpanded: tokio::sync::Notify::new(),
-            live: live_pages::LivePages::default(),
+            live: live_pages::DashboardChangeNotifier::default(),
             passwords: passwords::PasswordHasher::default(),
             current_hold: hold::CurrentHold::default(),
-            lineage: lineage::Lineage::default(),
+            lineage: lineage::StaleDatabaseDetector::default(),
         }
     }
 
     /// The same engine with the lineage of its database, so that it may claim.
     #[must_use]
-    pub fn with_lineage(self, lineage: lineage::Lineage) -> Self {
+    pub fn with_lineage(self, lineage: lineage::StaleDatabaseDetector) -> Self {
         Self { lineage, ..self }
     }
 
     /// The same engine with keys, so that it can open and seal secrets.
     #[must_use]
-    pub fn with_keys(self, keys: keyring::KeyringCache) -> Self {
+    pub fn with_keys(self, keys: keyring::ProviderCredentialCache) -> Self {
         Self { keys, ..self }
     }
 

@@ -10,20 +10,20 @@ use uuid::Uuid;
 /// The messages whose calls are open in this process. It does not depend on the clock: a clock that
 /// is put forward ends no call, and a message whose call is open is not sent again.
 #[derive(Clone, Debug, Default)]
-pub struct OpenCalls(Arc<Mutex<HashMap<Uuid, usize>>>);
+pub struct OpenProviderCalls(Arc<Mutex<HashMap<Uuid, usize>>>);
 
 /// A claimed call; dropping this ends it.
 #[derive(Debug)]
-pub struct OpenCall {
-    all: OpenCalls,
+pub struct OpenProviderCall {
+    all: OpenProviderCalls,
     notification: Uuid,
 }
 
-impl OpenCalls {
+impl OpenProviderCalls {
     /// Marks the call of this message as open.
-    pub(in crate::engine) fn open(&self, notification: Uuid) -> OpenCall {
+    pub(in crate::engine) fn open(&self, notification: Uuid) -> OpenProviderCall {
         *self.lock().entry(notification).or_default() += 1;
-        OpenCall {
+        OpenProviderCall {
             all: self.clone(),
             notification,
         }
@@ -44,7 +44,7 @@ impl OpenCalls {
     }
 }
 
-impl Drop for OpenCall {
+impl Drop for OpenProviderCall {
     fn drop(&mut self) {
         let mut open = self.all.lock();
         if let Some(count) = open.get_mut(&self.notification) {

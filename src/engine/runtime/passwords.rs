@@ -18,18 +18,18 @@ pub const MAX_WAITING: usize = 16;
 /// Largest memory parameter of a stored hash, in blocks of 1 KiB.
 const MAX_BLOCKS: usize = 64 * 1024;
 
-type HashingJob = Box<dyn FnOnce(&mut HashingMemory) + Send>;
+type PasswordHashingJob = Box<dyn FnOnce(&mut PasswordHashingMemory) + Send>;
 
 /// The hashing thread. It starts with the first password and ends when this is dropped.
 #[derive(Debug)]
 pub struct PasswordHasher {
     places: Arc<Semaphore>,
-    work: OnceLock<Option<mpsc::Sender<HashingJob>>>,
+    work: OnceLock<Option<mpsc::Sender<PasswordHashingJob>>>,
 }
 
 /// A place in the queue; nothing is hashed without one.
 #[derive(Debug)]
-pub struct HashingSlot {
+pub struct PasswordHashingSlot {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -44,13 +44,13 @@ impl Default for PasswordHasher {
 
 impl PasswordHasher {
     /// Takes a place in the queue; `None` if all are taken.
-    pub fn place(&self) -> Option<HashingSlot> {
+    pub fn place(&self) -> Option<PasswordHashingSlot> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(HashingSlot { _permit: permit })
+        Some(PasswordHashingSlot { _permit: permit })
     }
 
     /// A new hash of a password in the PHC string format; `None` if it could not be made.
-    pub async fn hash(&self, place: HashingSlot, password: SecretString) -> Option<String> {
+    pub async fn hash(&self, place: PasswordHashingSlot, password: SecretString) -> Option<String> {
         self.run(place, move |memory| memory.hash(&password).ok())
             .await
             .flatten()
@@ -59,7 +59,7 @@ impl PasswordHasher {
     /// Whether a password matches the stored hash. Without a hash it takes as long and is false.
     pub async fn matches(
         &self,
-        place: HashingSlot,
+        place: PasswordHashingSlot,
         password: SecretString,
         kept: Option<String>,
     ) -> bool {
@@ -73,12 +73,12 @@ impl PasswordHasher {
     /// Processes requests one after the other, and skips those that have been cancelled.
     async fn run<T: Send + 'static>(
         &self,
-        place: HashingSlot,
-        work: impl FnOnce(&mut HashingMemory) -> T + Send + 'static,
+        place: PasswordHashingSlot,
+        work: impl FnOnce(&mut PasswordHashingMemory) -> T + Send + 'static,
     ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let thread = self.work.get_or_init(start).as_ref()?;
-        let work = move |memory: &mut HashingMemory| {
+        let work = move |memory: &mut PasswordHashingMemory| {
             if !answer.is_closed() {
                 // The receiver may be gone: the request has ended.
                 drop(answer.send(work(memory)));
@@ -90,12 +90,12 @@ impl PasswordHasher {
     }
 }
 
-fn start() -> Option<mpsc::Sender<HashingJob>> {
-    let (sender, receiver) = mpsc::channel::<HashingJob>();
+fn start() -> Option<mpsc::Sender<PasswordHashingJob>> {
+    let (sender, receiver) = mpsc::channel::<PasswordHashingJob>();
     let thread = std::thread::Builder::new()
         .name("passwords".to_owned())
         .spawn(move || {
-            let mut memory = HashingMemory::default();
+            let mut memory = PasswordHashingMemory::default();
             while let Ok(work) = receiver.recv() {
                 work(&mut memory);
             }
@@ -108,13 +108,13 @@ fn start() -> Option<mpsc::Sender<HashingJob>> {
 
 /// The memory of the thread.
 #[derive(Default)]
-struct HashingMemory {
+struct PasswordHashingMemory {
     blocks: Vec<Block>,
     /// Hash that the password for an unknown name is checked against, so that it takes as long.
     unknown: Option<String>,
 }
 
-impl HashingMemory {
+impl PasswordHashingMemory {
     /// As many blocks as `params` needs; kept for the next hash.
     fn blocks(&mut self, params: &Params) -> argon2::Result<&mut [Block]> {
         let count = params.block_count();
@@ -187,7 +187,7 @@ mod tests {
 
     use secrecy::SecretString;
 
-    use super::{HashingMemory, MAX_WAITING, PasswordHasher};
+    use super::{MAX_WAITING, PasswordHasher, PasswordHashingMemory};
 
     fn password(text: &str) -> SecretString {
         SecretString::from(text)
@@ -241,7 +241,7 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..4 {
             let place = passwords.place().unwrap();
-            let work = |memory: &mut HashingMemory| {
+            let work = |memory: &mut PasswordHashingMemory| {
                 memory.matches(&password("x"), None);
                 (
                     std::thread::current().id(),

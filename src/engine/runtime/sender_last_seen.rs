@@ -20,7 +20,7 @@ const MOST: usize = 10_000;
 
 /// A number that a callback named.
 #[derive(Clone, Copy, Debug)]
-pub struct SenderMention<'a> {
+pub struct SenderNumberMention<'a> {
     /// The provider's id of the number.
     pub number: &'a str,
     pub account: Option<&'a str>,
@@ -28,9 +28,9 @@ pub struct SenderMention<'a> {
     pub display_number: Option<&'a str>,
 }
 
-/// The owned form of [`SenderMention`].
+/// The owned form of [`SenderNumberMention`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct OwnedMention {
+struct OwnedSenderNumberMention {
     number: String,
     account: Option<String>,
     display_number: Option<String>,
@@ -47,7 +47,7 @@ impl SenderLastSeen {
     pub async fn note<'a>(
         &self,
         engine: &Engine,
-        numbers: impl Iterator<Item = SenderMention<'a>>,
+        numbers: impl Iterator<Item = SenderNumberMention<'a>>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let due = self.due(numbers, now);
@@ -79,17 +79,17 @@ impl SenderLastSeen {
     /// The numbers that were not written recently.
     fn due<'a>(
         &self,
-        numbers: impl Iterator<Item = SenderMention<'a>>,
+        numbers: impl Iterator<Item = SenderNumberMention<'a>>,
         now: Timestamp,
-    ) -> Vec<OwnedMention> {
+    ) -> Vec<OwnedSenderNumberMention> {
         let heard = self.lock();
-        let mut due: Vec<OwnedMention> = Vec::new();
+        let mut due: Vec<OwnedSenderNumberMention> = Vec::new();
         for mention in numbers {
             let lately = heard
                 .get(mention.number)
                 .is_some_and(|at| horizon::is_recent(*at, now, AGAIN_MICROS));
             if !lately && due.last().is_none_or(|last| last.number != mention.number) {
-                due.push(OwnedMention {
+                due.push(OwnedSenderNumberMention {
                     number: mention.number.to_owned(),
                     account: mention.account.map(str::to_owned),
                     display_number: mention.display_number.map(str::to_owned),
@@ -116,14 +116,14 @@ impl SenderLastSeen {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, SenderLastSeen, SenderMention};
+    use super::{MOST, SenderLastSeen, SenderNumberMention};
     use crate::domain::time::Timestamp;
 
     #[test]
     fn a_number_is_due_once_in_half_a_minute() {
         let heard = SenderLastSeen::default();
         let now = Timestamp::from_unix_seconds(1);
-        let mention = |number, account| SenderMention {
+        let mention = |number, account| SenderNumberMention {
             number,
             account,
             display_number: None,

@@ -6,21 +6,21 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{AliasFact, ContactAlias},
+        identity::{ContactAlias, ContactAliasFact},
         time::Timestamp,
     },
-    store::identity::EvidenceSource,
+    store::identity::IdentityEvidenceSource,
 };
 
 /// One item of a provider that refers to a person.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PersonSighting {
     pub aliases: Vec<ContactAlias>,
-    pub facts: Vec<AliasFact>,
+    pub facts: Vec<ContactAliasFact>,
     /// The account that it was observed in.
     pub scope: String,
     pub at: Timestamp,
-    pub source: EvidenceSource,
+    pub source: IdentityEvidenceSource,
     pub callback_id: Option<Uuid>,
     /// Whether a contact is created for a new person.
     pub is_person: bool,
@@ -53,7 +53,7 @@ impl PendingSightings {
         let is_urgent = sightings
             .iter()
             .flat_map(|sighting| &sighting.facts)
-            .any(|fact| matches!(fact, AliasFact::Variant { .. }));
+            .any(|fact| matches!(fact, ContactAliasFact::Variant { .. }));
         self.change(|kept| {
             kept.extend(sightings.into_iter().map(|sighting| (sighting, now)));
             kept.truncate(CAPACITY);
@@ -92,28 +92,30 @@ fn is_due(kept: &[(PersonSighting, Timestamp)], now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AliasFact, BATCH_SIZE, CAPACITY, PendingSightings, PersonSighting, Timestamp};
+    use super::{
+        BATCH_SIZE, CAPACITY, ContactAliasFact, PendingSightings, PersonSighting, Timestamp,
+    };
     use crate::{
-        domain::identity::{AliasKind, ContactAlias},
-        store::identity::EvidenceSource,
+        domain::identity::{ContactAlias, ContactAliasKind},
+        store::identity::IdentityEvidenceSource,
     };
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
 
-    fn alias(kind: AliasKind, value: &str) -> ContactAlias {
+    fn alias(kind: ContactAliasKind, value: &str) -> ContactAlias {
         ContactAlias {
             kind,
             value: value.to_owned(),
         }
     }
 
-    fn sighting(fact: AliasFact) -> PersonSighting {
+    fn sighting(fact: ContactAliasFact) -> PersonSighting {
         PersonSighting {
             aliases: Vec::new(),
             facts: vec![fact],
             scope: String::new(),
             at: NOW,
-            source: EvidenceSource::Answer,
+            source: IdentityEvidenceSource::Answer,
             callback_id: None,
             is_person: false,
             profile_name: None,
@@ -122,8 +124,8 @@ mod tests {
     }
 
     fn many(count: usize) -> Vec<PersonSighting> {
-        let id = alias(AliasKind::UserId, "US.1");
-        vec![sighting(AliasFact::Seen(id)); count]
+        let id = alias(ContactAliasKind::UserId, "US.1");
+        vec![sighting(ContactAliasFact::Seen(id)); count]
     }
 
     #[test]
@@ -137,9 +139,9 @@ mod tests {
 
     #[test]
     fn the_other_form_of_a_number_does_not_wait() {
-        let variant = AliasFact::Variant {
-            sent: alias(AliasKind::Phone, "+5511955500131"),
-            answered: alias(AliasKind::Phone, "+551155500131"),
+        let variant = ContactAliasFact::Variant {
+            sent: alias(ContactAliasKind::Phone, "+5511955500131"),
+            answered: alias(ContactAliasKind::Phone, "+551155500131"),
         };
         assert!(PendingSightings::default().add(vec![sighting(variant)], NOW));
     }

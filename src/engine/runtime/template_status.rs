@@ -2,7 +2,7 @@
 
 use crate::{
     domain::template_status::{TemplateOutlook, TemplateStatus},
-    store::template_sync::TemplateSyncState,
+    store::template_sync::ReportedTemplateState,
 };
 
 /// Whether a template may be sent now.
@@ -16,7 +16,7 @@ pub enum TemplateSendability {
 
 /// The meaning of a template's status for sending. An unknown template counts as sendable: it may
 /// be older than this installation.
-pub fn sendable(template: &str, standing: Option<&TemplateSyncState>) -> TemplateSendability {
+pub fn sendable(template: &str, standing: Option<&ReportedTemplateState>) -> TemplateSendability {
     let status = standing.and_then(|standing| standing.status);
     let outlook = status.map_or(TemplateOutlook::Sendable, TemplateStatus::outlook);
     let because = standing

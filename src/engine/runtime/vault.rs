@@ -78,24 +78,29 @@ impl std::fmt::Debug for Vault {
 /// The key is not 32 bytes in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret key has 64 hex digits")]
-pub struct UnusableKey;
+pub struct VaultKeyError;
 
 impl Vault {
     /// The current key, and a previous one that only opens.
     pub fn new(
         current: &SecretString,
         previous: Option<&SecretString>,
-    ) -> Result<Self, UnusableKey> {
+    ) -> Result<Self, VaultKeyError> {
         Ok(Self {
-            current: VaultKey::parse(current).ok_or(UnusableKey)?,
+            current: VaultKey::parse(current).ok_or(VaultKeyError)?,
             previous: previous
-                .map(|key| VaultKey::parse(key).ok_or(UnusableKey))
+                .map(|key| VaultKey::parse(key).ok_or(VaultKeyError))
                 .transpose()?,
         })
     }
 
     /// Seals a text for one row.
-    pub fn seal(&self, place: &str, text: &str, nonce: VaultNonce) -> Result<String, UnusableKey> {
+    pub fn seal(
+        &self,
+        place: &str,
+        text: &str,
+        nonce: VaultNonce,
+    ) -> Result<String, VaultKeyError> {
         let payload = Payload {
             msg: text.as_bytes(),
             aad: place.as_bytes(),
@@ -104,7 +109,7 @@ impl Vault {
             .current
             .cipher
             .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_opaque| UnusableKey)?;
+            .map_err(|_opaque| VaultKeyError)?;
         Ok(format!(
             "{VERSION}:{}:{}:{}",
             self.current.id,
@@ -115,7 +120,7 @@ impl Vault {
 
     /// Seals a text for one row with a nonce derived from both (as in RFC 5297), so that none has
     /// to be drawn: only the same text in the same row gives the same ciphertext.
-    pub fn seal_row(&self, place: &str, text: &str) -> Result<String, UnusableKey> {
+    pub fn seal_row(&self, place: &str, text: &str) -> Result<String, VaultKeyError> {
         let mut mac = self.current.mac.clone();
         for part in ["herald nonce", place, text] {
             let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
@@ -212,7 +217,7 @@ pub fn place(credential: uuid::Uuid) -> String {
 
 /// Whether the keys match the encrypted rows of this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyCheck {
+pub enum VaultKeyCheck {
     Fits,
     /// The previous key matched; so many credentials were encrypted anew.
     Rotated(usize),
@@ -232,13 +237,13 @@ pub async fn check(
     rotate: bool,
     mut nonce: impl FnMut() -> Option<VaultNonce>,
     now: Timestamp,
-) -> Result<KeyCheck, StoreError> {
+) -> Result<VaultKeyCheck, StoreError> {
     // A command that only reads takes no lock.
     if !rotate && let Some(kept) = setting::get(store.reader(), CHECK_NAME).await? {
         return Ok(if vault.opens_check(&kept) {
-            KeyCheck::Fits
+            VaultKeyCheck::Fits
         } else {
-            KeyCheck::Wrong
+            VaultKeyCheck::Wrong
         });
     }
     store
@@ -252,11 +257,11 @@ async fn check_in(
     rotate: bool,
     nonce: &mut impl FnMut() -> Option<VaultNonce>,
     now: Timestamp,
-) -> Result<KeyCheck, StoreError> {
+) -> Result<VaultKeyCheck, StoreError> {
     let sealed = credential::all(tx).await?;
     let mut draw = || nonce().ok_or(StoreError::RolledBack);
     let Ok(fresh) = vault.seal(CHECK_NAME, CHECK_TEXT, draw()?) else {
-        return Ok(KeyCheck::Wrong);
+        return Ok(VaultKeyCheck::Wrong);
     };
     if setting::lock(tx, CHECK_NAME).await?.is_none() {
         // A missing check row must not make every key look right.
@@ -264,16 +269,16 @@ async fn check_in(
             .first()
             .is_none_or(|row| vault.open(&place(row.id), &row.sealed).is_some());
         if !opens {
-            return Ok(KeyCheck::Wrong);
+            return Ok(VaultKeyCheck::Wrong);
         }
         setting::get_or_insert(tx, CHECK_NAME, &fresh, now).await?;
     }
     let kept = setting::lock(tx, CHECK_NAME).await?.unwrap_or_default();
     if !vault.opens_check(&kept) {
-        return Ok(KeyCheck::Wrong);
+        return Ok(VaultKeyCheck::Wrong);
     }
     if !rotate {
-        return Ok(KeyCheck::Fits);
+        return Ok(VaultKeyCheck::Fits);
     }
     let mut resealed = 0;
     for row in sealed.iter().filter(|row| !vault.is_current(&row.sealed)) {
@@ -291,13 +296,13 @@ async fn check_in(
         setting::set(tx, CHECK_NAME, &fresh).await?;
     }
     if was_current && resealed == 0 {
-        return Ok(KeyCheck::Fits);
+        return Ok(VaultKeyCheck::Fits);
     }
     setting::count_up(tx, super::keyring::REVISION, now).await?;
     Ok(if was_current || Vault::is_legacy(&kept) {
-        KeyCheck::Fits
+        VaultKeyCheck::Fits
     } else {
-        KeyCheck::Rotated(resealed)
+        VaultKeyCheck::Rotated(resealed)
     })
 }
 

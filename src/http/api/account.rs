@@ -13,8 +13,8 @@ use crate::{
     domain::{access::AccessBounds, template_status::TemplateStatus, time::Timestamp},
     engine::runtime::template_status::{TemplateSendability, sendable},
     http::{
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::{Store, catalogue, notice, sender, template_sync},
@@ -28,7 +28,7 @@ fn text(at: Option<i64>) -> Option<String> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct NoticeQuery {
+pub struct ProviderNoticesQuery {
     /// The provider's field, such as `account_update`.
     field: Option<String>,
     /// `next` of the previous page.
@@ -39,7 +39,7 @@ pub struct NoticeQuery {
 
 /// An item from the provider that is neither a message nor a status, or that was not applied.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NoticeView {
+pub struct ProviderNoticeView {
     id: Uuid,
     field: String,
     account: Option<String>,
@@ -60,8 +60,8 @@ pub struct NoticeView {
 
 /// A page of notices, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NoticePage {
-    notices: Vec<NoticeView>,
+pub struct ProviderNoticeListResponse {
+    notices: Vec<ProviderNoticeView>,
     next: Option<Uuid>,
 }
 
@@ -69,14 +69,14 @@ pub struct NoticePage {
 ///
 /// It concerns whole accounts: a key with bounds gets nothing.
 #[utoipa::path(
-    get, path = "/api/v1/notices", operation_id = "list_notices", tag = "account", params(NoticeQuery),
-    responses((status = 200, body = NoticePage), (status = 422, body = ProblemDocument))
+    get, path = "/api/v1/notices", operation_id = "list_notices", tag = "account", params(ProviderNoticesQuery),
+    responses((status = 200, body = ProviderNoticeListResponse), (status = 422, body = ProblemDocument))
 )]
 pub async fn notices(
-    caller: AllowedClient<scope::AccountRead>,
+    caller: AuthorizedApiClient<scope::AccountRead>,
     state: web::Data<AppState>,
-    query: web::Query<NoticeQuery>,
-) -> Result<HttpResponse, Problem> {
+    query: web::Query<ProviderNoticesQuery>,
+) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
     let mut rows = notice::newest(
         &state.engine.store,
@@ -89,7 +89,7 @@ pub async fn notices(
     let next = cut(&mut rows, limit, |row| row.id);
     let notices = rows
         .into_iter()
-        .map(|row| NoticeView {
+        .map(|row| ProviderNoticeView {
             id: row.id,
             field: row.field,
             account: row.account_id,
@@ -102,12 +102,12 @@ pub async fn notices(
             received_at: Timestamp::from_micros(row.created_at).to_string(),
         })
         .collect();
-    Ok(HttpResponse::Ok().json(NoticePage { notices, next }))
+    Ok(HttpResponse::Ok().json(ProviderNoticeListResponse { notices, next }))
 }
 
 /// A template in an account.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TemplateView {
+pub struct AccountTemplateView {
     account: String,
     name: String,
     language: String,
@@ -123,14 +123,14 @@ pub struct TemplateView {
 }
 
 /// The templates that a caller may see.
-struct OwnTemplates {
+struct VisibleTemplatesFilter {
     /// Those of its catalogue; `None`: of any.
     names: Option<HashSet<String>>,
     /// Those of its senders; `None`: of any.
     accounts: Option<HashSet<String>>,
 }
 
-impl OwnTemplates {
+impl VisibleTemplatesFilter {
     fn has(&self, row: &entity::template_sync::Model) -> bool {
         let names = self.names.as_ref();
         let accounts = self.accounts.as_ref();
@@ -142,7 +142,7 @@ impl OwnTemplates {
 async fn own_templates(
     store: &Store,
     bounds: &AccessBounds,
-) -> Result<Option<OwnTemplates>, Problem> {
+) -> Result<Option<VisibleTemplatesFilter>, ApiProblem> {
     if bounds.product().is_none() {
         return Ok(None);
     }
@@ -168,32 +168,32 @@ async fn own_templates(
                 .collect(),
         ),
     };
-    Ok(Some(OwnTemplates { names, accounts }))
+    Ok(Some(VisibleTemplatesFilter { names, accounts }))
 }
 
 /// Templates as their accounts report them.
 #[utoipa::path(
     get, path = "/api/v1/templates", operation_id = "list_templates", tag = "account",
-    responses((status = 200, body = Vec<TemplateView>))
+    responses((status = 200, body = Vec<AccountTemplateView>))
 )]
 pub async fn templates(
-    caller: AllowedClient<scope::CatalogueRead>,
+    caller: AuthorizedApiClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
     let own = own_templates(store, &caller.bounds).await?;
-    let found: Vec<TemplateView> = template_sync::all(store)
+    let found: Vec<AccountTemplateView> = template_sync::all(store)
         .await?
         .into_iter()
         .filter(|row| own.as_ref().is_none_or(|own| own.has(row)))
         .map(|row| {
-            let standing = template_sync::TemplateSyncState::from(&row);
+            let standing = template_sync::ReportedTemplateState::from(&row);
             let sendable = match sendable(&row.name, Some(&standing)) {
                 TemplateSendability::Yes => "yes",
                 TemplateSendability::Later(_) => "later",
                 TemplateSendability::Never(_) => "never",
             };
-            TemplateView {
+            AccountTemplateView {
                 account: row.account_id,
                 name: row.name,
                 language: row.language,

@@ -10,8 +10,8 @@ use super::{ProblemDocument, cut, page_size};
 use crate::{
     domain::time::Timestamp,
     http::{
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::audit,
@@ -32,7 +32,7 @@ pub struct AuditQuery {
 
 /// An audit entry.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AuditView {
+pub struct AuditEntryView {
     id: Uuid,
     at: String,
     /// `key:PREFIX` or `cli:NAME`.
@@ -45,21 +45,21 @@ pub struct AuditView {
 
 /// A page of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AuditPage {
-    entries: Vec<AuditView>,
+pub struct AuditLogListResponse {
+    entries: Vec<AuditEntryView>,
     next: Option<Uuid>,
 }
 
 /// Who did what, newest first. Needs an admin key.
 #[utoipa::path(
     get, path = "/api/v1/audit", operation_id = "list_audit_entries", tag = "account", params(AuditQuery),
-    responses((status = 200, body = AuditPage), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    responses((status = 200, body = AuditLogListResponse), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    _caller: AllowedClient<scope::AuditRead>,
+    _caller: AuthorizedApiClient<scope::AuditRead>,
     state: web::Data<AppState>,
     query: web::Query<AuditQuery>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
     let mut rows = audit::newest(
         &state.engine.store,
@@ -71,7 +71,7 @@ pub async fn list(
     let next = cut(&mut rows, limit, |row| row.id);
     let entries = rows
         .into_iter()
-        .map(|row| AuditView {
+        .map(|row| AuditEntryView {
             id: row.id,
             at: Timestamp::from_micros(row.created_at).to_string(),
             actor: row.actor,
@@ -80,5 +80,5 @@ pub async fn list(
             detail: serde_json::from_str(&row.detail).unwrap_or(Value::Null),
         })
         .collect();
-    Ok(HttpResponse::Ok().json(AuditPage { entries, next }))
+    Ok(HttpResponse::Ok().json(AuditLogListResponse { entries, next }))
 }

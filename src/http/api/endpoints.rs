@@ -2,7 +2,7 @@
 //! and the OpenAPI document are made.
 //!
 //! Everything else is declared by the handler: method, path and description in `#[utoipa::path]`,
-//! the scope in its first argument, [`AllowedClient`](crate::http::auth::AllowedClient).
+//! the scope in its first argument, [`AuthorizedApiClient`](crate::http::auth::AuthorizedApiClient).
 //! `docs/adding-an-endpoint.md` has the steps.
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -14,7 +14,7 @@ use utoipa::{
 };
 
 use super::{
-    Api, CommonResponses, account, audit, events, hold, keys, log, messages,
+    CommonResponses, OpenApiDescription, account, audit, events, hold, keys, log, messages,
     notifications::{self, by_hand, filter, story},
     people::{self, contacts, identity, staff},
     senders::{self, credentials, switch},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::access::ApiKeyScope,
-    http::{auth::GuardedArguments, method_not_allowed},
+    http::{auth::AuthorizedHandlerArguments, method_not_allowed},
 };
 
 /// The start of every endpoint's path.
@@ -34,8 +34,8 @@ macro_rules! add_each {
     ($builder:ident: $($($part:ident)::+),* $(,)?) => {$({
         #[derive(OpenApi)]
         #[openapi(paths($($part)::+))]
-        struct DescribedEndpoints;
-        $builder.add(&$($part)::+, DescribedEndpoints::openapi());
+        struct EndpointOpenApiFragment;
+        $builder.add(&$($part)::+, EndpointOpenApiFragment::openapi());
     })*};
 }
 
@@ -43,7 +43,7 @@ macro_rules! add_each {
 fn build() -> EndpointsBuilder {
     let mut builder = EndpointsBuilder {
         endpoints: Vec::new(),
-        document: Api::openapi(),
+        document: OpenApiDescription::openapi(),
     };
     add_each![builder:
         events::post,
@@ -118,7 +118,7 @@ fn build() -> EndpointsBuilder {
 }
 
 /// An operation of the API: a method of a path.
-pub struct Endpoint {
+pub struct ApiEndpoint {
     pub method: Method,
     /// In full, with parameters in braces: `/api/v1/events/{id}`.
     pub path: String,
@@ -129,7 +129,7 @@ pub struct Endpoint {
 }
 
 struct EndpointsBuilder {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<ApiEndpoint>,
     document: Document,
 }
 
@@ -138,13 +138,13 @@ impl EndpointsBuilder {
     fn add<F, Args>(&mut self, handler: &F, described: Document)
     where
         F: Handler<Args> + Send + Sync,
-        Args: FromRequest + GuardedArguments + 'static,
+        Args: FromRequest + AuthorizedHandlerArguments + 'static,
         F::Output: Responder + 'static,
     {
         for (path, item) in &described.paths.paths {
             for method in methods(item) {
                 let (handler, served) = (handler.clone(), method.clone());
-                self.endpoints.push(Endpoint {
+                self.endpoints.push(ApiEndpoint {
                     method,
                     path: path.clone(),
                     scope: Args::SCOPE,
@@ -173,8 +173,8 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
 }
 
 /// All endpoints.
-pub fn all() -> &'static [Endpoint] {
-    static ALL: LazyLock<Vec<Endpoint>> = LazyLock::new(|| build().endpoints);
+pub fn all() -> &'static [ApiEndpoint] {
+    static ALL: LazyLock<Vec<ApiEndpoint>> = LazyLock::new(|| build().endpoints);
     &ALL
 }
 
@@ -187,7 +187,7 @@ pub fn document() -> Document {
 pub fn configure(scope: &mut web::ServiceConfig) {
     // The first resource that matches is taken. In this order `{id}` comes after every word that
     // stands at its place (`{` sorts after the letters), so that it hides none of them.
-    let mut by_path: BTreeMap<&str, Vec<&Endpoint>> = BTreeMap::new();
+    let mut by_path: BTreeMap<&str, Vec<&ApiEndpoint>> = BTreeMap::new();
     for endpoint in all() {
         let path = endpoint.path.strip_prefix(PREFIX).unwrap_or(&endpoint.path);
         by_path.entry(path).or_default().push(endpoint);

@@ -10,14 +10,14 @@ use super::{ProblemDocument, idempotency, page_size};
 use crate::{
     domain::{
         field_error::FieldError,
-        own_event::{OwnEvent, OwnEventType},
+        own_event::{HeraldEvent, HeraldEventType},
         time::Timestamp,
     },
-    engine::intake::{self, EventError, NewEvent, ReplayReport, RouteResult},
+    engine::intake::{self, EventError, EventReplayOutcome, EventRouteResult, PostedEvent},
     http::{
-        auth::{AllowedClient, ApiClient, scope},
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::AppState,
     store::{catalogue, event},
@@ -26,7 +26,7 @@ use crate::{
 /// An event, under the names of CloudEvents 1.0. The structured JSON form
 /// (`application/cloudevents+json`) is the same document.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct EventBody {
+pub struct PostEventRequestBody {
     /// Unique within its source. A repeat gets the first answer.
     id: String,
     source: String,
@@ -42,14 +42,14 @@ pub struct EventBody {
 
 /// The result of an event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EventAnswer {
+pub struct PostEventResponse {
     id: Uuid,
     /// This (source, id) was posted before, with the same content.
     duplicate: bool,
     /// Further recipients are still being expanded.
     expanding: bool,
     /// What each route did, or why it did nothing.
-    routes: Vec<RouteResult>,
+    routes: Vec<EventRouteResult>,
     /// The first 100 notifications.
     notifications: Vec<Uuid>,
 }
@@ -57,7 +57,7 @@ pub struct EventAnswer {
 /// Longest name in an envelope, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-fn check(body: EventBody) -> Result<NewEvent, Problem> {
+fn check(body: PostEventRequestBody) -> Result<PostedEvent, ApiProblem> {
     let mut wrong = Vec::new();
     let mut named = |pointer: &str, value: &str| {
         if value.trim().is_empty() || value.len() > MAX_NAME_BYTES || value.contains('\0') {
@@ -91,9 +91,9 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
         });
     }
     if !wrong.is_empty() {
-        return Err(Problem::Invalid(wrong));
+        return Err(ApiProblem::Invalid(wrong));
     }
-    Ok(NewEvent {
+    Ok(PostedEvent {
         id: body.id,
         source: body.source,
         event_type: body.r#type,
@@ -105,10 +105,10 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
 
 /// Posts an event. Never waits for a provider; a failing route does not fail the request.
 #[utoipa::path(
-    post, path = "/api/v1/events", operation_id = "create_event", tag = "events", request_body = EventBody,
+    post, path = "/api/v1/events", operation_id = "create_event", tag = "events", request_body = PostEventRequestBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
-        (status = 202, body = EventAnswer),
+        (status = 202, body = PostEventResponse),
         (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
         (status = 403, description = "The key is bound to another source", body = ProblemDocument),
         (status = 409, description = "The same source and id, or the same Idempotency-Key, with another content", body = ProblemDocument),
@@ -116,16 +116,16 @@ fn check(body: EventBody) -> Result<NewEvent, Problem> {
     )
 )]
 pub async fn post(
-    caller: AllowedClient<scope::EventsWrite>,
+    caller: AuthorizedApiClient<scope::EventsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
-    JsonBody(body): JsonBody<EventBody>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(body): JsonBody<PostEventRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     let key = idempotency::whole(&request, &caller, json!(body).to_string().as_bytes())?;
     let new = check(body)?;
     if !caller.bounds.has_source(&new.source) {
         let rule = "the key is bound to another source";
-        return Err(Problem::Forbidden(format!("/source: {rule}")));
+        return Err(ApiProblem::Forbidden(format!("/source: {rule}")));
     }
     let poster = intake::EventPoster {
         key: caller.key_id,
@@ -134,14 +134,14 @@ pub async fn post(
     let accepted = intake::event(&state.engine, &new, poster, key.as_ref(), state.clock.now())
         .await
         .map_err(|error| match error {
-            EventError::Content => Problem::EventConflict,
-            EventError::KeyReused => Problem::KeyReused,
-            EventError::NoKey => Problem::Internal,
+            EventError::Content => ApiProblem::EventConflict,
+            EventError::KeyReused => ApiProblem::KeyReused,
+            EventError::NoKey => ApiProblem::Internal,
             EventError::Store(error) => error.into(),
         })?;
     let notifications =
         event::notifications(&state.engine.store, &caller.bounds, accepted.id, 100).await?;
-    Ok(HttpResponse::Accepted().json(EventAnswer {
+    Ok(HttpResponse::Accepted().json(PostEventResponse {
         id: accepted.id,
         duplicate: accepted.duplicate,
         expanding: accepted.expanding,
@@ -154,7 +154,7 @@ pub async fn post(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventDetail {
     #[serde(flatten)]
-    answer: EventAnswer,
+    answer: PostEventResponse,
     source: String,
     external_id: String,
     r#type: String,
@@ -176,25 +176,29 @@ pub struct EventDetail {
     responses((status = 200, body = EventDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::EventsRead>,
+    caller: AuthorizedApiClient<scope::EventsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     shown(&caller, &state, *id).await
 }
 
-async fn shown(caller: &ApiClient, state: &AppState, id: Uuid) -> Result<HttpResponse, Problem> {
+async fn shown(
+    caller: &AuthenticatedApiClient,
+    state: &AppState,
+    id: Uuid,
+) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
     let row = event::shown(store, &caller.bounds, id)
         .await?
-        .ok_or(Problem::NotFound)?;
+        .ok_or(ApiProblem::NotFound)?;
     let notifications = event::notifications(store, &caller.bounds, row.id, 100).await?;
-    let routes: Vec<RouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
+    let routes: Vec<EventRouteResult> = serde_json::from_str(&row.routes).unwrap_or_default();
     let expanding = row.state == "expanding";
     let data = (!row.sealed).then(|| serde_json::from_str(&row.data).ok());
     Ok(HttpResponse::Ok().json(EventDetail {
         unrouted: routes.is_empty() && !expanding,
-        answer: EventAnswer {
+        answer: PostEventResponse {
             id: row.id,
             duplicate: false,
             expanding,
@@ -230,38 +234,38 @@ pub struct EventTypeView {
 /// A type of event that Herald itself raises, with the source `herald`. Routes answer them like
 /// any other.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OwnEventTypeView {
+pub struct HeraldEventTypeView {
     /// What is in braces is the provider's word: `herald.template.{status}`.
-    r#type: OwnEventType,
+    r#type: HeraldEventType,
     /// When it is raised.
     description: &'static str,
     /// Where the schema of its `data` is, relative to `/api/v1/`.
     schema: String,
     /// One for each form that its `data` has.
-    examples: Vec<OwnEventExample>,
+    examples: Vec<HeraldEventExample>,
 }
 
 /// An event as a route sees it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OwnEventExample {
+pub struct HeraldEventExample {
     r#type: String,
     #[schema(value_type = Object)]
     data: Value,
 }
 
-impl OwnEventTypeView {
-    fn of(own: OwnEventType) -> Self {
+impl HeraldEventTypeView {
+    fn of(own: HeraldEventType) -> Self {
         Self {
             r#type: own,
             description: own.description(),
             schema: format!("openapi.json#/components/schemas/{}", own.schema()),
-            examples: own.examples().iter().map(OwnEventExample::of).collect(),
+            examples: own.examples().iter().map(HeraldEventExample::of).collect(),
         }
     }
 }
 
-impl OwnEventExample {
-    fn of(own: &OwnEvent) -> Self {
+impl HeraldEventExample {
+    fn of(own: &HeraldEvent) -> Self {
         Self {
             r#type: own.type_name().into_owned(),
             data: own.data(),
@@ -271,23 +275,23 @@ impl OwnEventExample {
 
 /// All of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EventTypes {
+pub struct EventTypeListResponse {
     /// What products post, as the catalogues describe it.
     event_types: Vec<EventTypeView>,
     /// What Herald itself raises.
-    own_event_types: Vec<OwnEventTypeView>,
+    own_event_types: Vec<HeraldEventTypeView>,
 }
 
 /// What may be posted, as the catalogues describe it: other types are taken too, and make
 /// what their routes say. And what Herald itself raises.
 #[utoipa::path(
     get, path = "/api/v1/event-types", operation_id = "list_event_types", tag = "events",
-    responses((status = 200, body = EventTypes), (status = 401, body = ProblemDocument))
+    responses((status = 200, body = EventTypeListResponse), (status = 401, body = ProblemDocument))
 )]
 pub async fn types(
-    caller: AllowedClient<scope::CatalogueRead>,
+    caller: AuthorizedApiClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let event_types = catalogue::event_types(&state.engine.store, &caller.bounds)
         .await?
         .into_iter()
@@ -301,10 +305,10 @@ pub async fn types(
             catalogue: row.catalogue,
         })
         .collect();
-    let own = OwnEventType::ALL.iter().copied();
-    Ok(HttpResponse::Ok().json(EventTypes {
+    let own = HeraldEventType::ALL.iter().copied();
+    Ok(HttpResponse::Ok().json(EventTypeListResponse {
         event_types,
-        own_event_types: own.map(OwnEventTypeView::of).collect(),
+        own_event_types: own.map(HeraldEventTypeView::of).collect(),
     }))
 }
 
@@ -327,7 +331,7 @@ pub struct EventsQuery {
 
 /// An event in a list, without its data.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EventLine {
+pub struct EventSummary {
     id: Uuid,
     source: String,
     external_id: String,
@@ -336,13 +340,13 @@ pub struct EventLine {
     /// Further recipients are still being expanded.
     expanding: bool,
     /// What each route did, or why it did nothing.
-    routes: Vec<RouteResult>,
+    routes: Vec<EventRouteResult>,
 }
 
 /// Events, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventList {
-    events: Vec<EventLine>,
+    events: Vec<EventSummary>,
 }
 
 /// Posted events, newest first.
@@ -351,10 +355,10 @@ pub struct EventList {
     responses((status = 200, body = EventList), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    caller: AllowedClient<scope::EventsRead>,
+    caller: AuthorizedApiClient<scope::EventsRead>,
     state: web::Data<AppState>,
     query: web::Query<EventsQuery>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let limit = i64::try_from(page_size(query.limit)?).unwrap_or(1);
     let found = event::newest(
         &state.engine.store,
@@ -369,7 +373,7 @@ pub async fn list(
     .await?;
     let events = found
         .into_iter()
-        .map(|row| EventLine {
+        .map(|row| EventSummary {
             id: row.id,
             source: row.source,
             external_id: row.external_id,
@@ -392,14 +396,14 @@ pub async fn list(
         (status = 409, description = "It is still being expanded, or its sealed data have been wiped", body = ProblemDocument))
 )]
 pub async fn replay(
-    caller: AllowedClient<scope::EventsWrite>,
+    caller: AuthorizedApiClient<scope::EventsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let now = state.clock.now();
     match intake::replay(&state.engine, &caller.bounds, *id, &caller.actor, now).await? {
-        ReplayReport::Yes(_) => shown(&caller, &state, *id).await,
-        ReplayReport::NotFound => Err(Problem::NotFound),
-        ReplayReport::No(why) => Err(Problem::State(why)),
+        EventReplayOutcome::Yes(_) => shown(&caller, &state, *id).await,
+        EventReplayOutcome::NotFound => Err(ApiProblem::NotFound),
+        EventReplayOutcome::No(why) => Err(ApiProblem::State(why)),
     }
 }

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, read_json, wrong};
 use crate::{
-    domain::{category::Category, hold::HoldReason},
+    domain::{category::MessageCategory, hold::HoldReason},
     engine::{
         admin::release::{self, HoldBacklog},
         runtime::hold::{self, HoldActor},
     },
     http::{
-        auth::{AllowedClient, ApiClient, scope},
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::AppState,
 };
@@ -28,7 +28,7 @@ const MAX_REASON: usize = 200;
 
 /// Whether sending is on hold, and what a release would send.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct HoldView {
+pub struct SendingHoldView {
     on_hold: bool,
     /// `asked`, `restored`, `copied`, `newer_mark`, `went_back`, `lost_attempt`,
     /// `other_cluster`, `older_timeline` or `mark_unreadable`.
@@ -37,9 +37,9 @@ pub struct HoldView {
     detail: Option<String>,
     since: Option<String>,
     /// Due messages, by kind and age.
-    waiting: Vec<WaitingView>,
+    waiting: Vec<HeldMessageCountView>,
     /// The due messages that have waited longest, up to 100.
-    messages: Vec<MessageView>,
+    messages: Vec<ReleasableMessageView>,
     /// Due follow-ups, which fire after the release.
     follow_ups: i64,
     /// Events that are not fully expanded.
@@ -48,8 +48,8 @@ pub struct HoldView {
 
 /// Messages of one kind and age.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WaitingView {
-    #[schema(value_type = Category)]
+pub struct HeldMessageCountView {
+    #[schema(value_type = MessageCategory)]
     category: String,
     template: String,
     /// `under_ten_minutes`, `under_an_hour`, `under_six_hours`, `under_a_day` or `older`.
@@ -59,15 +59,15 @@ pub struct WaitingView {
 
 /// A message that a release would send.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MessageView {
+pub struct ReleasableMessageView {
     id: Uuid,
     created_at: String,
-    #[schema(value_type = Category)]
+    #[schema(value_type = MessageCategory)]
     category: String,
     template: String,
 }
 
-impl From<HoldBacklog> for HoldView {
+impl From<HoldBacklog> for SendingHoldView {
     fn from(standing: HoldBacklog) -> Self {
         let hold = standing.hold;
         Self {
@@ -78,7 +78,7 @@ impl From<HoldBacklog> for HoldView {
             waiting: standing
                 .waiting
                 .into_iter()
-                .map(|waiting| WaitingView {
+                .map(|waiting| HeldMessageCountView {
                     category: waiting.category,
                     template: waiting.template,
                     age: waiting.age.name(),
@@ -88,7 +88,7 @@ impl From<HoldBacklog> for HoldView {
             messages: standing
                 .messages
                 .into_iter()
-                .map(|message| MessageView {
+                .map(|message| ReleasableMessageView {
                     id: message.id,
                     created_at: message.created_at.to_string(),
                     category: message.category,
@@ -101,12 +101,12 @@ impl From<HoldBacklog> for HoldView {
     }
 }
 
-async fn answer(state: &AppState) -> Result<HttpResponse, Problem> {
+async fn answer(state: &AppState) -> Result<HttpResponse, ApiProblem> {
     let standing = release::standing(&state.engine, LISTED, state.clock.now()).await?;
-    Ok(HttpResponse::Ok().json(HoldView::from(standing)))
+    Ok(HttpResponse::Ok().json(SendingHoldView::from(standing)))
 }
 
-fn by<'a>(state: &AppState, client: &'a ApiClient) -> HoldActor<'a> {
+fn by<'a>(state: &AppState, client: &'a AuthenticatedApiClient) -> HoldActor<'a> {
     HoldActor {
         actor: &client.actor,
         now: state.clock.now(),
@@ -116,19 +116,19 @@ fn by<'a>(state: &AppState, client: &'a ApiClient) -> HoldActor<'a> {
 /// Whether sending is on hold, and what a release would send. Needs the scope `hold:read`.
 #[utoipa::path(
     get, path = "/api/v1/hold", operation_id = "get_hold", tag = "account",
-    responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument))
+    responses((status = 200, body = SendingHoldView), (status = 403, body = ProblemDocument))
 )]
 pub async fn get(
-    _caller: AllowedClient<scope::HoldRead>,
+    _caller: AuthorizedApiClient<scope::HoldRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     answer(&state).await
 }
 
 /// Why sending is held.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HoldAll {
+pub struct GlobalHoldRequestBody {
     reason: String,
 }
 
@@ -137,14 +137,14 @@ pub struct HoldAll {
 /// Callbacks and requests are accepted, but nothing is sent except one-time passwords requested
 /// from now on. Needs the scope `hold:write`.
 #[utoipa::path(
-    post, path = "/api/v1/hold", operation_id = "start_hold", tag = "account", request_body = HoldAll,
-    responses((status = 200, body = HoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    post, path = "/api/v1/hold", operation_id = "start_hold", tag = "account", request_body = GlobalHoldRequestBody,
+    responses((status = 200, body = SendingHoldView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn start(
-    caller: AllowedClient<scope::HoldWrite>,
+    caller: AuthorizedApiClient<scope::HoldWrite>,
     state: web::Data<AppState>,
-    JsonBody(asked): JsonBody<HoldAll>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(asked): JsonBody<GlobalHoldRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     let reason = asked.reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON {
         return Err(wrong("/reason", format!("1 to {MAX_REASON} characters")));
@@ -162,7 +162,7 @@ pub async fn start(
 /// Options of a release.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReleaseAll {
+pub struct GlobalReleaseRequestBody {
     /// Messages requested longer ago than this, in seconds, are cancelled: they may have been sent
     /// already.
     cancel_older_than_seconds: Option<i64>,
@@ -173,7 +173,7 @@ pub struct ReleaseAll {
 
 /// What a release cancelled, or would cancel.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ReleasedAll {
+pub struct GlobalReleaseResponse {
     was_on_hold: bool,
     cancelled_messages: u64,
     cancelled_follow_ups: u64,
@@ -182,16 +182,16 @@ pub struct ReleasedAll {
 
 /// Releases the hold of all sending. Needs the scope `hold:write`.
 #[utoipa::path(
-    post, path = "/api/v1/hold/release", operation_id = "release_hold", tag = "account", request_body = ReleaseAll,
-    responses((status = 200, body = ReleasedAll), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    post, path = "/api/v1/hold/release", operation_id = "release_hold", tag = "account", request_body = GlobalReleaseRequestBody,
+    responses((status = 200, body = GlobalReleaseResponse), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn release(
-    caller: AllowedClient<scope::HoldWrite>,
+    caller: AuthorizedApiClient<scope::HoldWrite>,
     state: web::Data<AppState>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let asked: ReleaseAll = if body.is_empty() {
-        ReleaseAll::default()
+) -> Result<HttpResponse, ApiProblem> {
+    let asked: GlobalReleaseRequestBody = if body.is_empty() {
+        GlobalReleaseRequestBody::default()
     } else {
         read_json(&body)?
     };
@@ -203,7 +203,7 @@ pub async fn release(
         seconds => seconds.map(|seconds| by.now.plus_seconds(seconds.saturating_neg())),
     };
     let released = release::release(&state.engine, by, before, asked.dry_run).await?;
-    Ok(HttpResponse::Ok().json(ReleasedAll {
+    Ok(HttpResponse::Ok().json(GlobalReleaseResponse {
         was_on_hold: released.was_held,
         cancelled_messages: released.messages,
         cancelled_follow_ups: released.follow_ups,

@@ -15,9 +15,9 @@ use crate::{
     },
     engine::runtime::access::{self, ApiKeySpec},
     http::{
-        auth::{AllowedClient, scope},
+        auth::{AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::{AppState, random_bytes},
     store::{access as rows, sender},
@@ -26,7 +26,7 @@ use crate::{
 /// A key to be created.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct KeyBody {
+pub struct ApiKeyRequestBody {
     /// The product it belongs to: all keys of a product see the same.
     product: String,
     /// `product` (default) or `admin`.
@@ -49,7 +49,7 @@ pub struct KeyBody {
 
 /// A key, without its text.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct KeyView {
+pub struct ApiKeyView {
     id: Uuid,
     product: String,
     /// The beginning of its text.
@@ -72,26 +72,26 @@ pub struct KeyView {
 
 /// A created key.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NewKeyView {
+pub struct CreatedApiKeyView {
     /// The key itself: shown now, and never again.
     key: String,
     #[serde(flatten)]
-    view: KeyView,
+    view: ApiKeyView,
 }
 
 /// All of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ApiKeyList {
-    keys: Vec<KeyView>,
+    keys: Vec<ApiKeyView>,
 }
 
 fn text(at: Option<i64>) -> Option<String> {
     at.map(|at| Timestamp::from_micros(at).to_string())
 }
 
-fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyView {
+fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> ApiKeyView {
     let bounds = rows::bounds(&row);
-    KeyView {
+    ApiKeyView {
         id: row.id,
         role: ApiKeyRole::of(&row.role).name(),
         scopes: rows::scopes(&row).iter().map(ApiKeyScope::name).collect(),
@@ -121,9 +121,9 @@ fn view(row: entity::api_key::Model, senders: &[entity::sender::Model]) -> KeyVi
     responses((status = 200, body = ApiKeyList), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument))
 )]
 pub async fn list(
-    _caller: AllowedClient<scope::KeysRead>,
+    _caller: AuthorizedApiClient<scope::KeysRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
     let senders = sender::all(store).await?;
     let found = rows::keys(store.reader()).await?;
@@ -131,7 +131,7 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(ApiKeyList { keys }))
 }
 
-fn read(body: KeyBody) -> Result<ApiKeySpec, Problem> {
+fn read(body: ApiKeyRequestBody) -> Result<ApiKeySpec, ApiProblem> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: String, rule: String| wrong.push(FieldError { pointer, rule });
     let role = match body.role.as_deref() {
@@ -156,7 +156,7 @@ fn read(body: KeyBody) -> Result<ApiKeySpec, Problem> {
         scopes
     });
     if !wrong.is_empty() {
-        return Err(Problem::Invalid(wrong));
+        return Err(ApiProblem::Invalid(wrong));
     }
     Ok(ApiKeySpec {
         product: body.product,
@@ -178,26 +178,26 @@ fn read(body: KeyBody) -> Result<ApiKeySpec, Problem> {
 ///
 /// Its text is in this response and nowhere else. It may do no more than the key that creates it.
 #[utoipa::path(
-    post, path = "/api/v1/keys", operation_id = "create_api_key", tag = "keys", request_body = KeyBody,
-    responses((status = 201, body = NewKeyView), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
+    post, path = "/api/v1/keys", operation_id = "create_api_key", tag = "keys", request_body = ApiKeyRequestBody,
+    responses((status = 201, body = CreatedApiKeyView), (status = 401, body = ProblemDocument), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn create(
-    caller: AllowedClient<scope::KeysWrite>,
+    caller: AuthorizedApiClient<scope::KeysWrite>,
     state: web::Data<AppState>,
-    JsonBody(body): JsonBody<KeyBody>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(body): JsonBody<ApiKeyRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     let wanted = read(body)?;
     if !caller.scopes.covers(wanted.scopes()) {
         let rule =
             "a key cannot create one that may do more than itself: name the scopes of the new key";
-        return Err(Problem::Forbidden(rule.to_owned()));
+        return Err(ApiProblem::Forbidden(rule.to_owned()));
     }
-    let random = random_bytes().map_err(|_none| Problem::Internal)?;
+    let random = random_bytes().map_err(|_none| ApiProblem::Internal)?;
     let (store, now) = (&state.engine.store, state.clock.now());
     let made = access::create_key(store, &caller.actor, &wanted, &random, now).await?;
     let senders = sender::all(store).await?;
-    Ok(HttpResponse::Created().json(NewKeyView {
+    Ok(HttpResponse::Created().json(CreatedApiKeyView {
         key: made.key.text.expose_secret().to_owned(),
         view: view(made.row, &senders),
     }))
@@ -210,13 +210,13 @@ pub async fn create(
         (status = 404, description = "No key in use has this id", body = ProblemDocument))
 )]
 pub async fn revoke(
-    caller: AllowedClient<scope::KeysWrite>,
+    caller: AuthorizedApiClient<scope::KeysWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let now = state.clock.now();
     if !access::revoke_key(&state.engine.store, &caller.actor, *id, now).await? {
-        return Err(Problem::NotFound);
+        return Err(ApiProblem::NotFound);
     }
     Ok(HttpResponse::NoContent().finish())
 }

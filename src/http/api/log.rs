@@ -9,9 +9,9 @@ use super::ProblemDocument;
 use crate::{
     domain::field_error::FieldError,
     http::{
-        auth::{AllowedClient, scope},
+        auth::{AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::AppState,
     store::audit,
@@ -20,23 +20,23 @@ use crate::{
 /// The new filter.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LogBody {
+pub struct LogFilterRequestBody {
     /// As in `HERALD_LOG`: such as `info` or `herald=debug`.
     filter: String,
 }
 
 /// Sets the log filter of this process until it ends. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/log", operation_id = "set_log_filter", tag = "account", request_body = LogBody,
-    responses((status = 200, body = LogBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    put, path = "/api/v1/log", operation_id = "set_log_filter", tag = "account", request_body = LogFilterRequestBody,
+    responses((status = 200, body = LogFilterRequestBody), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put(
-    caller: AllowedClient<scope::LogWrite>,
+    caller: AuthorizedApiClient<scope::LogWrite>,
     state: web::Data<AppState>,
-    JsonBody(body): JsonBody<LogBody>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(body): JsonBody<LogFilterRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     if (state.set_log_filter)(&body.filter).is_err() {
-        return Err(Problem::Invalid(vec![FieldError {
+        return Err(ApiProblem::Invalid(vec![FieldError {
             pointer: "/filter".to_owned(),
             rule: "a filter such as info or herald=debug".to_owned(),
         }]));

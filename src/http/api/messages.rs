@@ -18,19 +18,19 @@ use crate::{
         access::{AccessBounds, ApiKeyScope},
         phone::Phone,
         time::Timestamp,
-        voice_call::{CallDirection, VoiceCallState, VoiceCallSummary},
+        voice_call::{VoiceCallDirection, VoiceCallState, VoiceCallSummary},
     },
     engine::ingest::voice_call::VoiceCallRecord,
     http::{
-        auth::{AllowedClient, ApiClient, scope},
-        problem::Problem,
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     providers::{MessageSender, ProviderQueryError},
     state::AppState,
     store::{
         Store,
         alias::{self, ContactAlias},
-        inbound::{self, InboundListFilter, ProviderId},
+        inbound::{self, InboundListFilter, InboundProviderId},
         notification, people,
     },
 };
@@ -42,7 +42,7 @@ const MAX_MEDIA_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct MessagesQuery {
+pub struct InboundMessagesQuery {
     /// A number in E.164.
     phone: Option<String>,
     /// A contact's id.
@@ -57,7 +57,7 @@ pub struct MessagesQuery {
 
 /// A message of a person, or a voice call.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InboundView {
+pub struct InboundMessageView {
     id: Uuid,
     /// The provider's id of it. Absent unless the key has `contacts:read`: a number can be decoded
     /// from it.
@@ -72,7 +72,7 @@ pub struct InboundView {
     #[schema(value_type = Object)]
     content: Value,
     /// The state of a call.
-    call: Option<CallView>,
+    call: Option<VoiceCallView>,
     contact: Option<Uuid>,
     /// The notification it answers, reacts to, or is about.
     notification: Option<Uuid>,
@@ -99,10 +99,10 @@ pub struct InboundView {
 
 /// A voice call.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CallView {
+pub struct VoiceCallView {
     /// `user_initiated` or `business_initiated`.
     #[schema(value_type = String)]
-    direction: CallDirection,
+    direction: VoiceCallDirection,
     /// `ringing`, `accepted`, `rejected`, `missed` (a person called, and it was not answered),
     /// `completed`, or `failed` (we called, and the person did not answer).
     #[schema(value_type = String)]
@@ -115,7 +115,7 @@ pub struct CallView {
     has_recording: bool,
 }
 
-impl From<VoiceCallSummary> for CallView {
+impl From<VoiceCallSummary> for VoiceCallView {
     fn from(summary: VoiceCallSummary) -> Self {
         let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
         Self {
@@ -132,21 +132,21 @@ impl From<VoiceCallSummary> for CallView {
 
 /// A page of messages, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InboundPage {
-    messages: Vec<InboundView>,
+pub struct InboundMessageListResponse {
+    messages: Vec<InboundMessageView>,
     next: Option<Uuid>,
 }
 
-fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> InboundView {
+fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> InboundMessageView {
     let item: Value = serde_json::from_str(&row.item).unwrap_or(Value::Null);
     let part = |key: &str| item.get(key).cloned().unwrap_or(Value::Null);
-    let provider_id = ProviderId::of(&row.provider_message_id);
+    let provider_id = InboundProviderId::of(&row.provider_message_id);
     let call = match provider_id {
-        ProviderId::Call(_) => Some(VoiceCallRecord::read(&row.item)),
-        ProviderId::Message(_) => None,
+        InboundProviderId::Call(_) => Some(VoiceCallRecord::read(&row.item)),
+        InboundProviderId::Message(_) => None,
     };
     let removed = row.kind == "reaction" && row.text.is_none();
-    InboundView {
+    InboundMessageView {
         id: row.id,
         provider_message_id: shows_ids.then(|| provider_id.id().to_owned()),
         content: match &call {
@@ -173,14 +173,14 @@ fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> In
 
 /// Inbound messages and voice calls, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(MessagesQuery),
-    responses((status = 200, body = InboundPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(InboundMessagesQuery),
+    responses((status = 200, body = InboundMessageListResponse), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    caller: AllowedClient<scope::MessagesRead>,
+    caller: AuthorizedApiClient<scope::MessagesRead>,
     state: web::Data<AppState>,
-    query: web::Query<MessagesQuery>,
-) -> Result<HttpResponse, Problem> {
+    query: web::Query<InboundMessagesQuery>,
+) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
     let limit = page_size(query.limit)?;
     let since = query
@@ -205,7 +205,7 @@ pub async fn list(
                 contact = Some(person);
             }
             _ => {
-                return Ok(HttpResponse::Ok().json(InboundPage {
+                return Ok(HttpResponse::Ok().json(InboundMessageListResponse {
                     messages: Vec::new(),
                     next: None,
                 }));
@@ -220,15 +220,15 @@ pub async fn list(
     let mut rows = inbound::newest(store, &caller.bounds, filter, limit + 1).await?;
     let next = cut(&mut rows, limit, |row| row.id);
     let messages = views(store, &caller, rows).await?;
-    Ok(HttpResponse::Ok().json(InboundPage { messages, next }))
+    Ok(HttpResponse::Ok().json(InboundMessageListResponse { messages, next }))
 }
 
 /// Messages as the caller may see them: other owners' notifications and messages are not named.
 async fn views(
     store: &Store,
-    caller: &ApiClient,
+    caller: &AuthenticatedApiClient,
     mut rows: Vec<inbound_message::Model>,
-) -> Result<Vec<InboundView>, Problem> {
+) -> Result<Vec<InboundMessageView>, ApiProblem> {
     let bounds = &caller.bounds;
     if bounds.product().is_some() {
         let named: Vec<Uuid> = rows.iter().filter_map(|row| row.notification_id).collect();
@@ -246,7 +246,7 @@ async fn views(
     let known: HashMap<(&str, &str), Uuid> = known
         .iter()
         .map(|row| {
-            let provider_id = ProviderId::of(&row.provider_message_id);
+            let provider_id = InboundProviderId::of(&row.provider_message_id);
             ((provider_id.id(), row.endpoint_id.as_str()), row.id)
         })
         .collect();
@@ -265,25 +265,25 @@ async fn found(
     state: &AppState,
     bounds: &AccessBounds,
     id: Uuid,
-) -> Result<inbound_message::Model, Problem> {
+) -> Result<inbound_message::Model, ApiProblem> {
     inbound::find(state.engine.store.reader(), bounds, id)
         .await?
-        .ok_or(Problem::NotFound)
+        .ok_or(ApiProblem::NotFound)
 }
 
 /// One message.
 #[utoipa::path(
     get, path = "/api/v1/messages/{id}", operation_id = "get_message", tag = "messages", params(("id" = Uuid, Path)),
-    responses((status = 200, body = InboundView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = InboundMessageView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::MessagesRead>,
+    caller: AuthorizedApiClient<scope::MessagesRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, *id).await?;
     let shown = views(&state.engine.store, &caller, vec![row]).await?;
-    let shown = shown.into_iter().next().ok_or(Problem::NotFound)?;
+    let shown = shown.into_iter().next().ok_or(ApiProblem::NotFound)?;
     Ok(HttpResponse::Ok().json(shown))
 }
 
@@ -296,12 +296,12 @@ pub async fn get(
         (status = 409, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub async fn media(
-    caller: AllowedClient<scope::MessagesRead>,
+    caller: AuthorizedApiClient<scope::MessagesRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, *id).await?;
-    let media = row.media_id.ok_or(Problem::NotFound)?;
+    let media = row.media_id.ok_or(ApiProblem::NotFound)?;
     let provider = provider(&state, row.sender_id)?;
     let inbox = provider.inbox().ok_or(ProviderQueryError::Unsupported);
     let media = inbox
@@ -329,13 +329,14 @@ pub async fn media(
         (status = 503, body = ProblemDocument))
 )]
 pub async fn read(
-    caller: AllowedClient<scope::MessagesWrite>,
+    caller: AuthorizedApiClient<scope::MessagesWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, *id).await?;
-    let ProviderId::Message(message) = ProviderId::of(&row.provider_message_id) else {
-        return Err(Problem::State("a call cannot be marked as read"));
+    let InboundProviderId::Message(message) = InboundProviderId::of(&row.provider_message_id)
+    else {
+        return Err(ApiProblem::State("a call cannot be marked as read"));
     };
     let provider = provider(&state, row.sender_id)?;
     let inbox = provider.inbox().ok_or(ProviderQueryError::Unsupported);
@@ -348,24 +349,24 @@ pub async fn read(
 }
 
 /// The provider that the message came through.
-fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSender>, Problem> {
+fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSender>, ApiProblem> {
     let engine = &state.engine;
     let sender = sender.or_else(|| engine.keyring().default_account().map(|it| it.id));
     sender
         .and_then(|sender| engine.provider(sender).ok())
-        .ok_or(Problem::State(
+        .ok_or(ApiProblem::State(
             "the sender that the message came to cannot be used now",
         ))
 }
 
-fn asked(error: ProviderQueryError) -> Problem {
+fn asked(error: ProviderQueryError) -> ApiProblem {
     match error {
         ProviderQueryError::Gone => {
-            Problem::State("the provider no longer has this file or message")
+            ApiProblem::State("the provider no longer has this file or message")
         }
-        ProviderQueryError::TooLarge => Problem::State("the file is larger than 16 MiB"),
-        ProviderQueryError::Unsupported => Problem::State("this provider does not offer that"),
-        ProviderQueryError::Refused(_) => Problem::State("the provider refused the request"),
-        ProviderQueryError::Unreachable => Problem::Unavailable,
+        ProviderQueryError::TooLarge => ApiProblem::State("the file is larger than 16 MiB"),
+        ProviderQueryError::Unsupported => ApiProblem::State("this provider does not offer that"),
+        ProviderQueryError::Refused(_) => ApiProblem::State("the provider refused the request"),
+        ProviderQueryError::Unreachable => ApiProblem::Unavailable,
     }
 }

@@ -16,7 +16,7 @@ pub mod stats;
 
 use crate::{
     domain::{field_error::FieldError, own_event::payload, time::Timestamp},
-    http::{limits::RequestLimiter, problem::Problem},
+    http::{limits::RequestLimiter, problem::ApiProblem},
     state::ClientAddress,
 };
 use std::sync::OnceLock;
@@ -35,13 +35,13 @@ use utoipa::{
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and tracks their delivery.", version = env!("CARGO_PKG_VERSION")),
     components(schemas(
-        ProblemDocument, payload::AccountUpdateData, payload::AlarmChange, payload::ContactChoice, payload::CredentialDue, payload::MessageReceived,
-        payload::SenderChange, payload::SenderSilence, payload::TemplateUpdateData, payload::WindowMoment
+        ProblemDocument, payload::AccountUpdateData, payload::AlarmChangeData, payload::ContactConsentData, payload::CredentialRenewalData, payload::MessageReceivedData,
+        payload::SenderHoldChangeData, payload::SenderSilenceData, payload::TemplateUpdateData, payload::ServiceWindowEndData
     )),
-    modifiers(&ApiKey),
+    modifiers(&ApiKeySecurityModifier),
     security(("api_key" = []))
 )]
-struct Api;
+struct OpenApiDescription;
 
 /// The description of API keys.
 const KEY: &str = "An API key (`herald keys create`). Without a good one every address but the contract answers 401. \
@@ -49,9 +49,9 @@ const KEY: &str = "An API key (`herald keys create`). Without a good one every a
      bound to a source, to senders and to a catalogue: it sees what belongs to its product, and everything else answers as if \
      it did not exist (404, the same lists and counts).";
 
-struct ApiKey;
+struct ApiKeySecurityModifier;
 
-impl Modify for ApiKey {
+impl Modify for ApiKeySecurityModifier {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(
             HttpBuilder::new()
@@ -177,11 +177,11 @@ pub async fn openapi(
     request: HttpRequest,
     limiter: web::Data<RequestLimiter>,
     caller: web::ReqData<ClientAddress>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     static CONTRACT: OnceLock<Option<web::Bytes>> = OnceLock::new();
     let contract =
         CONTRACT.get_or_init(|| endpoints::document().to_json().ok().map(web::Bytes::from));
-    let contract = contract.clone().ok_or(Problem::Internal)?;
+    let contract = contract.clone().ok_or(ApiProblem::Internal)?;
     limiter
         .answer(&request, caller.address, contract.len())
         .await?;
@@ -191,20 +191,20 @@ pub async fn openapi(
 }
 
 /// An invalid parameter, and the rule it violates.
-fn wrong(pointer: &str, rule: String) -> Problem {
-    Problem::Invalid(vec![FieldError {
+fn wrong(pointer: &str, rule: String) -> ApiProblem {
+    ApiProblem::Invalid(vec![FieldError {
         pointer: pointer.to_owned(),
         rule,
     }])
 }
 
 /// Parses a document from a complete body.
-fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiProblem> {
     super::body::read(body)
 }
 
 /// The number of rows on a page: 50, unless 1 to 200 is requested.
-fn page_size(limit: Option<u64>) -> Result<u64, Problem> {
+fn page_size(limit: Option<u64>) -> Result<u64, ApiProblem> {
     match limit.unwrap_or(50) {
         limit @ 1..=200 => Ok(limit),
         _ => Err(wrong("limit", "1 to 200".to_owned())),
@@ -221,7 +221,7 @@ fn cut<T, P>(rows: &mut Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> Option<P
 }
 
 /// An instant in RFC 3339.
-fn instant(pointer: &str, text: &str) -> Result<Timestamp, Problem> {
+fn instant(pointer: &str, text: &str) -> Result<Timestamp, ApiProblem> {
     Timestamp::parse_rfc3339(text).ok_or_else(|| {
         wrong(
             pointer,

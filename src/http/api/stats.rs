@@ -6,8 +6,8 @@ use super::ProblemDocument;
 use crate::{
     engine::insight::statistics::{self, Statistics, StatisticsQuery},
     http::{
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
 };
@@ -18,10 +18,10 @@ use crate::{
     responses((status = 200, body = Statistics), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::StatisticsRead>,
+    caller: AuthorizedApiClient<scope::StatisticsRead>,
     state: web::Data<AppState>,
     query: web::Query<StatisticsQuery>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
     let now = state.clock.now();
     let question = query.into_inner().read(store, &caller.bounds, now).await?;

@@ -19,12 +19,12 @@ const BYTES_PER_SECOND: usize = 512 * 1024;
 /// The bytes of large public responses (the OpenAPI document) by address; for IPv6 by its /64
 /// network. Each address has a bucket that drains at a steady rate.
 #[derive(Debug, Default)]
-pub struct ResponseBudget {
+pub struct ResponseByteBudget {
     /// When the bucket of an address is empty.
     empty_at: Mutex<HashMap<IpAddr, Instant>>,
 }
 
-impl ResponseBudget {
+impl ResponseByteBudget {
     /// Adds a response of so many bytes to the bucket of an address; false if it is full.
     pub fn spend(&self, address: Option<IpAddr>, bytes: usize, now: Instant) -> bool {
         let Some(address) = address else { return true };
@@ -53,7 +53,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{super::peers::MAX_ADDRESSES, BURST_BYTES, BYTES_PER_SECOND, ResponseBudget};
+    use super::{super::peers::MAX_ADDRESSES, BURST_BYTES, BYTES_PER_SECOND, ResponseByteBudget};
 
     fn ip(text: &str) -> Option<IpAddr> {
         text.parse().ok()
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn an_address_gets_a_burst_and_then_a_rate() {
-        let answers = ResponseBudget::default();
+        let answers = ResponseByteBudget::default();
         let now = Instant::now();
         let granted = |at: Instant| {
             (0..100)
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn so_many_addresses_are_remembered_and_no_more() {
-        let answers = ResponseBudget::default();
+        let answers = ResponseByteBudget::default();
         let now = Instant::now();
         for number in 0..=u32::try_from(MAX_ADDRESSES).unwrap() {
             let address = Some(IpAddr::from((0x0a00_0000 + number).to_be_bytes()));

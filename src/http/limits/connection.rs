@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(75);
 
 /// Why we ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionCloseReason {
+pub enum HttpConnectionCloseReason {
     /// Nothing was received.
     Idle,
     /// The head of a request was not complete in time.
@@ -37,7 +37,7 @@ pub enum ConnectionCloseReason {
     Displaced,
 }
 
-impl ConnectionCloseReason {
+impl HttpConnectionCloseReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -50,7 +50,7 @@ impl ConnectionCloseReason {
 
 /// The phase of a connection in its exchange of requests and responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ConnectionPhase {
+enum HttpConnectionPhase {
     /// Nothing of the next request has arrived.
     Idle,
     /// A part of its head has arrived.
@@ -60,8 +60,8 @@ enum ConnectionPhase {
 }
 
 #[derive(Debug)]
-struct ConnectionProgress {
-    phase: ConnectionPhase,
+struct HttpConnectionProgress {
+    phase: HttpConnectionPhase,
     since: Instant,
     /// The peer has stopped reading: since when, and how many bytes it has taken meanwhile.
     stalled: Option<(Instant, u64)>,
@@ -74,7 +74,7 @@ struct ConnectionProgress {
 pub struct HttpConnection {
     pub(super) id: u64,
     pub peer: Option<IpAddr>,
-    progress: Mutex<ConnectionProgress>,
+    progress: Mutex<HttpConnectionProgress>,
     /// It may be ended although it has a request: a body is awaited, or the response is delayed on
     /// purpose.
     may_end: AtomicBool,
@@ -86,8 +86,8 @@ impl HttpConnection {
         Self {
             id,
             peer,
-            progress: Mutex::new(ConnectionProgress {
-                phase: ConnectionPhase::Idle,
+            progress: Mutex::new(HttpConnectionProgress {
+                phase: HttpConnectionPhase::Idle,
                 since: Instant::now(),
                 stalled: None,
                 is_settled,
@@ -97,11 +97,11 @@ impl HttpConnection {
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, ConnectionProgress> {
+    fn progress(&self) -> MutexGuard<'_, HttpConnectionProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, phase: ConnectionPhase) {
+    fn enter(&self, phase: HttpConnectionPhase) {
         let mut progress = self.progress();
         progress.phase = phase;
         progress.since = Instant::now();
@@ -109,14 +109,14 @@ impl HttpConnection {
 
     /// The head of a request is complete.
     pub(super) fn begin(&self) {
-        self.enter(ConnectionPhase::Request);
+        self.enter(HttpConnectionPhase::Request);
     }
 
     /// A response was handed over to be written. `is_settled` decides how long this connection may
     /// be idle.
     pub(super) fn finish(&self, is_settled: bool) {
         self.may_end.store(false, Ordering::Relaxed);
-        self.enter(ConnectionPhase::Idle);
+        self.enter(HttpConnectionPhase::Idle);
         self.progress().is_settled = is_settled;
     }
 
@@ -126,8 +126,8 @@ impl HttpConnection {
 
     fn received(&self) {
         let mut progress = self.progress();
-        if progress.phase == ConnectionPhase::Idle {
-            progress.phase = ConnectionPhase::Head;
+        if progress.phase == HttpConnectionPhase::Idle {
+            progress.phase = HttpConnectionPhase::Head;
             progress.since = Instant::now();
         }
     }
@@ -146,7 +146,7 @@ impl HttpConnection {
     /// Everything has been written.
     fn flushed(&self) {
         let mut progress = self.progress();
-        if progress.stalled.take().is_some() && progress.phase == ConnectionPhase::Idle {
+        if progress.stalled.take().is_some() && progress.phase == HttpConnectionPhase::Idle {
             progress.since = Instant::now();
         }
     }
@@ -155,7 +155,7 @@ impl HttpConnection {
     pub(super) fn waits_for_peer(&self) -> bool {
         let progress = self.progress();
         progress.stalled.is_some()
-            || progress.phase != ConnectionPhase::Request
+            || progress.phase != HttpConnectionPhase::Request
             || self.may_end.load(Ordering::Relaxed)
     }
 
@@ -165,31 +165,33 @@ impl HttpConnection {
     }
 
     /// When it will have waited long enough for its peer, in its present state.
-    fn due(&self, limits: &HttpLimits) -> Option<(Instant, ConnectionCloseReason)> {
+    fn due(&self, limits: &HttpLimits) -> Option<(Instant, HttpConnectionCloseReason)> {
         let progress = self.progress();
         if let Some((since, taken)) = progress.stalled {
             return Some((
                 since + limits.wait + limits.time_for(taken),
-                ConnectionCloseReason::Unread,
+                HttpConnectionCloseReason::Unread,
             ));
         }
         match progress.phase {
-            ConnectionPhase::Idle if progress.is_settled => Some((
+            HttpConnectionPhase::Idle if progress.is_settled => Some((
                 progress.since + IDLE.max(limits.wait),
-                ConnectionCloseReason::Idle,
+                HttpConnectionCloseReason::Idle,
             )),
-            ConnectionPhase::Idle => {
-                Some((progress.since + limits.wait, ConnectionCloseReason::Idle))
-            }
-            ConnectionPhase::Head => {
-                Some((progress.since + limits.wait, ConnectionCloseReason::Head))
-            }
-            ConnectionPhase::Request => None,
+            HttpConnectionPhase::Idle => Some((
+                progress.since + limits.wait,
+                HttpConnectionCloseReason::Idle,
+            )),
+            HttpConnectionPhase::Head => Some((
+                progress.since + limits.wait,
+                HttpConnectionCloseReason::Head,
+            )),
+            HttpConnectionPhase::Request => None,
         }
     }
 
     /// Waits until the connection must end.
-    pub(in crate::http) async fn ended(&self, limits: &HttpLimits) -> ConnectionCloseReason {
+    pub(in crate::http) async fn ended(&self, limits: &HttpLimits) -> HttpConnectionCloseReason {
         loop {
             let now = Instant::now();
             let due = self.due(limits);
@@ -201,7 +203,7 @@ impl HttpConnection {
             // A wait that begins after this check cannot end before the next one.
             let next = due.map_or(now + limits.wait, |(at, _)| at.min(now + limits.wait));
             tokio::select! {
-                () = self.displaced.notified() => return ConnectionCloseReason::Displaced,
+                () = self.displaced.notified() => return HttpConnectionCloseReason::Displaced,
                 () = sleep_until(next) => {}
             }
         }

@@ -12,7 +12,7 @@ use crate::domain::address::{self, TrustedProxies};
 /// The rank of a connection. Lower ranks are ended first, and the oldest within a rank; never one
 /// whose request is being processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum ConnectionRank {
+enum HttpConnectionRank {
     /// Unknown. They share three quarters of all places.
     Stranger,
     /// Its peer is a trusted proxy, or has sent a valid signature or key within a day.
@@ -23,24 +23,24 @@ enum ConnectionRank {
 
 /// The rank of a connection, and the address it counts for; only strangers are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ConnectionSlot {
-    rank: ConnectionRank,
+struct HttpConnectionSlot {
+    rank: HttpConnectionRank,
     address: Option<IpAddr>,
 }
 
 #[derive(Debug, Default)]
-struct OpenConnections {
+struct OpenHttpConnections {
     next: u64,
-    by_rank: BTreeMap<(ConnectionRank, u64), Arc<HttpConnection>>,
-    places: HashMap<u64, ConnectionSlot>,
+    by_rank: BTreeMap<(HttpConnectionRank, u64), Arc<HttpConnection>>,
+    places: HashMap<u64, HttpConnectionSlot>,
     strangers: usize,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
 }
 
-impl OpenConnections {
-    fn remove(&mut self, id: u64) -> Option<(ConnectionSlot, Arc<HttpConnection>)> {
+impl OpenHttpConnections {
+    fn remove(&mut self, id: u64) -> Option<(HttpConnectionSlot, Arc<HttpConnection>)> {
         let place = self.places.remove(&id)?;
-        if place.rank == ConnectionRank::Stranger {
+        if place.rank == HttpConnectionRank::Stranger {
             self.strangers -= 1;
         }
         if let Some(address) = place.address
@@ -55,9 +55,9 @@ impl OpenConnections {
         Some((place, connection))
     }
 
-    fn insert(&mut self, place: ConnectionSlot, connection: Arc<HttpConnection>) {
+    fn insert(&mut self, place: HttpConnectionSlot, connection: Arc<HttpConnection>) {
         let id = connection.id;
-        if place.rank == ConnectionRank::Stranger {
+        if place.rank == HttpConnectionRank::Stranger {
             self.strangers += 1;
         }
         if let Some(address) = place.address {
@@ -68,7 +68,7 @@ impl OpenConnections {
     }
 
     /// Ends the oldest connection up to a rank that waits for its peer.
-    fn displace(&mut self, up_to: ConnectionRank) -> bool {
+    fn displace(&mut self, up_to: HttpConnectionRank) -> bool {
         let oldest = self
             .by_rank
             .iter()
@@ -83,7 +83,7 @@ impl OpenConnections {
         let oldest = self.by_address.get(&address).and_then(|ids| {
             ids.iter().copied().find(|id| {
                 self.by_rank
-                    .get(&(ConnectionRank::Stranger, *id))
+                    .get(&(HttpConnectionRank::Stranger, *id))
                     .is_some_and(|connection| connection.waits_for_peer())
             })
         });
@@ -101,21 +101,21 @@ impl OpenConnections {
     }
 
     /// Whether there is a place, if necessary after ending another connection.
-    fn has_room(&mut self, place: ConnectionSlot, bounds: &ConnectionLimits) -> bool {
+    fn has_room(&mut self, place: HttpConnectionSlot, bounds: &HttpConnectionLimits) -> bool {
         let of_address = place.address.is_none_or(|address| {
             let open = self.by_address.get(&address).map_or(0, BTreeSet::len);
             open < bounds.per_address || self.displace_of(address)
         });
         of_address
-            && (place.rank != ConnectionRank::Stranger
+            && (place.rank != HttpConnectionRank::Stranger
                 || self.strangers < bounds.strangers
-                || self.displace(ConnectionRank::Stranger))
+                || self.displace(HttpConnectionRank::Stranger))
             && (self.by_rank.len() < bounds.all || self.displace(place.rank))
     }
 }
 
 #[derive(Debug)]
-struct ConnectionLimits {
+struct HttpConnectionLimits {
     all: usize,
     strangers: usize,
     per_address: usize,
@@ -123,16 +123,16 @@ struct ConnectionLimits {
 
 /// The open connections of this process.
 #[derive(Debug)]
-pub struct ConnectionRegistry {
-    bounds: ConnectionLimits,
+pub struct HttpConnectionRegistry {
+    bounds: HttpConnectionLimits,
     proxies: TrustedProxies,
-    open: Mutex<OpenConnections>,
+    open: Mutex<OpenHttpConnections>,
 }
 
-impl ConnectionRegistry {
+impl HttpConnectionRegistry {
     pub(super) fn new(limits: &HttpLimits) -> Self {
         Self {
-            bounds: ConnectionLimits {
+            bounds: HttpConnectionLimits {
                 all: limits.connections.max(1),
                 strangers: (limits.connections / 4 * 3).max(1),
                 per_address: limits.per_address.max(1),
@@ -142,24 +142,24 @@ impl ConnectionRegistry {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, OpenConnections> {
+    fn open(&self) -> MutexGuard<'_, OpenHttpConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(open: &OpenConnections) {
+    fn show(open: &OpenHttpConnections) {
         metrics::gauge!("herald_http_connections").set(f64::from(
             u32::try_from(open.by_rank.len()).unwrap_or(u32::MAX),
         ));
     }
 
-    fn place(&self, address: Option<IpAddr>, is_known: bool) -> ConnectionSlot {
+    fn place(&self, address: Option<IpAddr>, is_known: bool) -> HttpConnectionSlot {
         match address {
-            Some(address) if !is_known && !self.proxies.contains(address) => ConnectionSlot {
-                rank: ConnectionRank::Stranger,
+            Some(address) if !is_known && !self.proxies.contains(address) => HttpConnectionSlot {
+                rank: HttpConnectionRank::Stranger,
                 address: Some(address::network(address)),
             },
-            _ => ConnectionSlot {
-                rank: ConnectionRank::Acquainted,
+            _ => HttpConnectionSlot {
+                rank: HttpConnectionRank::Acquainted,
                 address: None,
             },
         }
@@ -177,7 +177,7 @@ impl ConnectionRegistry {
             return None;
         }
         open.next += 1;
-        let is_settled = place.rank != ConnectionRank::Stranger;
+        let is_settled = place.rank != HttpConnectionRank::Stranger;
         let connection = Arc::new(HttpConnection::new(open.next, peer, is_settled));
         open.insert(place, Arc::clone(&connection));
         Self::show(&open);
@@ -199,11 +199,11 @@ impl ConnectionRegistry {
         };
         // A direct peer keeps the rank that its requests have earned.
         let place = if client == connection.peer {
-            ConnectionSlot {
+            HttpConnectionSlot {
                 rank: place.rank.max(before.rank),
                 address: place
                     .address
-                    .filter(|_| before.rank == ConnectionRank::Stranger),
+                    .filter(|_| before.rank == HttpConnectionRank::Stranger),
             }
         } else {
             place
@@ -226,15 +226,15 @@ impl ConnectionRegistry {
             return false;
         };
         let place = if is_proven {
-            ConnectionSlot {
-                rank: ConnectionRank::Proven,
+            HttpConnectionSlot {
+                rank: HttpConnectionRank::Proven,
                 address: None,
             }
         } else {
             match self.place(connection.peer, is_known) {
                 place
-                    if place.rank == ConnectionRank::Stranger
-                        && before.rank != ConnectionRank::Stranger =>
+                    if place.rank == HttpConnectionRank::Stranger
+                        && before.rank != HttpConnectionRank::Stranger =>
                 {
                     before
                 }
@@ -242,7 +242,7 @@ impl ConnectionRegistry {
             }
         };
         open.insert(place, held);
-        place.rank != ConnectionRank::Stranger
+        place.rank != HttpConnectionRank::Stranger
     }
 
     /// A connection is closed.
@@ -257,11 +257,11 @@ impl ConnectionRegistry {
 mod tests {
     use std::{net::IpAddr, sync::Arc};
 
-    use super::{ConnectionRegistry, HttpLimits};
+    use super::{HttpConnectionRegistry, HttpLimits};
     use crate::{domain::address::TrustedProxies, http::limits::connection::HttpConnection};
 
-    fn connections(all: usize, per_address: usize) -> ConnectionRegistry {
-        ConnectionRegistry::new(&HttpLimits {
+    fn connections(all: usize, per_address: usize) -> HttpConnectionRegistry {
+        HttpConnectionRegistry::new(&HttpLimits {
             proxies: TrustedProxies::parse("10.0.0.1").unwrap(),
             connections: all,
             per_address,
@@ -275,7 +275,7 @@ mod tests {
         text.parse().ok()
     }
 
-    fn is_open(all: &ConnectionRegistry, connection: &Arc<HttpConnection>) -> bool {
+    fn is_open(all: &HttpConnectionRegistry, connection: &Arc<HttpConnection>) -> bool {
         all.open().places.contains_key(&connection.id)
     }
 

@@ -25,10 +25,10 @@ use std::{
 
 use actix_web::HttpRequest;
 
-use crate::{domain::address::TrustedProxies, http::problem::Problem};
-use answers::ResponseBudget;
+use crate::{domain::address::TrustedProxies, http::problem::ApiProblem};
+use answers::ResponseByteBudget;
 use connection::HttpConnection;
-use connections::ConnectionRegistry;
+use connections::HttpConnectionRegistry;
 use peers::PeerTracker;
 
 /// The limits from the settings.
@@ -58,9 +58,9 @@ impl HttpLimits {
 #[derive(Debug)]
 pub struct RequestLimiter {
     pub limits: HttpLimits,
-    pub connections: ConnectionRegistry,
+    pub connections: HttpConnectionRegistry,
     pub peers: PeerTracker,
-    pub answers: ResponseBudget,
+    pub answers: ResponseByteBudget,
     /// A request came through a proxy that is not trusted: logged once.
     proxy_seen: AtomicBool,
 }
@@ -68,9 +68,9 @@ pub struct RequestLimiter {
 impl RequestLimiter {
     pub fn new(limits: HttpLimits) -> Self {
         Self {
-            connections: ConnectionRegistry::new(&limits),
+            connections: HttpConnectionRegistry::new(&limits),
             peers: PeerTracker::default(),
-            answers: ResponseBudget::default(),
+            answers: ResponseByteBudget::default(),
             proxy_seen: AtomicBool::new(false),
             limits,
         }
@@ -89,19 +89,19 @@ impl RequestLimiter {
     /// Allows an address another public response of so many bytes.
     ///
     /// # Errors
-    /// [`Problem::TooMany`], after a delay, if it has had too many of them lately.
+    /// [`ApiProblem::TooMany`], after a delay, if it has had too many of them lately.
     pub async fn answer(
         &self,
         request: &HttpRequest,
         address: Option<IpAddr>,
         bytes: usize,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ApiProblem> {
         if self.answers.spend(address, bytes, Instant::now()) {
             return Ok(());
         }
         metrics::counter!("herald_http_refused_total", "reason" => "answers").increment(1);
         Self::delay(request, Duration::from_secs(1)).await;
-        Err(Problem::TooMany)
+        Err(ApiProblem::TooMany)
     }
 
     /// Delays a response. Meanwhile the connection may be ended to make room for another.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use super::{RequestLimiter, body::TimedPayload, connection::HttpConnection};
 use crate::{
     domain::address::{self, TrustedProxies},
-    http::problem::Problem,
+    http::problem::ApiProblem,
     state::{ClientAddress, ProxyTrust},
 };
 
@@ -109,7 +109,7 @@ pub async fn limit(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<TrackedResponseBody>, Error> {
     let Some(limiter) = request.app_data::<web::Data<RequestLimiter>>().cloned() else {
-        return Err(Problem::Internal.into());
+        return Err(ApiProblem::Internal.into());
     };
     let mut request = request;
     let connection = request.conn_data::<Arc<HttpConnection>>().cloned();
@@ -138,7 +138,7 @@ pub async fn limit(
     };
     if !admitted {
         metrics::counter!("herald_http_refused_total", "reason" => "address").increment(1);
-        let response = request.into_response(Problem::TooMany.error_response());
+        let response = request.into_response(ApiProblem::TooMany.error_response());
         return Ok(answered(response, turn));
     }
     let is_late = Rc::new(Cell::new(false));
@@ -161,7 +161,7 @@ pub async fn limit(
     if is_late.get() {
         metrics::counter!("herald_http_refused_total", "reason" => "late").increment(1);
         limiter.peers.note_late(caller.address, now);
-        let late = response?.into_response(Problem::Late.error_response());
+        let late = response?.into_response(ApiProblem::Late.error_response());
         return Ok(answered(late, turn));
     }
     Ok(answered(response?, turn))

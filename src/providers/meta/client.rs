@@ -12,10 +12,10 @@ use super::{
 use crate::{
     domain::{
         failure::{DeliveryFailure, FailureClass},
-        outcome::CallOutcome,
+        outcome::ProviderCallOutcome,
     },
     providers::{
-        DownloadedMedia, MessageInbox, MessageSender, ProviderExchange, ProviderMessage,
+        DownloadedMedia, InboundMessageAccess, MessageSender, OutgoingMessage, ProviderExchange,
         ProviderQueryError, SenderNumberFacts,
     },
 };
@@ -104,7 +104,7 @@ impl MetaClient {
 
 #[async_trait]
 impl MessageSender for MetaClient {
-    async fn send(&self, message: &ProviderMessage) -> ProviderExchange {
+    async fn send(&self, message: &OutgoingMessage) -> ProviderExchange {
         let request = redacted(message);
         let sent = self
             .http
@@ -118,15 +118,15 @@ impl MessageSender for MetaClient {
             Err(error) => {
                 // Only a failure to connect is certain not to have sent anything.
                 let outcome = if error.is_connect() {
-                    CallOutcome::Unavailable {
+                    ProviderCallOutcome::Unavailable {
                         reason: "no connection to the provider".to_owned(),
                     }
                 } else if error.is_timeout() {
-                    CallOutcome::Unknown {
+                    ProviderCallOutcome::Unknown {
                         reason: "the provider did not answer in time".to_owned(),
                     }
                 } else {
-                    CallOutcome::Unknown {
+                    ProviderCallOutcome::Unknown {
                         reason: "the connection was closed before a response came".to_owned(),
                     }
                 };
@@ -145,7 +145,7 @@ impl MessageSender for MetaClient {
                 Ok(Some(chunk)) => answer.extend_from_slice(&chunk),
                 Ok(None) => break,
                 Err(_) => {
-                    let outcome = CallOutcome::Unknown {
+                    let outcome = ProviderCallOutcome::Unknown {
                         reason: "the response was not complete".to_owned(),
                     };
                     return ProviderExchange {
@@ -203,13 +203,13 @@ impl MessageSender for MetaClient {
         })
     }
 
-    fn inbox(&self) -> Option<&dyn MessageInbox> {
+    fn inbox(&self) -> Option<&dyn InboundMessageAccess> {
         Some(self)
     }
 }
 
 #[async_trait]
-impl MessageInbox for MetaClient {
+impl InboundMessageAccess for MetaClient {
     /// First its address, then the file: the address is valid for 5 minutes (Meta, "Media").
     async fn media(
         &self,
@@ -277,7 +277,7 @@ fn kept_back(message_status: &str) -> Option<String> {
 }
 
 /// The outcome of a response. The code decides; the HTTP status only if there is none.
-pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
+pub fn judge(status: u16, answer: &[u8]) -> ProviderCallOutcome {
     let parsed: Option<Value> = document(answer).ok();
     if let Some(error) = parsed
         .as_ref()
@@ -286,7 +286,7 @@ pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
     {
         let transient =
             status >= 500 || status == 429 || error.get("is_transient") == Some(&Value::Bool(true));
-        return CallOutcome::Refused(errors::failure(error, error.clone(), transient));
+        return ProviderCallOutcome::Refused(errors::failure(error, error.clone(), transient));
     }
     if status == 200 {
         let accepted = parsed
@@ -294,7 +294,7 @@ pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
             .and_then(|answer| answer.pointer("/messages/0/id"))
             .and_then(Value::as_str);
         return match accepted {
-            Some(id) if !id.is_empty() => CallOutcome::Accepted {
+            Some(id) if !id.is_empty() => ProviderCallOutcome::Accepted {
                 provider_message_id: id.to_owned(),
                 wa_id: parsed
                     .as_ref()
@@ -312,13 +312,13 @@ pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
                     .and_then(Value::as_str)
                     .and_then(kept_back),
             },
-            _ => CallOutcome::Unknown {
+            _ => ProviderCallOutcome::Unknown {
                 reason: "the provider accepted it without naming the message".to_owned(),
             },
         };
     }
     let without_code = |class, meaning: &str| {
-        CallOutcome::Refused(DeliveryFailure {
+        ProviderCallOutcome::Refused(DeliveryFailure {
             class,
             title: format!("HTTP {status} without an error code"),
             ..DeliveryFailure::ours("", meaning, "See the recorded answer.")
@@ -331,7 +331,7 @@ pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
             FailureClass::FixRequest,
             "The provider refused the request.",
         ),
-        _ => CallOutcome::Unknown {
+        _ => ProviderCallOutcome::Unknown {
             reason: format!("the provider answered HTTP {status} without an outcome"),
         },
     }
@@ -340,12 +340,12 @@ pub fn judge(status: u16, answer: &[u8]) -> CallOutcome {
 #[cfg(test)]
 mod tests {
     use super::judge;
-    use crate::domain::{failure::FailureClass, outcome::CallOutcome};
+    use crate::domain::{failure::FailureClass, outcome::ProviderCallOutcome};
 
     #[test]
     fn the_code_decides_and_the_status_only_where_there_is_none() {
         let class = |status, body: &str| match judge(status, body.as_bytes()) {
-            CallOutcome::Refused(failure) => Some(failure.class),
+            ProviderCallOutcome::Refused(failure) => Some(failure.class),
             _ => None,
         };
         assert_eq!(
@@ -374,13 +374,16 @@ mod tests {
             (302, ""),
         ] {
             assert!(
-                matches!(judge(status, body.as_bytes()), CallOutcome::Unknown { .. }),
+                matches!(
+                    judge(status, body.as_bytes()),
+                    ProviderCallOutcome::Unknown { .. }
+                ),
                 "{status} {body}"
             );
         }
         assert!(matches!(
             judge(200, br#"{"messages":[{"id":"wamid.x"}]}"#),
-            CallOutcome::Accepted {
+            ProviderCallOutcome::Accepted {
                 wa_id: None,
                 user_id: None,
                 kept_back: None,
@@ -396,7 +399,7 @@ mod tests {
             let body =
                 format!(r#"{{"messages":[{{"id":"wamid.x","message_status":"{status}"}}]}}"#);
             assert!(
-                matches!(judge(200, body.as_bytes()), CallOutcome::Accepted { kept_back, .. } if kept_back.is_some() == kept),
+                matches!(judge(200, body.as_bytes()), ProviderCallOutcome::Accepted { kept_back, .. } if kept_back.is_some() == kept),
                 "{status}"
             );
         }

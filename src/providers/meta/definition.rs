@@ -7,7 +7,8 @@ use crate::{
     domain::template::{
         TemplateBody,
         layout::{
-            FilledHeader, FilledTemplate, Layout, LayoutButton, LayoutExtras, LayoutHeader, OtpType,
+            FilledTemplate, FilledTemplateHeader, OtpButtonType, TemplateButton, TemplateExtras,
+            TemplateHeader, TemplateLayout,
         },
     },
     providers::{OTHER_PARTS, TemplateDefinition as Definition, TemplateDifference},
@@ -15,7 +16,7 @@ use crate::{
 
 /// Why a template cannot be created over the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DefinitionError {
+pub enum TemplateDefinitionError {
     #[error("its parameters have no examples: declare them with [[template.parameter]]")]
     NoExamples,
     #[error(
@@ -29,7 +30,7 @@ pub enum DefinitionError {
 }
 
 /// The JSON that creates the template.
-pub fn document(definition: Definition<'_>) -> Result<Value, DefinitionError> {
+pub fn document(definition: Definition<'_>) -> Result<Value, TemplateDefinitionError> {
     let mut document = Map::new();
     let mut put = |key: &str, value: Value| drop(document.insert(key.to_owned(), value));
     put("name", json!(definition.name));
@@ -46,26 +47,28 @@ pub fn document(definition: Definition<'_>) -> Result<Value, DefinitionError> {
 }
 
 /// Its parts, with examples.
-pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, DefinitionError> {
+pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, TemplateDefinitionError> {
     let layout = definition.layout;
     let is_code = definition.category == "authentication";
     if !is_code && layout.example().is_err() && !layout.variables().is_empty() {
-        return Err(DefinitionError::NoExamples);
+        return Err(TemplateDefinitionError::NoExamples);
     }
     if !is_code && let Some(edge) = layout.body.edge() {
-        return Err(DefinitionError::Edge(edge));
+        return Err(TemplateDefinitionError::Edge(edge));
     }
     if !is_code && layout.body.has_neighbours() {
-        return Err(DefinitionError::Adjacent);
+        return Err(TemplateDefinitionError::Adjacent);
     }
     let has_file = matches!(
         layout.extras().header,
         Some(
-            LayoutHeader::Image { .. } | LayoutHeader::Video { .. } | LayoutHeader::Document { .. }
+            TemplateHeader::Image { .. }
+                | TemplateHeader::Video { .. }
+                | TemplateHeader::Document { .. }
         )
     );
     if has_file && definition.sample.is_none() {
-        return Err(DefinitionError::FileHeader);
+        return Err(TemplateDefinitionError::FileHeader);
     }
     Ok(compared(definition))
 }
@@ -87,18 +90,18 @@ pub fn compared(definition: Definition<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     match &extras.header {
         None => {}
-        Some(LayoutHeader::Text { text }) => all.push(header(text, &filled, definition.named)),
-        Some(LayoutHeader::Location { .. }) => {
+        Some(TemplateHeader::Text { text }) => all.push(header(text, &filled, definition.named)),
+        Some(TemplateHeader::Location { .. }) => {
             all.push(json!({ "type": "HEADER", "format": "LOCATION" }));
         }
         Some(
-            file @ (LayoutHeader::Image { .. }
-            | LayoutHeader::Video { .. }
-            | LayoutHeader::Document { .. }),
+            file @ (TemplateHeader::Image { .. }
+            | TemplateHeader::Video { .. }
+            | TemplateHeader::Document { .. }),
         ) => {
             let format = match file {
-                LayoutHeader::Image { .. } => "IMAGE",
-                LayoutHeader::Video { .. } => "VIDEO",
+                TemplateHeader::Image { .. } => "IMAGE",
+                TemplateHeader::Video { .. } => "VIDEO",
                 _ => "DOCUMENT",
             };
             let mut header = json!({ "type": "HEADER", "format": format });
@@ -142,19 +145,19 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// Meta writes the text of an authentication template itself.
-fn authentication(extras: &LayoutExtras) -> Vec<Value> {
+fn authentication(extras: &TemplateExtras) -> Vec<Value> {
     let otp = extras
         .buttons
         .iter()
         .find_map(|it| match it {
-            LayoutButton::Otp(otp) => Some(otp.clone()),
+            TemplateButton::Otp(otp) => Some(otp.clone()),
             _ => None,
         })
         .unwrap_or_default();
     let kind = match otp.otp_type {
-        OtpType::CopyCode => "COPY_CODE",
-        OtpType::OneTap => "ONE_TAP",
-        OtpType::ZeroTap => "ZERO_TAP",
+        OtpButtonType::CopyCode => "COPY_CODE",
+        OtpButtonType::OneTap => "ONE_TAP",
+        OtpButtonType::ZeroTap => "ZERO_TAP",
     };
     let mut button = json!({ "type": "OTP", "otp_type": kind });
     let said = [
@@ -206,7 +209,7 @@ fn header(text: &str, filled: &FilledTemplate, named: bool) -> Value {
         |parsed| parsed.fill(&places(&parsed, named)),
     );
     let mut component = json!({ "type": "HEADER", "format": "TEXT", "text": written });
-    if let (Some(FilledHeader::Text(parameter)), Some(component)) =
+    if let (Some(FilledTemplateHeader::Text(parameter)), Some(component)) =
         (&filled.header, component.as_object_mut())
     {
         let example = match &parameter.name {
@@ -220,7 +223,7 @@ fn header(text: &str, filled: &FilledTemplate, named: bool) -> Value {
     component
 }
 
-fn body(layout: &Layout, filled: &FilledTemplate, named: bool) -> Value {
+fn body(layout: &TemplateLayout, filled: &FilledTemplate, named: bool) -> Value {
     let text = layout.body.fill(&places(&layout.body, named));
     let mut component = json!({ "type": "BODY", "text": text });
     if let (false, Some(component)) = (filled.body.is_empty(), component.as_object_mut()) {
@@ -239,10 +242,10 @@ fn body(layout: &Layout, filled: &FilledTemplate, named: bool) -> Value {
     component
 }
 
-fn button(button: &LayoutButton, context: &Value) -> Value {
+fn button(button: &TemplateButton, context: &Value) -> Value {
     match button {
-        LayoutButton::QuickReply { text, .. } => json!({ "type": "QUICK_REPLY", "text": text }),
-        LayoutButton::Url { text, url } => {
+        TemplateButton::QuickReply { text, .. } => json!({ "type": "QUICK_REPLY", "text": text }),
+        TemplateButton::Url { text, url } => {
             let parsed = TemplateBody::parse(url)
                 .ok()
                 .filter(|it| !it.expressions.is_empty());
@@ -259,17 +262,17 @@ fn button(button: &LayoutButton, context: &Value) -> Value {
                 }
             }
         }
-        LayoutButton::PhoneNumber { text, phone_number } => {
+        TemplateButton::PhoneNumber { text, phone_number } => {
             json!({ "type": "PHONE_NUMBER", "text": text, "phone_number": phone_number })
         }
-        LayoutButton::CopyCode { code } => {
+        TemplateButton::CopyCode { code } => {
             let example = TemplateBody::parse(code)
                 .and_then(|parsed| Ok(parsed.fill(&parsed.parameters(context)?)))
                 .unwrap_or_else(|_none| code.clone());
             json!({ "type": "COPY_CODE", "example": example })
         }
-        LayoutButton::Otp(_) => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
-        LayoutButton::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
+        TemplateButton::Otp(_) => json!({ "type": "OTP", "otp_type": "COPY_CODE" }),
+        TemplateButton::RequestContactInfo => json!({ "type": "REQUEST_CONTACT_INFO" }),
     }
 }
 

@@ -5,22 +5,23 @@ use serde_json::Value;
 
 use super::{
     MetaProvider, definition,
-    inspect::{Inspector, MetaQueryError},
+    inspect::{MetaQueryClient, MetaQueryError},
     pulled, templates,
 };
 use crate::domain::template_status::TemplateStatus;
 use crate::providers::{
-    CreatedTemplate, DirectoryError, PulledTemplate, RemoteTemplate, SampleFile,
-    TemplateDefinition, TemplateDifference, TemplateDirectory, TemplateFormat,
+    CreatedTemplate, ProviderTemplateFormat, PulledTemplate, RemoteTemplate,
+    RemoteTemplateDirectory, TemplateDefinition, TemplateDifference, TemplateDirectoryError,
+    TemplateSampleFile,
 };
 
 /// The templates of one business account.
-pub(super) struct MetaDirectory {
-    pub inspector: Inspector,
+pub(super) struct MetaTemplateDirectory {
+    pub inspector: MetaQueryClient,
     pub account_id: String,
 }
 
-impl From<MetaQueryError> for DirectoryError {
+impl From<MetaQueryError> for TemplateDirectoryError {
     fn from(refusal: MetaQueryError) -> Self {
         Self {
             is_taken: refusal.is_taken(),
@@ -29,8 +30,8 @@ impl From<MetaQueryError> for DirectoryError {
     }
 }
 
-impl From<definition::DefinitionError> for DirectoryError {
-    fn from(impossible: definition::DefinitionError) -> Self {
+impl From<definition::TemplateDefinitionError> for TemplateDirectoryError {
+    fn from(impossible: definition::TemplateDefinitionError) -> Self {
         Self {
             is_taken: false,
             reason: impossible.to_string(),
@@ -38,7 +39,7 @@ impl From<definition::DefinitionError> for DirectoryError {
     }
 }
 
-impl TemplateFormat for MetaProvider {
+impl ProviderTemplateFormat for MetaProvider {
     fn document(&self, definition: TemplateDefinition<'_>) -> Result<Value, String> {
         definition::document(definition).map_err(|impossible| impossible.to_string())
     }
@@ -72,18 +73,18 @@ impl TemplateFormat for MetaProvider {
         pulled::written(remote, name)
     }
 
-    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str> {
+    fn sample(&self, filename: &str, bytes: Vec<u8>) -> Result<TemplateSampleFile, &'static str> {
         templates::sample(filename, bytes)
     }
 }
 
 #[async_trait]
-impl TemplateDirectory for MetaDirectory {
-    async fn all(&self) -> Result<Vec<RemoteTemplate>, DirectoryError> {
+impl RemoteTemplateDirectory for MetaTemplateDirectory {
+    async fn all(&self) -> Result<Vec<RemoteTemplate>, TemplateDirectoryError> {
         Ok(self.inspector.account_templates(&self.account_id).await?)
     }
 
-    async fn named(&self, name: &str) -> Result<Vec<RemoteTemplate>, DirectoryError> {
+    async fn named(&self, name: &str) -> Result<Vec<RemoteTemplate>, TemplateDirectoryError> {
         Ok(self
             .inspector
             .templates_named(&self.account_id, name)
@@ -93,7 +94,7 @@ impl TemplateDirectory for MetaDirectory {
     async fn create(
         &self,
         definition: TemplateDefinition<'_>,
-    ) -> Result<CreatedTemplate, DirectoryError> {
+    ) -> Result<CreatedTemplate, TemplateDirectoryError> {
         let document = definition::document(definition)?;
         Ok(self
             .inspector
@@ -105,12 +106,12 @@ impl TemplateDirectory for MetaDirectory {
         &self,
         id: &str,
         definition: TemplateDefinition<'_>,
-    ) -> Result<(), DirectoryError> {
+    ) -> Result<(), TemplateDirectoryError> {
         let components = definition::components(definition)?;
         Ok(self.inspector.change_template(id, &components).await?)
     }
 
-    async fn upload(&self, sample: &SampleFile) -> Result<String, DirectoryError> {
+    async fn upload(&self, sample: &TemplateSampleFile) -> Result<String, TemplateDirectoryError> {
         Ok(self.inspector.upload(sample).await?)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::lenient::document;
 use super::sender_fields::{API_BASE, API_VERSION};
-use crate::{domain::time::Timestamp, providers::SenderConnection};
+use crate::{domain::time::Timestamp, providers::SenderConnectionSettings};
 
 /// Most bytes read of a response.
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -37,7 +37,7 @@ pub enum MetaQueryError {
 
 /// A client that acts with one token.
 #[derive(Clone, Debug)]
-pub struct Inspector {
+pub struct MetaQueryClient {
     pub(super) http: reqwest::Client,
     pub(super) graph: String,
     pub(super) token: SecretString,
@@ -47,7 +47,7 @@ pub struct Inspector {
 
 /// Meta's data about a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenFacts {
+pub struct MetaTokenFacts {
     pub is_valid: bool,
     pub app_id: Option<String>,
     pub kind: Option<String>,
@@ -79,14 +79,14 @@ pub struct MetaNumberFacts {
 
 /// An app that gets an account's callbacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubscribedApp {
+pub struct MetaSubscribedApp {
     pub app_id: String,
     pub override_url: Option<String>,
 }
 
 /// The subscriptions of an app, and its callback address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AppSubscription {
+pub struct MetaAppSubscription {
     pub callback_url: Option<String>,
     pub active: bool,
     pub fields: Vec<String>,
@@ -108,7 +108,7 @@ pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = 
         .flatten()
 }
 
-impl Inspector {
+impl MetaQueryClient {
     pub fn new(http: reqwest::Client, base: &str, version: &str, token: SecretString) -> Self {
         Self {
             http,
@@ -119,7 +119,7 @@ impl Inspector {
     }
 
     /// Asks in the name of a sender.
-    pub(super) fn of(http: &reqwest::Client, connection: &SenderConnection) -> Self {
+    pub(super) fn of(http: &reqwest::Client, connection: &SenderConnectionSettings) -> Self {
         Self::new(
             http.clone(),
             connection.setting(API_BASE),
@@ -220,7 +220,7 @@ impl Inspector {
     }
 
     /// Data about the token itself.
-    pub async fn token(&self) -> Result<TokenFacts, MetaQueryError> {
+    pub async fn token(&self) -> Result<MetaTokenFacts, MetaQueryError> {
         let (answer, _) = self
             .get(
                 "debug_token",
@@ -232,7 +232,7 @@ impl Inspector {
         let limited = list(&answer, "/data/granular_scopes").find(|scope| {
             scope.get("scope").and_then(Value::as_str) == Some("whatsapp_business_messaging")
         });
-        Ok(TokenFacts {
+        Ok(MetaTokenFacts {
             is_valid: answer.pointer("/data/is_valid") == Some(&Value::Bool(true)),
             app_id: text(&answer, "/data/app_id"),
             kind: text(&answer, "/data/type"),
@@ -287,12 +287,15 @@ impl Inspector {
     }
 
     /// The apps that get an account's callbacks.
-    pub async fn subscribed(&self, account: &str) -> Result<Vec<SubscribedApp>, MetaQueryError> {
+    pub async fn subscribed(
+        &self,
+        account: &str,
+    ) -> Result<Vec<MetaSubscribedApp>, MetaQueryError> {
         let path = format!("{account}/subscribed_apps");
         let (answer, _) = self.get(&path, &[], Some(&self.token)).await?;
         Ok(list(&answer, "/data")
             .filter_map(|app| {
-                Some(SubscribedApp {
+                Some(MetaSubscribedApp {
                     app_id: text(app, "/whatsapp_business_api_data/id")?,
                     override_url: text(app, "/override_callback_uri"),
                 })
@@ -305,14 +308,14 @@ impl Inspector {
         &self,
         app_id: &str,
         app_secret: &SecretString,
-    ) -> Result<Option<AppSubscription>, MetaQueryError> {
+    ) -> Result<Option<MetaAppSubscription>, MetaQueryError> {
         let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
         let path = format!("{app_id}/subscriptions");
         let (answer, _) = self.get(&path, &[], Some(&token)).await?;
         let ours = list(&answer, "/data").find(|it| {
             it.get("object").and_then(Value::as_str) == Some("whatsapp_business_account")
         });
-        Ok(ours.map(|it| AppSubscription {
+        Ok(ours.map(|it| MetaAppSubscription {
             callback_url: text(it, "/callback_url"),
             active: it.get("active") != Some(&Value::Bool(false)),
             fields: list(it, "/fields")

@@ -100,8 +100,8 @@ pub(super) fn document(bytes: &[u8]) -> serde_json::Result<serde_json::Value> {
 
 impl<'de> Deserialize<'de> for LenientText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyValue;
-        impl<'de> Visitor<'de> for AnyValue {
+        struct LenientTextVisitor;
+        impl<'de> Visitor<'de> for LenientTextVisitor {
             type Value = LenientText;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,6 +142,6 @@ impl<'de> Deserialize<'de> for LenientText {
                 Ok(LenientText(None))
             }
         }
-        deserializer.deserialize_any(AnyValue)
+        deserializer.deserialize_any(LenientTextVisitor)
     }
 }

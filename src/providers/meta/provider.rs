@@ -5,19 +5,20 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::{
-    callback, client::MetaClient, directory::MetaDirectory, errors, inspect::Inspector,
-    sender_fields, signature,
+    callback, client::MetaClient, directory::MetaTemplateDirectory, errors,
+    inspect::MetaQueryClient, sender_fields, signature,
 };
 use crate::{
     domain::{
-        channel::{Capabilities, Channel},
+        channel::{MessageChannel, ProviderCapabilities},
         field_error::FieldError,
         time::Timestamp,
     },
     providers::{
-        HttpClient, KnownError, MessageSender, ParsedCallback, Provider, ProviderDiagnosis,
-        Receiver, SenderConnection, SenderFields, TemplateDirectory, TemplateFormat,
-        UnknownOutcome, WebhookHandshake,
+        HttpClient, KnownProviderError, MessageSender, MessagingProvider, ParsedCallback,
+        ProviderCallbackReceiver, ProviderDiagnosis, ProviderTemplateFormat,
+        RemoteTemplateDirectory, SenderConnectionSettings, SenderFields, UnknownOutcomeResolution,
+        WebhookHandshake,
     },
 };
 
@@ -28,17 +29,17 @@ const KIND: &str = "meta";
 #[derive(Clone, Copy, Debug)]
 pub struct MetaProvider;
 
-impl Provider for MetaProvider {
+impl MessagingProvider for MetaProvider {
     fn kind(&self) -> &'static str {
         KIND
     }
 
-    fn channel(&self) -> Channel {
-        Channel::WhatsApp
+    fn channel(&self) -> MessageChannel {
+        MessageChannel::WhatsApp
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
+    fn capabilities(&self) -> ProviderCapabilities {
+        ProviderCapabilities {
             reviewed_templates: true,
             service_window: true,
             pair_limit: true,
@@ -48,8 +49,8 @@ impl Provider for MetaProvider {
     }
 
     /// `biz_opaque_callback_data` comes back in every status (Meta, "Webhooks: messages").
-    fn unknown_outcome(&self) -> UnknownOutcome {
-        UnknownOutcome::ByOurId
+    fn unknown_outcome(&self) -> UnknownOutcomeResolution {
+        UnknownOutcomeResolution::ByOurId
     }
 
     fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError> {
@@ -60,7 +61,11 @@ impl Provider for MetaProvider {
         sender_fields::ENDPOINT
     }
 
-    fn connect(&self, http: &HttpClient, connection: SenderConnection) -> Arc<dyn MessageSender> {
+    fn connect(
+        &self,
+        http: &HttpClient,
+        connection: SenderConnectionSettings,
+    ) -> Arc<dyn MessageSender> {
         Arc::new(MetaClient::new(
             http.clone(),
             connection.setting(sender_fields::API_BASE),
@@ -70,21 +75,21 @@ impl Provider for MetaProvider {
         ))
     }
 
-    fn receiver(&self) -> Option<&dyn Receiver> {
+    fn receiver(&self) -> Option<&dyn ProviderCallbackReceiver> {
         Some(self)
     }
 
-    fn template_format(&self) -> Option<&dyn TemplateFormat> {
+    fn template_format(&self) -> Option<&dyn ProviderTemplateFormat> {
         Some(self)
     }
 
     fn templates(
         &self,
         http: &HttpClient,
-        connection: &SenderConnection,
-    ) -> Option<Box<dyn TemplateDirectory>> {
-        Some(Box::new(MetaDirectory {
-            inspector: Inspector::of(http, connection),
+        connection: &SenderConnectionSettings,
+    ) -> Option<Box<dyn RemoteTemplateDirectory>> {
+        Some(Box::new(MetaTemplateDirectory {
+            inspector: MetaQueryClient::of(http, connection),
             account_id: connection.account_id.clone()?,
         }))
     }
@@ -93,12 +98,12 @@ impl Provider for MetaProvider {
         Some(self)
     }
 
-    fn known_error(&self, code: i64) -> Option<&'static KnownError> {
+    fn known_error(&self, code: i64) -> Option<&'static KnownProviderError> {
         errors::known(code)
     }
 }
 
-impl Receiver for MetaProvider {
+impl ProviderCallbackReceiver for MetaProvider {
     fn kind(&self) -> &'static str {
         KIND
     }

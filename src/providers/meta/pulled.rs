@@ -11,10 +11,10 @@ use crate::{
     domain::{
         template::{
             layout::{
-                LayoutButton, LayoutExtras, LayoutHeader, OtpButton, OtpType, PROVIDED,
-                SupportedApp, check, ttl_bounds,
+                OtpAutofillApp, OtpButton, OtpButtonType, PROVIDED, TemplateButton, TemplateExtras,
+                TemplateHeader, check, ttl_bounds,
             },
-            parameter::{DeclaredParameter, ParameterKind},
+            parameter::{DeclaredTemplateParameter, TemplateParameterKind},
         },
         template_status::TemplateOutlook,
     },
@@ -26,16 +26,16 @@ const SAMPLE_FILE: &str = "https://example.org/sample";
 
 /// Collects parameters while a template is converted.
 #[derive(Default)]
-struct PulledParameters {
-    parameters: Vec<DeclaredParameter>,
+struct PulledParameterCollector {
+    parameters: Vec<DeclaredTemplateParameter>,
 }
 
-impl PulledParameters {
-    fn declare(&mut self, name: &str, kind: ParameterKind, example: Option<String>) {
+impl PulledParameterCollector {
+    fn declare(&mut self, name: &str, kind: TemplateParameterKind, example: Option<String>) {
         if self.parameters.iter().any(|it| it.name == name) {
             return;
         }
-        self.parameters.push(DeclaredParameter {
+        self.parameters.push(DeclaredTemplateParameter {
             name: name.to_owned(),
             kind,
             required: None,
@@ -78,7 +78,7 @@ impl PulledParameters {
             }
             self.declare(
                 &name,
-                ParameterKind::Text,
+                TemplateParameterKind::Text,
                 example(seen.saturating_sub(1), place),
             );
             for piece in [before, "{{ ", &name, " }}"] {
@@ -90,15 +90,19 @@ impl PulledParameters {
         Ok(written)
     }
 
-    fn header(&mut self, component: &Value) -> Result<LayoutHeader, String> {
+    fn header(&mut self, component: &Value) -> Result<TemplateHeader, String> {
         let format = text(component, "/format").unwrap_or_else(|| "TEXT".to_owned());
         let mut link = |what: &str| {
             let name = format!("header_{what}");
-            self.declare(&name, ParameterKind::Url, Some(SAMPLE_FILE.to_owned()));
+            self.declare(
+                &name,
+                TemplateParameterKind::Url,
+                Some(SAMPLE_FILE.to_owned()),
+            );
             Some(format!("{{{{ {name} }}}}"))
         };
         Ok(match format.to_uppercase().as_str() {
-            "TEXT" => LayoutHeader::Text {
+            "TEXT" => TemplateHeader::Text {
                 text: self.text(
                     &text(component, "/text").unwrap_or_default(),
                     "header",
@@ -109,29 +113,29 @@ impl PulledParameters {
                     },
                 )?,
             },
-            "IMAGE" => LayoutHeader::Image {
+            "IMAGE" => TemplateHeader::Image {
                 id: None,
                 link: link("image"),
             },
-            "VIDEO" => LayoutHeader::Video {
+            "VIDEO" => TemplateHeader::Video {
                 id: None,
                 link: link("video"),
             },
-            "DOCUMENT" => LayoutHeader::Document {
+            "DOCUMENT" => TemplateHeader::Document {
                 id: None,
                 link: link("document"),
                 filename: None,
             },
             "LOCATION" => {
                 for (name, kind, example) in [
-                    ("latitude", ParameterKind::Number, "37.483307"),
-                    ("longitude", ParameterKind::Number, "-122.148981"),
-                    ("place", ParameterKind::Text, "Office"),
-                    ("address", ParameterKind::Text, "1 Hacker Way"),
+                    ("latitude", TemplateParameterKind::Number, "37.483307"),
+                    ("longitude", TemplateParameterKind::Number, "-122.148981"),
+                    ("place", TemplateParameterKind::Text, "Office"),
+                    ("address", TemplateParameterKind::Text, "1 Hacker Way"),
                 ] {
                     self.declare(name, kind, Some(example.to_owned()));
                 }
-                LayoutHeader::Location {
+                TemplateHeader::Location {
                     latitude: "{{ latitude }}".to_owned(),
                     longitude: "{{ longitude }}".to_owned(),
                     name: "{{ place }}".to_owned(),
@@ -146,15 +150,15 @@ impl PulledParameters {
         })
     }
 
-    fn button(&mut self, index: usize, button: &Value) -> Result<LayoutButton, String> {
+    fn button(&mut self, index: usize, button: &Value) -> Result<TemplateButton, String> {
         let label = text(button, "/text").unwrap_or_default();
         let kind = text(button, "/type").unwrap_or_default();
         Ok(match kind.to_uppercase().as_str() {
-            "QUICK_REPLY" => LayoutButton::QuickReply {
+            "QUICK_REPLY" => TemplateButton::QuickReply {
                 text: label,
                 payload: None,
             },
-            "PHONE_NUMBER" => LayoutButton::PhoneNumber {
+            "PHONE_NUMBER" => TemplateButton::PhoneNumber {
                 text: label,
                 phone_number: text(button, "/phone_number").unwrap_or_default(),
             },
@@ -165,7 +169,7 @@ impl PulledParameters {
                     let end = whole.strip_prefix(&fixed).map(str::to_owned);
                     end.filter(|end| !end.is_empty()).unwrap_or(whole)
                 });
-                LayoutButton::Url {
+                TemplateButton::Url {
                     text: label,
                     url: self.text(&url, &format!("button_{}", index + 1), |_, _| {
                         example.clone()
@@ -174,12 +178,12 @@ impl PulledParameters {
             }
             "COPY_CODE" => {
                 let example = text(button, "/example").or_else(|| text(button, "/example/0"));
-                self.declare("offer_code", ParameterKind::Text, example);
-                LayoutButton::CopyCode {
+                self.declare("offer_code", TemplateParameterKind::Text, example);
+                TemplateButton::CopyCode {
                     code: "{{ offer_code }}".to_owned(),
                 }
             }
-            "REQUEST_CONTACT_INFO" => LayoutButton::RequestContactInfo,
+            "REQUEST_CONTACT_INFO" => TemplateButton::RequestContactInfo,
             other => return Err(format!("its button {other} has no counterpart here")),
         })
     }
@@ -243,14 +247,14 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
             .get("add_security_recommendation")
             .and_then(Value::as_bool)
             .unwrap_or_default();
-        pulled.button = vec![LayoutButton::Otp(
+        pulled.button = vec![TemplateButton::Otp(
             buttons
                 .first()
                 .map_or_else(OtpButton::default, |it| otp(it)),
         )];
-        pulled.parameter = vec![DeclaredParameter {
+        pulled.parameter = vec![DeclaredTemplateParameter {
             name: "code".to_owned(),
-            kind: ParameterKind::Code,
+            kind: TemplateParameterKind::Code,
             required: None,
             default: None,
             example: "123456".to_owned(),
@@ -258,7 +262,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         }];
         return pulled.checked();
     }
-    let mut reader = PulledParameters::default();
+    let mut reader = PulledParameterCollector::default();
     pulled.header = part("HEADER").map(|it| reader.header(it)).transpose()?;
     let source = text(body, "/text").unwrap_or_default();
     pulled.body = reader.text(&source, "value", |place, name| {
@@ -277,26 +281,26 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
 fn otp(button: &Value) -> OtpButton {
     let mut otp = OtpButton {
         otp_type: match text(button, "/otp_type").as_deref() {
-            Some("ONE_TAP") => OtpType::OneTap,
-            Some("ZERO_TAP") => OtpType::ZeroTap,
-            _ => OtpType::CopyCode,
+            Some("ONE_TAP") => OtpButtonType::OneTap,
+            Some("ZERO_TAP") => OtpButtonType::ZeroTap,
+            _ => OtpButtonType::CopyCode,
         },
         ..OtpButton::default()
     };
-    if otp.otp_type == OtpType::CopyCode {
+    if otp.otp_type == OtpButtonType::CopyCode {
         return otp;
     }
     otp.autofill_text = text(button, "/autofill_text");
     otp.supported_apps = list(button, "/supported_apps")
         .filter_map(|app| {
-            Some(SupportedApp {
+            Some(OtpAutofillApp {
                 package_name: text(app, "/package_name")?,
                 signature_hash: text(app, "/signature_hash")?,
             })
         })
         .collect();
     // The terms were accepted when it was created.
-    otp.zero_tap_terms_accepted = otp.otp_type == OtpType::ZeroTap;
+    otp.zero_tap_terms_accepted = otp.otp_type == OtpButtonType::ZeroTap;
     otp
 }
 
@@ -310,14 +314,14 @@ impl Pulled {
         {
             return Err(format!("Herald fills {} in itself", taken.name));
         }
-        let extras = LayoutExtras {
+        let extras = TemplateExtras {
             header: self.header.clone(),
             footer: self.footer.clone(),
             buttons: self.button.clone(),
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
             add_security_recommendation: self.add_security_recommendation,
-            ..LayoutExtras::default()
+            ..TemplateExtras::default()
         };
         let named = self.parameter_format.is_some();
         let authentication = self.category == "authentication";
@@ -341,7 +345,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            template::layout::{Layout, LayoutExtras},
+            template::layout::{TemplateExtras, TemplateLayout},
             template_status::TemplateStatus,
         },
         providers::{TemplateDefinition as Definition, meta::definition},
@@ -369,14 +373,14 @@ mod tests {
             }] },
         ]);
         let pulled = written(&remote("AUTHENTICATION", &components), "made").unwrap();
-        let extras = LayoutExtras {
+        let extras = TemplateExtras {
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
             code_expiration_minutes: pulled.code_expiration_minutes,
             add_security_recommendation: pulled.add_security_recommendation,
-            ..LayoutExtras::default()
+            ..TemplateExtras::default()
         };
-        let layout = Layout::parse(&pulled.body, extras, false, true, "en").unwrap();
+        let layout = TemplateLayout::parse(&pulled.body, extras, false, true, "en").unwrap();
         let made = definition::components(Definition {
             name: "made",
             language: "en",
@@ -425,14 +429,14 @@ mod tests {
                 ("offer_code", "SAVE10")
             ]
         );
-        let extras = LayoutExtras {
+        let extras = TemplateExtras {
             header: pulled.header.clone(),
             footer: pulled.footer.clone(),
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
-            ..LayoutExtras::default()
+            ..TemplateExtras::default()
         };
-        let layout = Layout::parse(&pulled.body, extras, false, false, "en").unwrap();
+        let layout = TemplateLayout::parse(&pulled.body, extras, false, false, "en").unwrap();
         let ours = definition::components(Definition {
             name: "made",
             language: "en",

@@ -5,20 +5,21 @@ use serde_json::{Map, Value, json};
 use crate::{
     domain::{
         content::{
-            self, InteractiveContent, InteractiveHeader, ListSection, MediaContent, MediaKind,
-            MediaSource,
+            self, InteractiveContent, InteractiveHeader, InteractiveListSection, MediaContent,
+            MediaKind, MediaSource,
         },
         phone,
         recipient::MessageAddress,
         template::layout::{
-            ButtonValue, FilledButton, FilledHeader, FilledParameter, FilledTemplate,
+            FilledTemplate, FilledTemplateButton, FilledTemplateButtonValue, FilledTemplateHeader,
+            FilledTemplateParameter,
         },
     },
-    providers::{OutgoingContent, ProviderMessage},
+    providers::{OutgoingContent, OutgoingMessage},
 };
 
 /// The request body.
-pub fn request_body(message: &ProviderMessage) -> Value {
+pub fn request_body(message: &OutgoingMessage) -> Value {
     let mut body = Map::new();
     body.insert("messaging_product".to_owned(), json!("whatsapp"));
     body.insert("recipient_type".to_owned(), json!("individual"));
@@ -49,7 +50,7 @@ pub fn request_body(message: &ProviderMessage) -> Value {
 }
 
 /// The request as it is stored: the recipient masked, and without secret parameters.
-pub fn redacted(message: &ProviderMessage) -> Value {
+pub fn redacted(message: &OutgoingMessage) -> Value {
     let mut body = request_body(message);
     if let Some(object) = body.as_object_mut() {
         match &message.to {
@@ -72,7 +73,7 @@ pub fn redacted(message: &ProviderMessage) -> Value {
     body
 }
 
-fn text_parameter(parameter: &FilledParameter) -> Value {
+fn text_parameter(parameter: &FilledTemplateParameter) -> Value {
     match &parameter.name {
         Some(name) => json!({ "type": "text", "parameter_name": name, "text": parameter.text }),
         None => json!({ "type": "text", "text": parameter.text }),
@@ -98,10 +99,10 @@ fn template(name: &str, language: &str, filled: &FilledTemplate) -> Value {
     template
 }
 
-fn header_parameter(header: &FilledHeader) -> Value {
+fn header_parameter(header: &FilledTemplateHeader) -> Value {
     match header {
-        FilledHeader::Text(parameter) => text_parameter(parameter),
-        FilledHeader::Media {
+        FilledTemplateHeader::Text(parameter) => text_parameter(parameter),
+        FilledTemplateHeader::Media {
             kind,
             source,
             filename,
@@ -109,7 +110,7 @@ fn header_parameter(header: &FilledHeader) -> Value {
             let name = filename.as_deref().filter(|_| *kind == MediaKind::Document);
             json!({ "type": kind.name(), kind.name(): file(source, None, name) })
         }
-        FilledHeader::Location {
+        FilledTemplateHeader::Location {
             latitude,
             longitude,
             name,
@@ -121,14 +122,14 @@ fn header_parameter(header: &FilledHeader) -> Value {
     }
 }
 
-fn button(button: &FilledButton) -> Value {
+fn button(button: &FilledTemplateButton) -> Value {
     let (sub_type, parameter) = match &button.value {
-        ButtonValue::UrlEnd(text) => ("url", json!({ "type": "text", "text": text })),
-        ButtonValue::Payload(payload) => (
+        FilledTemplateButtonValue::UrlEnd(text) => ("url", json!({ "type": "text", "text": text })),
+        FilledTemplateButtonValue::Payload(payload) => (
             "quick_reply",
             json!({ "type": "payload", "payload": payload }),
         ),
-        ButtonValue::CouponCode(code) => (
+        FilledTemplateButtonValue::CouponCode(code) => (
             "copy_code",
             json!({ "type": "coupon_code", "coupon_code": code }),
         ),
@@ -162,14 +163,16 @@ fn media(media: &MediaContent) -> Value {
     file(&source, media.caption.as_deref(), media.filename.as_deref())
 }
 
-fn free(content: &content::FreeContent) -> (&'static str, Value) {
+fn free(content: &content::FreeFormMessageContent) -> (&'static str, Value) {
     match content {
-        content::FreeContent::Text(text) => (
+        content::FreeFormMessageContent::Text(text) => (
             "text",
             json!({ "body": text.body, "preview_url": text.preview_url }),
         ),
-        content::FreeContent::Media(file) => (file.kind.name(), media(file)),
-        content::FreeContent::Interactive(tapped) => ("interactive", interactive(tapped)),
+        content::FreeFormMessageContent::Media(file) => (file.kind.name(), media(file)),
+        content::FreeFormMessageContent::Interactive(tapped) => {
+            ("interactive", interactive(tapped))
+        }
     }
 }
 
@@ -256,7 +259,7 @@ fn header_of(header: &InteractiveHeader) -> Value {
     }
 }
 
-fn section(section: &ListSection) -> Value {
+fn section(section: &InteractiveListSection) -> Value {
     let rows: Vec<Value> = section
         .rows
         .iter()

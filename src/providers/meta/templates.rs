@@ -4,10 +4,10 @@
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::inspect::{Inspector, MetaQueryError, list, text};
+use super::inspect::{MetaQueryClient, MetaQueryError, list, text};
 use crate::{
     domain::template_status::TemplateStatus,
-    providers::{CreatedTemplate as Made, RemoteTemplate as Remote, SampleFile},
+    providers::{CreatedTemplate as Made, RemoteTemplate as Remote, TemplateSampleFile},
 };
 
 /// Meta's error code if a template of this name and language exists.
@@ -24,7 +24,7 @@ pub fn status(word: &str) -> TemplateStatus {
 
 /// Accepts the kinds of file that Meta takes as samples, by file extension (Meta, "Resumable
 /// Upload API").
-pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str> {
+pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<TemplateSampleFile, &'static str> {
     let end = filename.rsplit_once('.').map(|(_, end)| end.to_lowercase());
     let mime_type = match end.as_deref() {
         Some("jpg" | "jpeg") => "image/jpeg",
@@ -36,7 +36,7 @@ pub fn sample(filename: &str, bytes: Vec<u8>) -> Result<SampleFile, &'static str
     if bytes.is_empty() || bytes.len() > MAX_SAMPLE_BYTES {
         return Err("a sample has 1 byte to 16 MB");
     }
-    Ok(SampleFile {
+    Ok(TemplateSampleFile {
         filename: filename.to_owned(),
         mime_type,
         bytes,
@@ -59,7 +59,7 @@ impl MetaQueryError {
     }
 }
 
-impl Inspector {
+impl MetaQueryClient {
     /// Every template of an account.
     pub async fn account_templates(&self, account: &str) -> Result<Vec<Remote>, MetaQueryError> {
         self.listed(account, None).await
@@ -115,7 +115,7 @@ impl Inspector {
 
     /// Uploads a file for Meta's reviewers; the returned handle represents it in a template (Meta,
     /// "Resumable Upload API").
-    pub async fn upload(&self, sample: &SampleFile) -> Result<String, MetaQueryError> {
+    pub async fn upload(&self, sample: &TemplateSampleFile) -> Result<String, MetaQueryError> {
         let facts = self.token().await?;
         let app_id = facts.app_id.ok_or(MetaQueryError::Unreadable(200))?;
         let length = sample.bytes.len().to_string();

@@ -14,7 +14,7 @@ use tar::{Archive, Builder, Header};
 
 use super::{
     BackupError,
-    manifest::{BackupManifest, FORMAT, FileEntry},
+    manifest::{BackupFileEntry, BackupManifest, FORMAT},
 };
 use crate::{domain::time::Timestamp, store::whole_file};
 
@@ -51,11 +51,11 @@ pub(super) fn describe(
     name: &str,
     path: &Path,
     written_by: &str,
-) -> Result<FileEntry, BackupError> {
+) -> Result<BackupFileEntry, BackupError> {
     let failed = |error| BackupError::file(path, error);
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let (bytes, sha256) = digest(&mut file, &mut io::sink()).map_err(failed)?;
-    Ok(FileEntry {
+    Ok(BackupFileEntry {
         name: name.to_owned(),
         written_by: written_by.to_owned(),
         bytes,

@@ -25,7 +25,7 @@ impl BackupDatabaseKind {
 
 /// A file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileEntry {
+pub struct BackupFileEntry {
     /// Its path in the archive.
     pub name: String,
     /// The program that wrote it, with its version.
@@ -52,7 +52,7 @@ pub struct BackupManifest {
     pub migrations: Vec<String>,
     /// The id of the `HERALD_SECRET_KEY` that opens its encrypted rows.
     pub secret_key_id: Option<String>,
-    pub files: Vec<FileEntry>,
+    pub files: Vec<BackupFileEntry>,
 }
 
 impl BackupManifest {

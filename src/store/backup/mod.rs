@@ -17,10 +17,10 @@ pub use manifest::{BackupDatabaseKind, BackupManifest};
 
 use super::{
     ConnectionTrait, StoreError,
-    connect::OpenError,
+    connect::DatabaseOpenError,
     dialect::{column, query},
     lineage, migrate, setting,
-    sqlite_file::{self, CheckError},
+    sqlite_file::{self, DatabaseFileCheckError},
     whole_file,
 };
 use crate::domain::{
@@ -70,9 +70,9 @@ pub enum BackupError {
     #[error("{program} has failed: {said}")]
     Program { program: &'static str, said: String },
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(#[from] DatabaseFileCheckError),
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] DatabaseOpenError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the work was broken off")]
@@ -88,14 +88,14 @@ impl BackupError {
     pub const fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::Check(CheckError::Damaged(_))
+            Self::Damaged { .. } | Self::Check(DatabaseFileCheckError::Damaged(_))
         )
     }
 
     /// The database error, if that is the cause.
     pub const fn store_error(&self) -> Option<&StoreError> {
         match self {
-            Self::Check(CheckError::Store(error)) | Self::Store(error) => Some(error),
+            Self::Check(DatabaseFileCheckError::Store(error)) | Self::Store(error) => Some(error),
             _ => None,
         }
     }

@@ -15,8 +15,8 @@ use crate::{
     domain::{hold::SendingHold, time::Timestamp},
     store::{
         ConnectionTrait, StoreError,
-        cluster::{PostgresCluster, SessionOptions},
-        connect::OpenError,
+        cluster::{PostgresCluster, PostgresSessionOptions},
+        connect::DatabaseOpenError,
         dialect::{column, execute, query_one},
         hold, whole_file,
     },
@@ -98,14 +98,16 @@ impl PostgresAddress {
 }
 
 async fn open(url: &SecretString) -> Result<DatabaseConnection, BackupError> {
-    let unreachable =
-        |error: sqlx::Error| OpenError::Connect(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
-    let session = SessionOptions {
+    let unreachable = |error: sqlx::Error| {
+        DatabaseOpenError::Connect(DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    };
+    let session = PostgresSessionOptions {
         patience: ANSWERS_WITHIN,
         pooled: true,
         settings: Vec::new(),
     };
-    let cluster = PostgresCluster::new(url.expose_secret(), session).map_err(OpenError::Address)?;
+    let cluster =
+        PostgresCluster::new(url.expose_secret(), session).map_err(DatabaseOpenError::Address)?;
     let options = cluster.options().await.map_err(unreachable)?;
     let pool = PgPoolOptions::new()
         .max_connections(1)

@@ -12,7 +12,7 @@ use crate::{
     domain::{hold::SendingHold, time::Timestamp},
     store::{
         StoreError,
-        connect::{OpenError, try_lock},
+        connect::{DatabaseOpenError, try_lock},
         dialect::{column, execute, query_one},
         hold,
         sqlite_file::{self, SqliteFileUsage},
@@ -36,7 +36,9 @@ async fn open(path: &Path) -> Result<DatabaseConnection, BackupError> {
         .max_connections(1)
         .connect_with(options)
         .await
-        .map_err(|error| OpenError::Connect(DbErr::Conn(RuntimeErr::SqlxError(error.into()))))?;
+        .map_err(|error| {
+            DatabaseOpenError::Connect(DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+        })?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 

@@ -7,47 +7,47 @@ use serde::Serialize;
 
 pub use super::write_people::aliases;
 use super::{
-    rows::ContactRow,
-    write::{CatalogueActor, RowError},
+    rows::CatalogueContactRow,
+    write::{CatalogueActor, CatalogueRowError},
     write_people::contact,
 };
 use crate::{
     domain::{
         catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind},
-        identity::{AliasDecision, AliasKind, AliasVerdict},
+        identity::{AliasDecision, AliasVerdict, ContactAliasKind},
         quiet::QuietHours,
     },
     store::{
-        DatabaseTransaction, StoreError, WorkError,
-        dialect::{self, ListFieldType, column, execute, list, query, query_one, rows},
-        identity::{self, NewDecision},
+        DatabaseTransaction, StoreError, TransactionWorkError,
+        dialect::{self, SqlListFieldType, column, execute, list, query, query_one, rows},
+        identity::{self, NewIdentityDecision},
         new_id,
     },
 };
 
 /// A contact as a catalogue wants it: its handle and its fields.
-pub type WantedContact<'a> = (&'a str, ContactRow);
+pub type CatalogueContactSpec<'a> = (&'a str, CatalogueContactRow);
 
 /// A name of a contact that is to be written.
 #[derive(Debug, Serialize)]
-struct WantedAliasRow<'a> {
+struct CatalogueContactAliasRow<'a> {
     name: &'a str,
-    kind: AliasKind,
+    kind: ContactAliasKind,
     value: String,
 }
 
-const CLAIM: [(&str, ListFieldType); 3] = [
-    ("name", ListFieldType::Text),
-    ("kind", ListFieldType::Text),
-    ("value", ListFieldType::Text),
+const CLAIM: [(&str, SqlListFieldType); 3] = [
+    ("name", SqlListFieldType::Text),
+    ("kind", SqlListFieldType::Text),
+    ("value", SqlListFieldType::Text),
 ];
 
-fn claims<'a>(wanted: &[WantedContact<'a>]) -> Vec<WantedAliasRow<'a>> {
-    let of_one = |(name, row): &WantedContact<'a>| {
+fn claims<'a>(wanted: &[CatalogueContactSpec<'a>]) -> Vec<CatalogueContactAliasRow<'a>> {
+    let of_one = |(name, row): &CatalogueContactSpec<'a>| {
         let name = *name;
         aliases(row)
             .into_iter()
-            .map(move |(_, alias)| WantedAliasRow {
+            .map(move |(_, alias)| CatalogueContactAliasRow {
                 name,
                 kind: alias.kind,
                 value: alias.value,
@@ -73,7 +73,7 @@ pub async fn count_contacts(
 /// Contacts whose number or user id belongs to another named contact: (name, kind).
 pub async fn claimed(
     connection: &impl ConnectionTrait,
-    wanted: &[WantedContact<'_>],
+    wanted: &[CatalogueContactSpec<'_>],
 ) -> Result<Vec<(String, String)>, StoreError> {
     let given = rows(connection.get_database_backend(), &CLAIM);
     let found = query(
@@ -93,14 +93,14 @@ pub async fn claimed(
 }
 
 #[derive(Serialize)]
-struct ContactNameRow<'a> {
+struct CatalogueContactNameRow<'a> {
     name: &'a str,
 }
 
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<sea_orm::Value, StoreError> {
     list(
         &names
-            .map(|name| ContactNameRow { name })
+            .map(|name| CatalogueContactNameRow { name })
             .collect::<Vec<_>>(),
     )
 }
@@ -108,10 +108,10 @@ fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<sea_orm::Value, Sto
 /// Which of these are new to us, with all they are known by.
 async fn known(
     tx: &DatabaseTransaction,
-    wanted: &[WantedContact<'_>],
+    wanted: &[CatalogueContactSpec<'_>],
 ) -> Result<BTreeSet<String>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("name", ListFieldType::Text)]);
+    let given = rows(backend, &[("name", SqlListFieldType::Text)]);
     let by_name = query(
         tx,
         format!("SELECT r.name FROM {given} CROSS JOIN contact c WHERE c.handle = r.name"),
@@ -135,7 +135,7 @@ async fn known(
 }
 
 #[derive(Serialize)]
-struct NewContact<'a> {
+struct NewCatalogueContactRow<'a> {
     id: dialect::HexUuid,
     handle: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,21 +149,21 @@ struct NewContact<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     quiet_until: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    anchor_kind: Option<AliasKind>,
+    anchor_kind: Option<ContactAliasKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<String>,
 }
 
 #[derive(Serialize)]
-struct NewAlias {
+struct NewCatalogueAliasRow {
     contact: dialect::HexUuid,
-    kind: AliasKind,
+    kind: ContactAliasKind,
     value: String,
 }
 
 /// Why contacts cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum ContactsError {
+pub enum CatalogueContactsError {
     /// The first that cannot be written, its field, and what is wrong with that.
     #[error("{name}: {field}: {rule}")]
     Broken {
@@ -175,7 +175,7 @@ pub enum ContactsError {
     Store(#[from] StoreError),
 }
 
-impl WorkError for ContactsError {
+impl TransactionWorkError for CatalogueContactsError {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),
@@ -188,8 +188,8 @@ impl WorkError for ContactsError {
 pub async fn write_contacts(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
-    wanted: &[WantedContact<'_>],
-) -> Result<(), ContactsError> {
+    wanted: &[CatalogueContactSpec<'_>],
+) -> Result<(), CatalogueContactsError> {
     let known = known(tx, wanted).await?;
     let mut new = Vec::new();
     let mut new_aliases = Vec::new();
@@ -197,7 +197,7 @@ pub async fn write_contacts(
     for (handle, row) in wanted.iter().filter(|(name, _)| !known.contains(*name)) {
         let id = dialect::HexUuid(new_id(by.now));
         let minutes = row.quiet_hours.map(QuietHours::minutes);
-        new.push(NewContact {
+        new.push(NewCatalogueContactRow {
             id,
             handle,
             name: row.display_name.as_deref(),
@@ -211,11 +211,15 @@ pub async fn write_contacts(
         if let [(_, one), (_, other)] = aliases(row).as_slice() {
             links.push(AliasVerdict::Link(one.clone(), other.clone()));
         }
-        new_aliases.extend(aliases(row).into_iter().map(|(_, alias)| NewAlias {
-            contact: id,
-            kind: alias.kind,
-            value: alias.value,
-        }));
+        new_aliases.extend(
+            aliases(row)
+                .into_iter()
+                .map(|(_, alias)| NewCatalogueAliasRow {
+                    contact: id,
+                    kind: alias.kind,
+                    value: alias.value,
+                }),
+        );
     }
     insert(tx, by, &new, &new_aliases).await?;
     for verdict in links {
@@ -224,18 +228,18 @@ pub async fn write_contacts(
             verdict,
         };
         let actor = "";
-        identity::note_decision(tx, NewDecision { decision, actor }, by.now).await?;
+        identity::note_decision(tx, NewIdentityDecision { decision, actor }, by.now).await?;
     }
     for (name, row) in wanted.iter().filter(|(name, _)| known.contains(*name)) {
         contact(tx, by, name, row)
             .await
             .map_err(|error| match error {
-                RowError::Broken { field, rule } => ContactsError::Broken {
+                CatalogueRowError::Broken { field, rule } => CatalogueContactsError::Broken {
                     name: (*name).to_owned(),
                     field,
                     rule,
                 },
-                RowError::Store(error) => error.into(),
+                CatalogueRowError::Store(error) => error.into(),
             })?;
     }
     Ok(())
@@ -244,22 +248,22 @@ pub async fn write_contacts(
 async fn insert(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
-    new: &[NewContact<'_>],
-    aliases: &[NewAlias],
+    new: &[NewCatalogueContactRow<'_>],
+    aliases: &[NewCatalogueAliasRow],
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("handle", ListFieldType::Text),
-            ("name", ListFieldType::Text),
-            ("language", ListFieldType::Text),
-            ("time_zone", ListFieldType::Text),
-            ("quiet_from", ListFieldType::Int),
-            ("quiet_until", ListFieldType::Int),
-            ("anchor_kind", ListFieldType::Text),
-            ("anchor", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("handle", SqlListFieldType::Text),
+            ("name", SqlListFieldType::Text),
+            ("language", SqlListFieldType::Text),
+            ("time_zone", SqlListFieldType::Text),
+            ("quiet_from", SqlListFieldType::Int),
+            ("quiet_until", SqlListFieldType::Int),
+            ("anchor_kind", SqlListFieldType::Text),
+            ("anchor", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -275,9 +279,9 @@ async fn insert(
     let given = rows(
         backend,
         &[
-            ("contact", ListFieldType::Uuid),
-            ("kind", ListFieldType::Text),
-            ("value", ListFieldType::Text),
+            ("contact", SqlListFieldType::Uuid),
+            ("kind", SqlListFieldType::Text),
+            ("value", SqlListFieldType::Text),
         ],
     );
     let written = execute(
@@ -297,7 +301,7 @@ async fn insert(
 }
 
 #[derive(Serialize)]
-struct ContactFieldsRow<'a> {
+struct CatalogueContactFieldsRow<'a> {
     name: &'a str,
     fields: String,
 }
@@ -308,8 +312,8 @@ pub async fn note_contacts<'a>(
     by: CatalogueActor<'_>,
     wanted: impl Iterator<Item = (&'a CatalogueRowId, &'a CatalogueFields)>,
 ) -> Result<(), StoreError> {
-    let noted: Vec<ContactFieldsRow<'_>> = wanted
-        .map(|(id, fields)| ContactFieldsRow {
+    let noted: Vec<CatalogueContactFieldsRow<'_>> = wanted
+        .map(|(id, fields)| CatalogueContactFieldsRow {
             name: &id.name,
             fields: serde_json::Value::Object(fields.clone()).to_string(),
         })
@@ -317,8 +321,8 @@ pub async fn note_contacts<'a>(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("name", ListFieldType::Text),
-            ("fields", ListFieldType::Text),
+            ("name", SqlListFieldType::Text),
+            ("fields", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -345,7 +349,10 @@ pub async fn remove_contacts<'a>(
     by: CatalogueActor<'_>,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<(), StoreError> {
-    let given = rows(tx.get_database_backend(), &[("name", ListFieldType::Text)]);
+    let given = rows(
+        tx.get_database_backend(),
+        &[("name", SqlListFieldType::Text)],
+    );
     let names = named(names)?;
     execute(
         tx,

@@ -8,10 +8,12 @@ mod write;
 mod write_people;
 
 pub use present::{CatalogueReadScope, applied, fields, present};
-pub use write::{CatalogueActor, CatalogueRowHandover, RowError, hand_over, note, remove, write};
+pub use write::{
+    CatalogueActor, CatalogueRowError, CatalogueRowHandover, hand_over, note, remove, write,
+};
 pub use write_people::groups_of_others;
 
-use self::rows::RouteRow;
+use self::rows::CatalogueRouteRow;
 
 use std::collections::BTreeSet;
 
@@ -27,9 +29,9 @@ use super::{
 use crate::{
     domain::{
         access::AccessBounds,
-        rule::{Rule, RuleMessage},
+        rule::{FollowUpRule, FollowUpRuleMessage},
         time::Timestamp,
-        trigger::{Trigger, TriggerSet},
+        trigger::{NotificationTransition, NotificationTransitionSet},
     },
     store::DatabaseTransaction,
 };
@@ -137,7 +139,7 @@ pub async fn event_types(
 pub struct StoredRoute {
     pub name: String,
     pub catalogue: Option<String>,
-    pub route: RouteRow,
+    pub route: CatalogueRouteRow,
 }
 
 /// Routes of an event type that apply to the caller's events, by name.
@@ -172,8 +174,8 @@ const ROUTE: &str = "x.event_type, x.condition, x.recipients, x.about, x.templat
      x.params, x.labels, x.reference, x.dedupe_key, x.priority, x.expires_after_seconds, x.sender, \
      x.message_kind, x.mode, x.fallback_template";
 
-fn stored_route(row: &QueryResult) -> Result<RouteRow, StoreError> {
-    Ok(RouteRow {
+fn stored_route(row: &QueryResult) -> Result<CatalogueRouteRow, StoreError> {
+    Ok(CatalogueRouteRow {
         event_type: column(row, "event_type")?,
         condition: nullable(row, "condition")?,
         recipients: read_json(nullable(row, "recipients")?),
@@ -205,7 +207,7 @@ fn read_json<T: serde::de::DeserializeOwned + Default>(text: Option<String>) -> 
 pub struct StoredRule {
     pub id: Uuid,
     pub active: bool,
-    pub rule: Rule,
+    pub rule: FollowUpRule,
 }
 
 const RULE: &str = "id, name, active, on_trigger, condition, after_seconds, unless, send, chain";
@@ -219,19 +221,20 @@ fn stored_rule(row: &QueryResult) -> Result<StoredRule, StoreError> {
     };
     let on: String = column(row, "on_trigger")?;
     let unless: String = column(row, "unless")?;
-    let unless: Vec<Trigger> =
+    let unless: Vec<NotificationTransition> =
         serde_json::from_str(&unless).map_err(|_unreadable| corrupt("unless"))?;
     let send: String = column(row, "send")?;
-    let send: RuleMessage = serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
+    let send: FollowUpRuleMessage =
+        serde_json::from_str(&send).map_err(|_unreadable| corrupt("send"))?;
     Ok(StoredRule {
         id,
         active: column(row, "active")?,
-        rule: Rule {
+        rule: FollowUpRule {
             name: column(row, "name")?,
-            on: Trigger::parse(&on).ok_or_else(|| corrupt("on_trigger"))?,
+            on: NotificationTransition::parse(&on).ok_or_else(|| corrupt("on_trigger"))?,
             condition: nullable(row, "condition")?,
             after_seconds: column(row, "after_seconds")?,
-            unless: unless.into_iter().collect::<TriggerSet>(),
+            unless: unless.into_iter().collect::<NotificationTransitionSet>(),
             send,
             chain: column(row, "chain")?,
         },

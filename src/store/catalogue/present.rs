@@ -8,22 +8,25 @@ use serde_json::Value;
 
 use super::{
     ROUTE, read_json,
-    rows::{ContactRow, EventRow, GroupRow, MessageKindRow, RuleRow, TemplateRow, UserRow},
+    rows::{
+        CatalogueContactRow, CatalogueEventTypeRow, CatalogueGroupRow, CatalogueMessageKindRow,
+        CatalogueRuleRow, CatalogueStaffMemberRow, CatalogueTemplateRow,
+    },
     stored_route, stored_rule,
 };
 use crate::{
     domain::{
-        catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind, PresentRow},
+        catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind, ExistingCatalogueRow},
         quiet::QuietHours,
     },
     store::{
         StoreError,
-        dialect::{ListFieldType, column, list, nullable, query, rows},
+        dialect::{SqlListFieldType, column, list, nullable, query, rows},
     },
 };
 
 #[derive(Serialize)]
-struct CatalogueNameRow<'a> {
+struct CatalogueEntryNameRow<'a> {
     name: &'a str,
 }
 
@@ -43,7 +46,7 @@ pub async fn present(
     catalogue: &str,
     wanted: impl Iterator<Item = &CatalogueRowId> + Clone,
     scope: CatalogueReadScope,
-) -> Result<BTreeMap<CatalogueRowId, PresentRow>, StoreError> {
+) -> Result<BTreeMap<CatalogueRowId, ExistingCatalogueRow>, StoreError> {
     let mut all = BTreeMap::new();
     for kind in CatalogueRowKind::ALL {
         if scope == CatalogueReadScope::Contacts && kind != CatalogueRowKind::Contact {
@@ -55,11 +58,11 @@ pub async fn present(
                 CatalogueRowKind::Template => id.name.split(' ').next().unwrap_or_default(),
                 _ => id.name.as_str(),
             };
-            CatalogueNameRow { name }
+            CatalogueEntryNameRow { name }
         });
         let given = rows(
             connection.get_database_backend(),
-            &[("name", ListFieldType::Text)],
+            &[("name", SqlListFieldType::Text)],
         );
         let (columns, table, key, more) = source(kind);
         let by_name = format!("x.{key} IN (SELECT r.name FROM {given})");
@@ -148,11 +151,11 @@ async fn read(
     kind: CatalogueRowKind,
     key: &str,
     row: &QueryResult,
-) -> Result<(String, PresentRow), StoreError> {
+) -> Result<(String, ExistingCatalogueRow), StoreError> {
     let owner = nullable(row, "catalogue")?;
     let mut name: String = column(row, key)?;
     let fields = match kind {
-        CatalogueRowKind::Contact => fields(&ContactRow {
+        CatalogueRowKind::Contact => fields(&CatalogueContactRow {
             display_name: nullable(row, "display_name")?,
             phone: nullable(row, "phone")?,
             user_id: nullable(row, "user_id")?,
@@ -163,7 +166,7 @@ async fn read(
                 nullable(row, "quiet_until")?,
             ),
         }),
-        CatalogueRowKind::User => fields(&UserRow {
+        CatalogueRowKind::User => fields(&CatalogueStaffMemberRow {
             contact: nullable(row, "contact")?,
         }),
         CatalogueRowKind::Group => {
@@ -179,16 +182,16 @@ async fn read(
                 .map(|row| column(row, "name"))
                 .collect::<Result<Vec<String>, _>>()?;
             names.sort_unstable();
-            fields(&GroupRow {
+            fields(&CatalogueGroupRow {
                 description: nullable(row, "description")?,
                 members: Some(names),
             })
         }
-        CatalogueRowKind::MessageKind => fields(&MessageKindRow {
+        CatalogueRowKind::MessageKind => fields(&CatalogueMessageKindRow {
             description: nullable(row, "description")?,
             required: column(row, "required")?,
         }),
-        CatalogueRowKind::Event => fields(&EventRow {
+        CatalogueRowKind::Event => fields(&CatalogueEventTypeRow {
             description: nullable(row, "description")?,
             sensitive: column(row, "sensitive")?,
             example: json(nullable(row, "example")?),
@@ -196,7 +199,7 @@ async fn read(
         CatalogueRowKind::Template => {
             let language: String = column(row, "language")?;
             name = format!("{name} {language}");
-            fields(&TemplateRow {
+            fields(&CatalogueTemplateRow {
                 category: column(row, "category")?,
                 parameter_format: column(row, "parameter_format")?,
                 body: column(row, "body")?,
@@ -207,7 +210,7 @@ async fn read(
         CatalogueRowKind::Route => fields(&stored_route(row)?),
         CatalogueRowKind::Rule => {
             let stored = stored_rule(row)?.rule;
-            fields(&RuleRow {
+            fields(&CatalogueRuleRow {
                 on: stored.on,
                 condition: stored.condition,
                 after_seconds: stored.after_seconds,
@@ -217,7 +220,7 @@ async fn read(
             })
         }
     };
-    Ok((name, PresentRow { owner, fields }))
+    Ok((name, ExistingCatalogueRow { owner, fields }))
 }
 
 fn json(text: Option<String>) -> Option<Value> {
@@ -262,12 +265,12 @@ pub async fn applied(
                 found.extend(query(connection, sql, values).await?);
             }
             let names = wanted.filter(|id| id.kind == CatalogueRowKind::Contact);
-            let names: Vec<CatalogueNameRow<'_>> = names
-                .map(|id| CatalogueNameRow { name: &id.name })
+            let names: Vec<CatalogueEntryNameRow<'_>> = names
+                .map(|id| CatalogueEntryNameRow { name: &id.name })
                 .collect();
             let given = rows(
                 connection.get_database_backend(),
-                &[("name", ListFieldType::Text)],
+                &[("name", SqlListFieldType::Text)],
             );
             let sql = format!(
                 "SELECT x.kind, x.name, x.fields FROM {given} CROSS JOIN catalogue_row x \

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{quiet::QuietHours, rule::RuleMessage, trigger::Trigger};
+use crate::domain::{
+    quiet::QuietHours, rule::FollowUpRuleMessage, trigger::NotificationTransition,
+};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContactRow {
+pub struct CatalogueContactRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// In E.164.
@@ -29,14 +31,14 @@ pub struct ContactRow {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserRow {
+pub struct CatalogueStaffMemberRow {
     /// The contact's name in the catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupRow {
+pub struct CatalogueGroupRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Names of users, sorted.
@@ -45,20 +47,20 @@ pub struct GroupRow {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageKindRow {
+pub struct CatalogueMessageKindRow {
     pub description: Option<String>,
     pub required: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventRow {
+pub struct CatalogueEventTypeRow {
     pub description: Option<String>,
     pub sensitive: bool,
     pub example: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TemplateRow {
+pub struct CatalogueTemplateRow {
     pub category: String,
     pub parameter_format: String,
     pub body: String,
@@ -68,7 +70,7 @@ pub struct TemplateRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteRow {
+pub struct CatalogueRouteRow {
     pub event_type: String,
     pub condition: Option<String>,
     pub recipients: Vec<String>,
@@ -89,11 +91,11 @@ pub struct RouteRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleRow {
-    pub on: Trigger,
+pub struct CatalogueRuleRow {
+    pub on: NotificationTransition,
     pub condition: Option<String>,
     pub after_seconds: i64,
-    pub unless: Vec<Trigger>,
-    pub send: RuleMessage,
+    pub unless: Vec<NotificationTransition>,
+    pub send: FollowUpRuleMessage,
     pub chain: bool,
 }

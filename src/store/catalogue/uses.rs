@@ -8,7 +8,7 @@ use super::{ROUTE, RULE, stored_route, stored_rule};
 use crate::{
     domain::{
         recipient::{RecipientSpec, each},
-        rule::Rule,
+        rule::FollowUpRule,
     },
     store::{
         StoreError,
@@ -18,7 +18,7 @@ use crate::{
 
 /// A route, or a rule in force, with the names it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatalogueNameUses {
+pub struct CatalogueReferences {
     /// `route` or `rule`.
     pub what: &'static str,
     pub name: String,
@@ -30,7 +30,7 @@ pub struct CatalogueNameUses {
     pub message_kind: Option<String>,
 }
 
-impl CatalogueNameUses {
+impl CatalogueReferences {
     /// Whether it names this recipient, however that is written.
     pub fn names(&self, recipient: &RecipientSpec) -> bool {
         self.recipients
@@ -45,7 +45,9 @@ impl CatalogueNameUses {
 }
 
 /// Every route, then every rule in force, by name.
-pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<CatalogueNameUses>, StoreError> {
+pub async fn uses(
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<CatalogueReferences>, StoreError> {
     let routes = query(
         connection,
         format!("SELECT x.name, x.catalogue, {ROUTE} FROM route x ORDER BY x.name"),
@@ -55,7 +57,7 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<CatalogueName
     let mut all = Vec::with_capacity(routes.len());
     for row in &routes {
         let route = stored_route(row)?;
-        all.push(CatalogueNameUses {
+        all.push(CatalogueReferences {
             what: "route",
             name: column(row, "name")?,
             catalogue: nullable(row, "catalogue")?,
@@ -78,8 +80,8 @@ pub async fn uses(connection: &impl ConnectionTrait) -> Result<Vec<CatalogueName
     )
     .await?;
     for row in &rules {
-        let Rule { name, send, .. } = stored_rule(row)?.rule;
-        all.push(CatalogueNameUses {
+        let FollowUpRule { name, send, .. } = stored_rule(row)?.rule;
+        all.push(CatalogueReferences {
             what: "rule",
             name,
             catalogue: nullable(row, "catalogue")?,

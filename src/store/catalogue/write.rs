@@ -8,21 +8,24 @@ use serde_json::{Value, json};
 
 use super::{
     RULE,
-    rows::{EventRow, MessageKindRow, RouteRow, RuleRow, TemplateRow},
+    rows::{
+        CatalogueEventTypeRow, CatalogueMessageKindRow, CatalogueRouteRow, CatalogueRuleRow,
+        CatalogueTemplateRow,
+    },
     stored_rule,
     write_people::{contact, group, user},
 };
 use crate::{
     domain::{
         catalogue::{CatalogueFields, CatalogueRowId, CatalogueRowKind},
-        rule::Rule,
+        rule::FollowUpRule,
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{execute, query_one},
         new_id,
-        people::{self, StaffKind},
+        people::{self, StaffEntryKind},
     },
 };
 
@@ -35,7 +38,7 @@ pub struct CatalogueActor<'a> {
 
 /// Why a row cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum RowError {
+pub enum CatalogueRowError {
     /// Its field, and what is wrong with that.
     #[error("{field}: {rule}")]
     Broken { field: &'static str, rule: String },
@@ -49,7 +52,7 @@ pub async fn write(
     by: CatalogueActor<'_>,
     id: &CatalogueRowId,
     fields: &CatalogueFields,
-) -> Result<(), RowError> {
+) -> Result<(), CatalogueRowError> {
     let name = id.name.as_str();
     match id.kind {
         CatalogueRowKind::Contact => contact(tx, by, name, &row(id, fields)?).await,
@@ -80,7 +83,7 @@ async fn message_kind(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     name: &str,
-    row: MessageKindRow,
+    row: CatalogueMessageKindRow,
 ) -> Result<(), StoreError> {
     execute(
         tx,
@@ -103,7 +106,7 @@ async fn event(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     name: &str,
-    row: EventRow,
+    row: CatalogueEventTypeRow,
 ) -> Result<(), StoreError> {
     execute(
         tx,
@@ -127,7 +130,7 @@ async fn template(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     named: &str,
-    row: TemplateRow,
+    row: CatalogueTemplateRow,
 ) -> Result<(), StoreError> {
     let (name, language) = named.split_once(' ').unwrap_or((named, ""));
     execute(
@@ -158,7 +161,7 @@ async fn route(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     name: &str,
-    row: RouteRow,
+    row: CatalogueRouteRow,
 ) -> Result<(), StoreError> {
     execute(tx, "DELETE FROM route WHERE name = $1", [name.into()]).await?;
     let values: [Bound; 21] = [
@@ -201,9 +204,9 @@ async fn rule(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     name: &str,
-    row: RuleRow,
+    row: CatalogueRuleRow,
 ) -> Result<(), StoreError> {
-    let rule = Rule {
+    let rule = FollowUpRule {
         name: name.to_owned(),
         on: row.on,
         condition: row.condition,
@@ -269,8 +272,12 @@ pub async fn remove(tx: &DatabaseTransaction, id: &CatalogueRowId) -> Result<(),
         CatalogueRowKind::Contact => {
             "UPDATE contact SET handle = NULL, catalogue = NULL WHERE handle = $1"
         }
-        CatalogueRowKind::User => return people::delete_staff(tx, StaffKind::User, name).await,
-        CatalogueRowKind::Group => return people::delete_staff(tx, StaffKind::Group, name).await,
+        CatalogueRowKind::User => {
+            return people::delete_staff(tx, StaffEntryKind::User, name).await;
+        }
+        CatalogueRowKind::Group => {
+            return people::delete_staff(tx, StaffEntryKind::Group, name).await;
+        }
         CatalogueRowKind::MessageKind => "DELETE FROM message_kind WHERE name = $1",
         CatalogueRowKind::Event => "DELETE FROM event_type WHERE name = $1",
         CatalogueRowKind::Template => "DELETE FROM template WHERE name = $1 AND language = $2",

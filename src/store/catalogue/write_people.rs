@@ -3,11 +3,11 @@
 use uuid::Uuid;
 
 use super::{
-    rows::{ContactRow, GroupRow, UserRow},
-    write::{CatalogueActor, RowError},
+    rows::{CatalogueContactRow, CatalogueGroupRow, CatalogueStaffMemberRow},
+    write::{CatalogueActor, CatalogueRowError},
 };
 use crate::{
-    domain::{access::AccessBounds, phone::Phone, recipient::UserId},
+    domain::{access::AccessBounds, phone::Phone, recipient::WhatsAppUserId},
     store::{
         DatabaseTransaction, StoreError,
         alias::{self, ContactAlias},
@@ -16,18 +16,18 @@ use crate::{
     },
 };
 
-fn broken(field: &'static str, rule: impl Into<String>) -> RowError {
+fn broken(field: &'static str, rule: impl Into<String>) -> CatalogueRowError {
     let rule = rule.into();
-    RowError::Broken { field, rule }
+    CatalogueRowError::Broken { field, rule }
 }
 
 /// The aliases of a contact, each with its catalogue field.
-pub fn aliases(row: &ContactRow) -> Vec<(&'static str, ContactAlias)> {
+pub fn aliases(row: &CatalogueContactRow) -> Vec<(&'static str, ContactAlias)> {
     let phone = row
         .phone
         .as_deref()
         .and_then(|text| Phone::parse(text).ok());
-    let user_id = row.user_id.as_deref().and_then(UserId::parse);
+    let user_id = row.user_id.as_deref().and_then(WhatsAppUserId::parse);
     let phone = phone.map(|phone| ("phone", ContactAlias::of_phone(&phone)));
     let user_id = user_id.map(|user_id| ("user_id", ContactAlias::of_user_id(&user_id)));
     phone.into_iter().chain(user_id).collect()
@@ -37,8 +37,8 @@ pub(super) async fn contact(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     handle: &str,
-    row: &ContactRow,
-) -> Result<(), RowError> {
+    row: &CatalogueContactRow,
+) -> Result<(), CatalogueRowError> {
     let aliases = aliases(row);
     let named = people::contact_by_handle(tx, handle).await?;
     let mut known = named.map(|person| person.contact_id);
@@ -100,8 +100,8 @@ pub(super) async fn user(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     name: &str,
-    row: &UserRow,
-) -> Result<(), RowError> {
+    row: &CatalogueStaffMemberRow,
+) -> Result<(), CatalogueRowError> {
     let contact = match row.contact.as_deref() {
         None => None,
         Some(handle) => {
@@ -134,8 +134,8 @@ pub(super) async fn group(
     tx: &DatabaseTransaction,
     by: CatalogueActor<'_>,
     name: &str,
-    row: &GroupRow,
-) -> Result<(), RowError> {
+    row: &CatalogueGroupRow,
+) -> Result<(), CatalogueRowError> {
     let id = people::ensure_group(tx, name, row.description.as_deref(), by.now)
         .await?
         .0;

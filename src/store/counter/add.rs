@@ -5,30 +5,30 @@ use std::collections::BTreeMap;
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
-use super::{CounterClass, FACTS, FAILED};
+use super::{FACTS, FAILED, NotificationCounterGroup};
 use crate::{
-    domain::{cohort::CounterGrain, time::Timestamp},
+    domain::{cohort::CounterPeriodLength, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{HexUuid, ListFieldType, execute, list, rows},
+        dialect::{HexUuid, SqlListFieldType, execute, list, rows},
     },
 };
 
 /// A row; ordered, so that processes lock rows in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct CounterKey {
-    grain: CounterGrain,
+    grain: CounterPeriodLength,
     bucket: Timestamp,
-    class: CounterClass,
+    class: NotificationCounterGroup,
 }
 
 /// Differences to be added: by quarter of an hour, of which all grains are made when they
 /// are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CounterChanges(BTreeMap<(Timestamp, CounterClass), CodeDifferences>);
+pub struct CounterChanges(BTreeMap<(Timestamp, NotificationCounterGroup), CounterDeltasByCode>);
 
 /// By fact and code.
-type CodeDifferences = BTreeMap<(&'static str, String), i64>;
+type CounterDeltasByCode = BTreeMap<(&'static str, String), i64>;
 
 impl CounterChanges {
     /// Adds to the cohorts that a notification created then is in: facts with their codes.
@@ -36,11 +36,11 @@ impl CounterChanges {
     pub fn add(
         &mut self,
         created_at: Timestamp,
-        class: CounterClass,
+        class: NotificationCounterGroup,
         counted: impl IntoIterator<Item = (&'static str, String)>,
         difference: i64,
     ) {
-        let quarter = CounterGrain::Quarter.start(created_at);
+        let quarter = CounterPeriodLength::Quarter.start(created_at);
         let counts = self.0.entry((quarter, class)).or_default();
         for fact in counted {
             *counts.entry(fact).or_default() += difference;
@@ -52,7 +52,7 @@ impl CounterChanges {
         let (mut facts, mut coded) = (CounterFactDeltas::new(), CounterCodeDeltas::new());
         for ((quarter, class), counts) in &self.0 {
             for ((fact, code), difference) in counts.iter().filter(|(_, it)| **it != 0) {
-                for grain in CounterGrain::ALL {
+                for grain in CounterPeriodLength::ALL {
                     let key = CounterKey::of(grain, *quarter, class);
                     let lives = FACTS.contains(fact);
                     if grain.is_whole() && (!lives || *fact == FAILED) {
@@ -74,7 +74,11 @@ type CounterFactDeltas = BTreeMap<CounterKey, BTreeMap<&'static str, i64>>;
 type CounterCodeDeltas = BTreeMap<(CounterKey, &'static str, String), i64>;
 
 impl CounterKey {
-    fn of(grain: CounterGrain, quarter: Timestamp, class: &CounterClass) -> Self {
+    fn of(
+        grain: CounterPeriodLength,
+        quarter: Timestamp,
+        class: &NotificationCounterGroup,
+    ) -> Self {
         Self {
             grain,
             bucket: grain.start(quarter),
@@ -82,11 +86,11 @@ impl CounterKey {
                 class.clone()
             } else {
                 // For charts: a row for each sender, channel and product, no more.
-                CounterClass {
+                NotificationCounterGroup {
                     sender_id: class.sender_id,
                     channel: class.channel.clone(),
                     product: class.product.clone(),
-                    ..CounterClass::default()
+                    ..NotificationCounterGroup::default()
                 }
             },
         }
@@ -134,14 +138,14 @@ impl<'a> CounterRow<'a> {
 }
 
 /// The key of a row.
-const KEY: [(&str, ListFieldType); 7] = [
-    ("grain", ListFieldType::Int),
-    ("bucket", ListFieldType::Int),
-    ("sender", ListFieldType::Uuid),
-    ("channel", ListFieldType::Text),
-    ("template", ListFieldType::Text),
-    ("event", ListFieldType::Text),
-    ("product", ListFieldType::Text),
+const KEY: [(&str, SqlListFieldType); 7] = [
+    ("grain", SqlListFieldType::Int),
+    ("bucket", SqlListFieldType::Int),
+    ("sender", SqlListFieldType::Uuid),
+    ("channel", SqlListFieldType::Text),
+    ("template", SqlListFieldType::Text),
+    ("event", SqlListFieldType::Text),
+    ("product", SqlListFieldType::Text),
 ];
 
 /// Adds differences under this process's slot.
@@ -182,7 +186,7 @@ async fn add_facts(
     }
     let columns = KEY
         .into_iter()
-        .chain(FACTS.map(|fact| (fact, ListFieldType::Int)));
+        .chain(FACTS.map(|fact| (fact, SqlListFieldType::Int)));
     let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
     let each = |write: fn(&str) -> String| FACTS.map(write).join(", ");
     let (names, differences, sums) = (
@@ -214,9 +218,9 @@ async fn add_coded(
         return Ok(());
     }
     let columns = KEY.into_iter().chain([
-        ("fact", ListFieldType::Text),
-        ("code", ListFieldType::Text),
-        ("delta", ListFieldType::Int),
+        ("fact", SqlListFieldType::Text),
+        ("code", SqlListFieldType::Text),
+        ("delta", SqlListFieldType::Int),
     ]);
     let given = rows(tx.get_database_backend(), &columns.collect::<Vec<_>>());
     execute(

@@ -38,7 +38,7 @@ const FACTS: [&str; 12] = [
 
 /// Which notifications are counted together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CounterClass {
+pub struct NotificationCounterGroup {
     pub sender_id: Uuid,
     pub channel: String,
     pub template: String,

@@ -10,13 +10,16 @@ use super::{FACTS, FAILED};
 use crate::{
     domain::{
         access::AccessBounds,
-        cohort::{BucketSpan, CounterBuckets, CounterGrain, CounterPeriod, GrainBuckets},
+        cohort::{
+            ChartPointSpan, CounterBucketRange, CounterBucketSelection, CounterPeriod,
+            CounterPeriodLength,
+        },
         time::Timestamp,
     },
     store::{
         Store, StoreError,
         bounds::of_counters,
-        dialect::{ListFieldType, column, list, query, rows},
+        dialect::{SqlListFieldType, column, list, query, rows},
     },
 };
 
@@ -196,14 +199,18 @@ pub struct CohortFactCount {
 /// Facts of a message's life by the points of a span.
 pub async fn series(
     store: &Store,
-    span: BucketSpan,
+    span: ChartPointSpan,
     filter: &CounterFilter,
     facts: &[&'static str],
 ) -> Result<Vec<CohortFactCount>, StoreError> {
-    let coarse: &[CounterGrain] = if filter.knows_hours() {
-        &[CounterGrain::Day, CounterGrain::Hour, CounterGrain::Half]
+    let coarse: &[CounterPeriodLength] = if filter.knows_hours() {
+        &[
+            CounterPeriodLength::Day,
+            CounterPeriodLength::Hour,
+            CounterPeriodLength::Half,
+        ]
     } else {
-        &[CounterGrain::Day]
+        &[CounterPeriodLength::Day]
     };
     let readings = span.readings(coarse).into_iter();
     let found = readings.map(|reading| points(store, span, filter, facts, reading));
@@ -213,10 +220,10 @@ pub async fn series(
 
 async fn points(
     store: &Store,
-    span: BucketSpan,
+    span: ChartPointSpan,
     filter: &CounterFilter,
     facts: &[&'static str],
-    reading: GrainBuckets,
+    reading: CounterBucketSelection,
 ) -> Result<Vec<CohortFactCount>, StoreError> {
     let (since, length) = (span.since.micros(), span.length_micros.max(1));
     let sums: Vec<String> = facts.iter().map(|fact| summed(fact)).collect();
@@ -225,7 +232,7 @@ async fn points(
     // Bounds are written out, so that it is seen how much is read, and that the index of a
     // template or of a kind of event fits.
     let (from, mut values) = match reading.buckets {
-        CounterBuckets::All {
+        CounterBucketRange::All {
             since,
             until,
             split,
@@ -239,11 +246,11 @@ async fn points(
             );
             (from, Vec::new())
         }
-        CounterBuckets::Each(buckets) => {
+        CounterBucketRange::Each(buckets) => {
             let each = buckets
                 .iter()
                 .map(|at| CounterBucketRow { at: at.micros() });
-            let given = rows(store.backend(), &[("at", ListFieldType::Int)]);
+            let given = rows(store.backend(), &[("at", SqlListFieldType::Int)]);
             let from = format!(
                 "{given} JOIN cohort t ON t.grain = {grain} AND t.bucket = r.at WHERE true"
             );

@@ -1,14 +1,14 @@
 //! Lists the timestamp columns by kind, with the limit of how far in the future each can be.
 
 use crate::domain::{
-    horizon::{TOLERANCE_MICROS, TimeHorizon, TimestampKind},
+    horizon::{FutureTimestampLimits, StoredTimestampKind, TOLERANCE_MICROS},
     login, pace, retry,
     time::Timestamp,
 };
 
 /// A timestamp column of one kind.
 pub(super) struct TimestampColumn {
-    pub(super) kind: TimestampKind,
+    pub(super) kind: StoredTimestampKind,
     pub(super) table: &'static str,
     /// The table's key.
     pub(super) key: &'static [&'static str],
@@ -28,7 +28,7 @@ pub(super) struct TimestampColumn {
 
 impl TimestampColumn {
     const fn new(
-        kind: TimestampKind,
+        kind: StoredTimestampKind,
         table: &'static str,
         key: &'static [&'static str],
         name: &'static str,
@@ -84,30 +84,30 @@ const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
 /// Every bounded timestamp column except those of messages and timers.
-pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
+pub(super) fn columns(horizon: &FutureTimestampLimits) -> Vec<TimestampColumn> {
     let sender = |kind, column| TimestampColumn::new(kind, "sender", &["id"], column).cheap();
     let template = |column| {
         let key = &["account_id", "name", "language"];
-        TimestampColumn::new(TimestampKind::Template, "template_sync", key, column)
+        TimestampColumn::new(StoredTimestampKind::Template, "template_sync", key, column)
     };
     vec![
-        sender(TimestampKind::Pace, "pace_next_at").within(pace::FURTHEST_MICROS),
-        sender(TimestampKind::Pace, "slowed_at"),
-        sender(TimestampKind::Pace, "pace_asked_at"),
-        sender(TimestampKind::Probe, "probe_at")
+        sender(StoredTimestampKind::Pace, "pace_next_at").within(pace::FURTHEST_MICROS),
+        sender(StoredTimestampKind::Pace, "slowed_at"),
+        sender(StoredTimestampKind::Pace, "pace_asked_at"),
+        sender(StoredTimestampKind::Probe, "probe_at")
             .only("account_held_at IS NULL")
             .within(horizon.probe()),
         // For a held account without an end: an hour after it was held.
-        sender(TimestampKind::Probe, "probe_at")
+        sender(StoredTimestampKind::Probe, "probe_at")
             .only("probe_at - account_held_at <= 3600000000")
             .granted(HOUR),
-        sender(TimestampKind::Probe, "account_held_at"),
-        sender(TimestampKind::Probe, "credentials_at"),
-        sender(TimestampKind::Silence, "unheard_since"),
-        sender(TimestampKind::MarketingHold, "marketing_held_until")
+        sender(StoredTimestampKind::Probe, "account_held_at"),
+        sender(StoredTimestampKind::Probe, "credentials_at"),
+        sender(StoredTimestampKind::Silence, "unheard_since"),
+        sender(StoredTimestampKind::MarketingHold, "marketing_held_until")
             .granted(retry::SPAM_SECONDS * SECOND),
         TimestampColumn::new(
-            TimestampKind::PairPace,
+            StoredTimestampKind::PairPace,
             "conversation",
             &["sender_id", "contact_id"],
             "pair_next_at",
@@ -115,7 +115,7 @@ pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
         .within(horizon.pair)
         .left(),
         TimestampColumn::new(
-            TimestampKind::PairPace,
+            StoredTimestampKind::PairPace,
             "conversation",
             &["sender_id", "contact_id"],
             "turn_at",
@@ -124,7 +124,7 @@ pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
         .within(horizon.pair)
         .cheap(),
         TimestampColumn::new(
-            TimestampKind::CallbackLease,
+            StoredTimestampKind::CallbackLease,
             "callback",
             &["id"],
             "leased_until",
@@ -133,7 +133,7 @@ pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
         .granted(horizon.lease)
         .cheap(),
         TimestampColumn::new(
-            TimestampKind::ReadMark,
+            StoredTimestampKind::ReadMark,
             "inbound_message",
             &["id"],
             "read_due_at",
@@ -146,32 +146,37 @@ pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
         template("components_at"),
         // A person's own statements have the provider's time, and an opt-out stands.
         TimestampColumn::new(
-            TimestampKind::OptIn,
+            StoredTimestampKind::OptIn,
             "suppression",
             &["contact_id", "scope"],
             "provider_at",
         )
         .only("callback_id IS NULL AND wanted"),
         TimestampColumn::new(
-            TimestampKind::LoginFailure,
+            StoredTimestampKind::LoginFailure,
             "login_failure",
             &["subject"],
             "last_at",
         )
         .cheap(),
         TimestampColumn::new(
-            TimestampKind::LoginLink,
+            StoredTimestampKind::LoginLink,
             "login_link",
             &["digest"],
             "expires_at",
         )
         .granted(login::LINK_SECONDS * SECOND)
         .cheap(),
-        TimestampColumn::new(TimestampKind::Session, "session", &["digest"], "expires_at")
-            .granted(login::SESSION_SECONDS * SECOND)
-            .cheap(),
         TimestampColumn::new(
-            TimestampKind::Heartbeat,
+            StoredTimestampKind::Session,
+            "session",
+            &["digest"],
+            "expires_at",
+        )
+        .granted(login::SESSION_SECONDS * SECOND)
+        .cheap(),
+        TimestampColumn::new(
+            StoredTimestampKind::Heartbeat,
             "heartbeat",
             &["process", "worker"],
             "seen_at",
@@ -181,8 +186,8 @@ pub(super) fn columns(horizon: &TimeHorizon) -> Vec<TimestampColumn> {
 }
 
 /// A kind of timestamp of messages: the condition that it is wrong, and its repair.
-pub(super) struct OfMessages {
-    pub(super) kind: TimestampKind,
+pub(super) struct MessageTimestampRepair {
+    pub(super) kind: StoredTimestampKind,
     pub(super) column: &'static str,
     /// Which are wrong: `$1` is the bound.
     pub(super) wrong: &'static str,
@@ -192,39 +197,39 @@ pub(super) struct OfMessages {
 }
 
 /// A message scheduled for later was never claimed; it keeps waiting.
-pub(super) fn of_messages(horizon: &TimeHorizon) -> [OfMessages; 5] {
+pub(super) fn of_messages(horizon: &FutureTimestampLimits) -> [MessageTimestampRepair; 5] {
     [
-        OfMessages {
-            kind: TimestampKind::Lease,
+        MessageTimestampRepair {
+            kind: StoredTimestampKind::Lease,
             column: "leased_until",
             wrong: "engine_state = 'sending' AND wake_at > $1 AND leased_until > $1",
             right: "leased_until = $2, wake_at = $2",
             granted: horizon.lease,
         },
-        OfMessages {
-            kind: TimestampKind::UnknownOutcome,
+        MessageTimestampRepair {
+            kind: StoredTimestampKind::UnknownOutcome,
             column: "leased_until",
             wrong: "engine_state = 'unknown' AND wake_at > $1 AND leased_until > $1",
             right: "leased_until = $2, wake_at = $2",
             granted: horizon.unknown,
         },
-        OfMessages {
-            kind: TimestampKind::Queue,
+        MessageTimestampRepair {
+            kind: StoredTimestampKind::Queue,
             column: "due_at",
             wrong: "engine_state = 'queued' AND due_at > $1 AND updated_at > $1 \
                     AND NOT (lease_owner IS NULL AND due_at > updated_at)",
             right: "due_at = $2, updated_at = $2, reason = NULL",
             granted: 0,
         },
-        OfMessages {
-            kind: TimestampKind::Retry,
+        MessageTimestampRepair {
+            kind: StoredTimestampKind::Retry,
             column: "due_at",
             wrong: "engine_state = 'retrying' AND due_at > $1 AND updated_at > $1",
             right: "due_at = $2 + (due_at - updated_at), updated_at = $2",
             granted: 0,
         },
-        OfMessages {
-            kind: TimestampKind::Stale,
+        MessageTimestampRepair {
+            kind: StoredTimestampKind::Stale,
             column: "wake_at",
             wrong: "engine_state = 'settled' AND wake_at > $1",
             right: "wake_at = $2",
@@ -233,7 +238,7 @@ pub(super) fn of_messages(horizon: &TimeHorizon) -> [OfMessages; 5] {
     ]
 }
 
-impl OfMessages {
+impl MessageTimestampRepair {
     pub(super) fn bound(&self, now: Timestamp) -> i64 {
         now.plus_micros(self.granted.saturating_add(TOLERANCE_MICROS))
             .micros()

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::columns::{OfMessages, TimestampColumn, WRONG_TIMERS, columns, of_messages};
+use super::columns::{MessageTimestampRepair, TimestampColumn, WRONG_TIMERS, columns, of_messages};
 use crate::{
     domain::{
-        horizon::{TOLERANCE_MICROS, TimeHorizon, TimestampKind},
+        horizon::{FutureTimestampLimits, StoredTimestampKind, TOLERANCE_MICROS},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError, catalogue,
-        dialect::{ListFieldType, column, execute, ids, locking, query, rows},
+        dialect::{SqlListFieldType, column, execute, ids, locking, query, rows},
     },
 };
 
@@ -22,9 +22,9 @@ const CHUNK: i64 = 200;
 
 /// A message with an instant that lies further ahead than it can.
 #[derive(Clone, Copy, Debug)]
-pub struct MendedMessage {
+pub struct FutureTimestampMessage {
     pub notification_id: Uuid,
-    pub kind: TimestampKind,
+    pub kind: StoredTimestampKind,
     /// Where it lay.
     pub was: Timestamp,
 }
@@ -32,13 +32,13 @@ pub struct MendedMessage {
 /// Rows to be repaired that are found only by walking long indexes: searched outside of the
 /// transaction, which checks them again.
 #[derive(Clone, Debug, Default)]
-pub struct HorizonRepairPlan {
-    messages: Vec<MendedMessage>,
+pub struct TimestampLimitRepairPlan {
+    messages: Vec<FutureTimestampMessage>,
     /// Rules with timers, and how far ahead these can be.
     timers: Vec<(Uuid, Timestamp)>,
 }
 
-impl HorizonRepairPlan {
+impl TimestampLimitRepairPlan {
     /// Whether no message is left to be repaired.
     pub const fn is_empty(&self) -> bool {
         self.messages.is_empty()
@@ -48,10 +48,10 @@ impl HorizonRepairPlan {
 /// Finds a chunk of it.
 pub async fn find(
     store: &Store,
-    horizon: &TimeHorizon,
+    horizon: &FutureTimestampLimits,
     now: Timestamp,
-) -> Result<HorizonRepairPlan, StoreError> {
-    let mut found = HorizonRepairPlan::default();
+) -> Result<TimestampLimitRepairPlan, StoreError> {
+    let mut found = TimestampLimitRepairPlan::default();
     for of in of_messages(horizon) {
         let sql = format!(
             "SELECT id, {} FROM notification WHERE {} LIMIT $2",
@@ -59,7 +59,7 @@ pub async fn find(
         );
         let wrong = query(store.reader(), sql, [of.bound(now).into(), CHUNK.into()]).await?;
         for row in &wrong {
-            found.messages.push(MendedMessage {
+            found.messages.push(FutureTimestampMessage {
                 notification_id: column(row, "id")?,
                 kind: of.kind,
                 was: column(row, of.column)?,
@@ -84,13 +84,13 @@ pub async fn find(
 
 /// What one chunk repaired.
 #[derive(Clone, Debug, Default)]
-pub struct HorizonRepairOutcome {
-    pub counts: BTreeMap<TimestampKind, u64>,
-    pub messages: Vec<MendedMessage>,
+pub struct TimestampLimitRepairOutcome {
+    pub counts: BTreeMap<StoredTimestampKind, u64>,
+    pub messages: Vec<FutureTimestampMessage>,
 }
 
-impl HorizonRepairOutcome {
-    fn add(&mut self, kind: TimestampKind, count: u64) {
+impl TimestampLimitRepairOutcome {
+    fn add(&mut self, kind: StoredTimestampKind, count: u64) {
         if count > 0 {
             *self.counts.entry(kind).or_default() += count;
         }
@@ -100,25 +100,25 @@ impl HorizonRepairOutcome {
 /// Repairs the rows found, and a chunk of everything else.
 pub async fn mend(
     tx: &DatabaseTransaction,
-    found: &HorizonRepairPlan,
-    horizon: &TimeHorizon,
+    found: &TimestampLimitRepairPlan,
+    horizon: &FutureTimestampLimits,
     now: Timestamp,
-) -> Result<HorizonRepairOutcome, StoreError> {
-    let mut chunk = HorizonRepairOutcome::default();
+) -> Result<TimestampLimitRepairOutcome, StoreError> {
+    let mut chunk = TimestampLimitRepairOutcome::default();
     for column in columns(horizon).iter().filter(|column| !column.is_left) {
         let count = mend_column(tx, column, now).await?;
         chunk.add(column.kind, count);
     }
     for of in of_messages(horizon) {
         let wrong = found.messages.iter().filter(|it| it.kind == of.kind);
-        let wrong: Vec<MendedMessage> = wrong.copied().collect();
+        let wrong: Vec<FutureTimestampMessage> = wrong.copied().collect();
         let messages = mend_messages(tx, &of, wrong, now).await?;
         chunk.add(of.kind, messages.len() as u64);
         chunk.messages.extend(messages);
     }
     for (rule, latest) in &found.timers {
         let count = mend_timers(tx, *rule, *latest, now).await?;
-        chunk.add(TimestampKind::Timer, count);
+        chunk.add(StoredTimestampKind::Timer, count);
     }
     Ok(chunk)
 }
@@ -162,17 +162,17 @@ async fn mend_column(
 /// Gives back those that were still wrong.
 async fn mend_messages(
     tx: &DatabaseTransaction,
-    of: &OfMessages,
-    mut wrong: Vec<MendedMessage>,
+    of: &MessageTimestampRepair,
+    mut wrong: Vec<FutureTimestampMessage>,
     now: Timestamp,
-) -> Result<Vec<MendedMessage>, StoreError> {
+) -> Result<Vec<FutureTimestampMessage>, StoreError> {
     if wrong.is_empty() {
         return Ok(wrong);
     }
     // Locked in one order; a change that is being made goes first.
     let backend = tx.get_database_backend();
     let skip = locking(backend, "ORDER BY id FOR UPDATE SKIP LOCKED");
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let still = query(
         tx,
         format!(

@@ -7,7 +7,9 @@
 mod columns;
 mod mend;
 
-pub use mend::{HorizonRepairOutcome, HorizonRepairPlan, MendedMessage, find, mend};
+pub use mend::{
+    FutureTimestampMessage, TimestampLimitRepairOutcome, TimestampLimitRepairPlan, find, mend,
+};
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,7 @@ use super::{
     first_id, made_at,
 };
 use crate::domain::{
-    horizon::{TOLERANCE_MICROS, TimeHorizon, TimestampKind},
+    horizon::{FutureTimestampLimits, StoredTimestampKind, TOLERANCE_MICROS},
     time::Timestamp,
 };
 
@@ -36,14 +38,14 @@ const WITNESSES: [&str; 6] = [
 
 /// Rows that were made at instants that are still to come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FutureTraces {
+pub struct FutureTimestampTraces {
     /// The newest of each kind that shows it.
     newest: [Option<Uuid>; WITNESSES.len()],
     /// Instants that are kept for later lie further ahead than they can.
     pub any_wrong: bool,
 }
 
-impl FutureTraces {
+impl FutureTimestampTraces {
     /// How far the clock has been ahead of now, if it was.
     pub fn latest(&self) -> Option<Timestamp> {
         self.newest.iter().flatten().max().map(|id| made_at(*id))
@@ -67,9 +69,9 @@ impl FutureTraces {
 /// indexes, and at small tables.
 pub async fn traces(
     store: &Store,
-    horizon: &TimeHorizon,
+    horizon: &FutureTimestampLimits,
     now: Timestamp,
-) -> Result<FutureTraces, StoreError> {
+) -> Result<FutureTimestampTraces, StoreError> {
     let newest: Vec<String> = WITNESSES
         .iter()
         .map(|table| {
@@ -85,7 +87,7 @@ pub async fn traces(
         [after.into()],
     )
     .await?;
-    let mut traces = FutureTraces::default();
+    let mut traces = FutureTimestampTraces::default();
     if let Some(row) = &row {
         for (newest, table) in traces.newest.iter_mut().zip(WITNESSES) {
             *newest = nullable(row, &format!("newest_{table}"))?;
@@ -113,10 +115,10 @@ pub async fn traces(
 /// command.
 pub async fn count(
     store: &Store,
-    horizon: &TimeHorizon,
+    horizon: &FutureTimestampLimits,
     now: Timestamp,
-) -> Result<BTreeMap<TimestampKind, i64>, StoreError> {
-    let mut asked: Vec<(TimestampKind, String, i64)> = columns(horizon)
+) -> Result<BTreeMap<StoredTimestampKind, i64>, StoreError> {
+    let mut asked: Vec<(StoredTimestampKind, String, i64)> = columns(horizon)
         .iter()
         .map(|column| {
             let condition = format!("{} > $1 AND {}", column.name, column.only);
@@ -135,7 +137,7 @@ pub async fn count(
         (of.kind, sql, of.bound(now))
     }));
     asked.push((
-        TimestampKind::Timer,
+        StoredTimestampKind::Timer,
         format!("SELECT count(*) AS count FROM follow_up WHERE {WRONG_TIMERS}"),
         now.plus_micros(TOLERANCE_MICROS).micros(),
     ));

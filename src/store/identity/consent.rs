@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{AliasKind, ContactAlias, consent::ConsentStatement},
+        identity::{ContactAlias, ContactAliasKind, consent::ConsentStatement},
         preference::ConsentScope,
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            ListFieldType, execute, ids, list, locking, matching, nil, query, read_row, rows,
+            SqlListFieldType, execute, ids, list, locking, matching, nil, query, read_row, rows,
         },
         new_id,
     },
@@ -22,7 +22,7 @@ use crate::{
 
 /// A statement to be stored.
 #[derive(Clone, Debug)]
-pub struct NewStatement<'a> {
+pub struct NewConsentStatement<'a> {
     /// Its contact, whatever alias it came from; `None`: the present or former owner of the
     /// aliases.
     pub contact: Option<Uuid>,
@@ -33,7 +33,7 @@ pub struct NewStatement<'a> {
 
 /// A statement that was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptStatement {
+pub struct StoredConsentStatement {
     pub contact: Option<Uuid>,
     /// The surest first.
     pub aliases: Vec<ContactAlias>,
@@ -42,7 +42,7 @@ pub struct KeptStatement {
 }
 
 #[derive(FromQueryResult)]
-struct StatementRow {
+struct ConsentStatementRow {
     id: Uuid,
     /// Nil: none.
     contact_id: Uuid,
@@ -57,12 +57,12 @@ struct StatementRow {
     callback_id: Option<Uuid>,
 }
 
-impl From<StatementRow> for KeptStatement {
-    fn from(row: StatementRow) -> Self {
+impl From<ConsentStatementRow> for StoredConsentStatement {
+    fn from(row: ConsentStatementRow) -> Self {
         let aliases = [
-            (AliasKind::UserId, row.user_id),
-            (AliasKind::Phone, row.phone),
-            (AliasKind::ParentUserId, row.parent_user_id),
+            (ContactAliasKind::UserId, row.user_id),
+            (ContactAliasKind::Phone, row.phone),
+            (ContactAliasKind::ParentUserId, row.parent_user_id),
         ];
         Self {
             contact: (!row.contact_id.is_nil()).then_some(row.contact_id),
@@ -89,10 +89,10 @@ impl From<StatementRow> for KeptStatement {
 /// Stores a statement once. Returns whether it is new.
 pub async fn note(
     tx: &DatabaseTransaction,
-    new: &NewStatement<'_>,
+    new: &NewConsentStatement<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let value = |kind: AliasKind| {
+    let value = |kind: ContactAliasKind| {
         new.aliases
             .iter()
             .find(|alias| alias.kind == kind)
@@ -108,9 +108,9 @@ pub async fn note(
             new_id(now).into(),
             now.micros().into(),
             new.contact.unwrap_or(Uuid::nil()).into(),
-            value(AliasKind::UserId).into(),
-            value(AliasKind::Phone).into(),
-            value(AliasKind::ParentUserId).into(),
+            value(ContactAliasKind::UserId).into(),
+            value(ContactAliasKind::Phone).into(),
+            value(ContactAliasKind::ParentUserId).into(),
             statement.scope.name().into(),
             statement.is_wanted.into(),
             statement.source.clone().into(),
@@ -127,9 +127,9 @@ pub async fn statements(
     connection: &impl ConnectionTrait,
     aliases: &[ContactAlias],
     contacts: &[Uuid],
-) -> Result<Vec<KeptStatement>, StoreError> {
+) -> Result<Vec<StoredConsentStatement>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", ListFieldType::Text)]);
+    let given = rows(backend, &[("value", SqlListFieldType::Text)]);
     let columns = "s.id, s.contact_id, s.user_id, s.phone, s.parent_user_id, s.scope, s.wanted, s.source, s.provider_at, s.callback_id";
     let by_phone = matching(
         backend,
@@ -151,7 +151,7 @@ pub async fn statements(
         [list(&super::values(aliases))?],
     )
     .await?;
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let by_contact = matching(backend, &given, "consent", "s", "s.contact_id = r.id");
     found.extend(
         query(
@@ -167,10 +167,10 @@ pub async fn statements(
     let mut all = found
         .iter()
         .map(read_row)
-        .collect::<Result<Vec<StatementRow>, _>>()?;
+        .collect::<Result<Vec<ConsentStatementRow>, _>>()?;
     all.sort_by_key(|row| row.id);
     all.dedup_by_key(|row| row.id);
-    Ok(all.into_iter().map(KeptStatement::from).collect())
+    Ok(all.into_iter().map(StoredConsentStatement::from).collect())
 }
 
 #[derive(Debug, Serialize)]
@@ -220,11 +220,11 @@ pub async fn state_again(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("scope", ListFieldType::Text),
-            ("wanted", ListFieldType::Bool),
-            ("source", ListFieldType::Text),
-            ("provider_at", ListFieldType::Int),
-            ("callback", ListFieldType::Uuid),
+            ("scope", SqlListFieldType::Text),
+            ("wanted", SqlListFieldType::Bool),
+            ("source", SqlListFieldType::Text),
+            ("provider_at", SqlListFieldType::Int),
+            ("callback", SqlListFieldType::Uuid),
         ],
     );
     execute(

@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{alias, for_change, values};
 use crate::{
     domain::{
-        identity::{ContactAlias, group::GivenContactData},
+        identity::{ContactAlias, group::DeclaredContactData},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            HexUuid, ListFieldType, column, execute, ids, list, locking, matching, nullable, query,
-            read_row, rows as given_rows,
+            HexUuid, SqlListFieldType, column, execute, ids, list, locking, matching, nullable,
+            query, read_row, rows as given_rows,
         },
         new_id,
     },
@@ -30,7 +30,7 @@ pub struct IdentityContact {
     pub merged_into: Option<Uuid>,
     pub identity_id: Option<Uuid>,
     pub is_unsettled: bool,
-    pub given: GivenContactData,
+    pub given: DeclaredContactData,
 }
 
 /// The holder of an alias, as lists and sends look it up.
@@ -48,7 +48,7 @@ pub struct AliasHolder {
 type ProductContactName = (String, Option<String>, Option<String>);
 
 #[derive(FromQueryResult)]
-struct ContactStatementRow {
+struct ProductContactNameRow {
     contact_id: Uuid,
     product: String,
     name: Option<String>,
@@ -81,7 +81,7 @@ pub async fn rows(
     let mut in_order = contacts.to_vec();
     in_order.sort_unstable();
     in_order.dedup();
-    let given = given_rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = given_rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let listed = matching(backend, &given, "contact", "c", "c.id = r.id");
     let found = query(
         tx,
@@ -108,7 +108,7 @@ pub async fn rows(
     .await?;
     let mut by_contact: HashMap<Uuid, Vec<ProductContactName>> = HashMap::new();
     for row in &of_products {
-        let row: ContactStatementRow = read_row(row)?;
+        let row: ProductContactNameRow = read_row(row)?;
         let said = (row.product, row.name, row.handle);
         by_contact.entry(row.contact_id).or_default().push(said);
     }
@@ -128,7 +128,7 @@ pub async fn rows(
                 merged_into: row.merged_into,
                 identity_id: row.identity_id,
                 is_unsettled: row.unsettled,
-                given: GivenContactData {
+                given: DeclaredContactData {
                     name: row.name,
                     handle: row.handle,
                     catalogue: row.catalogue,
@@ -145,7 +145,7 @@ pub async fn anchored(
     aliases: &[ContactAlias],
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("value", ListFieldType::Text)]);
+    let given = given_rows(backend, &[("value", SqlListFieldType::Text)]);
     let found = matching(
         backend,
         &given,
@@ -168,7 +168,7 @@ pub async fn merged_into(
     contacts: &[Uuid],
 ) -> Result<Vec<Uuid>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = given_rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let found = matching(
         backend,
         &given,
@@ -189,7 +189,7 @@ const HOLDER: &str = "k.kind, k.value, k.contact_id, k.since, k.superseded_at, C
 
 /// The columns of [`HOLDER`].
 #[derive(FromQueryResult)]
-struct HolderRow {
+struct StoredAliasHolderRow {
     kind: String,
     value: String,
     contact_id: Uuid,
@@ -198,10 +198,10 @@ struct HolderRow {
     given_at: Option<Timestamp>,
 }
 
-impl TryFrom<HolderRow> for AliasHolder {
+impl TryFrom<StoredAliasHolderRow> for AliasHolder {
     type Error = StoreError;
 
-    fn try_from(row: HolderRow) -> Result<Self, StoreError> {
+    fn try_from(row: StoredAliasHolderRow) -> Result<Self, StoreError> {
         Ok(Self {
             alias: alias("contact_alias", &row.kind, row.value)?,
             contact: row.contact_id,
@@ -213,7 +213,7 @@ impl TryFrom<HolderRow> for AliasHolder {
 }
 
 fn holder(row: &sea_orm::QueryResult) -> Result<AliasHolder, StoreError> {
-    read_row::<HolderRow>(row)?.try_into()
+    read_row::<StoredAliasHolderRow>(row)?.try_into()
 }
 
 /// The holders of these aliases.
@@ -225,8 +225,8 @@ pub async fn holders(
     let given = given_rows(
         backend,
         &[
-            ("kind", ListFieldType::Text),
-            ("value", ListFieldType::Text),
+            ("kind", SqlListFieldType::Text),
+            ("value", SqlListFieldType::Text),
         ],
     );
     let found = matching(
@@ -251,7 +251,7 @@ pub async fn aliases_of(
     contacts: &[Uuid],
 ) -> Result<Vec<AliasHolder>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = given_rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = given_rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let found = matching(backend, &given, "contact_alias", "k", "k.contact_id = r.id");
     let found = query(
         connection,
@@ -371,8 +371,8 @@ pub async fn known(
     let given = given_rows(
         backend,
         &[
-            ("kind", ListFieldType::Text),
-            ("value", ListFieldType::Text),
+            ("kind", SqlListFieldType::Text),
+            ("value", SqlListFieldType::Text),
         ],
     );
     let held = matching(
@@ -470,9 +470,9 @@ pub async fn add_holders(
     let given = given_rows(
         tx.get_database_backend(),
         &[
-            ("kind", ListFieldType::Text),
-            ("value", ListFieldType::Text),
-            ("contact", ListFieldType::Uuid),
+            ("kind", SqlListFieldType::Text),
+            ("value", SqlListFieldType::Text),
+            ("contact", SqlListFieldType::Uuid),
         ],
     );
     execute(

@@ -11,14 +11,14 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{ListFieldType, execute, list, matching, query, read_row, rows},
+        dialect::{SqlListFieldType, execute, list, matching, query, read_row, rows},
         new_id,
     },
 };
 
 /// A decision to be stored.
 #[derive(Clone, Debug)]
-pub struct NewDecision<'a> {
+pub struct NewIdentityDecision<'a> {
     pub decision: AliasDecision,
     pub actor: &'a str,
 }
@@ -32,7 +32,7 @@ const fn word(verdict: &AliasVerdict) -> &'static str {
 }
 
 #[derive(FromQueryResult)]
-struct DecisionRow {
+struct IdentityDecisionRow {
     verdict: String,
     one_kind: String,
     one: String,
@@ -42,10 +42,10 @@ struct DecisionRow {
     decided_at: Timestamp,
 }
 
-impl TryFrom<DecisionRow> for AliasDecision {
+impl TryFrom<IdentityDecisionRow> for AliasDecision {
     type Error = StoreError;
 
-    fn try_from(row: DecisionRow) -> Result<Self, StoreError> {
+    fn try_from(row: IdentityDecisionRow) -> Result<Self, StoreError> {
         let table = "identity_decision";
         let name = row.one.clone();
         let one = alias(table, &row.one_kind, row.one)?;
@@ -74,7 +74,7 @@ impl TryFrom<DecisionRow> for AliasDecision {
 /// Keeps a decision; the same one again changes its time.
 pub async fn note(
     tx: &DatabaseTransaction,
-    new: NewDecision<'_>,
+    new: NewIdentityDecision<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let verdict = &new.decision.verdict;
@@ -129,7 +129,7 @@ pub async fn about(
         return Ok(Vec::new());
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", ListFieldType::Text)]);
+    let given = rows(backend, &[("value", SqlListFieldType::Text)]);
     let first = matching(backend, &given, "identity_decision", "d", "d.one = r.value");
     let second = matching(
         backend,
@@ -147,6 +147,6 @@ pub async fn about(
     .await?;
     found
         .iter()
-        .map(|row| AliasDecision::try_from(read_row::<DecisionRow>(row)?))
+        .map(|row| AliasDecision::try_from(read_row::<IdentityDecisionRow>(row)?))
         .collect()
 }

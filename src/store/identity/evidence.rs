@@ -7,13 +7,13 @@ use uuid::Uuid;
 use super::{alias, values};
 use crate::{
     domain::{
-        identity::{AliasFact, ContactAlias, FactObservation},
+        identity::{ContactAlias, ContactAliasFact, ContactAliasObservation},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            HexUuid, ListFieldType, column, execute, list, matching, nullable, query, read_row,
+            HexUuid, SqlListFieldType, column, execute, list, matching, nullable, query, read_row,
             rows,
         },
         new_id,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Where evidence comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvidenceSource {
+pub enum IdentityEvidenceSource {
     /// A message or a call of the person.
     Message,
     /// A status of a message to the person.
@@ -39,7 +39,7 @@ pub enum EvidenceSource {
     Person,
 }
 
-impl EvidenceSource {
+impl IdentityEvidenceSource {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Message => "message",
@@ -55,15 +55,15 @@ impl EvidenceSource {
 
 /// One observation that is to be kept.
 #[derive(Clone, Debug)]
-pub struct NewEvidence {
-    pub observation: FactObservation,
-    pub source: EvidenceSource,
+pub struct NewIdentityEvidence {
+    pub observation: ContactAliasObservation,
+    pub source: IdentityEvidenceSource,
     pub callback_id: Option<Uuid>,
 }
 
 /// Result of storing evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EvidenceOutcome {
+pub struct IdentityEvidenceStoreOutcome {
     /// It was not known, or is older than was known.
     pub is_news: bool,
     /// It is later than was known.
@@ -75,16 +75,16 @@ fn fact(
     kind: &str,
     one: ContactAlias,
     other: Option<ContactAlias>,
-) -> Result<AliasFact, StoreError> {
+) -> Result<ContactAliasFact, StoreError> {
     let row = one.value.clone();
     Ok(match (kind, other) {
-        ("seen", None) => AliasFact::Seen(one),
-        ("together", Some(id)) => AliasFact::Together { phone: one, id },
-        ("parent", Some(parent)) => AliasFact::Parent { id: one, parent },
-        ("replaced", Some(new)) => AliasFact::Replaced { old: one, new },
-        ("rotated", Some(id)) => AliasFact::Rotated { phone: one, id },
-        ("moved", Some(to)) => AliasFact::Moved { from: one, to },
-        ("variant", Some(answered)) => AliasFact::Variant {
+        ("seen", None) => ContactAliasFact::Seen(one),
+        ("together", Some(id)) => ContactAliasFact::Together { phone: one, id },
+        ("parent", Some(parent)) => ContactAliasFact::Parent { id: one, parent },
+        ("replaced", Some(new)) => ContactAliasFact::Replaced { old: one, new },
+        ("rotated", Some(id)) => ContactAliasFact::Rotated { phone: one, id },
+        ("moved", Some(to)) => ContactAliasFact::Moved { from: one, to },
+        ("variant", Some(answered)) => ContactAliasFact::Variant {
             sent: one,
             answered,
         },
@@ -99,20 +99,20 @@ fn fact(
 }
 
 /// When it happened, for what can happen again between the same aliases.
-const fn changed_at(observation: &FactObservation) -> i64 {
+const fn changed_at(observation: &ContactAliasObservation) -> i64 {
     match observation.fact {
-        AliasFact::Moved { .. } | AliasFact::Replaced { .. } | AliasFact::Rotated { .. } => {
-            observation.first.micros()
-        }
-        AliasFact::Seen(_)
-        | AliasFact::Together { .. }
-        | AliasFact::Parent { .. }
-        | AliasFact::Variant { .. } => 0,
+        ContactAliasFact::Moved { .. }
+        | ContactAliasFact::Replaced { .. }
+        | ContactAliasFact::Rotated { .. } => observation.first.micros(),
+        ContactAliasFact::Seen(_)
+        | ContactAliasFact::Together { .. }
+        | ContactAliasFact::Parent { .. }
+        | ContactAliasFact::Variant { .. } => 0,
     }
 }
 
 #[derive(Debug, Serialize)]
-struct EvidenceInsertRow<'a> {
+struct IdentityEvidenceInsertRow<'a> {
     id: HexUuid,
     kind: &'static str,
     scope: &'a str,
@@ -128,29 +128,29 @@ struct EvidenceInsertRow<'a> {
     callback: Option<HexUuid>,
 }
 
-const ROW: [(&str, ListFieldType); 12] = [
-    ("id", ListFieldType::Uuid),
-    ("kind", ListFieldType::Text),
-    ("scope", ListFieldType::Text),
-    ("one_kind", ListFieldType::Text),
-    ("one", ListFieldType::Text),
-    ("other_kind", ListFieldType::Text),
-    ("other", ListFieldType::Text),
-    ("changed_at", ListFieldType::Int),
-    ("first_at", ListFieldType::Int),
-    ("last_at", ListFieldType::Int),
-    ("source", ListFieldType::Text),
-    ("callback", ListFieldType::Uuid),
+const ROW: [(&str, SqlListFieldType); 12] = [
+    ("id", SqlListFieldType::Uuid),
+    ("kind", SqlListFieldType::Text),
+    ("scope", SqlListFieldType::Text),
+    ("one_kind", SqlListFieldType::Text),
+    ("one", SqlListFieldType::Text),
+    ("other_kind", SqlListFieldType::Text),
+    ("other", SqlListFieldType::Text),
+    ("changed_at", SqlListFieldType::Int),
+    ("first_at", SqlListFieldType::Int),
+    ("last_at", SqlListFieldType::Int),
+    ("source", SqlListFieldType::Text),
+    ("callback", SqlListFieldType::Uuid),
 ];
 
 const KEY: &str = "e.one = r.one AND e.other = r.other AND e.kind = r.kind AND e.scope = r.scope \
                    AND e.changed_at = r.changed_at";
 
-fn described(all: &[NewEvidence], now: Timestamp) -> Vec<EvidenceInsertRow<'_>> {
+fn described(all: &[NewIdentityEvidence], now: Timestamp) -> Vec<IdentityEvidenceInsertRow<'_>> {
     all.iter()
         .map(|new| {
             let (one, other) = new.observation.fact.aliases();
-            EvidenceInsertRow {
+            IdentityEvidenceInsertRow {
                 id: HexUuid(new_id(now)),
                 kind: new.observation.fact.name(),
                 scope: &new.observation.scope,
@@ -171,8 +171,8 @@ fn described(all: &[NewEvidence], now: Timestamp) -> Vec<EvidenceInsertRow<'_>> 
 /// The pieces that are new.
 async fn compared(
     connection: &impl ConnectionTrait,
-    described: &[EvidenceInsertRow<'_>],
-) -> Result<Vec<EvidenceOutcome>, StoreError> {
+    described: &[IdentityEvidenceInsertRow<'_>],
+) -> Result<Vec<IdentityEvidenceStoreOutcome>, StoreError> {
     let backend = connection.get_database_backend();
     let given = rows(backend, &ROW);
     let known = matching(backend, &given, "identity_evidence", "e", KEY);
@@ -191,11 +191,11 @@ async fn compared(
     Ok(described
         .iter()
         .map(|row| match known.get(&row.id.0) {
-            None => EvidenceOutcome {
+            None => IdentityEvidenceStoreOutcome {
                 is_news: true,
                 is_later: false,
             },
-            Some((first, last)) => EvidenceOutcome {
+            Some((first, last)) => IdentityEvidenceStoreOutcome {
                 is_news: row.first_at < *first,
                 is_later: row.last_at > *last,
             },
@@ -206,7 +206,7 @@ async fn compared(
 /// Whether all of these are known, and not earlier than was known.
 pub async fn are_noted(
     connection: &impl ConnectionTrait,
-    all: &[NewEvidence],
+    all: &[NewIdentityEvidence],
 ) -> Result<bool, StoreError> {
     let described = described(all, Timestamp::default());
     let noted = compared(connection, &described).await?;
@@ -217,15 +217,15 @@ pub async fn are_noted(
 /// evidence.
 pub async fn note(
     tx: &DatabaseTransaction,
-    all: &[NewEvidence],
+    all: &[NewIdentityEvidence],
     now: Timestamp,
-) -> Result<Vec<EvidenceOutcome>, StoreError> {
+) -> Result<Vec<IdentityEvidenceStoreOutcome>, StoreError> {
     if all.is_empty() {
         return Ok(Vec::new());
     }
     let described = described(all, now);
     let noted = compared(tx, &described).await?;
-    let mut changed: Vec<&EvidenceInsertRow<'_>> = described
+    let mut changed: Vec<&IdentityEvidenceInsertRow<'_>> = described
         .iter()
         .zip(&noted)
         .filter(|(_, noted)| noted.is_news || noted.is_later)
@@ -236,9 +236,9 @@ pub async fn note(
     changed.sort_by_key(|row| (row.one, row.other, row.kind, row.scope, row.changed_at));
     while !changed.is_empty() {
         let mut again = Vec::new();
-        let mut once: Vec<&EvidenceInsertRow<'_>> = Vec::with_capacity(changed.len());
+        let mut once: Vec<&IdentityEvidenceInsertRow<'_>> = Vec::with_capacity(changed.len());
         for row in changed {
-            let key = |row: &EvidenceInsertRow<'_>| {
+            let key = |row: &IdentityEvidenceInsertRow<'_>| {
                 (
                     row.one.to_owned(),
                     row.other.to_owned(),
@@ -262,14 +262,14 @@ pub async fn note(
 /// Keeps evidence about aliases of which there was none: each names others than all before it.
 pub async fn add(
     tx: &DatabaseTransaction,
-    all: &[NewEvidence],
+    all: &[NewIdentityEvidence],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if all.is_empty() {
         return Ok(());
     }
     let described = described(all, now);
-    let mut sorted: Vec<&EvidenceInsertRow<'_>> = described.iter().collect();
+    let mut sorted: Vec<&IdentityEvidenceInsertRow<'_>> = described.iter().collect();
     // The order of `note`.
     sorted.sort_by_key(|row| (row.one, row.other, row.kind, row.scope, row.changed_at));
     write(tx, &sorted, now).await
@@ -277,7 +277,7 @@ pub async fn add(
 
 async fn write(
     tx: &DatabaseTransaction,
-    described: &[&EvidenceInsertRow<'_>],
+    described: &[&IdentityEvidenceInsertRow<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let given = rows(tx.get_database_backend(), &ROW);
@@ -303,7 +303,7 @@ const COLUMNS: &str =
 
 /// The columns of [`COLUMNS`].
 #[derive(FromQueryResult)]
-struct EvidenceRow {
+struct IdentityEvidenceRow {
     kind: String,
     scope: String,
     one_kind: String,
@@ -315,10 +315,10 @@ struct EvidenceRow {
     last_at: Timestamp,
 }
 
-impl TryFrom<EvidenceRow> for FactObservation {
+impl TryFrom<IdentityEvidenceRow> for ContactAliasObservation {
     type Error = StoreError;
 
-    fn try_from(row: EvidenceRow) -> Result<Self, StoreError> {
+    fn try_from(row: IdentityEvidenceRow) -> Result<Self, StoreError> {
         let other = if row.other.is_empty() {
             None
         } else {
@@ -334,20 +334,20 @@ impl TryFrom<EvidenceRow> for FactObservation {
     }
 }
 
-fn observation(row: &QueryResult) -> Result<FactObservation, StoreError> {
-    read_row::<EvidenceRow>(row)?.try_into()
+fn observation(row: &QueryResult) -> Result<ContactAliasObservation, StoreError> {
+    read_row::<IdentityEvidenceRow>(row)?.try_into()
 }
 
 /// Everything that names one of these aliases; what names two of them may come twice.
 pub async fn about(
     connection: &impl ConnectionTrait,
     aliases: &[ContactAlias],
-) -> Result<Vec<FactObservation>, StoreError> {
+) -> Result<Vec<ContactAliasObservation>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", ListFieldType::Text)]);
+    let given = rows(backend, &[("value", SqlListFieldType::Text)]);
     let first = matching(backend, &given, "identity_evidence", "e", "e.one = r.value");
     let second = matching(
         backend,
@@ -367,8 +367,8 @@ pub async fn about(
 
 /// One piece of evidence as it is shown.
 #[derive(Clone, Debug)]
-pub struct EvidenceListRow {
-    pub observation: FactObservation,
+pub struct IdentityEvidenceListRow {
+    pub observation: ContactAliasObservation,
     pub source: String,
     pub callback_id: Option<Uuid>,
 }
@@ -377,12 +377,12 @@ pub struct EvidenceListRow {
 pub async fn listed(
     connection: &impl ConnectionTrait,
     aliases: &[ContactAlias],
-) -> Result<Vec<EvidenceListRow>, StoreError> {
+) -> Result<Vec<IdentityEvidenceListRow>, StoreError> {
     if aliases.is_empty() {
         return Ok(Vec::new());
     }
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", ListFieldType::Text)]);
+    let given = rows(backend, &[("value", SqlListFieldType::Text)]);
     let found = query(
         connection,
         format!(
@@ -395,7 +395,7 @@ pub async fn listed(
     found
         .iter()
         .map(|row| {
-            Ok(EvidenceListRow {
+            Ok(IdentityEvidenceListRow {
                 observation: observation(row)?,
                 source: column(row, "source")?,
                 callback_id: nullable(row, "callback_id")?,

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::store::{
     ConnectionTrait, DatabaseTransaction, StoreError,
-    dialect::{ListFieldType, column, list, query, rows},
+    dialect::{SqlListFieldType, column, list, query, rows},
 };
 
 /// A number and a user id that were seen together.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct AliasPair<'a> {
+pub struct PhoneUserIdPair<'a> {
     /// Where it stands in the caller's list.
     pub position: usize,
     pub phone: &'a str,
@@ -20,7 +20,7 @@ pub struct AliasPair<'a> {
 /// nor by any decision.
 pub async fn unmentioned(
     tx: &DatabaseTransaction,
-    pairs: &[AliasPair<'_>],
+    pairs: &[PhoneUserIdPair<'_>],
 ) -> Result<Vec<usize>, StoreError> {
     if pairs.is_empty() {
         return Ok(Vec::new());
@@ -28,9 +28,9 @@ pub async fn unmentioned(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("position", ListFieldType::Int),
-            ("phone", ListFieldType::Text),
-            ("id", ListFieldType::Text),
+            ("position", SqlListFieldType::Int),
+            ("phone", SqlListFieldType::Text),
+            ("id", SqlListFieldType::Text),
         ],
     );
     // One look into an index for each: without the offset, PostgreSQL may join all of the table.

@@ -10,22 +10,25 @@ mod merge;
 mod reattribute;
 mod windows;
 
-pub use consent::{KeptStatement, NewStatement, note as note_statement, state_again, statements};
+pub use consent::{
+    NewConsentStatement, StoredConsentStatement, note as note_statement, state_again, statements,
+};
 pub use contacts::{
     AliasHolder, AliasHolderState, IdentityContact, add_holders, aliases_of, anchored, flag,
     holders, insert as insert_contact, known, merged_into, parts, rows as contact_rows, set_anchor,
     set_holder, together,
 };
 pub use decision::{
-    NewDecision, about as decisions_about, forget as forget_decisions, note as note_decision,
+    NewIdentityDecision, about as decisions_about, forget as forget_decisions,
+    note as note_decision,
 };
 pub use evidence::{
-    EvidenceListRow, EvidenceOutcome, EvidenceSource, NewEvidence, about as evidence_about,
-    add as add_evidence, are_noted, listed, note,
+    IdentityEvidenceListRow, IdentityEvidenceSource, IdentityEvidenceStoreOutcome,
+    NewIdentityEvidence, about as evidence_about, add as add_evidence, are_noted, listed, note,
 };
-pub use first_id::{AliasPair, unmentioned};
+pub use first_id::{PhoneUserIdPair, unmentioned};
 pub use merge::{merge, unmerge};
-pub use reattribute::{ReattributionMessage, messages, set_contact, take_notifications};
+pub use reattribute::{ReattributedInboundMessage, messages, set_contact, take_notifications};
 pub use windows::{ServiceWindowTimes, reset as reset_windows};
 
 use serde::Serialize;
@@ -34,7 +37,7 @@ use super::{
     DatabaseTransaction, StoreError,
     dialect::{locking, query},
 };
-use crate::domain::identity::{AliasKind, ContactAlias};
+use crate::domain::identity::{ContactAlias, ContactAliasKind};
 
 /// The key of the advisory lock under which identities change: "identity" in ASCII.
 const LOCK_KEY: i64 = 0x6964_656e_7469_7479;
@@ -77,7 +80,7 @@ fn values(aliases: &[ContactAlias]) -> Vec<AliasValueRow<'_>> {
 
 /// An alias as it was stored. The kind was written by us.
 fn alias(table: &'static str, kind: &str, value: String) -> Result<ContactAlias, StoreError> {
-    let Some(kind) = AliasKind::parse(kind) else {
+    let Some(kind) = ContactAliasKind::parse(kind) else {
         return Err(StoreError::Corrupt {
             table,
             row: value,

@@ -5,18 +5,18 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{AliasKind, ContactAlias},
+        identity::{ContactAlias, ContactAliasKind},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{ListFieldType, execute, ids, matching, query, read_row, rows},
+        dialect::{SqlListFieldType, execute, ids, matching, query, read_row, rows},
     },
 };
 
 /// A person's message: its contact and the window it opened.
 #[derive(Clone, Debug)]
-pub struct ReattributionMessage {
+pub struct ReattributedInboundMessage {
     pub id: Uuid,
     pub contact: Uuid,
     /// The surest first.
@@ -28,7 +28,7 @@ pub struct ReattributionMessage {
 }
 
 #[derive(FromQueryResult)]
-struct MessageRow {
+struct ReattributedInboundMessageRow {
     id: Uuid,
     contact_id: Uuid,
     from_user_id: Option<String>,
@@ -40,12 +40,12 @@ struct MessageRow {
     free_entry_until: Option<Timestamp>,
 }
 
-impl From<MessageRow> for ReattributionMessage {
-    fn from(row: MessageRow) -> Self {
+impl From<ReattributedInboundMessageRow> for ReattributedInboundMessage {
+    fn from(row: ReattributedInboundMessageRow) -> Self {
         let aliases = [
-            (AliasKind::UserId, row.from_user_id),
-            (AliasKind::Phone, row.from_phone),
-            (AliasKind::ParentUserId, row.from_parent_user_id),
+            (ContactAliasKind::UserId, row.from_user_id),
+            (ContactAliasKind::Phone, row.from_phone),
+            (ContactAliasKind::ParentUserId, row.from_parent_user_id),
         ];
         Self {
             id: row.id,
@@ -71,9 +71,9 @@ impl From<MessageRow> for ReattributionMessage {
 pub async fn messages(
     tx: &DatabaseTransaction,
     contacts: &[Uuid],
-) -> Result<Vec<ReattributionMessage>, StoreError> {
+) -> Result<Vec<ReattributedInboundMessage>, StoreError> {
     let backend = tx.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let written = matching(
         backend,
         &given,
@@ -92,7 +92,11 @@ pub async fn messages(
     .await?;
     found
         .iter()
-        .map(|row| Ok(ReattributionMessage::from(read_row::<MessageRow>(row)?)))
+        .map(|row| {
+            Ok(ReattributedInboundMessage::from(read_row::<
+                ReattributedInboundMessageRow,
+            >(row)?))
+        })
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
-use super::queue::{QueueClaimOrder, SenderScope, and_passing, due};
+use super::queue::{QueueClaimOrder, QueueSenderScope, and_passing, due};
 use crate::{
     domain::{hold::HoldExemption, time::Timestamp},
     store::{
@@ -40,7 +40,7 @@ impl QueueHoldCause {
 /// Whether a queue has anything to be held. Asked before anything is written.
 pub async fn any_to_hold(
     store: &Store,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     cause: QueueHoldCause,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -54,7 +54,7 @@ pub async fn any_to_hold(
 /// Moves queued messages out of the due queue. Returns the number.
 pub async fn hold(
     tx: &DatabaseTransaction,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     cause: QueueHoldCause,
     reason: &str,
     now: Timestamp,
@@ -90,7 +90,7 @@ pub async fn hold(
 }
 
 /// The condition for held messages: of the sender `$1`, or unassigned.
-fn held(backend: DbBackend, whose: SenderScope) -> String {
+fn held(backend: DbBackend, whose: QueueSenderScope) -> String {
     let any: Vec<String> = whose
         .conditions(backend)
         .iter()
@@ -106,7 +106,7 @@ fn held(backend: DbBackend, whose: SenderScope) -> String {
 /// hold.
 pub async fn any_held(
     store: &Store,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     passing: Option<HoldExemption>,
 ) -> Result<bool, StoreError> {
     let held = held(store.by_index().get_database_backend(), whose);
@@ -125,7 +125,7 @@ pub async fn any_held(
 /// number.
 pub async fn release(
     tx: &DatabaseTransaction,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     passing: Option<HoldExemption>,
     now: Timestamp,
     limit: i64,

@@ -7,18 +7,18 @@ use uuid::Uuid;
 use super::open_status;
 use crate::{
     domain::{
-        category::Category,
-        notification::{NotificationState, SecretsState},
-        priority::Priority,
-        status::{EngineState, NotificationStatus},
-        template::UnreadValue,
+        category::MessageCategory,
+        notification::{MessageSecretsState, NotificationState},
+        priority::MessagePriority,
+        status::{NotificationEngineState, NotificationStatus},
+        template::UnreadableFilterValue,
         time::Timestamp,
-        trigger::TriggerSet,
+        trigger::NotificationTransitionSet,
     },
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            HexUuid, ListFieldType, column, execute, list, nullable, query, query_one, rows,
+            HexUuid, SqlListFieldType, column, execute, list, nullable, query, query_one, rows,
         },
     },
 };
@@ -41,18 +41,18 @@ pub struct NewNotification {
     pub recipient: String,
     pub address: Option<String>,
     pub subject_contact_id: Option<Uuid>,
-    /// `template`, or what [`crate::domain::content::FreeContent::kind`] says.
+    /// `template`, or what [`crate::domain::content::FreeFormMessageContent::kind`] says.
     pub kind: &'static str,
     pub template: String,
     /// The template that it was made with, if another one has taken its place.
     pub made_with: Option<String>,
     pub language: Option<String>,
-    pub category: Category,
+    pub category: MessageCategory,
     pub params: serde_json::Value,
     pub body: Option<String>,
     pub reference: Option<String>,
     pub labels: std::collections::BTreeMap<String, String>,
-    pub priority: Priority,
+    pub priority: MessagePriority,
     /// Why it is not sent, when it is not.
     pub skipped: Option<String>,
     pub expires_at: Option<Timestamp>,
@@ -69,7 +69,7 @@ pub struct NewNotification {
     /// The product that it belongs to.
     pub product: Option<String>,
     /// Parameters that a filter could not read and that are shown unchanged: for its story.
-    pub unread: Vec<UnreadValue>,
+    pub unread: Vec<UnreadableFilterValue>,
 }
 
 /// A template that takes the place of another message, filled in and ready.
@@ -77,13 +77,13 @@ pub struct NewNotification {
 pub struct FallbackTemplate {
     pub template: String,
     pub language: String,
-    pub category: Category,
+    pub category: MessageCategory,
     pub params: serde_json::Value,
     pub body: Option<String>,
 }
 
 #[derive(Serialize)]
-struct NewRow<'a> {
+struct NewNotificationRow<'a> {
     id: HexUuid,
     event_id: Option<HexUuid>,
     route: Option<&'a str>,
@@ -101,7 +101,7 @@ struct NewRow<'a> {
     kind: &'a str,
     template: &'a str,
     language: Option<&'a str>,
-    category: Category,
+    category: MessageCategory,
     params: String,
     body: Option<&'a str>,
     reference: Option<&'a str>,
@@ -123,7 +123,7 @@ struct NewRow<'a> {
 }
 
 #[derive(Serialize)]
-struct LabelRow<'a> {
+struct NotificationLabelRow<'a> {
     name: &'a str,
     value: &'a str,
     id: HexUuid,
@@ -151,19 +151,19 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         created_at: now,
         category: new.category,
         engine: if new.skipped.is_some() {
-            EngineState::Skipped
+            NotificationEngineState::Skipped
         } else {
-            EngineState::Queued
+            NotificationEngineState::Queued
         },
         generation: 1,
-        triggered: TriggerSet::NONE,
+        triggered: NotificationTransitionSet::NONE,
         replied: false,
         insists: false,
         reason: new.reason().map(str::to_owned),
         failure: None,
         due_at: new.skipped.is_none().then(|| new.send_at.unwrap_or(now)),
         has_fallback: new.fallback.is_some(),
-        secrets: SecretsState::stored(new.secrets() == Some("")),
+        secrets: MessageSecretsState::stored(new.secrets() == Some("")),
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
@@ -181,7 +181,7 @@ pub async fn insert(
     if new.is_empty() {
         return Ok(Vec::new());
     }
-    let described: Vec<NewRow<'_>> = new
+    let described: Vec<NewNotificationRow<'_>> = new
         .iter()
         .map(|new| {
             let status = if new.skipped.is_some() {
@@ -189,7 +189,7 @@ pub async fn insert(
             } else {
                 NotificationStatus::Queued
             };
-            NewRow {
+            NewNotificationRow {
                 id: HexUuid(new.id),
                 event_id: new.event_id.map(HexUuid),
                 route: new.route.as_deref(),
@@ -233,25 +233,25 @@ pub async fn insert(
             }
         })
         .collect();
-    let text = |name| (name, ListFieldType::Text);
+    let text = |name| (name, SqlListFieldType::Text);
     let backend = tx.get_database_backend();
     let given = rows(
         backend,
         &[
-            ("id", ListFieldType::Uuid),
-            ("event_id", ListFieldType::Uuid),
+            ("id", SqlListFieldType::Uuid),
+            ("event_id", SqlListFieldType::Uuid),
             text("route"),
             text("event_type"),
-            ("follow_up_id", ListFieldType::Uuid),
-            ("parent_id", ListFieldType::Uuid),
+            ("follow_up_id", SqlListFieldType::Uuid),
+            ("parent_id", SqlListFieldType::Uuid),
             text("rule"),
-            ("depth", ListFieldType::Int),
-            ("sender_id", ListFieldType::Uuid),
+            ("depth", SqlListFieldType::Int),
+            ("sender_id", SqlListFieldType::Uuid),
             text("channel"),
-            ("contact_id", ListFieldType::Uuid),
+            ("contact_id", SqlListFieldType::Uuid),
             text("recipient"),
             text("address"),
-            ("subject", ListFieldType::Uuid),
+            ("subject", SqlListFieldType::Uuid),
             text("kind"),
             text("template"),
             text("language"),
@@ -260,12 +260,12 @@ pub async fn insert(
             text("body"),
             text("reference"),
             text("labels"),
-            ("priority", ListFieldType::Int),
+            ("priority", SqlListFieldType::Int),
             text("state"),
             text("open"),
             text("reason"),
-            ("due", ListFieldType::Int),
-            ("expires", ListFieldType::Int),
+            ("due", SqlListFieldType::Int),
+            ("expires", SqlListFieldType::Int),
             text("reply_to"),
             text("fallback"),
             text("message_kind"),
@@ -294,11 +294,11 @@ pub async fn insert(
         .iter()
         .map(|row| column(row, "id"))
         .collect::<Result<Vec<Uuid>, _>>()?;
-    let labels: Vec<LabelRow<'_>> = new
+    let labels: Vec<NotificationLabelRow<'_>> = new
         .iter()
         .filter(|new| inserted.contains(&new.id))
         .flat_map(|new| {
-            new.labels.iter().map(|(name, value)| LabelRow {
+            new.labels.iter().map(|(name, value)| NotificationLabelRow {
                 name,
                 value,
                 id: HexUuid(new.id),
@@ -308,7 +308,7 @@ pub async fn insert(
     if !labels.is_empty() {
         let given = rows(
             backend,
-            &[text("name"), text("value"), ("id", ListFieldType::Uuid)],
+            &[text("name"), text("value"), ("id", SqlListFieldType::Uuid)],
         );
         execute(
             tx,

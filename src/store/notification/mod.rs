@@ -9,17 +9,17 @@ mod waiting;
 pub use held::{QueueHoldCause, any_held, any_to_hold, hold, release};
 pub use insert::{FallbackTemplate, NewNotification, fresh_state, insert};
 pub use queue::{
-    ClaimDelay, ClaimedNotification, LANES, QueueClaimOrder, SenderScope, answerable, any_woken,
-    await_open_calls, claim, count_due, delay, extend, oldest_due, woken,
+    ClaimedMessageDelay, ClaimedNotification, LANES, QueueClaimOrder, QueueSenderScope, answerable,
+    any_woken, await_open_calls, claim, count_due, delay, extend, oldest_due, woken,
 };
 pub use search::{
     NotificationListFilter, find, find_all, in_transaction, of_request, open_counts, read_failure,
     search,
 };
 pub use waiting::{
-    AwaitedTemplate, ClaimStage, MessageWaitReason, UnclaimedMessage, awaited_after, look_ahead,
-    release_addressed, release_template, release_turns, set_aside, set_recipient, take_turns,
-    turn_of,
+    AwaitedTemplate, MessageQueueStage, MessageWaitReason, UnclaimedMessage, awaited_after,
+    look_ahead, release_addressed, release_template, release_turns, set_aside, set_recipient,
+    take_turns, turn_of,
 };
 
 use entity::notification;
@@ -31,18 +31,18 @@ use super::{
     StoreError, attempt,
     convert::{engine, stored_engine},
     dialect::{
-        HexUuid, ListFieldType, by_key, execute, ids, list, locking, matching, query, read_row,
+        HexUuid, SqlListFieldType, by_key, execute, ids, list, locking, matching, query, read_row,
         rows,
     },
 };
 use crate::{
     domain::{
-        category::Category,
-        notification::{NotificationState, SecretsState},
-        settings::PolicySettings,
-        status::{EngineState, NotificationStatus, StatusGroup},
+        category::MessageCategory,
+        notification::{MessageSecretsState, NotificationState},
+        settings::DeliveryPolicySettings,
+        status::{NotificationEngineState, NotificationStatus, StatusGroup},
         time::Timestamp,
-        trigger::TriggerSet,
+        trigger::NotificationTransitionSet,
     },
     store::DatabaseTransaction,
 };
@@ -75,13 +75,13 @@ const LOADED: &str = "notification.id, notification.created_at, notification.cat
 
 /// The columns of [`LOADED`], and the version.
 #[derive(FromQueryResult)]
-struct LoadedRow {
+struct LoadedNotificationRow {
     id: Uuid,
     created_at: Timestamp,
-    category: Category,
+    category: MessageCategory,
     engine_state: String,
     generation: i64,
-    triggered: TriggerSet,
+    triggered: NotificationTransitionSet,
     replied: bool,
     insists: bool,
     reason: Option<String>,
@@ -94,12 +94,12 @@ struct LoadedRow {
     facets: NotificationFacets,
     has_fallback: bool,
     #[sea_orm(from_alias = "is_wiped")]
-    secrets: SecretsState,
+    secrets: MessageSecretsState,
     version: i64,
 }
 
 fn loaded(row: &QueryResult) -> Result<LoadedNotification, StoreError> {
-    let stored: LoadedRow = read_row(row)?;
+    let stored: LoadedNotificationRow = read_row(row)?;
     let id = stored.id;
     let corrupt = |column| StoreError::Corrupt {
         table: "notification",
@@ -153,7 +153,7 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
     if lock.is_empty() {
         return Ok(());
     }
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let found = matching(backend, &given, "notification", "n", "n.id = r.id");
     let mut in_order = wanted.to_vec();
     in_order.sort_unstable();
@@ -173,7 +173,7 @@ pub async fn load(
     wanted: &[Uuid],
 ) -> Result<Vec<LoadedNotification>, StoreError> {
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let found = query(
         connection,
         format!(
@@ -219,7 +219,7 @@ pub async fn load(
 }
 
 #[derive(Serialize)]
-struct SavedRow {
+struct NotificationUpdateRow {
     id: HexUuid,
     engine: &'static str,
     status: &'static str,
@@ -253,10 +253,10 @@ fn is_over(state: &NotificationState, status: NotificationStatus) -> bool {
         && status != NotificationStatus::GaveUp
         && matches!(
             state.engine,
-            EngineState::Settled
-                | EngineState::Skipped
-                | EngineState::Cancelled
-                | EngineState::Expired
+            NotificationEngineState::Settled
+                | NotificationEngineState::Skipped
+                | NotificationEngineState::Cancelled
+                | NotificationEngineState::Expired
         )
 }
 
@@ -268,9 +268,13 @@ pub const fn open_status(status: NotificationStatus) -> Option<&'static str> {
     }
 }
 
-fn saved(state: &NotificationState, version: i64, policy: &PolicySettings) -> SavedRow {
+fn saved(
+    state: &NotificationState,
+    version: i64,
+    policy: &DeliveryPolicySettings,
+) -> NotificationUpdateRow {
     let status = state.status();
-    SavedRow {
+    NotificationUpdateRow {
         id: HexUuid(state.id),
         engine: stored_engine(state.engine),
         status: status.name(),
@@ -307,10 +311,10 @@ pub async fn save(
     before: &[NotificationState],
     after: &[LoadedNotification],
     records: &[attempt::ProviderCallRecord],
-    policy: &PolicySettings,
+    policy: &DeliveryPolicySettings,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let changed_rows: Vec<SavedRow> = before
+    let changed_rows: Vec<NotificationUpdateRow> = before
         .iter()
         .zip(after)
         .filter(|(before, after)| {
@@ -323,22 +327,22 @@ pub async fn save(
         let given = rows(
             backend,
             &[
-                ("id", ListFieldType::Uuid),
-                ("engine", ListFieldType::Text),
-                ("status", ListFieldType::Text),
-                ("open", ListFieldType::Text),
-                ("generation", ListFieldType::Int),
-                ("triggered", ListFieldType::Int),
-                ("replied", ListFieldType::Bool),
-                ("insists", ListFieldType::Bool),
-                ("reason", ListFieldType::Text),
-                ("failure", ListFieldType::Text),
-                ("due", ListFieldType::Int),
-                ("wake", ListFieldType::Int),
-                ("lease", ListFieldType::Int),
-                ("expires", ListFieldType::Int),
-                ("wipe", ListFieldType::Bool),
-                ("version", ListFieldType::Int),
+                ("id", SqlListFieldType::Uuid),
+                ("engine", SqlListFieldType::Text),
+                ("status", SqlListFieldType::Text),
+                ("open", SqlListFieldType::Text),
+                ("generation", SqlListFieldType::Int),
+                ("triggered", SqlListFieldType::Int),
+                ("replied", SqlListFieldType::Bool),
+                ("insists", SqlListFieldType::Bool),
+                ("reason", SqlListFieldType::Text),
+                ("failure", SqlListFieldType::Text),
+                ("due", SqlListFieldType::Int),
+                ("wake", SqlListFieldType::Int),
+                ("lease", SqlListFieldType::Int),
+                ("expires", SqlListFieldType::Int),
+                ("wipe", SqlListFieldType::Bool),
+                ("version", SqlListFieldType::Int),
             ],
         );
         let saved = execute(

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::AccessBounds, category::Category, channel::Channel, hold::HoldExemption,
-        horizon::TOLERANCE_MICROS, time::Timestamp,
+        access::AccessBounds, category::MessageCategory, channel::MessageChannel,
+        hold::HoldExemption, horizon::TOLERANCE_MICROS, time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, of_notifications},
         dialect::{
-            HexUuid, ListFieldType, by_key, column, execute, ids, list, locking, nil, nullable,
+            HexUuid, SqlListFieldType, by_key, column, execute, ids, list, locking, nil, nullable,
             query, query_one, read_row, rows,
         },
         hold,
@@ -34,7 +34,7 @@ pub struct ClaimedNotification {
     pub kind: String,
     pub template: String,
     pub language: Option<String>,
-    pub category: Category,
+    pub category: MessageCategory,
     pub params: String,
     pub body: Option<String>,
     pub generation: i64,
@@ -70,16 +70,16 @@ const LINKED: &str = "CASE WHEN substr(notification.recipient, 1, 5) = 'user:' T
 
 /// Selects messages by their sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SenderScope {
+pub enum QueueSenderScope {
     /// Messages of this sender.
     Sender(Uuid),
     /// The same, and those of its channel that are assigned to none yet: it is the default.
-    SenderOrUnassigned(Uuid, Channel),
+    SenderOrUnassigned(Uuid, MessageChannel),
     /// Messages without a sender yet.
     Unassigned,
 }
 
-impl SenderScope {
+impl QueueSenderScope {
     /// Conditions of the scope that match the queue's index; `$1` is the sender.
     pub(super) fn conditions(self, backend: DbBackend) -> Vec<String> {
         let nil = nil(backend);
@@ -115,7 +115,7 @@ pub enum QueueClaimOrder {
 /// so that one sender's backlog is not in the way of another's.
 pub(super) fn due(
     backend: DbBackend,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     end: QueueClaimOrder,
     rest: &str,
     limit: &str,
@@ -159,7 +159,7 @@ pub(super) fn and_passing(rest: &str, passing: Option<HoldExemption>) -> String 
 pub async fn claim(
     tx: &DatabaseTransaction,
     sender: Uuid,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     (lane, end, passing): (i64, QueueClaimOrder, Option<HoldExemption>),
     lease: (Uuid, Timestamp),
     now: Timestamp,
@@ -227,7 +227,7 @@ pub async fn await_open_calls(
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", SqlListFieldType::Uuid)]);
     let waiting = query(
         tx,
         format!(
@@ -242,13 +242,13 @@ pub async fn await_open_calls(
 
 /// A claimed message that has to wait, before any call was made.
 #[derive(Clone, Debug, Serialize)]
-pub struct ClaimDelay {
+pub struct ClaimedMessageDelay {
     pub id: HexUuid,
     due: i64,
     reason: String,
 }
 
-impl ClaimDelay {
+impl ClaimedMessageDelay {
     pub fn new(id: Uuid, until: Timestamp, reason: &str) -> Self {
         Self {
             id: HexUuid(id),
@@ -261,7 +261,7 @@ impl ClaimDelay {
 /// Puts claimed messages back into the queue, each with its reason and time.
 pub async fn delay(
     tx: &DatabaseTransaction,
-    delays: &[ClaimDelay],
+    delays: &[ClaimedMessageDelay],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     if delays.is_empty() {
@@ -270,9 +270,9 @@ pub async fn delay(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("id", ListFieldType::Uuid),
-            ("due", ListFieldType::Int),
-            ("reason", ListFieldType::Text),
+            ("id", SqlListFieldType::Uuid),
+            ("due", SqlListFieldType::Int),
+            ("reason", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -362,7 +362,7 @@ pub async fn extend(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", SqlListFieldType::Uuid)]);
     execute(
         tx,
         format!(
@@ -383,7 +383,7 @@ pub async fn extend(
 /// during a hold.
 pub async fn count_due(
     store: &Store,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     passing: Option<HoldExemption>,
     now: Timestamp,
     limit: i64,

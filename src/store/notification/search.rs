@@ -17,7 +17,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, of_notifications},
-        dialect::{ListFieldType, column, ids, matching, query, rows},
+        dialect::{SqlListFieldType, column, ids, matching, query, rows},
         first_id,
     },
 };
@@ -41,7 +41,7 @@ pub async fn find_all(
     wanted: &[Uuid],
 ) -> Result<Vec<notification::Model>, StoreError> {
     let backend = store.backend();
-    let given = rows(backend, &[("id", ListFieldType::Uuid)]);
+    let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let SqlCondition { sql, values } = of_notifications(bounds).piece("n", 1);
     let statement = Statement::from_sql_and_values(
         backend,

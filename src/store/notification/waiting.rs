@@ -6,13 +6,13 @@ use entity::notification;
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::queue::{QueueClaimOrder, SenderScope, and_passing, due};
+use super::queue::{QueueClaimOrder, QueueSenderScope, and_passing, due};
 use crate::{
     domain::{hold::HoldExemption, time::Timestamp},
     store::{
         DatabaseTransaction, Store, StoreError,
         dialect::{
-            ListFieldType, among, by_key, column, execute, ids, locking, matching, query,
+            SqlListFieldType, among, by_key, column, execute, ids, locking, matching, query,
             query_one, read_row, rows,
         },
     },
@@ -48,7 +48,7 @@ impl MessageWaitReason {
 
 /// Where a message is that is to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimStage {
+pub enum MessageQueueStage {
     Queue,
     /// An attempt of it was counted, and no call was made.
     Claimed,
@@ -59,7 +59,7 @@ pub async fn set_aside(
     tx: &DatabaseTransaction,
     sender: Uuid,
     messages: &[Uuid],
-    place: ClaimStage,
+    place: MessageQueueStage,
     wait: MessageWaitReason,
     reason: &str,
     now: Timestamp,
@@ -67,10 +67,10 @@ pub async fn set_aside(
     if messages.is_empty() {
         return Ok(());
     }
-    let given = rows(tx.get_database_backend(), &[("id", ListFieldType::Uuid)]);
+    let given = rows(tx.get_database_backend(), &[("id", SqlListFieldType::Uuid)]);
     let counted: i64 = match place {
-        ClaimStage::Queue => 0,
-        ClaimStage::Claimed => 1,
+        MessageQueueStage::Queue => 0,
+        MessageQueueStage::Claimed => 1,
     };
     execute(
         tx,
@@ -109,7 +109,7 @@ pub struct UnclaimedMessage {
 /// may pass during a hold.
 pub async fn look_ahead(
     tx: &DatabaseTransaction,
-    whose: SenderScope,
+    whose: QueueSenderScope,
     (lane, end, passing): (i64, QueueClaimOrder, Option<HoldExemption>),
     now: Timestamp,
     limit: i64,

@@ -6,16 +6,17 @@ use super::{PERSON, RecipientContact, contact_by_phone};
 use crate::{
     domain::{
         identity::{
-            AliasDecision, AliasFact, AliasKind, AliasVerdict, ContactAlias, FactObservation,
+            AliasDecision, AliasVerdict, ContactAlias, ContactAliasFact, ContactAliasKind,
+            ContactAliasObservation,
         },
         phone::Phone,
-        recipient::UserId,
+        recipient::WhatsAppUserId,
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, StoreError, alias,
         dialect::{execute, query_one, read_row},
-        identity::{self, EvidenceSource, NewDecision, NewEvidence},
+        identity::{self, IdentityEvidenceSource, NewIdentityDecision, NewIdentityEvidence},
         new_id, notification,
     },
 };
@@ -61,7 +62,7 @@ pub async fn ensure_phone(
 /// successor. Two processes may do this at once, too.
 pub async fn ensure_user_id(
     tx: &DatabaseTransaction,
-    user_id: &UserId,
+    user_id: &WhatsAppUserId,
     now: Timestamp,
 ) -> Result<RecipientContact, StoreError> {
     let alias = ContactAlias::of_user_id(user_id);
@@ -135,9 +136,9 @@ pub async fn set_alias(
         // Ids that were seen at the new number are this person's all the same.
         let at_new = identity::evidence_about(tx, std::slice::from_ref(alias)).await?;
         let is_at_new = |id: &ContactAlias| {
-            at_new
-                .iter()
-                .any(|it| matches!(&it.fact, AliasFact::Together { id: seen, .. } if seen == id))
+            at_new.iter().any(
+                |it| matches!(&it.fact, ContactAliasFact::Together { id: seen, .. } if seen == id),
+            )
         };
         left.extend(
             told.map(|holder| holder.alias.clone())
@@ -152,8 +153,8 @@ pub async fn set_alias(
         .or_else(|| old.first());
     match (moved_from, &anchor) {
         (Some(from), _) if alias.is_phone() => {
-            let observation = FactObservation {
-                fact: AliasFact::Moved {
+            let observation = ContactAliasObservation {
+                fact: ContactAliasFact::Moved {
                     from: from.clone(),
                     to: alias.clone(),
                 },
@@ -161,9 +162,9 @@ pub async fn set_alias(
                 first: now,
                 last: now,
             };
-            let evidence = NewEvidence {
+            let evidence = NewIdentityEvidence {
                 observation,
-                source: EvidenceSource::Person,
+                source: IdentityEvidenceSource::Person,
                 callback_id: None,
             };
             identity::note(tx, &[evidence], now).await?;
@@ -181,8 +182,10 @@ pub async fn set_alias(
         };
         decide(tx, verdict, now).await?;
         match alias.kind {
-            AliasKind::Phone => alias::supersede(tx, contact, alias, now).await?,
-            AliasKind::UserId | AliasKind::ParentUserId => alias::remove(tx, alias).await?,
+            ContactAliasKind::Phone => alias::supersede(tx, contact, alias, now).await?,
+            ContactAliasKind::UserId | ContactAliasKind::ParentUserId => {
+                alias::remove(tx, alias).await?
+            }
         }
     }
     if anchor
@@ -199,7 +202,7 @@ async fn decide(
     verdict: AliasVerdict,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let new = NewDecision {
+    let new = NewIdentityDecision {
         decision: AliasDecision { at: now, verdict },
         actor: "",
     };

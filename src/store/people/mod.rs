@@ -11,11 +11,11 @@ pub use ensure::{
 };
 pub use manage::{ContactDetails, details, page, set_details};
 pub use product::{
-    OwnName, contact_by_own_handle, is_only_of, move_to, note_known, note_reached, own_names,
-    set_own_details,
+    ProductContactProfile, contact_by_own_handle, is_only_of, move_to, note_known, note_reached,
+    own_names, set_own_details,
 };
 pub use remove::{
-    StaffKind, delete_contact, delete_staff, keep, keep_found, keep_staff, lock, lock_staff,
+    StaffEntryKind, delete_contact, delete_staff, keep, keep_found, keep_staff, lock, lock_staff,
     refuses_something,
 };
 pub use staff::{
@@ -31,7 +31,8 @@ use super::{
     StoreError,
     bounds::{SqlCondition, has_contact, of_aliases, of_catalogue},
     dialect::{
-        ListFieldType, column, execute, list, matching, nullable, query, query_one, read_row, rows,
+        SqlListFieldType, column, execute, list, matching, nullable, query, query_one, read_row,
+        rows,
     },
     new_id,
 };
@@ -232,7 +233,7 @@ pub async fn by_phones(
         })
         .collect();
     let backend = connection.get_database_backend();
-    let given = rows(backend, &[("value", ListFieldType::Text)]);
+    let given = rows(backend, &[("value", SqlListFieldType::Text)]);
     let numbers = matching(
         backend,
         &given,

@@ -13,7 +13,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            HexUuid, ListFieldType, column, execute, ids, list, query, query_one, read_row, rows,
+            HexUuid, SqlListFieldType, column, execute, ids, list, query, query_one, read_row, rows,
         },
         notification::NewNotification,
     },
@@ -84,9 +84,9 @@ async fn note(
     let given = rows(
         tx.get_database_backend(),
         &[
-            ("product", ListFieldType::Text),
-            ("contact", ListFieldType::Uuid),
-            ("address", ListFieldType::Text),
+            ("product", SqlListFieldType::Text),
+            ("contact", SqlListFieldType::Uuid),
+            ("address", SqlListFieldType::Text),
         ],
     );
     execute(
@@ -116,7 +116,7 @@ async fn note(
 
 /// A product's name for a contact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
-pub struct OwnName {
+pub struct ProductContactProfile {
     pub name: Option<String>,
     pub language: Option<String>,
     pub time_zone: Option<String>,
@@ -129,13 +129,13 @@ pub async fn own_names(
     connection: &impl ConnectionTrait,
     product: &str,
     contacts: &[Uuid],
-) -> Result<HashMap<Uuid, OwnName>, StoreError> {
+) -> Result<HashMap<Uuid, ProductContactProfile>, StoreError> {
     if contacts.is_empty() {
         return Ok(HashMap::new());
     }
     let given = rows(
         connection.get_database_backend(),
-        &[("id", ListFieldType::Uuid)],
+        &[("id", SqlListFieldType::Uuid)],
     );
     let found = query(
         connection,

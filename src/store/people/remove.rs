@@ -46,12 +46,12 @@ async fn held(
 
 /// Staff members or groups, as catalogues name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StaffKind {
+pub enum StaffEntryKind {
     User,
     Group,
 }
 
-impl StaffKind {
+impl StaffEntryKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -71,7 +71,7 @@ impl StaffKind {
 /// exists.
 pub async fn keep_staff(
     tx: &DatabaseTransaction,
-    kind: StaffKind,
+    kind: StaffEntryKind,
     name: &str,
 ) -> Result<bool, StoreError> {
     staff_held(tx, kind, name, "FOR KEY SHARE").await
@@ -80,7 +80,7 @@ pub async fn keep_staff(
 /// Waits for transactions that lock a staff member or a group. Returns whether it exists.
 pub async fn lock_staff(
     tx: &DatabaseTransaction,
-    kind: StaffKind,
+    kind: StaffEntryKind,
     name: &str,
 ) -> Result<bool, StoreError> {
     staff_held(tx, kind, name, "FOR UPDATE").await
@@ -88,7 +88,7 @@ pub async fn lock_staff(
 
 async fn staff_held(
     tx: &DatabaseTransaction,
-    kind: StaffKind,
+    kind: StaffEntryKind,
     name: &str,
     clause: &'static str,
 ) -> Result<bool, StoreError> {
@@ -189,7 +189,7 @@ pub async fn delete_contact(
 /// Deletes a staff member, also from all groups, or a group, whose members stay.
 pub async fn delete_staff(
     tx: &DatabaseTransaction,
-    kind: StaffKind,
+    kind: StaffEntryKind,
     name: &str,
 ) -> Result<(), StoreError> {
     let (table, column) = (kind.table(), kind.name());

@@ -13,7 +13,7 @@ use crate::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, of_catalogue, of_contacts},
         dialect::{
-            ListFieldType, column, execute, list, matching, query, query_one, read_row, rows,
+            SqlListFieldType, column, execute, list, matching, query, query_one, read_row, rows,
         },
         new_id,
     },
@@ -128,7 +128,7 @@ async fn in_groups(
         .map(|it| StaffNameRow { name: &it.name })
         .collect();
     let backend = store.backend();
-    let given = rows(backend, &[("name", ListFieldType::Text)]);
+    let given = rows(backend, &[("name", SqlListFieldType::Text)]);
     let users = matching(backend, &given, "user_account", "u", "u.name = r.name");
     let members = matching(backend, &users, "group_member", "m", "m.user_id = u.id");
     let groups = matching(backend, &members, "user_group", "g", "g.id = m.group_id");

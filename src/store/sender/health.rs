@@ -16,7 +16,7 @@ use crate::{
 
 /// A sender's ability to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendingHealth {
+pub struct StoredSenderHealth {
     pub state: &'static str,
     pub reason: Option<String>,
     pub failures_in_row: i64,
@@ -28,7 +28,7 @@ pub struct SendingHealth {
 pub async fn set_health(
     tx: &DatabaseTransaction,
     id: Uuid,
-    health: &SendingHealth,
+    health: &StoredSenderHealth,
     began: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {

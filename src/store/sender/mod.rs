@@ -4,7 +4,7 @@ mod health;
 mod manage;
 
 pub use health::{
-    SendingHealth, any_silent, expects, heard, is_called, set_display_number, set_health,
+    StoredSenderHealth, any_silent, expects, heard, is_called, set_display_number, set_health,
     settle_account, silent,
 };
 pub use manage::{

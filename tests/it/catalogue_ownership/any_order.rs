@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use herald::engine::catalogue::{self, ByHand};
+use herald::engine::catalogue::{self, ManualChangePolicy};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -270,9 +270,9 @@ async fn catalogues_applied_in_any_order_keep_their_rows(database: Database) {
         let text = format!("name = \"{owner}\"\n{text}");
         let parsed = || catalogue::parse(&text, &TestApp::catalogue_values()).unwrap();
         let by_hand = if overwrite {
-            ByHand::Overwrite
+            ManualChangePolicy::Overwrite
         } else {
-            ByHand::Keep
+            ManualChangePolicy::Keep
         };
         let done = catalogue::apply(&app.store, &[parsed()], by_hand, app.now()).await;
         let after = rows(&app).await;
@@ -308,7 +308,8 @@ async fn catalogues_applied_in_any_order_keep_their_rows(database: Database) {
             .map(|(_, name)| name)
             .collect();
         assert_eq!(has, names, "{text}");
-        let again = catalogue::apply(&app.store, &[parsed()], ByHand::Keep, app.now()).await;
+        let again =
+            catalogue::apply(&app.store, &[parsed()], ManualChangePolicy::Keep, app.now()).await;
         assert!(again.unwrap()[0].steps.is_empty(), "{text}");
         assert_eq!(rows(&app).await, after);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herald::{domain::time::Timestamp, engine::delivery, workers::watchdog::Watchdog};
+use herald::{domain::time::Timestamp, engine::delivery, workers::watchdog::ClockWatchdog};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -56,12 +56,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// A Herald whose clock is not always right.
 struct World<'a> {
     app: &'a TestApp,
-    watchdog: Watchdog,
+    watchdog: ClockWatchdog,
     /// Seconds since the beginning, in truth.
     passed: u64,
     off: i64,
     /// Calls that were begun, and when the first of them was.
-    open: Vec<delivery::ClaimOutcome>,
+    open: Vec<delivery::DeliveryClaimOutcome>,
     began: u64,
 }
 
@@ -92,8 +92,8 @@ impl World<'_> {
         self.app.follow_up().await;
     }
 
-    async fn claim(&self) -> delivery::ClaimOutcome {
-        let slots = delivery::CallSlots::each(3);
+    async fn claim(&self) -> delivery::DeliveryClaimOutcome {
+        let slots = delivery::ProviderCallSlots::each(3);
         delivery::claim(&self.app.engine, self.app.sender, slots, self.app.now())
             .await
             .unwrap()
@@ -119,7 +119,7 @@ impl World<'_> {
 async fn play(app: &TestApp, case: usize, steps: &[Step], passed: u64) -> u64 {
     let mut world = World {
         app,
-        watchdog: Watchdog::default(),
+        watchdog: ClockWatchdog::default(),
         passed,
         off: 0,
         open: Vec::new(),

@@ -3,7 +3,7 @@
 use herald::{
     domain::login::{DashboardRole, LINK_SECONDS},
     engine::runtime::{
-        logins::{self, DashboardUserChange, LoginError},
+        logins::{self, DashboardUserChange, DashboardUserError},
         passwords::MAX_WAITING,
         retention::RetentionCleaner,
     },
@@ -357,7 +357,7 @@ async fn whoever_is_let_in_no_more_is_out_at_once(database: Database) {
         DashboardUserChange::Role(DashboardRole::Operator),
     ] {
         let changed = change("ada", last).await;
-        assert!(matches!(changed, Err(LoginError::LastAdmin)));
+        assert!(matches!(changed, Err(DashboardUserError::LastAdmin)));
     }
     // A new password puts out whoever knew the old one.
     let new = secrecy::SecretString::from("another long one");
@@ -534,7 +534,7 @@ async fn what_was_ended_stays_ended(database: Database) {
     assert!(first.is_ok() || second.is_ok());
     let refused = [first, second]
         .iter()
-        .filter(|done| matches!(done, Err(LoginError::LastAdmin)))
+        .filter(|done| matches!(done, Err(DashboardUserError::LastAdmin)))
         .count();
     assert_eq!(refused, 1);
     app.sql("UPDATE login SET off_at = NULL").await;

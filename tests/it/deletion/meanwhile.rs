@@ -5,7 +5,7 @@ use herald::{
     engine::delivery,
     store::{
         DatabaseTransaction, alias,
-        people::{self, StaffKind},
+        people::{self, StaffEntryKind},
         suppression,
     },
 };
@@ -85,7 +85,7 @@ async fn an_opt_out_that_a_failure_tells_after_a_deletion_is_of_the_number(datab
     // The same, when the answer to the call says so.
     let path = add(&app, &json!({"phone": "+12025550112"})).await;
     let sent = offer(&app, "+12025550112").await;
-    let slots = delivery::CallSlots::each(1);
+    let slots = delivery::ProviderCallSlots::each(1);
     let claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();
@@ -141,7 +141,7 @@ async fn a_refusal_and_a_link_that_are_being_written_are_seen_by_a_deletion(data
     let now = app.now();
     let word = async |tx: &DatabaseTransaction| {
         let of_phone = alias::ContactAlias {
-            kind: alias::AliasKind::Phone,
+            kind: alias::ContactAliasKind::Phone,
             value: PHONE.to_owned(),
         };
         let known = herald::store::identity::known(tx, &[of_phone]).await?;
@@ -264,8 +264,8 @@ async fn a_route_does_not_name_a_user_who_is_being_deleted(database: Database) {
     let user = "/api/v1/users/mina";
     assert_eq!(app.admin("PUT", user, &Value::Null).await.0, 201);
     let removal = async |tx: &DatabaseTransaction| {
-        people::lock_staff(tx, StaffKind::User, "mina").await?;
-        people::delete_staff(tx, StaffKind::User, "mina").await
+        people::lock_staff(tx, StaffEntryKind::User, "mina").await?;
+        people::delete_staff(tx, StaffEntryKind::User, "mina").await
     };
     let applied = while_open(&app, removal, app.try_catalogue(catalogue)).await;
     let said = applied.unwrap_err().join("\n");
@@ -273,7 +273,7 @@ async fn a_route_does_not_name_a_user_who_is_being_deleted(database: Database) {
     // The other way round: a deletion waits for whoever needs the user.
     assert_eq!(app.admin("PUT", user, &Value::Null).await.0, 201);
     let need = async |tx: &DatabaseTransaction| {
-        people::keep_staff(tx, StaffKind::User, "mina")
+        people::keep_staff(tx, StaffEntryKind::User, "mina")
             .await
             .map(drop)
     };

@@ -10,14 +10,17 @@ use std::{
 };
 
 use herald::{
-    app::{App, ProcessOptions},
+    app::{App, ServerStartOptions},
     config::{Config, SecretStrictness},
     domain::{catalogue::CataloguePlan, time::Timestamp},
     engine::{
         Engine,
-        catalogue::{self, ApplyError, ByHand, CatalogueMistakes, PlaceholderValues},
+        catalogue::{
+            self, CatalogueApplyError, CatalogueMistakes, CataloguePlaceholderValues,
+            ManualChangePolicy,
+        },
         delivery::{self, follow_up, sweeper},
-        ingest::{self, inbox::CallbackHandover},
+        ingest::{self, inbox::CallbackMemoryQueue},
         intake,
         people::identity,
         runtime::{
@@ -25,7 +28,7 @@ use herald::{
             keyring::REVISION,
         },
     },
-    providers::Registry,
+    providers::ProviderRegistry,
     shutdown::ShutdownTokens,
     state::{Clock, random_bytes},
     store::{self, Store, sender},
@@ -60,7 +63,7 @@ pub struct TestApp {
     pub store: Store,
     pub meta: FakeMeta,
     pub sender: Uuid,
-    pub handover: Arc<CallbackHandover>,
+    pub handover: Arc<CallbackMemoryQueue>,
     pub database_url: String,
     clock: Arc<AtomicI64>,
     processor: tokio::sync::Mutex<CallbackProcessor>,
@@ -89,14 +92,14 @@ impl TestApp {
 
     /// A server on a database that exists.
     pub async fn start(database_url: &str, settings: &[(&str, &str)]) -> Self {
-        Self::start_with(database_url, settings, Registry::standard()).await
+        Self::start_with(database_url, settings, ProviderRegistry::standard()).await
     }
 
     /// A server that knows these providers.
     pub async fn start_with(
         database_url: &str,
         settings: &[(&str, &str)],
-        providers: Registry,
+        providers: ProviderRegistry,
     ) -> Self {
         let mut values: HashMap<String, String> = [
             ("DATABASE_URL", database_url),
@@ -122,12 +125,12 @@ impl TestApp {
         let clock = Arc::new(AtomicI64::new(Timestamp::from_unix_seconds(START).micros()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
-        let options = ProcessOptions {
+        let options = ServerStartOptions {
             clock: Clock::Fixed(Arc::clone(&clock)),
             migrate: true,
             no_workers: true,
             providers,
-            ..ProcessOptions::default()
+            ..ServerStartOptions::default()
         };
         let secret_key = values
             .get("HERALD_SECRET_KEY")
@@ -210,19 +213,19 @@ impl TestApp {
         let told =
             |wrong: CatalogueMistakes| wrong.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let parsed = catalogue::parse(text, &Self::catalogue_values()).map_err(told)?;
-        match catalogue::apply(&self.store, &[parsed], ByHand::Keep, self.now()).await {
+        match catalogue::apply(&self.store, &[parsed], ManualChangePolicy::Keep, self.now()).await {
             Ok(mut plans) => Ok(plans.remove(0)),
-            Err(ApplyError::Mistakes(mut wrong)) => Err(told(wrong.remove(0))),
-            Err(ApplyError::Conflicts(plans)) => Err(plans[0]
+            Err(CatalogueApplyError::Mistakes(mut wrong)) => Err(told(wrong.remove(0))),
+            Err(CatalogueApplyError::Conflicts(plans)) => Err(plans[0]
                 .conflicts()
                 .map(|step| format!("{}: changed by hand", step.id))
                 .collect()),
-            Err(ApplyError::Store(error)) => panic!("{error}"),
+            Err(CatalogueApplyError::Store(error)) => panic!("{error}"),
         }
     }
 
     /// What catalogues may use, as the settings' defaults say.
-    pub fn catalogue_values() -> PlaceholderValues {
+    pub fn catalogue_values() -> CataloguePlaceholderValues {
         let values = std::collections::HashMap::new();
         Config::read(&values, SecretStrictness::Development)
             .unwrap()
@@ -451,7 +454,7 @@ impl TestApp {
     }
 
     /// Makes the calls of a claim, and writes down what they brought.
-    pub async fn answer(&self, claim: delivery::ClaimOutcome) {
+    pub async fn answer(&self, claim: delivery::DeliveryClaimOutcome) {
         let mut answers = Vec::new();
         for job in claim.jobs {
             answers.push(delivery::call(&self.meta, job).await);
@@ -521,7 +524,7 @@ impl TestApp {
     }
 
     /// Applies a callback's dead letters again.
-    pub async fn replay(&self, callback: Uuid) -> ingest::AppliedBatch {
+    pub async fn replay(&self, callback: Uuid) -> ingest::CallbackBatchSummary {
         ingest::replay(&self.engine, callback, self.now())
             .await
             .unwrap()

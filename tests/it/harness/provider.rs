@@ -10,9 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use herald::{
-    domain::{outcome::CallOutcome, recipient::MessageAddress},
+    domain::{outcome::ProviderCallOutcome, recipient::MessageAddress},
     providers::{
-        MessageInbox, MessageSender, ProviderExchange, ProviderMessage, ProviderQueryError,
+        InboundMessageAccess, MessageSender, OutgoingMessage, ProviderExchange, ProviderQueryError,
         meta::{client, request},
     },
 };
@@ -72,7 +72,7 @@ impl FakeMeta {
 
 #[async_trait]
 impl MessageSender for FakeMeta {
-    async fn send(&self, message: &ProviderMessage) -> ProviderExchange {
+    async fn send(&self, message: &OutgoingMessage) -> ProviderExchange {
         let request = request::request_body(message);
         self.requests.lock().unwrap().push(request.clone());
         let next = self.answers.lock().unwrap().pop_front();
@@ -86,14 +86,14 @@ impl MessageSender for FakeMeta {
             Some((0, _)) => (
                 None,
                 None,
-                CallOutcome::Unavailable {
+                ProviderCallOutcome::Unavailable {
                     reason: "no connection to the provider".to_owned(),
                 },
             ),
             Some((1, _)) => (
                 None,
                 None,
-                CallOutcome::Unknown {
+                ProviderCallOutcome::Unknown {
                     reason: "the provider did not answer in time".to_owned(),
                 },
             ),
@@ -133,13 +133,13 @@ impl MessageSender for FakeMeta {
         !self.dead.load(Ordering::SeqCst)
     }
 
-    fn inbox(&self) -> Option<&dyn MessageInbox> {
+    fn inbox(&self) -> Option<&dyn InboundMessageAccess> {
         Some(self)
     }
 }
 
 #[async_trait]
-impl MessageInbox for FakeMeta {
+impl InboundMessageAccess for FakeMeta {
     async fn mark_read(&self, provider_message_id: &str) -> Result<(), ProviderQueryError> {
         if self.out_of_reach.load(Ordering::SeqCst) {
             return Err(ProviderQueryError::Unreachable);

@@ -442,7 +442,7 @@ async fn what_answers_say_is_learned_together_and_again_after_a_failure(database
     .to_string();
     app.meta.will_answer(&[(200, &answer)]);
     app.queued(&json!({ "to": TO, "template": "hello" })).await;
-    let slots = delivery::CallSlots::each(1);
+    let slots = delivery::ProviderCallSlots::each(1);
     let mut claim = delivery::claim(&app.engine, app.sender, slots, app.now())
         .await
         .unwrap();

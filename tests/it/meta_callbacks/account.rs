@@ -1,6 +1,6 @@
 //! Everything that is not about a message: templates, numbers and the account.
 
-use herald::domain::own_event::OwnEventType;
+use herald::domain::own_event::HeraldEventType;
 use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Value, json};
 
@@ -330,7 +330,7 @@ async fn a_restricted_account_holds_its_senders_and_a_reinstated_one_releases_th
     .await;
     app.send().await;
     assert_eq!(app.status_of(&id).await, "accepted");
-    are_like_their_examples(&app, OwnEventType::SenderReleased).await;
+    are_like_their_examples(&app, HeraldEventType::SenderReleased).await;
 }
 
 async fn properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_time(
@@ -428,7 +428,7 @@ async fn properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_t
         .get(&format!("/api/v1/notices?limit=200&cursor={next}"))
         .await;
     assert_eq!(page["notices"].as_array().unwrap().len(), 7);
-    are_like_their_examples(&app, OwnEventType::AccountChanged).await;
+    are_like_their_examples(&app, HeraldEventType::AccountChanged).await;
 }
 
 async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
@@ -472,8 +472,8 @@ async fn what_matters_goes_through_the_user_s_own_routes(database: Database) {
             .await,
         1
     );
-    are_like_their_examples(&app, OwnEventType::SenderSilent).await;
-    are_like_their_examples(&app, OwnEventType::TemplateStatus).await;
+    are_like_their_examples(&app, HeraldEventType::SenderSilent).await;
+    are_like_their_examples(&app, HeraldEventType::TemplateStatus).await;
     assert!(sender(&app).await["unheard_since"].is_string());
     super::said(
         &app,
@@ -497,7 +497,7 @@ async fn a_held_account_is_not_released_by_what_was_under_way(database: Database
     let claim = herald::engine::delivery::claim(
         &app.engine,
         app.sender,
-        herald::engine::delivery::CallSlots::each(5),
+        herald::engine::delivery::ProviderCallSlots::each(5),
         app.now(),
     )
     .await

@@ -1,6 +1,6 @@
 //! `messages[]`: every type a person can send (Meta, "Webhooks: messages").
 
-use herald::domain::own_event::OwnEventType;
+use herald::domain::own_event::HeraldEventType;
 use serde_json::{Value, json};
 
 use super::{app, asha, from_asha, said, told};
@@ -747,7 +747,7 @@ async fn whoever_listens_hears_what_people_write(database: Database) {
     let (_, page) = app.get("/api/v1/notifications").await;
     assert_eq!(page["notifications"].as_array().unwrap().len(), 1, "{page}");
     assert_eq!(app.number("SELECT count(*) FROM event").await, 2);
-    are_like_their_examples(&app, OwnEventType::MessageReceived).await;
+    are_like_their_examples(&app, HeraldEventType::MessageReceived).await;
     let id = page["notifications"][0]["id"].as_str().unwrap();
     assert_eq!(
         app.notification(id).await["text"],

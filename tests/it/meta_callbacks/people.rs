@@ -1,6 +1,6 @@
 //! People, not numbers: ids that are missing, change, or are claimed twice.
 
-use herald::domain::own_event::OwnEventType;
+use herald::domain::own_event::HeraldEventType;
 use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Value, json};
 
@@ -535,7 +535,7 @@ async fn stop_and_start_are_heard_the_newest_counts(database: Database) {
             .await,
         2
     );
-    are_like_their_examples(&app, OwnEventType::ContactOptedIn).await;
+    are_like_their_examples(&app, HeraldEventType::ContactOptedIn).await;
 }
 
 const MARKETING: &str = "name = \"shop\"\n[[template]]\nname = \"sale\"\ncategory = \"marketing\"\nbody = \"Hello\"\n\

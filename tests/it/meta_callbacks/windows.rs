@@ -1,6 +1,6 @@
 //! The 24-hour window: opened by the message's own time, told of once.
 
-use herald::{domain::own_event::OwnEventType, engine::delivery::service_window};
+use herald::{domain::own_event::HeraldEventType, engine::delivery::service_window};
 use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ async fn a_window_is_closing_once_and_closed_once(database: Database) {
         ],
         "of a window that was over before anybody looked, only the end is told"
     );
-    are_like_their_examples(&app, OwnEventType::WindowClosed).await;
+    are_like_their_examples(&app, HeraldEventType::WindowClosed).await;
 }
 
 async fn a_message_that_is_a_week_late_opens_nothing(database: Database) {

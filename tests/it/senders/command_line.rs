@@ -1,6 +1,6 @@
 //! `herald senders`, and replacing the secret key.
 
-use herald::engine::runtime::vault::{self, KeyCheck, Vault};
+use herald::engine::runtime::vault::{self, Vault, VaultKeyCheck};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -282,7 +282,7 @@ async fn a_process_with_the_key_of_before_keeps_nothing_new(database: Database) 
     let replaced = vault::check(&app.store, &next_vault(), true, || Some([1; 24]), app.now())
         .await
         .unwrap();
-    assert_eq!(replaced, KeyCheck::Rotated(1));
+    assert_eq!(replaced, VaultKeyCheck::Rotated(1));
     let body = json!({ "kind": "app_secret", "value": "some-new-secret" });
     let path = "/api/v1/senders/shop/credentials";
     let (code, problem) = app.admin("POST", path, &body).await;

@@ -1,10 +1,10 @@
 //! What senders send with: written, never read, used by the next call.
 
 use herald::{
-    domain::own_event::OwnEventType,
+    domain::own_event::HeraldEventType,
     engine::{
         admin::senders::{ageing_turn, throughput_turn},
-        delivery::{self, CallSlots},
+        delivery::{self, ProviderCallSlots},
     },
     workers::senders::hold_turn,
 };
@@ -379,10 +379,14 @@ async fn a_token_that_expires_with_a_full_queue_loses_nothing(database: Database
 async fn calls_with_the_old_token_do_not_hold_the_new_one(database: Database) {
     let (app, graph) = with_graph(&database, &[]).await;
     let id = ask(&app, "+12025550150", None).await;
-    let (claim, provider) =
-        delivery::claim_current(&app.engine, app.sender, CallSlots::each(5), app.now())
-            .await
-            .unwrap();
+    let (claim, provider) = delivery::claim_current(
+        &app.engine,
+        app.sender,
+        ProviderCallSlots::each(5),
+        app.now(),
+    )
+    .await
+    .unwrap();
     graph.expires("token-for-tests");
     app.pass(1);
     give(&app, &app.sender.to_string(), "access_token", OWN).await;
@@ -476,7 +480,7 @@ async fn credentials_that_age_or_expire_are_told_once(database: Database) {
         .number("SELECT count(*) FROM event WHERE data LIKE '%shop%' AND data LIKE '%remedy%'")
         .await;
     assert_eq!(event, 2);
-    are_like_their_examples(&app, OwnEventType::CredentialOld).await;
+    are_like_their_examples(&app, HeraldEventType::CredentialOld).await;
     // A new one is young again.
     give(&app, "shop", "access_token", "a-younger-token-0123456789").await;
     ageing_turn(&app.engine, app.now()).await.unwrap();
@@ -510,12 +514,12 @@ async fn a_number_may_send_what_its_provider_reports(database: Database) {
     app.pass(6 * 60 * 60);
     let second = std::time::Duration::from_secs(1);
     let http = herald::providers::http_client(second, second).unwrap();
-    let nobody = herald::providers::Registry::standard()
+    let nobody = herald::providers::ProviderRegistry::standard()
         .find("meta")
         .unwrap()
         .connect(
             &http,
-            herald::providers::SenderConnection {
+            herald::providers::SenderConnectionSettings {
                 endpoint_id: PHONE_NUMBER_ID.to_owned(),
                 account_id: None,
                 settings: [("api_base", "http://127.0.0.1:9"), ("api_version", "v26.0")]

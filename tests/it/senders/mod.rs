@@ -10,11 +10,11 @@ use herald::{
     engine::{
         Engine,
         runtime::{
-            keyring::{EnvironmentCredentials, KeyringCache},
+            keyring::{EnvironmentCredentials, ProviderCredentialCache},
             vault::Vault,
         },
     },
-    providers::Registry,
+    providers::ProviderRegistry,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -84,10 +84,10 @@ fn elsewhere(app: &TestApp) -> Engine {
         app.engine.settings.clone(),
         Uuid::new_v4(),
     )
-    .with_keys(KeyringCache::new(
+    .with_keys(ProviderCredentialCache::new(
         Some(vault),
         EnvironmentCredentials::default(),
-        Registry::standard(),
+        ProviderRegistry::standard(),
         None,
     ))
 }

@@ -357,7 +357,7 @@ async fn the_important_ones_go_first_when_it_goes_on(database: Database) {
     app.post("/api/v1/notifications", &body).await;
     hold_turn(&app.engine, app.now()).await.unwrap();
     let (app, engine) = (&app, &app.engine);
-    let whose = herald::store::notification::SenderScope::Unassigned;
+    let whose = herald::store::notification::QueueSenderScope::Unassigned;
     let released = engine
         .store
         .write(async |tx| herald::store::notification::release(tx, whose, None, app.now(), 1).await)

@@ -13,7 +13,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use herald::providers::{
     http_client,
     meta::{
-        inspect::{Inspector, MetaQueryError},
+        inspect::{MetaQueryClient, MetaQueryError},
         templates::sample,
     },
 };
@@ -59,7 +59,7 @@ async fn token() -> HttpResponse {
 }
 
 /// A provider that has no end, and one who asks it.
-fn endless() -> (Inspector, Calls) {
+fn endless() -> (MetaQueryClient, Calls) {
     let calls = Calls::default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -81,7 +81,7 @@ fn endless() -> (Inspector, Calls) {
     tokio::spawn(server);
     let token = SecretString::from("a token for tests");
     let http = http_client(Duration::from_secs(30), Duration::from_secs(30)).unwrap();
-    let inspector = Inspector::new(http, &base, "v26.0", token);
+    let inspector = MetaQueryClient::new(http, &base, "v26.0", token);
     (inspector, calls)
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::Evidence;
+use super::IdentityEvidence;
 use crate::domain::{
-    identity::{AliasDecision, AliasFact, AliasVerdict, ContactAlias, FactObservation},
+    identity::{
+        AliasDecision, AliasVerdict, ContactAlias, ContactAliasFact, ContactAliasObservation,
+    },
     time::Timestamp,
 };
 
@@ -43,9 +45,9 @@ pub(super) struct AliasEvent<'a> {
     pub kind: AliasEventKind<'a>,
 }
 
-pub(super) fn events(evidence: &Evidence) -> BTreeSet<AliasEvent<'_>> {
+pub(super) fn events(evidence: &IdentityEvidence) -> BTreeSet<AliasEvent<'_>> {
     let mut events = BTreeSet::new();
-    for FactObservation {
+    for ContactAliasObservation {
         fact,
         scope,
         first,
@@ -53,7 +55,7 @@ pub(super) fn events(evidence: &Evidence) -> BTreeSet<AliasEvent<'_>> {
     } in &evidence.observations
     {
         match fact {
-            AliasFact::Together { phone, id } => {
+            ContactAliasFact::Together { phone, id } => {
                 let again = (last > first).then_some((*last, false));
                 for (at, is_first) in std::iter::once((*first, true)).chain(again) {
                     let kind = AliasEventKind::Together {
@@ -65,25 +67,25 @@ pub(super) fn events(evidence: &Evidence) -> BTreeSet<AliasEvent<'_>> {
                     events.insert(AliasEvent { at, kind });
                 }
             }
-            AliasFact::Moved { from, to } => {
+            ContactAliasFact::Moved { from, to } => {
                 let kind = AliasEventKind::Moved { from, to };
                 events.insert(AliasEvent { at: *first, kind });
             }
-            AliasFact::Rotated { phone, id } => {
+            ContactAliasFact::Rotated { phone, id } => {
                 let kind = AliasEventKind::Linked {
                     one: phone,
                     other: id,
                 };
                 events.insert(AliasEvent { at: *first, kind });
             }
-            AliasFact::Seen(phone) if phone.is_phone() => {
+            ContactAliasFact::Seen(phone) if phone.is_phone() => {
                 let kind = AliasEventKind::Seen { phone };
                 events.insert(AliasEvent { at: *first, kind });
             }
-            AliasFact::Seen(_)
-            | AliasFact::Parent { .. }
-            | AliasFact::Replaced { .. }
-            | AliasFact::Variant { .. } => {}
+            ContactAliasFact::Seen(_)
+            | ContactAliasFact::Parent { .. }
+            | ContactAliasFact::Replaced { .. }
+            | ContactAliasFact::Variant { .. } => {}
         }
     }
     for AliasDecision { at, verdict } in &evidence.decisions {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Evidence;
-use crate::domain::identity::{AliasFact, ContactAlias};
+use super::IdentityEvidence;
+use crate::domain::identity::{ContactAlias, ContactAliasFact};
 
-pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&ContactAlias> {
+pub(super) fn all_aliases(evidence: &IdentityEvidence) -> BTreeSet<&ContactAlias> {
     let observed = evidence.observations.iter().map(|it| it.fact.aliases());
     let decided = evidence.decisions.iter().map(|it| it.verdict.aliases());
     observed
@@ -16,19 +16,19 @@ pub(super) fn all_aliases(evidence: &Evidence) -> BTreeSet<&ContactAlias> {
 }
 
 /// The first variant of every number that has several.
-pub(super) fn spellings(evidence: &Evidence) -> BTreeMap<ContactAlias, ContactAlias> {
+pub(super) fn spellings(evidence: &IdentityEvidence) -> BTreeMap<ContactAlias, ContactAlias> {
     let pairs = evidence
         .observations
         .iter()
         .filter_map(|it| match &it.fact {
-            AliasFact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
+            ContactAliasFact::Variant { sent, answered } => Some((sent.clone(), answered.clone())),
             _ => None,
         });
     least_of_each(pairs.collect())
 }
 
 /// Accounts that have user ids in common belong to one portfolio, named by its first account.
-pub(super) fn portfolios(evidence: &Evidence) -> BTreeMap<String, String> {
+pub(super) fn portfolios(evidence: &IdentityEvidence) -> BTreeMap<String, String> {
     let mut scopes: BTreeMap<&ContactAlias, BTreeSet<&str>> = BTreeMap::new();
     for observation in &evidence.observations {
         let (one, other) = observation.fact.aliases();

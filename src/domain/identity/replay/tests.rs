@@ -1,9 +1,12 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{ComputedIdentities, Evidence, replay};
+use super::{ComputedIdentities, IdentityEvidence, replay};
 use crate::domain::{
-    identity::{AliasDecision, AliasFact, AliasKind, AliasVerdict, ContactAlias, FactObservation},
+    identity::{
+        AliasDecision, AliasVerdict, ContactAlias, ContactAliasFact, ContactAliasKind,
+        ContactAliasObservation,
+    },
     time::Timestamp,
 };
 
@@ -15,24 +18,24 @@ fn at(seconds: i64) -> Timestamp {
 
 fn phone(number: u8) -> ContactAlias {
     ContactAlias {
-        kind: AliasKind::Phone,
+        kind: ContactAliasKind::Phone,
         value: format!("+120255501{number:02}"),
     }
 }
 
 fn id(number: u8) -> ContactAlias {
     ContactAlias {
-        kind: AliasKind::UserId,
+        kind: ContactAliasKind::UserId,
         value: format!("US.{number}"),
     }
 }
 
-fn seen(alias: ContactAlias, seconds: i64) -> FactObservation {
-    of(AliasFact::Seen(alias), seconds, seconds)
+fn seen(alias: ContactAlias, seconds: i64) -> ContactAliasObservation {
+    of(ContactAliasFact::Seen(alias), seconds, seconds)
 }
 
-fn of(fact: AliasFact, first: i64, last: i64) -> FactObservation {
-    FactObservation {
+fn of(fact: ContactAliasFact, first: i64, last: i64) -> ContactAliasObservation {
+    ContactAliasObservation {
         fact,
         scope: "A".to_owned(),
         first: at(first),
@@ -40,24 +43,24 @@ fn of(fact: AliasFact, first: i64, last: i64) -> FactObservation {
     }
 }
 
-fn together(number: u8, user: u8, first: i64, last: i64) -> FactObservation {
-    let fact = AliasFact::Together {
+fn together(number: u8, user: u8, first: i64, last: i64) -> ContactAliasObservation {
+    let fact = ContactAliasFact::Together {
         phone: phone(number),
         id: id(user),
     };
     of(fact, first, last)
 }
 
-fn moved(from: u8, to: u8, seconds: i64) -> FactObservation {
-    let fact = AliasFact::Moved {
+fn moved(from: u8, to: u8, seconds: i64) -> ContactAliasObservation {
+    let fact = ContactAliasFact::Moved {
         from: phone(from),
         to: phone(to),
     };
     of(fact, seconds, seconds)
 }
 
-fn replaced(old: u8, new: u8, seconds: i64) -> FactObservation {
-    let fact = AliasFact::Replaced {
+fn replaced(old: u8, new: u8, seconds: i64) -> ContactAliasObservation {
+    let fact = ContactAliasFact::Replaced {
         old: id(old),
         new: id(new),
     };
@@ -65,11 +68,11 @@ fn replaced(old: u8, new: u8, seconds: i64) -> FactObservation {
 }
 
 fn identities(
-    observations: Vec<FactObservation>,
+    observations: Vec<ContactAliasObservation>,
     decisions: Vec<AliasDecision>,
     now: i64,
 ) -> ComputedIdentities {
-    let evidence = Evidence {
+    let evidence = IdentityEvidence {
         observations,
         decisions,
         others: vec![phone(90)],
@@ -156,14 +159,14 @@ fn whoever_had_the_new_number_loses_it_and_who_was_never_seen_there_is_the_same(
 
 #[test]
 fn ids_of_two_portfolios_at_one_number_are_one_person() {
-    let of_b = FactObservation {
+    let of_b = ContactAliasObservation {
         scope: "B".to_owned(),
         ..together(1, 2, 2, 2)
     };
     let found = identities(vec![together(1, 1, 1, 3), of_b.clone()], vec![], 10);
     assert!(are_one(&found, &id(1), &id(2), 9) && found.questions.is_empty());
     // Two accounts that have an id in common are of one portfolio.
-    let common = FactObservation {
+    let common = ContactAliasObservation {
         scope: "B".to_owned(),
         ..seen(id(1), 1)
     };
@@ -208,7 +211,7 @@ fn what_a_person_has_parted_stays_apart() {
 
 #[test]
 fn two_spellings_of_a_number_are_one_line() {
-    let variant = AliasFact::Variant {
+    let variant = ContactAliasFact::Variant {
         sent: phone(1),
         answered: phone(2),
     };
@@ -216,27 +219,29 @@ fn two_spellings_of_a_number_are_one_line() {
     assert!(are_one(&found, &phone(1), &id(1), 0));
 }
 
-fn fact() -> impl Strategy<Value = AliasFact> {
+fn fact() -> impl Strategy<Value = ContactAliasFact> {
     let number = 0..3_u8;
     prop_oneof![
-        number.clone().prop_map(|it| AliasFact::Seen(phone(it))),
-        number.clone().prop_map(|it| AliasFact::Seen(id(it))),
-        (number.clone(), number.clone()).prop_map(|(one, other)| AliasFact::Together {
+        number
+            .clone()
+            .prop_map(|it| ContactAliasFact::Seen(phone(it))),
+        number.clone().prop_map(|it| ContactAliasFact::Seen(id(it))),
+        (number.clone(), number.clone()).prop_map(|(one, other)| ContactAliasFact::Together {
             phone: phone(one),
             id: id(other)
         }),
-        (number.clone(), number.clone()).prop_map(|(one, other)| AliasFact::Replaced {
+        (number.clone(), number.clone()).prop_map(|(one, other)| ContactAliasFact::Replaced {
             old: id(one),
             new: id(other)
         }),
-        (number.clone(), number).prop_map(|(one, other)| AliasFact::Moved {
+        (number.clone(), number).prop_map(|(one, other)| ContactAliasFact::Moved {
             from: phone(one),
             to: phone(other)
         }),
     ]
 }
 
-fn observation() -> impl Strategy<Value = FactObservation> {
+fn observation() -> impl Strategy<Value = ContactAliasObservation> {
     (fact(), 0..20_i64, 0..5_i64).prop_map(|(fact, first, more)| of(fact, first, first + more))
 }
 

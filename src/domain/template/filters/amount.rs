@@ -61,12 +61,12 @@ pub(in crate::domain::template) fn is_number(text: &str) -> bool {
 
 /// The Unicode project's data, except for the number of decimals, and for the signs of numbers in
 /// languages that use others in amounts.
-struct AmountDigits {
+struct AmountFormatDataProvider {
     digits: u8,
     signs: Option<DataLocale>,
 }
 
-impl DataProvider<CurrencyFractionsV1> for AmountDigits {
+impl DataProvider<CurrencyFractionsV1> for AmountFormatDataProvider {
     #[expect(
         clippy::default_trait_access,
         reason = "the map's type is of a crate that nothing else here needs"
@@ -89,7 +89,7 @@ impl DataProvider<CurrencyFractionsV1> for AmountDigits {
 /// Forwards a request.
 macro_rules! from {
     ($provider:ident: $($marker:ty),+) => {$(
-        impl DataProvider<$marker> for AmountDigits {
+        impl DataProvider<$marker> for AmountFormatDataProvider {
             fn load(&self, mut request: DataRequest) -> Result<DataResponse<$marker>, DataError> {
                 // A currency without a symbol in a language has its code there: nothing to report.
                 request.metadata.silent = true;
@@ -102,7 +102,7 @@ macro_rules! from {
 from!(Currencies: CurrencyEssentialsV1, CurrencySymbolsV1, CurrencyPatternsNoCurrencyV1, CurrencyDecimalSymbolsV1);
 from!(Numbers: DecimalDigitsV1);
 
-impl DataProvider<DecimalSymbolsV1> for AmountDigits {
+impl DataProvider<DecimalSymbolsV1> for AmountFormatDataProvider {
     fn load(&self, mut request: DataRequest) -> Result<DataResponse<DecimalSymbolsV1>, DataError> {
         request.metadata.silent = true;
         let locale = self.signs.as_ref().unwrap_or(request.id.locale);
@@ -153,7 +153,7 @@ fn money_in(locale: &Locale, currency: CurrencyType, amount: Decimal) -> Result<
     if rounded.absolute.nonzero_magnitude_end() >= 0 {
         digits = 0;
     }
-    let provider = AmountDigits {
+    let provider = AmountFormatDataProvider {
         digits,
         signs: signs_of(locale),
     };

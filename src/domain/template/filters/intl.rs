@@ -16,7 +16,7 @@ fn written(source: &str, language: &str, value: &str, currency: &str) -> String 
 
 /// The amounts of one language, as Intl writes them.
 #[derive(Default)]
-struct IntlAmounts<'a> {
+struct IntlAmountSamples<'a> {
     /// By digits and, if only for a few, by currency: a whole and a fractional number.
     numbers: BTreeMap<(&'a str, &'a str), (&'a str, &'a str)>,
     /// By currency; `*` for the others.
@@ -26,14 +26,14 @@ struct IntlAmounts<'a> {
 }
 
 /// The currencies, those without two decimals, and the languages.
-struct AmountFormatTable<'a> {
+struct IntlAmountSampleTable<'a> {
     currencies: Vec<&'a str>,
     digits: BTreeMap<&'a str, &'a str>,
-    languages: Vec<(&'a str, IntlAmounts<'a>)>,
+    languages: Vec<(&'a str, IntlAmountSamples<'a>)>,
 }
 
-fn table() -> AmountFormatTable<'static> {
-    let mut table = AmountFormatTable {
+fn table() -> IntlAmountSampleTable<'static> {
+    let mut table = IntlAmountSampleTable {
         currencies: Vec::new(),
         digits: BTreeMap::new(),
         languages: Vec::new(),
@@ -42,7 +42,7 @@ fn table() -> AmountFormatTable<'static> {
         let (kind, rest) = line.split_once(' ').unwrap();
         let fields: Vec<&str> = rest.split('\t').collect();
         if kind == "l" {
-            table.languages.push((rest, IntlAmounts::default()));
+            table.languages.push((rest, IntlAmountSamples::default()));
             continue;
         }
         match (kind, table.languages.last_mut()) {

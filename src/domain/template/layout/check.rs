@@ -1,7 +1,8 @@
 //! Checks a template against Meta's rules for creating it (Meta, "Template components").
 
 use super::{
-    LayoutButton, LayoutExtras, LayoutHeader, MAX_BODY, MAX_HEADER, MAX_URL, TemplateBody, texts,
+    MAX_BODY, MAX_HEADER, MAX_URL, TemplateBody, TemplateButton, TemplateExtras, TemplateHeader,
+    texts,
 };
 use crate::domain::{content::ContentViolation, quiet::zone, template::check_text};
 
@@ -27,7 +28,7 @@ pub fn ttl_bounds(category: &str) -> (i64, i64) {
 /// The rules of Meta that a template violates (Meta, "Template components").
 pub fn check(
     body: &str,
-    extras: &LayoutExtras,
+    extras: &TemplateExtras,
     named: bool,
     authentication: bool,
 ) -> Vec<ContentViolation> {
@@ -77,7 +78,7 @@ pub fn check(
             "/header".to_owned(),
             "an authentication template has none".to_owned(),
         ),
-        Some(LayoutHeader::Text { text }) => match TemplateBody::parse(text) {
+        Some(TemplateHeader::Text { text }) => match TemplateBody::parse(text) {
             Err(error) => refuse("/header/text".to_owned(), error.to_string()),
             Ok(parsed) if parsed.expressions.len() > 1 => {
                 refuse("/header/text".to_owned(), "at most one {{ }}".to_owned());
@@ -91,9 +92,9 @@ pub fn check(
             Ok(_) => {}
         },
         Some(
-            LayoutHeader::Image { id, link }
-            | LayoutHeader::Video { id, link }
-            | LayoutHeader::Document { id, link, .. },
+            TemplateHeader::Image { id, link }
+            | TemplateHeader::Video { id, link }
+            | TemplateHeader::Document { id, link, .. },
         ) if id.is_some() == link.is_some() => {
             refuse("/header".to_owned(), "either `id` or `link`".to_owned());
         }
@@ -144,28 +145,28 @@ pub fn check(
 }
 
 fn check_buttons(
-    buttons: &[LayoutButton],
+    buttons: &[TemplateButton],
     authentication: bool,
     refuse: &mut impl FnMut(String, String),
 ) {
-    let mut most = |what: &str, limit: usize, is: fn(&LayoutButton) -> bool| {
+    let mut most = |what: &str, limit: usize, is: fn(&TemplateButton) -> bool| {
         if buttons.iter().filter(|button| is(button)).count() > limit {
             refuse("/buttons".to_owned(), format!("at most {limit} {what}"));
         }
     };
     most("buttons", MAX_BUTTONS, |_| true);
     most("with an address", 2, |it| {
-        matches!(it, LayoutButton::Url { .. })
+        matches!(it, TemplateButton::Url { .. })
     });
     most("with a number", 1, |it| {
-        matches!(it, LayoutButton::PhoneNumber { .. })
+        matches!(it, TemplateButton::PhoneNumber { .. })
     });
     most("that copies a code", 1, |it| {
-        matches!(it, LayoutButton::CopyCode { .. } | LayoutButton::Otp(_))
+        matches!(it, TemplateButton::CopyCode { .. } | TemplateButton::Otp(_))
     });
     let replies: Vec<bool> = buttons
         .iter()
-        .map(|button| matches!(button, LayoutButton::QuickReply { .. }))
+        .map(|button| matches!(button, TemplateButton::QuickReply { .. }))
         .collect();
     let changes = replies
         .windows(2)
@@ -178,7 +179,7 @@ fn check_buttons(
     }
     for (index, button) in buttons.iter().enumerate() {
         let at = |field: &str| format!("/buttons/{index}/{field}");
-        if authentication != matches!(button, LayoutButton::Otp(_)) {
+        if authentication != matches!(button, TemplateButton::Otp(_)) {
             refuse(
                 format!("/buttons/{index}"),
                 "authentication templates have otp buttons only, and other templates none"
@@ -186,17 +187,17 @@ fn check_buttons(
             );
         }
         let text = match button {
-            LayoutButton::QuickReply { text, .. }
-            | LayoutButton::Url { text, .. }
-            | LayoutButton::PhoneNumber { text, .. } => Some(text),
-            LayoutButton::Otp(otp) => otp.text.as_ref(),
-            LayoutButton::CopyCode { .. } | LayoutButton::RequestContactInfo => None,
+            TemplateButton::QuickReply { text, .. }
+            | TemplateButton::Url { text, .. }
+            | TemplateButton::PhoneNumber { text, .. } => Some(text),
+            TemplateButton::Otp(otp) => otp.text.as_ref(),
+            TemplateButton::CopyCode { .. } | TemplateButton::RequestContactInfo => None,
         };
         if text.is_some_and(|text| text.is_empty() || text.chars().count() > MAX_BUTTON) {
             refuse(at("text"), "1 to 25 characters".to_owned());
         }
         match button {
-            LayoutButton::Url { url, .. } => {
+            TemplateButton::Url { url, .. } => {
                 if url.chars().count() > MAX_URL {
                     refuse(at("url"), "at most 2,000 characters".to_owned());
                 }
@@ -213,7 +214,7 @@ fn check_buttons(
                     Ok(_) => {}
                 }
             }
-            LayoutButton::PhoneNumber { phone_number, .. } => {
+            TemplateButton::PhoneNumber { phone_number, .. } => {
                 if phone_number.chars().count() > MAX_PHONE || !phone_number.starts_with('+') {
                     refuse(
                         at("phone_number"),
@@ -221,7 +222,7 @@ fn check_buttons(
                     );
                 }
             }
-            LayoutButton::Otp(otp) => {
+            TemplateButton::Otp(otp) => {
                 for (field, rule) in otp.check() {
                     refuse(at(field), rule.to_owned());
                 }
@@ -231,9 +232,9 @@ fn check_buttons(
                     refuse(at("autofill_text"), "1 to 25 characters".to_owned());
                 }
             }
-            LayoutButton::QuickReply { .. }
-            | LayoutButton::CopyCode { .. }
-            | LayoutButton::RequestContactInfo => {}
+            TemplateButton::QuickReply { .. }
+            | TemplateButton::CopyCode { .. }
+            | TemplateButton::RequestContactInfo => {}
         }
     }
 }
@@ -243,7 +244,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::check;
-    use crate::domain::{content::ContentViolation, template::layout::LayoutExtras};
+    use crate::domain::{content::ContentViolation, template::layout::TemplateExtras};
 
     fn said(broken: Vec<ContentViolation>) -> Vec<String> {
         let each = broken.into_iter();
@@ -271,13 +272,13 @@ mod tests {
                 "two {{ }} side by side, which Meta refuses: put a word between them",
             ),
         ] {
-            let found = said(check(body, &LayoutExtras::default(), false, false));
+            let found = said(check(body, &TemplateExtras::default(), false, false));
             assert_eq!(found, [format!("/body {rule}")], "{body}");
         }
         assert_eq!(
             said(check(
                 "See {{ a }} and {{ b }}.",
-                &LayoutExtras::default(),
+                &TemplateExtras::default(),
                 false,
                 false
             )),
@@ -285,7 +286,7 @@ mod tests {
         );
         // Meta writes the text of an authentication template itself.
         assert_eq!(
-            said(check("{{ code }}", &LayoutExtras::default(), false, true)),
+            said(check("{{ code }}", &TemplateExtras::default(), false, true)),
             [""; 0]
         );
     }
@@ -293,7 +294,7 @@ mod tests {
     #[test]
     fn what_meta_refuses_is_found_when_it_is_written() {
         let rules = |extras: Value, authentication| {
-            let extras: LayoutExtras = serde_json::from_value(extras).unwrap();
+            let extras: TemplateExtras = serde_json::from_value(extras).unwrap();
             said(check("See {{ a }}.", &extras, false, authentication))
         };
         assert_eq!(

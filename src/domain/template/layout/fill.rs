@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Layout, LayoutButton, LayoutHeader, MASK, MAX_BODY, MAX_HEADER, MAX_URL, PROVIDED};
+use super::{
+    MASK, MAX_BODY, MAX_HEADER, MAX_URL, PROVIDED, TemplateButton, TemplateHeader, TemplateLayout,
+};
 use crate::domain::{
     content::{MediaKind, MediaSource},
     template::{
-        RenderContext, TemplateBody, TemplateError, UnreadValue,
+        RenderContext, TemplateBody, TemplateError, UnreadableFilterValue,
         filters::{LANGUAGE, ZONE},
         one_line, render_for_people,
     },
@@ -25,25 +27,25 @@ const HEADER_FILENAME: &str = "the header's filename";
 /// A filled template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilledTemplate {
-    pub header: Option<FilledHeader>,
+    pub header: Option<FilledTemplateHeader>,
     /// With names if the template's parameters are named.
-    pub body: Vec<FilledParameter>,
+    pub body: Vec<FilledTemplateParameter>,
     /// Only those that take a parameter.
-    pub buttons: Vec<FilledButton>,
+    pub buttons: Vec<FilledTemplateButton>,
     /// Values that a filter, or the kind of a parameter, could not read; they are shown unchanged.
-    pub unread: Vec<UnreadValue>,
+    pub unread: Vec<UnreadableFilterValue>,
 }
 
 /// A value, and its name in a template with named parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilledParameter {
+pub struct FilledTemplateParameter {
     pub name: Option<String>,
     pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum FilledHeader {
-    Text(FilledParameter),
+pub enum FilledTemplateHeader {
+    Text(FilledTemplateParameter),
     Media {
         kind: MediaKind,
         source: MediaSource,
@@ -59,23 +61,23 @@ pub enum FilledHeader {
 
 /// The parameter of the button at an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilledButton {
+pub struct FilledTemplateButton {
     pub index: usize,
-    pub value: ButtonValue,
+    pub value: FilledTemplateButtonValue,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ButtonValue {
+pub enum FilledTemplateButtonValue {
     /// The end of the address.
     UrlEnd(String),
     Payload(String),
     CouponCode(String),
 }
 
-impl Layout {
+impl TemplateLayout {
     /// The text as others than the recipient may read it.
-    pub fn masked_text(&self, parameters: &[FilledParameter]) -> String {
-        let shown: Vec<FilledParameter> = parameters
+    pub fn masked_text(&self, parameters: &[FilledTemplateParameter]) -> String {
+        let shown: Vec<FilledTemplateParameter> = parameters
             .iter()
             .zip(&self.secret_places)
             .map(|(parameter, is_secret)| {
@@ -115,7 +117,7 @@ impl Layout {
         &self,
         context: &Value,
         is_strict: bool,
-        unread: &mut Vec<UnreadValue>,
+        unread: &mut Vec<UnreadableFilterValue>,
     ) -> Result<RenderContext, TemplateError> {
         let mut context = context.clone();
         let language = Value::from(self.written_in(&context));
@@ -141,7 +143,7 @@ impl Layout {
                         Err(rule) if is_strict || is_blank(value) || !declared.kind.is_shown() => {
                             return Err(TemplateError::Parameter(declared.name.clone(), rule));
                         }
-                        Err(rule) => unread.push(UnreadValue {
+                        Err(rule) => unread.push(UnreadableFilterValue {
                             place: declared.name.clone(),
                             rule: rule.to_owned(),
                         }),
@@ -161,17 +163,17 @@ impl Layout {
     fn filled(&self, context: &Value, is_strict: bool) -> Result<FilledTemplate, TemplateError> {
         let mut unread = Vec::new();
         let context = self.prepared(context, is_strict, &mut unread)?;
-        let mut filling = TemplateFilling {
+        let mut filling = TemplateFiller {
             context: &context,
             unread: Vec::new(),
         };
         let values = self.body.values(&context, &mut filling.unread)?;
-        let body: Vec<FilledParameter> = self
+        let body: Vec<FilledTemplateParameter> = self
             .body
             .expressions
             .iter()
             .zip(values)
-            .map(|(expression, text)| FilledParameter {
+            .map(|(expression, text)| FilledTemplateParameter {
                 name: self.named.then(|| expression.clone()),
                 text,
             })
@@ -187,15 +189,15 @@ impl Layout {
                 if code.text.chars().count() > MAX_OTP {
                     return Err(TemplateError::TooLongFor("a one-time password", MAX_OTP));
                 }
-                buttons.push(FilledButton {
+                buttons.push(FilledTemplateButton {
                     index: 0,
-                    value: ButtonValue::UrlEnd(code.text.clone()),
+                    value: FilledTemplateButtonValue::UrlEnd(code.text.clone()),
                 });
             }
         } else {
             for (index, button) in self.extras.buttons.iter().enumerate() {
                 if let Some(value) = filling.button(button)? {
-                    buttons.push(FilledButton { index, value });
+                    buttons.push(FilledTemplateButton { index, value });
                 }
             }
         }
@@ -219,7 +221,7 @@ impl Layout {
     /// The whole as one text, including header and footer; `None` if it has buttons or a file, or
     /// cannot be filled.
     pub fn plain_text(&self, context: &Value) -> Option<String> {
-        let plain = matches!(self.extras.header, None | Some(LayoutHeader::Text { .. }));
+        let plain = matches!(self.extras.header, None | Some(TemplateHeader::Text { .. }));
         if !plain || !self.extras.buttons.is_empty() || self.authentication {
             return None;
         }
@@ -236,7 +238,7 @@ impl Layout {
     /// The text of its header, if it has a text header.
     pub fn header_text(&self, context: &Value) -> Option<String> {
         match &self.extras.header {
-            Some(LayoutHeader::Text { text }) => {
+            Some(TemplateHeader::Text { text }) => {
                 let context = self.prepared(context, self.extras.strict, &mut Vec::new());
                 render_for_people(text, &context.ok()?, "", &mut Vec::new()).ok()
             }
@@ -245,7 +247,7 @@ impl Layout {
     }
 
     /// The text as the recipient reads it.
-    pub fn text(&self, parameters: &[FilledParameter]) -> String {
+    pub fn text(&self, parameters: &[FilledTemplateParameter]) -> String {
         let values: Vec<String> = parameters
             .iter()
             .map(|parameter| parameter.text.clone())
@@ -264,12 +266,12 @@ fn is_blank(value: &Value) -> bool {
 }
 
 /// A template being filled.
-struct TemplateFilling<'a> {
+struct TemplateFiller<'a> {
     context: &'a RenderContext,
-    unread: Vec<UnreadValue>,
+    unread: Vec<UnreadableFilterValue>,
 }
 
-impl TemplateFilling<'_> {
+impl TemplateFiller<'_> {
     fn value(&mut self, what: &'static str, text: &str) -> Result<String, TemplateError> {
         let value = one_line(&render_for_people(
             text,
@@ -303,14 +305,14 @@ impl TemplateFilling<'_> {
         id: Option<&str>,
         link: Option<&str>,
         filename: Option<&str>,
-    ) -> Result<Option<FilledHeader>, TemplateError> {
+    ) -> Result<Option<FilledTemplateHeader>, TemplateError> {
         let mut of = |text: Option<&str>, what| {
             text.map(|text| self.bounded(what, MAX_URL, text))
                 .transpose()
         };
         let source = MediaSource::new(of(id, HEADER_ID)?, of(link, HEADER_LINK)?)
             .map_err(|rule| TemplateError::Header(rule.to_owned()))?;
-        Ok(Some(FilledHeader::Media {
+        Ok(Some(FilledTemplateHeader::Media {
             kind,
             source,
             filename: of(filename, HEADER_FILENAME)?,
@@ -327,11 +329,11 @@ impl TemplateFilling<'_> {
 
     fn header(
         &mut self,
-        header: &LayoutHeader,
+        header: &TemplateHeader,
         named: bool,
-    ) -> Result<Option<FilledHeader>, TemplateError> {
+    ) -> Result<Option<FilledTemplateHeader>, TemplateError> {
         match header {
-            LayoutHeader::Text { text } => {
+            TemplateHeader::Text { text } => {
                 let parsed = TemplateBody::parse(text)?;
                 let values = parsed.values(self.context, &mut self.unread)?;
                 if parsed.fill(&values).chars().count() > MAX_HEADER {
@@ -343,30 +345,30 @@ impl TemplateFilling<'_> {
                     .zip(values)
                     .next()
                     .map(|(expression, text)| {
-                        FilledHeader::Text(FilledParameter {
+                        FilledTemplateHeader::Text(FilledTemplateParameter {
                             name: named.then_some(expression),
                             text,
                         })
                     }))
             }
-            LayoutHeader::Image { id, link } => {
+            TemplateHeader::Image { id, link } => {
                 self.media(MediaKind::Image, id.as_deref(), link.as_deref(), None)
             }
-            LayoutHeader::Video { id, link } => {
+            TemplateHeader::Video { id, link } => {
                 self.media(MediaKind::Video, id.as_deref(), link.as_deref(), None)
             }
-            LayoutHeader::Document { id, link, filename } => self.media(
+            TemplateHeader::Document { id, link, filename } => self.media(
                 MediaKind::Document,
                 id.as_deref(),
                 link.as_deref(),
                 filename.as_deref(),
             ),
-            LayoutHeader::Location {
+            TemplateHeader::Location {
                 latitude,
                 longitude,
                 name,
                 address,
-            } => Ok(Some(FilledHeader::Location {
+            } => Ok(Some(FilledTemplateHeader::Location {
                 latitude: self.degrees("the latitude", latitude, 90.0)?,
                 longitude: self.degrees("the longitude", longitude, 180.0)?,
                 name: self.value("the place's name", name)?,
@@ -375,33 +377,37 @@ impl TemplateFilling<'_> {
         }
     }
 
-    fn button(&mut self, button: &LayoutButton) -> Result<Option<ButtonValue>, TemplateError> {
+    fn button(
+        &mut self,
+        button: &TemplateButton,
+    ) -> Result<Option<FilledTemplateButtonValue>, TemplateError> {
         Ok(match button {
-            LayoutButton::QuickReply {
+            TemplateButton::QuickReply {
                 payload: Some(payload),
                 ..
-            } => Some(ButtonValue::Payload(self.bounded(
+            } => Some(FilledTemplateButtonValue::Payload(self.bounded(
                 "a button's payload",
                 MAX_PAYLOAD,
                 payload,
             )?)),
-            LayoutButton::Url { url, .. } => {
+            TemplateButton::Url { url, .. } => {
                 let parsed = TemplateBody::parse(url)?;
                 let values = parsed.values(self.context, &mut self.unread)?;
                 if parsed.fill(&values).chars().count() > MAX_URL {
                     return Err(TemplateError::TooLongFor("a button's address", MAX_URL));
                 }
-                values.into_iter().next().map(ButtonValue::UrlEnd)
+                values
+                    .into_iter()
+                    .next()
+                    .map(FilledTemplateButtonValue::UrlEnd)
             }
-            LayoutButton::CopyCode { code } => Some(ButtonValue::CouponCode(self.bounded(
-                "a button's code",
-                MAX_COPY_CODE,
-                code,
-            )?)),
-            LayoutButton::QuickReply { payload: None, .. }
-            | LayoutButton::PhoneNumber { .. }
-            | LayoutButton::Otp(_)
-            | LayoutButton::RequestContactInfo => None,
+            TemplateButton::CopyCode { code } => Some(FilledTemplateButtonValue::CouponCode(
+                self.bounded("a button's code", MAX_COPY_CODE, code)?,
+            )),
+            TemplateButton::QuickReply { payload: None, .. }
+            | TemplateButton::PhoneNumber { .. }
+            | TemplateButton::Otp(_)
+            | TemplateButton::RequestContactInfo => None,
         })
     }
 }
@@ -413,9 +419,9 @@ mod tests {
 
     use super::*;
 
-    fn layout(body: &str, extras: Value, authentication: bool) -> Layout {
+    fn layout(body: &str, extras: Value, authentication: bool) -> TemplateLayout {
         let extras = serde_json::from_value(extras).unwrap();
-        Layout::parse(body, extras, false, authentication, "en_US").unwrap()
+        TemplateLayout::parse(body, extras, false, authentication, "en_US").unwrap()
     }
 
     #[test]
@@ -426,9 +432,9 @@ mod tests {
         assert_eq!(filled.body.first().unwrap().text, "123456");
         assert_eq!(
             filled.buttons,
-            [FilledButton {
+            [FilledTemplateButton {
                 index: 0,
-                value: ButtonValue::UrlEnd("123456".to_owned())
+                value: FilledTemplateButtonValue::UrlEnd("123456".to_owned())
             }]
         );
     }
@@ -553,20 +559,20 @@ mod tests {
                 }
             }
             let extras = serde_json::from_value(extras).unwrap();
-            let layout = Layout::parse("See {{ value }} here.", extras, named, authentication, "en").unwrap();
+            let layout = TemplateLayout::parse("See {{ value }} here.", extras, named, authentication, "en").unwrap();
             match layout.fill(&json!({ "value": value })) {
                 Ok(filled) => {
                     prop_assert!(layout.text(&filled.body).chars().count() <= MAX_BODY);
                     prop_assert!(filled.body.iter().all(|it| it.name.is_some() == named));
-                    if let Some(FilledHeader::Text(header)) = &filled.header {
+                    if let Some(FilledTemplateHeader::Text(header)) = &filled.header {
                         prop_assert!("On ".len() + header.text.chars().count() <= MAX_HEADER);
                     }
                     for button in &filled.buttons {
                         let (text, most) = match &button.value {
-                            ButtonValue::UrlEnd(text) if authentication => (text, MAX_OTP),
-                            ButtonValue::UrlEnd(text) => (text, MAX_URL),
-                            ButtonValue::Payload(text) => (text, MAX_PAYLOAD),
-                            ButtonValue::CouponCode(text) => (text, MAX_COPY_CODE),
+                            FilledTemplateButtonValue::UrlEnd(text) if authentication => (text, MAX_OTP),
+                            FilledTemplateButtonValue::UrlEnd(text) => (text, MAX_URL),
+                            FilledTemplateButtonValue::Payload(text) => (text, MAX_PAYLOAD),
+                            FilledTemplateButtonValue::CouponCode(text) => (text, MAX_COPY_CODE),
                         };
                         prop_assert!(!text.is_empty() && text.chars().count() <= most, "{}", text);
                     }
@@ -592,7 +598,7 @@ mod tests {
         };
         assert!(matches!(
             header("https://example.org/{{ n }}").unwrap().header,
-            Some(FilledHeader::Media { kind: MediaKind::Document, source: MediaSource::Link(link), filename: Some(name) })
+            Some(FilledTemplateHeader::Media { kind: MediaKind::Document, source: MediaSource::Link(link), filename: Some(name) })
                 if link == "https://example.org/A1" && name == "A1.pdf"
         ));
         assert!(header("ftp://example.org/{{ n }}").is_err());

@@ -6,8 +6,11 @@ mod otp;
 mod preview;
 
 pub use check::{check, ttl_bounds};
-pub use fill::{ButtonValue, FilledButton, FilledHeader, FilledParameter, FilledTemplate};
-pub use otp::{OtpButton, OtpType, SupportedApp};
+pub use fill::{
+    FilledTemplate, FilledTemplateButton, FilledTemplateButtonValue, FilledTemplateHeader,
+    FilledTemplateParameter,
+};
+pub use otp::{OtpAutofillApp, OtpButton, OtpButtonType};
 pub use preview::{MessagePreview, PreviewHeader};
 
 use std::sync::{Arc, PoisonError};
@@ -16,24 +19,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    TemplateBody, TemplateError, asked_by, check_text, names_in, parameter::DeclaredParameter,
-    variables_of,
+    TemplateBody, TemplateError, asked_by, check_text, names_in,
+    parameter::DeclaredTemplateParameter, variables_of,
 };
 use crate::domain::language::is_akin;
 
 /// The parts of a template besides its body, as written in a catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LayoutExtras {
+pub struct TemplateExtras {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<LayoutHeader>,
+    pub header: Option<TemplateHeader>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub footer: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub buttons: Vec<LayoutButton>,
+    pub buttons: Vec<TemplateButton>,
     /// Declarations of its parameters: of none or of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parameters: Vec<DeclaredParameter>,
+    pub parameters: Vec<DeclaredTemplateParameter>,
     /// Authentication templates: Meta writes below the text how long the code is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_expiration_minutes: Option<u8>,
@@ -49,7 +52,7 @@ pub struct LayoutExtras {
     pub time_zone: Option<String>,
 }
 
-impl LayoutExtras {
+impl TemplateExtras {
     pub const fn is_empty(&self) -> bool {
         self.header.is_none()
             && self.footer.is_none()
@@ -65,7 +68,7 @@ impl LayoutExtras {
 /// The part above the body. Every value may hold Jinja2 expressions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum LayoutHeader {
+pub enum TemplateHeader {
     Text {
         text: String,
     },
@@ -93,7 +96,7 @@ pub enum LayoutHeader {
 /// A button below the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum LayoutButton {
+pub enum TemplateButton {
     QuickReply {
         text: String,
         /// Returned when it is tapped; its text, if absent.
@@ -130,9 +133,9 @@ const MAX_BODY: usize = 1024;
 
 /// A parsed template.
 #[derive(Clone, Debug)]
-pub struct Layout {
+pub struct TemplateLayout {
     pub body: TemplateBody,
-    extras: LayoutExtras,
+    extras: TemplateExtras,
     named: bool,
     authentication: bool,
     /// The language of its text.
@@ -141,11 +144,11 @@ pub struct Layout {
     secret_places: Vec<bool>,
 }
 
-impl Layout {
+impl TemplateLayout {
     /// Parses a stored template.
     pub fn parse(
         body: &str,
-        extras: LayoutExtras,
+        extras: TemplateExtras,
         named: bool,
         authentication: bool,
         language: &str,
@@ -256,7 +259,7 @@ impl Layout {
     }
 
     /// The declaration of a parameter, if there is one.
-    pub fn declared(&self, name: &str) -> Option<&DeclaredParameter> {
+    pub fn declared(&self, name: &str) -> Option<&DeclaredTemplateParameter> {
         self.extras.parameters.iter().find(|it| it.name == name)
     }
 
@@ -283,30 +286,30 @@ impl Layout {
     }
 
     /// Its parts besides the body.
-    pub const fn extras(&self) -> &LayoutExtras {
+    pub const fn extras(&self) -> &TemplateExtras {
         &self.extras
     }
 }
 
 /// Every text that may hold expressions.
-fn texts(extras: &LayoutExtras) -> Vec<&str> {
+fn texts(extras: &TemplateExtras) -> Vec<&str> {
     let header = extras.header.iter().flat_map(texts_of);
     header
         .chain(extras.buttons.iter().filter_map(text_of))
         .collect()
 }
 
-fn texts_of(header: &LayoutHeader) -> Vec<&str> {
+fn texts_of(header: &TemplateHeader) -> Vec<&str> {
     match header {
-        LayoutHeader::Text { text } => vec![text.as_str()],
-        LayoutHeader::Image { id, link } | LayoutHeader::Video { id, link } => {
+        TemplateHeader::Text { text } => vec![text.as_str()],
+        TemplateHeader::Image { id, link } | TemplateHeader::Video { id, link } => {
             id.iter().chain(link).map(String::as_str).collect()
         }
-        LayoutHeader::Document { id, link, filename } => {
+        TemplateHeader::Document { id, link, filename } => {
             let texts = id.iter().chain(link).chain(filename);
             texts.map(String::as_str).collect()
         }
-        LayoutHeader::Location {
+        TemplateHeader::Location {
             latitude,
             longitude,
             name,
@@ -317,14 +320,14 @@ fn texts_of(header: &LayoutHeader) -> Vec<&str> {
     }
 }
 
-fn text_of(button: &LayoutButton) -> Option<&str> {
+fn text_of(button: &TemplateButton) -> Option<&str> {
     match button {
-        LayoutButton::QuickReply { payload, .. } => payload.as_deref(),
-        LayoutButton::Url { url, .. } => Some(url),
-        LayoutButton::CopyCode { code } => Some(code),
-        LayoutButton::PhoneNumber { .. }
-        | LayoutButton::Otp(_)
-        | LayoutButton::RequestContactInfo => None,
+        TemplateButton::QuickReply { payload, .. } => payload.as_deref(),
+        TemplateButton::Url { url, .. } => Some(url),
+        TemplateButton::CopyCode { code } => Some(code),
+        TemplateButton::PhoneNumber { .. }
+        | TemplateButton::Otp(_)
+        | TemplateButton::RequestContactInfo => None,
     }
 }
 

@@ -12,7 +12,7 @@ const HASH: usize = 11;
 /// How a one-time password gets into the app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OtpType {
+pub enum OtpButtonType {
     /// The user copies it.
     #[default]
     CopyCode,
@@ -25,7 +25,7 @@ pub enum OtpType {
 /// An Android app that takes the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SupportedApp {
+pub struct OtpAutofillApp {
     pub package_name: String,
     pub signature_hash: String,
 }
@@ -34,7 +34,7 @@ pub struct SupportedApp {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtpButton {
-    pub otp_type: OtpType,
+    pub otp_type: OtpButtonType,
     /// Label of the copy button; Meta's own, if absent.
     pub text: Option<String>,
     /// Label of the autofill button; Meta's own, if absent.
@@ -42,7 +42,7 @@ pub struct OtpButton {
     pub autofill_text: Option<String>,
     /// For `one_tap` and `zero_tap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub supported_apps: Vec<SupportedApp>,
+    pub supported_apps: Vec<OtpAutofillApp>,
     /// For `zero_tap`: Meta's terms for it are accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub zero_tap_terms_accepted: bool,
@@ -52,8 +52,8 @@ impl OtpButton {
     /// The label of the button.
     pub(super) fn label(&self) -> String {
         let (text, usual) = match self.otp_type {
-            OtpType::CopyCode => (&self.text, "Copy code"),
-            OtpType::OneTap | OtpType::ZeroTap => (&self.autofill_text, "Autofill"),
+            OtpButtonType::CopyCode => (&self.text, "Copy code"),
+            OtpButtonType::OneTap | OtpButtonType::ZeroTap => (&self.autofill_text, "Autofill"),
         };
         text.clone().unwrap_or_else(|| usual.to_owned())
     }
@@ -62,7 +62,7 @@ impl OtpButton {
     pub(super) fn check(&self) -> Vec<(&'static str, &'static str)> {
         let mut wrong = Vec::new();
         let mut refuse = |field: &'static str, rule: &'static str| wrong.push((field, rule));
-        let fills_in = self.otp_type != OtpType::CopyCode;
+        let fills_in = self.otp_type != OtpButtonType::CopyCode;
         if fills_in && !(1..=MAX_APPS).contains(&self.supported_apps.len()) {
             refuse(
                 "supported_apps",
@@ -75,7 +75,7 @@ impl OtpButton {
                 "copy_code has neither supported_apps nor autofill_text",
             );
         }
-        if (self.otp_type == OtpType::ZeroTap) != self.zero_tap_terms_accepted {
+        if (self.otp_type == OtpButtonType::ZeroTap) != self.zero_tap_terms_accepted {
             refuse(
                 "zero_tap_terms_accepted",
                 "true of zero_tap, once you have accepted Meta's terms for it, and of nothing else",

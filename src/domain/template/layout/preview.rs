@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Layout, LayoutButton, LayoutHeader};
+use super::{TemplateButton, TemplateHeader, TemplateLayout};
 
 /// The text that Meta adds to a code (Meta, "Authentication templates").
 const RECOMMENDATION: &str = " For your security, do not share this code.";
@@ -29,7 +29,7 @@ pub enum PreviewHeader {
     Shown(&'static str),
 }
 
-impl Layout {
+impl TemplateLayout {
     /// The template, filled with these values.
     pub fn preview(&self, context: &Value) -> MessagePreview {
         let filled = self.fill(context);
@@ -49,13 +49,13 @@ impl Layout {
         }
         MessagePreview {
             header: self.extras.header.as_ref().map(|header| match header {
-                LayoutHeader::Text { text } => {
+                TemplateHeader::Text { text } => {
                     PreviewHeader::Text(self.header_text(context).unwrap_or_else(|| text.clone()))
                 }
-                LayoutHeader::Image { .. } => PreviewHeader::Shown("picture"),
-                LayoutHeader::Video { .. } => PreviewHeader::Shown("video"),
-                LayoutHeader::Document { .. } => PreviewHeader::Shown("document"),
-                LayoutHeader::Location { .. } => PreviewHeader::Shown("place"),
+                TemplateHeader::Image { .. } => PreviewHeader::Shown("picture"),
+                TemplateHeader::Video { .. } => PreviewHeader::Shown("video"),
+                TemplateHeader::Document { .. } => PreviewHeader::Shown("document"),
+                TemplateHeader::Location { .. } => PreviewHeader::Shown("place"),
             }),
             body,
             footer: match self.extras.code_expiration_minutes {
@@ -72,13 +72,13 @@ impl Layout {
     }
 
     fn labels(&self) -> Vec<String> {
-        let label = |button: &LayoutButton| match button {
-            LayoutButton::QuickReply { text, .. }
-            | LayoutButton::Url { text, .. }
-            | LayoutButton::PhoneNumber { text, .. } => text.clone(),
-            LayoutButton::CopyCode { .. } => "Copy offer code".to_owned(),
-            LayoutButton::Otp(otp) => otp.label(),
-            LayoutButton::RequestContactInfo => "Share contact info".to_owned(),
+        let label = |button: &TemplateButton| match button {
+            TemplateButton::QuickReply { text, .. }
+            | TemplateButton::Url { text, .. }
+            | TemplateButton::PhoneNumber { text, .. } => text.clone(),
+            TemplateButton::CopyCode { .. } => "Copy offer code".to_owned(),
+            TemplateButton::Otp(otp) => otp.label(),
+            TemplateButton::RequestContactInfo => "Share contact info".to_owned(),
         };
         let own: Vec<String> = self.extras.buttons.iter().map(label).collect();
         // Meta gives every authentication template a button that copies its code.

@@ -3,10 +3,10 @@
 use crate::{
     domain::{
         credential::CredentialKind,
-        own_event::{EventOccurrence, OwnEvent, payload::CredentialDue},
+        own_event::{EventDeduplicationKey, HeraldEvent, payload::CredentialRenewalData},
         time::Timestamp,
     },
-    engine::{Engine, intake, lifecycle::LifecycleReport, runtime::keyring},
+    engine::{Engine, intake, lifecycle::NotificationLifecycleReport, runtime::keyring},
     store::{
         StoreError,
         credential::{self, CredentialWarning},
@@ -45,7 +45,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     let (told, report) = engine
         .store
         .write(async |tx| {
-            let (mut told, mut report) = (0, LifecycleReport::default());
+            let (mut told, mut report) = (0, NotificationLifecycleReport::default());
             for (row, what) in &due {
                 if !credential::tell(tx, row.id, *what, now).await? {
                     continue;
@@ -60,7 +60,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                     .map(|sender| sender.name.clone())
                     .collect();
                 let event = announcement(row, *what, owners, now);
-                let occurrence = EventOccurrence::Credential(row.id);
+                let occurrence = EventDeduplicationKey::Credential(row.id);
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
             Ok((told, report))
@@ -82,7 +82,7 @@ fn announcement(
     what: CredentialWarning,
     senders: Vec<String>,
     now: Timestamp,
-) -> OwnEvent {
+) -> HeraldEvent {
     let expires_at = row.expires_at.map(Timestamp::from_micros);
     let of = senders.join(", ");
     let name = CredentialKind::parse(&row.kind).map_or("credential", |kind| match kind {
@@ -103,16 +103,16 @@ fn announcement(
             format!("the {name} of {of} has been in use since {since}")
         }
     };
-    let data = CredentialDue {
+    let data = CredentialRenewalData {
         senders,
         kind: row.kind.clone(),
         credential: row.id,
         expires_at: expires_at.map(|at| at.to_string()),
         summary,
-        remedy: CredentialDue::REMEDY.to_owned(),
+        remedy: CredentialRenewalData::REMEDY.to_owned(),
     };
     match what {
-        CredentialWarning::Expiry => OwnEvent::CredentialExpiring(data),
-        CredentialWarning::Age => OwnEvent::CredentialOld(data),
+        CredentialWarning::Expiry => HeraldEvent::CredentialExpiring(data),
+        CredentialWarning::Age => HeraldEvent::CredentialOld(data),
     }
 }

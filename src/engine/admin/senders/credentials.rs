@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{FieldError, SenderAdminActor, SenderError, change, changed, field, made_before};
+use super::{FieldError, SenderAdminActor, SenderAdminError, change, changed, field, made_before};
 use crate::{
     domain::{
         credential as rules,
@@ -57,12 +57,12 @@ pub(super) async fn insert(
     id: Uuid,
     new: &NewCredential,
     nonce: VaultNonce,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     let Some(vault) = engine.vault() else {
-        return Err(SenderError::NoKey);
+        return Err(SenderAdminError::NoKey);
     };
     if !may_seal(tx, vault).await? {
-        return Err(SenderError::KeyReplaced);
+        return Err(SenderAdminError::KeyReplaced);
     }
     let sealed = vault.seal(&place(id), new.value.expose_secret(), nonce)?;
     let scope = match new.kind {
@@ -94,15 +94,15 @@ pub async fn add_credential(
     sender_id: Uuid,
     new: &NewCredential,
     nonce: VaultNonce,
-) -> Result<Uuid, SenderError> {
+) -> Result<Uuid, SenderAdminError> {
     let mut wrong = Vec::new();
     check_all(std::slice::from_ref(new), by.now, &mut wrong);
     if !wrong.is_empty() {
-        return Err(SenderError::Fields(wrong));
+        return Err(SenderAdminError::Fields(wrong));
     }
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, sender_id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         let id = new_id(by.now);
         let operation = format!("credential/{sender_id}");
@@ -145,10 +145,10 @@ pub async fn set_active(
     sender_id: Uuid,
     id: Uuid,
     active: bool,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     change(engine, by.now, async |tx| {
         let Some((row, found)) = owned(tx, sender_id, id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         if active && found.kind == CredentialKind::AccessToken.name() {
             for other in
@@ -177,10 +177,10 @@ pub async fn remove(
     by: SenderAdminActor<'_>,
     sender_id: Uuid,
     id: Uuid,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     change(engine, by.now, async |tx| {
         let Some((row, found)) = owned(tx, sender_id, id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         credential::remove(tx, id).await?;
         sender::forget_trouble(tx, row.id, by.now).await?;

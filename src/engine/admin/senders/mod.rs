@@ -26,12 +26,12 @@ use crate::{
         intake::idempotency::IdempotencyKey,
         runtime::{
             keyring,
-            vault::{UnusableKey, VaultNonce},
+            vault::{VaultKeyError, VaultNonce},
         },
     },
     providers::SenderFields,
     store::{
-        DatabaseTransaction, StoreError, WorkError, audit, credential,
+        DatabaseTransaction, StoreError, TransactionWorkError, audit, credential,
         idempotency::{self, IdempotentRequest},
         new_id,
         sender::{self, NewSenderRow, SenderRowChanges},
@@ -47,7 +47,7 @@ const MAX_PER_SECOND: i64 = 10_000;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum SenderError {
+pub enum SenderAdminError {
     #[error("{} fields are wrong", .0.len())]
     Fields(Vec<FieldError>),
     #[error("there is no such sender or credential")]
@@ -65,20 +65,20 @@ pub enum SenderError {
     Store(#[from] StoreError),
 }
 
-impl SenderError {
+impl SenderAdminError {
     /// One field is wrong.
     fn field(pointer: &str, rule: &str) -> Self {
         Self::Fields(vec![field(pointer, rule)])
     }
 }
 
-impl From<UnusableKey> for SenderError {
-    fn from(_: UnusableKey) -> Self {
+impl From<VaultKeyError> for SenderAdminError {
+    fn from(_: VaultKeyError) -> Self {
         Self::NoKey
     }
 }
 
-impl WorkError for SenderError {
+impl TransactionWorkError for SenderAdminError {
     fn into_store(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),
@@ -128,10 +128,10 @@ async fn made_before(
     by: SenderAdminActor<'_>,
     operation: &str,
     id: Uuid,
-) -> Result<Option<Uuid>, SenderError> {
+) -> Result<Option<Uuid>, SenderAdminError> {
     let Some(key) = by.key else { return Ok(None) };
     if engine.vault().is_none() {
-        return Err(SenderError::NoKey);
+        return Err(SenderAdminError::NoKey);
     }
     let used = IdempotentRequest {
         fingerprint: engine.fingerprint(&key.fingerprint),
@@ -141,7 +141,7 @@ async fn made_before(
     let before = idempotency::take_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
     match before {
         Some(before) if !engine.is_fingerprint(&before.fingerprint, &key.fingerprint) => {
-            Err(SenderError::KeyReused)
+            Err(SenderAdminError::KeyReused)
         }
         before => Ok(before.map(|before| before.resource_id)),
     }
@@ -151,8 +151,8 @@ async fn made_before(
 async fn change<T>(
     engine: &Engine,
     now: Timestamp,
-    work: impl AsyncFn(&DatabaseTransaction) -> Result<T, SenderError>,
-) -> Result<T, SenderError> {
+    work: impl AsyncFn(&DatabaseTransaction) -> Result<T, SenderAdminError>,
+) -> Result<T, SenderAdminError> {
     let done = engine
         .store
         .write_or_refuse(async |tx| {
@@ -200,7 +200,7 @@ pub async fn add(
     new: &NewSenderRow,
     credentials: &[NewCredential],
     nonces: &[VaultNonce],
-) -> Result<Uuid, SenderError> {
+) -> Result<Uuid, SenderAdminError> {
     let mut wrong = Vec::new();
     let kinds = engine.providers().kinds();
     if !kinds.contains(&new.kind.as_str()) {
@@ -219,7 +219,7 @@ pub async fn add(
     check_pace(new.per_second, &mut wrong);
     credentials::check_all(credentials, by.now, &mut wrong);
     if !wrong.is_empty() {
-        return Err(SenderError::Fields(wrong));
+        return Err(SenderAdminError::Fields(wrong));
     }
     change(engine, by.now, async |tx| {
         let id = new_id(by.now);
@@ -228,13 +228,13 @@ pub async fn add(
         }
         if sender::by_name(tx, &new.name).await?.is_some() {
             let rule = "another sender has this name";
-            return Err(SenderError::field("/name", rule));
+            return Err(SenderAdminError::field("/name", rule));
         }
         let Some(row) = sender::insert(tx, id, new.clone(), by.now).await? else {
             let provider = engine.providers().find(&new.kind);
             let name = provider.map_or("endpoint_id", |provider| provider.endpoint_field());
             let rule = "another sender has this number";
-            return Err(SenderError::field(&format!("/{name}"), rule));
+            return Err(SenderAdminError::field(&format!("/{name}"), rule));
         };
         for (credential, nonce) in credentials.iter().zip(nonces) {
             credentials::insert(engine, tx, by, &row, new_id(by.now), credential, *nonce).await?;
@@ -256,7 +256,7 @@ pub async fn set(
     by: SenderAdminActor<'_>,
     id: Uuid,
     changes: &SenderRowChanges,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     let mut wrong = Vec::new();
     if let Some(name) = &changes.name {
         check_name(name, &mut wrong);
@@ -267,7 +267,7 @@ pub async fn set(
     let settings = changes.settings.iter().filter_map(given).collect();
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         let mut wrong = wrong.clone();
         if let Some(provider) = engine.providers().find(&row.kind) {
@@ -280,7 +280,7 @@ pub async fn set(
             }));
         }
         if !wrong.is_empty() {
-            return Err(SenderError::Fields(wrong));
+            return Err(SenderAdminError::Fields(wrong));
         }
         if let Some(name) = &changes.name
             && sender::by_name(tx, name)
@@ -288,7 +288,7 @@ pub async fn set(
                 .is_some_and(|other| other.id != id)
         {
             let rule = "another sender has this name";
-            return Err(SenderError::field("/name", rule));
+            return Err(SenderAdminError::field("/name", rule));
         }
         let before = row.clone();
         let after = sender::set(tx, row, changes.clone(), by.now).await?;
@@ -366,10 +366,10 @@ pub async fn make_default(
     engine: &Engine,
     by: SenderAdminActor<'_>,
     id: Uuid,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::find(tx, id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         let before = sender::default_one(tx).await?.map(|row| row.name);
         sender::make_default(tx, id, by.now).await?;

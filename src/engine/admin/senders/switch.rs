@@ -3,12 +3,12 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{SenderAdminActor, SenderError, change, changed};
+use super::{SenderAdminActor, SenderAdminError, change, changed};
 use crate::{
     domain::{access::AccessBounds, status::NotificationStatus, time::Timestamp},
     engine::{
         Engine,
-        admin::operator_actions::{self, BatchError, BulkActionReport, OperatorAction},
+        admin::operator_actions::{self, BulkActionError, BulkActionReport, OperatorAction},
         delivery::sweeper,
     },
     store::{StoreError, notification::NotificationListFilter, sender},
@@ -20,10 +20,10 @@ pub async fn hold(
     by: SenderAdminActor<'_>,
     id: Uuid,
     reason: &str,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         sender::switch(tx, id, Some(reason), by.now).await?;
         let detail = json!({ "reason": reason });
@@ -38,10 +38,10 @@ pub async fn release(
     engine: &Engine,
     by: SenderAdminActor<'_>,
     id: Uuid,
-) -> Result<(), SenderError> {
+) -> Result<(), SenderAdminError> {
     change(engine, by.now, async |tx| {
         let Some(row) = sender::lock(tx, id).await? else {
-            return Err(SenderError::NotFound);
+            return Err(SenderAdminError::NotFound);
         };
         sender::switch(tx, id, None, by.now).await?;
         let detail =
@@ -94,8 +94,8 @@ pub async fn discard(
         .await;
         let batch = match done {
             Ok(batch) => batch,
-            Err(BatchError::KeyReused) => break,
-            Err(BatchError::Store(error)) => return Err(error),
+            Err(BulkActionError::KeyReused) => break,
+            Err(BulkActionError::Store(error)) => return Err(error),
         };
         all.add(batch);
         let Some(next) = all.next else { break };

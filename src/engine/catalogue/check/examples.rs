@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
-        category::Category,
-        template::layout::{Layout, PROVIDED},
+        category::MessageCategory,
+        template::layout::{PROVIDED, TemplateLayout},
     },
     engine::{
-        catalogue::{Catalogue, RouteEntry},
+        catalogue::{Catalogue, CatalogueRouteEntry},
         intake,
     },
 };
@@ -46,7 +46,11 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     }
 }
 
-fn fill(catalogue: &Catalogue, entry: &RouteEntry, mut params: Value) -> Result<(), String> {
+fn fill(
+    catalogue: &Catalogue,
+    entry: &CatalogueRouteEntry,
+    mut params: Value,
+) -> Result<(), String> {
     if let Some(params) = params.as_object_mut() {
         for name in PROVIDED {
             let person = json!({ "name": "Asha" });
@@ -58,11 +62,11 @@ fn fill(catalogue: &Catalogue, entry: &RouteEntry, mut params: Value) -> Result<
         .iter()
         .filter(|template| template.name == entry.template)
     {
-        let layout = Layout::parse(
+        let layout = TemplateLayout::parse(
             &template.body,
             template.extras().unwrap_or_default(),
             template.parameter_format == "NAMED",
-            Category::parse(&template.category) == Some(Category::Authentication),
+            MessageCategory::parse(&template.category) == Some(MessageCategory::Authentication),
             &template.language,
         );
         layout

@@ -15,9 +15,9 @@ use self::{
     lines::CatalogueLineIndex,
     wrong::{CatalogueEntryRef, MistakeCollector},
 };
-use super::{Catalogue, values, values::PlaceholderValues};
+use super::{Catalogue, values, values::CataloguePlaceholderValues};
 use crate::domain::{
-    catalogue::CatalogueRowKind, language, phone::Phone, quiet, recipient::UserId,
+    catalogue::CatalogueRowKind, language, phone::Phone, quiet, recipient::WhatsAppUserId,
 };
 
 /// All mistakes of a catalogue, with their lines.
@@ -64,7 +64,10 @@ impl ParsedCatalogue {
 }
 
 /// Parses and checks a catalogue without the database.
-pub fn parse(text: &str, values: &PlaceholderValues) -> Result<ParsedCatalogue, CatalogueMistakes> {
+pub fn parse(
+    text: &str,
+    values: &CataloguePlaceholderValues,
+) -> Result<ParsedCatalogue, CatalogueMistakes> {
     let text = values::fill(text, values).map_err(CatalogueMistakes)?;
     let catalogue: Catalogue = toml::from_str(&text).map_err(|error| {
         CatalogueMistakes(vec![CatalogueMistake {
@@ -125,7 +128,7 @@ fn people(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
         if entry
             .user_id
             .as_deref()
-            .is_some_and(|text| UserId::parse(text).is_none())
+            .is_some_and(|text| WhatsAppUserId::parse(text).is_none())
         {
             wrong.field(
                 at,

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
-        channel::Channel,
+        channel::MessageChannel,
         own_event::PREFIX,
-        priority::Priority,
+        priority::MessagePriority,
         recipient::{RecipientSpec, is_expression},
         rule::parse_duration_seconds,
         template,
-        trigger::Trigger,
+        trigger::NotificationTransition,
     },
     engine::{
-        catalogue::{Catalogue, OneOrMany, RouteEntry, RuleEntry},
-        intake::MessageMode,
+        catalogue::{Catalogue, CatalogueRecipientList, CatalogueRouteEntry, CatalogueRuleEntry},
+        intake::MessageContentMode,
     },
 };
 
@@ -52,7 +52,7 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
     }
 }
 
-fn route(entry: &RouteEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
+fn route(entry: &CatalogueRouteEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
     condition(at, entry.when.as_deref(), wrong);
     recipients(at, "to", &entry.to, false, wrong);
     channel(at, "channel", &entry.channel, wrong);
@@ -73,7 +73,7 @@ fn route(entry: &RouteEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeColle
     if entry.labels.len() > MAX_LABELS {
         wrong.field(at, "labels", format!("at most {MAX_LABELS}"));
     }
-    if Priority::parse(&entry.priority).is_none() {
+    if MessagePriority::parse(&entry.priority).is_none() {
         wrong.field(at, "priority", "otp, high, normal or bulk");
     }
     duration(at, "expires_after", entry.expires_after.as_deref(), wrong);
@@ -86,15 +86,17 @@ fn route(entry: &RouteEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeColle
     );
 }
 
-fn rule(entry: &RuleEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
-    let triggers = Trigger::ALL.map(Trigger::name).join(" ");
-    if Trigger::parse(&entry.on).is_none() {
+fn rule(entry: &CatalogueRuleEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
+    let triggers = NotificationTransition::ALL
+        .map(NotificationTransition::name)
+        .join(" ");
+    if NotificationTransition::parse(&entry.on).is_none() {
         wrong.field(at, "on", format!("one of {triggers}"));
     }
     for name in entry
         .unless
         .iter()
-        .filter(|name| Trigger::parse(name).is_none())
+        .filter(|name| NotificationTransition::parse(name).is_none())
     {
         wrong.field(at, "unless", format!("{name} is not one of {triggers}"));
     }
@@ -115,9 +117,9 @@ fn mode(
     field: &str,
     wrong: &mut MistakeCollector<'_>,
 ) {
-    match MessageMode::parse(name) {
+    match MessageContentMode::parse(name) {
         None => wrong.field(at, field, "auto, template or text"),
-        Some(MessageMode::Template) if has_fallback => {
+        Some(MessageContentMode::Template) if has_fallback => {
             let rule = "fallback_template goes with auto or text: a template needs none";
             wrong.field(at, field, rule);
         }
@@ -158,7 +160,7 @@ fn texts(
 fn recipients(
     at: CatalogueEntryRef<'_>,
     field: &str,
-    to: &OneOrMany,
+    to: &CatalogueRecipientList,
     same_allowed: bool,
     wrong: &mut MistakeCollector<'_>,
 ) {
@@ -199,7 +201,7 @@ fn channel(
     channel: &str,
     wrong: &mut MistakeCollector<'_>,
 ) {
-    if Channel::parse(channel).is_none() {
-        wrong.field(at, field, Channel::RULE);
+    if MessageChannel::parse(channel).is_none() {
+        wrong.field(at, field, MessageChannel::RULE);
     }
 }

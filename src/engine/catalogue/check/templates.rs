@@ -7,19 +7,19 @@ use serde_json::json;
 use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
-        category::Category,
+        category::MessageCategory,
         language::is_written_well,
         template::{
-            layout::{self, Layout, PROVIDED},
-            parameter::DeclaredParameter,
+            layout::{self, PROVIDED, TemplateLayout},
+            parameter::DeclaredTemplateParameter,
         },
     },
-    engine::catalogue::TemplateEntry,
+    engine::catalogue::CatalogueTemplateEntry,
 };
 
 /// Checks a template and the declarations of its parameters.
 pub(super) fn check(
-    entry: &TemplateEntry,
+    entry: &CatalogueTemplateEntry,
     at: CatalogueEntryRef<'_>,
     wrong: &mut MistakeCollector<'_>,
 ) {
@@ -32,8 +32,8 @@ pub(super) fn check(
     {
         wrong.field(at, "name", "a name has a-z, 0-9 and _ only, at most 512");
     }
-    let category = Category::parse(&entry.category);
-    if matches!(category, None | Some(Category::Service)) {
+    let category = MessageCategory::parse(&entry.category);
+    if matches!(category, None | Some(MessageCategory::Service)) {
         wrong.field(at, "category", "utility, marketing or authentication");
     }
     if !is_written_well(&entry.language) {
@@ -46,7 +46,7 @@ pub(super) fn check(
         &entry.body,
         &entry.extras().unwrap_or_default(),
         entry.parameter_format == "NAMED",
-        category == Some(Category::Authentication),
+        category == Some(MessageCategory::Authentication),
     );
     for broken in broken {
         let field = broken.pointer.trim_start_matches('/').replace('/', ".");
@@ -63,13 +63,17 @@ pub(super) fn check(
 }
 
 /// Checks that the declarations cover exactly the template's parameters.
-fn parameters(entry: &TemplateEntry, at: CatalogueEntryRef<'_>, wrong: &mut MistakeCollector<'_>) {
+fn parameters(
+    entry: &CatalogueTemplateEntry,
+    at: CatalogueEntryRef<'_>,
+    wrong: &mut MistakeCollector<'_>,
+) {
     // An unreadable template has been reported already.
-    let layout = Layout::parse(
+    let layout = TemplateLayout::parse(
         &entry.body,
         entry.extras().unwrap_or_default(),
         entry.parameter_format == "NAMED",
-        Category::parse(&entry.category) == Some(Category::Authentication),
+        MessageCategory::parse(&entry.category) == Some(MessageCategory::Authentication),
         &entry.language,
     );
     let Ok(layout) = layout else {
@@ -130,8 +134,8 @@ fn parameters(entry: &TemplateEntry, at: CatalogueEntryRef<'_>, wrong: &mut Mist
         wrong.entry(at, format!("with its examples: {error}"));
         return;
     }
-    let optional = |it: &(usize, &DeclaredParameter)| it.1.required == Some(false);
-    for (index, DeclaredParameter { name, .. }) in
+    let optional = |it: &(usize, &DeclaredTemplateParameter)| it.1.required == Some(false);
+    for (index, DeclaredTemplateParameter { name, .. }) in
         entry.parameter.iter().enumerate().filter(optional)
     {
         let mut without = layout.example_context();

@@ -7,16 +7,16 @@ use crate::{
     domain::{
         access::AccessBounds,
         preference::DELETED,
-        priority::Priority,
+        priority::MessagePriority,
         recipient::{RecipientSpec, is_expression},
-        rule::RuleMessage,
+        rule::FollowUpRuleMessage,
         template::{self, RenderContext, TemplateError},
-        timeline::TimelineKind,
+        timeline::TimelineEntryKind,
     },
     engine::{
         intake::{
-            self, DraftComposeError, IntakeRowCache, MessageDraft, MessageMode,
-            targets::{self, RecipientCursor, ResolveError, ResolvedRecipient},
+            self, DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft,
+            targets::{self, RecipientCursor, RecipientResolveError, ResolvedRecipient},
         },
         runtime::turn::TransactionContext,
     },
@@ -70,7 +70,7 @@ impl From<DraftComposeError> for FollowUpError {
 pub(super) async fn next(
     turn: TransactionContext<'_>,
     due: &DueFollowUp,
-    send: &RuleMessage,
+    send: &FollowUpRuleMessage,
     depth: i64,
     cursor: &FollowUpCursor,
 ) -> Result<FollowUpMessageChunk, FollowUpError> {
@@ -130,7 +130,7 @@ pub(super) async fn next(
         subject_address: parent.address.clone(),
         reference: parent.reference.clone(),
         labels: serde_json::from_str(&parent.labels).unwrap_or_default(),
-        priority: Priority::of_lane(parent.priority),
+        priority: MessagePriority::of_lane(parent.priority),
         expires_after_seconds: None,
         send_at: None,
         reply_to: None,
@@ -138,7 +138,7 @@ pub(super) async fn next(
         mode: send
             .mode
             .as_deref()
-            .and_then(MessageMode::parse)
+            .and_then(MessageContentMode::parse)
             .unwrap_or_default(),
         fallback_template: send.fallback_template.clone(),
         product: parent.product.clone(),
@@ -163,7 +163,7 @@ struct RuleRecipientChunk {
 async fn recipients(
     TransactionContext { tx, now, .. }: TransactionContext<'_>,
     due: &DueFollowUp,
-    send: &RuleMessage,
+    send: &FollowUpRuleMessage,
     parent: &entity::notification::Model,
     context: &Value,
     cursor: &FollowUpCursor,
@@ -199,16 +199,16 @@ async fn recipients(
                 place.pass(page.next);
             }
             // One unknown name must not keep the others from being notified.
-            Err(ResolveError::Unknown(missing)) => {
+            Err(RecipientResolveError::Unknown(missing)) => {
                 unknown.push(missing.0);
                 place.pass(None);
             }
-            Err(ResolveError::Store(error)) => return Err(error.into()),
+            Err(RecipientResolveError::Store(error)) => return Err(error.into()),
         }
     }
     for missing in &unknown {
         let detail = serde_json::json!({ "rule": due.rule_name, "reason": missing });
-        note(tx, due, TimelineKind::RecipientUnknown, detail, now).await?;
+        note(tx, due, TimelineEntryKind::RecipientUnknown, detail, now).await?;
     }
     let mut targets = intake::unique(targets);
     if cursor.place != RecipientCursor::default() {

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use self::children::{FollowUpError, FollowUpMessageChunk};
 use crate::{
-    domain::{time::Timestamp, timeline::TimelineKind, trigger::TriggerSet},
+    domain::{time::Timestamp, timeline::TimelineEntryKind, trigger::NotificationTransitionSet},
     engine::{
         Engine,
         intake::targets::{self, RecipientCursor},
-        lifecycle::{self, LifecycleReport},
+        lifecycle::{self, NotificationLifecycleReport},
         runtime::{backlog, turn::TransactionContext},
     },
     store::{
@@ -133,7 +133,7 @@ async fn batch(
             notification::lock(tx, &wanted).await?;
             let parents = notification::load(tx, &wanted).await?;
             let turn = TransactionContext { engine, tx, now };
-            let mut report = LifecycleReport::default();
+            let mut report = NotificationLifecycleReport::default();
             let mut count = 0;
             let mut made = 0;
             for due in follow_up::due(tx, &wanted, horizon, limit).await? {
@@ -149,7 +149,7 @@ async fn batch(
                 let reached = if parent.state.generation == due.generation {
                     parent.state.triggered
                 } else {
-                    TriggerSet::NONE
+                    NotificationTransitionSet::NONE
                 };
                 let (count_made, came) =
                     decide(turn, &due, reached, parent.facets.depth, horizon).await?;
@@ -192,16 +192,16 @@ async fn refuse(
 async fn decide(
     turn: TransactionContext<'_>,
     due: &DueFollowUp,
-    reached: TriggerSet,
+    reached: NotificationTransitionSet,
     depth: i64,
     horizon: Timestamp,
-) -> Result<(usize, LifecycleReport), StoreError> {
+) -> Result<(usize, NotificationLifecycleReport), StoreError> {
     let TransactionContext { engine, tx, now } = turn;
     let cursor = FollowUpCursor::of(due);
     let stop = async |state: FollowUpState, reason: &str| {
         let reason = cursor.explain(reason);
         let ended = end(tx, due, state, &reason, now).await;
-        ended.map(|()| (0, LifecycleReport::default()))
+        ended.map(|()| (0, NotificationLifecycleReport::default()))
     };
     if !due.unless.intersection(reached).is_empty() {
         return stop(FollowUpState::Cancelled, "one of its `unless` happened").await;
@@ -242,7 +242,7 @@ async fn decide(
     {
         detail.insert("count".to_owned(), json!(count));
     }
-    note(tx, due, TimelineKind::RuleFired, detail, now).await?;
+    note(tx, due, TimelineEntryKind::RuleFired, detail, now).await?;
     Ok((new.len(), report))
 }
 
@@ -254,7 +254,7 @@ async fn still_named(
     name: &str,
 ) -> Result<bool, StoreError> {
     let rules = engine.catalogue_snapshot(tx).await?;
-    Ok(crate::domain::trigger::Trigger::ALL
+    Ok(crate::domain::trigger::NotificationTransition::ALL
         .into_iter()
         .any(|trigger| rules.on(trigger).iter().any(|rule| rule.rule.name == name)))
 }
@@ -267,9 +267,9 @@ async fn end(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (kind, name) = match state {
-        FollowUpState::Cancelled => (TimelineKind::RuleCancelled, "cancelled"),
+        FollowUpState::Cancelled => (TimelineEntryKind::RuleCancelled, "cancelled"),
         FollowUpState::Pending | FollowUpState::Fired | FollowUpState::Skipped => {
-            (TimelineKind::RuleSkipped, "skipped")
+            (TimelineEntryKind::RuleSkipped, "skipped")
         }
     };
     metrics::counter!("herald_follow_ups_total", "state" => name).increment(1);
@@ -287,7 +287,7 @@ async fn end(
 async fn note(
     tx: &DatabaseTransaction,
     due: &DueFollowUp,
-    kind: TimelineKind,
+    kind: TimelineEntryKind,
     detail: Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {

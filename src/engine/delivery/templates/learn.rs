@@ -4,14 +4,14 @@ use serde_json::json;
 
 use crate::{
     domain::{
-        own_event::{EventOccurrence, OwnEvent, payload::TemplateUpdateData},
+        own_event::{EventDeduplicationKey, HeraldEvent, payload::TemplateUpdateData},
         template::name::ours,
         template_status::TemplateStatus,
         time::Timestamp,
     },
     engine::{
         Engine, intake,
-        lifecycle::LifecycleReport,
+        lifecycle::NotificationLifecycleReport,
         runtime::template_status::{TemplateSendability, sendable},
     },
     providers::RemoteTemplate as Remote,
@@ -37,7 +37,7 @@ pub async fn learn(
         let (count, report) = engine
             .store
             .write(async |tx| {
-                let mut report = LifecycleReport::default();
+                let mut report = NotificationLifecycleReport::default();
                 let mut count = 0;
                 for it in some {
                     count += one(engine, tx, account_id, it, &mut report, now).await?;
@@ -56,7 +56,7 @@ async fn one(
     tx: &DatabaseTransaction,
     account_id: &str,
     remote: &Remote,
-    report: &mut LifecycleReport,
+    report: &mut NotificationLifecycleReport,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let Some(name) = ours(&remote.name, engine.settings.template_suffix.as_deref()) else {
@@ -126,14 +126,14 @@ async fn one(
             value: json!({ "status": remote.status, "category": category, "reason": remote.rejected_reason }),
         };
         let event = match part {
-            TemplateSyncProperty::Status => OwnEvent::TemplateStatus {
+            TemplateSyncProperty::Status => HeraldEvent::TemplateStatus {
                 status: remote.status,
                 data,
             },
-            TemplateSyncProperty::Category => OwnEvent::TemplateCategoryChanged(data),
-            _ => OwnEvent::TemplateQuality(data),
+            TemplateSyncProperty::Category => HeraldEvent::TemplateCategoryChanged(data),
+            _ => HeraldEvent::TemplateQuality(data),
         };
-        let occurrence = EventOccurrence::Template {
+        let occurrence = EventDeduplicationKey::Template {
             account: account_id,
             template: name.name,
             language: name.language,
@@ -164,7 +164,7 @@ pub async fn release(
     engine: &Engine,
     tx: &DatabaseTransaction,
     name: AccountTemplateName<'_>,
-    report: &mut LifecycleReport,
+    report: &mut NotificationLifecycleReport,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let account = Some(name.account_id).filter(|id| !id.is_empty());

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         template::{
-            layout::{Layout, LayoutHeader},
+            layout::{TemplateHeader, TemplateLayout},
             name::at_meta,
         },
         template_status::TemplateStatus,
@@ -23,13 +23,14 @@ use crate::{
     engine::{
         Engine,
         runtime::{
-            keyring::{self, Keyring},
+            keyring::{self, ProviderCredentialSet},
             template_layout::layout,
         },
     },
     providers::{
-        DirectoryError, HttpClient, OTHER_PARTS, Provider, RemoteTemplate as Remote, SampleFile,
-        TemplateDefinition as Definition, TemplateDifference, TemplateDirectory, TemplateFormat,
+        HttpClient, MessagingProvider, OTHER_PARTS, ProviderTemplateFormat,
+        RemoteTemplate as Remote, RemoteTemplateDirectory, TemplateDefinition as Definition,
+        TemplateDifference, TemplateDirectoryError, TemplateSampleFile,
     },
     store::{StoreError, catalogue},
 };
@@ -92,7 +93,7 @@ pub struct TemplateSyncReport {
 
 /// An account that was compared.
 #[derive(Debug)]
-pub struct ComparedAccount {
+pub struct AccountTemplateComparison {
     pub account: String,
     /// The reports, or why the account could not be read.
     pub reports: Result<Vec<TemplateSyncReport>, String>,
@@ -120,7 +121,7 @@ pub async fn definitions(
     Ok(all)
 }
 
-type ParsedTemplateRow = (entity::template::Model, Result<Layout, String>);
+type ParsedTemplateRow = (entity::template::Model, Result<TemplateLayout, String>);
 
 async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<ParsedTemplateRow>, StoreError> {
     let names: BTreeSet<String> = catalogue::template_names(&engine.store)
@@ -139,7 +140,11 @@ async fn ours(engine: &Engine, only: Option<&str>) -> Result<Vec<ParsedTemplateR
     Ok(all)
 }
 
-fn of<'a>(row: &'a entity::template::Model, name: &'a str, layout: &'a Layout) -> Definition<'a> {
+fn of<'a>(
+    row: &'a entity::template::Model,
+    name: &'a str,
+    layout: &'a TemplateLayout,
+) -> Definition<'a> {
     Definition {
         name,
         language: &row.language,
@@ -152,7 +157,7 @@ fn of<'a>(row: &'a entity::template::Model, name: &'a str, layout: &'a Layout) -
 }
 
 /// Sample files for Meta's reviewers, by the name of the template whose header they belong to.
-pub type SampleFiles = BTreeMap<String, SampleFile>;
+pub type SampleFiles = BTreeMap<String, TemplateSampleFile>;
 
 /// A request to synchronize templates.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +175,7 @@ pub async fn sync(
     http: &HttpClient,
     asked: TemplateSyncRequest<'_>,
     now: Timestamp,
-) -> Result<Vec<ComparedAccount>, StoreError> {
+) -> Result<Vec<AccountTemplateComparison>, StoreError> {
     let ring = engine.keyring();
     let ours = ours(engine, asked.only).await?;
     let mut seen = BTreeSet::new();
@@ -178,7 +183,7 @@ pub async fn sync(
     for reviewed in reviewed(engine, &ring) {
         let account = reviewed.account;
         let Some(account_id) = account.account_id.clone() else {
-            all.push(ComparedAccount {
+            all.push(AccountTemplateComparison {
                 account: account.name.clone(),
                 reports: Err(NO_ACCOUNT.to_owned()),
                 elsewhere: Vec::new(),
@@ -196,18 +201,18 @@ pub async fn sync(
 async fn one(
     engine: &Engine,
     http: &HttpClient,
-    reviewed: ReviewedSender<'_>,
+    reviewed: TemplateReviewSender<'_>,
     account_id: &str,
     ours: &[ParsedTemplateRow],
     asked: TemplateSyncRequest<'_>,
     now: Timestamp,
-) -> Result<ComparedAccount, StoreError> {
-    let ReviewedSender {
+) -> Result<AccountTemplateComparison, StoreError> {
+    let TemplateReviewSender {
         account,
         provider,
         format,
     } = reviewed;
-    let mut looked = ComparedAccount {
+    let mut looked = AccountTemplateComparison {
         account: account.name.clone(),
         reports: Ok(Vec::new()),
         elsewhere: Vec::new(),
@@ -251,7 +256,7 @@ async fn one(
                     sample: asked.samples.get(&row.name),
                     doing: asked.doing,
                 };
-                let remote = RemoteAccount {
+                let remote = RemoteTemplateAccount {
                     format,
                     directory: directory.as_ref(),
                 };
@@ -291,17 +296,20 @@ async fn one(
 
 /// A sender whose provider reviews templates.
 #[derive(Clone, Copy)]
-struct ReviewedSender<'a> {
+struct TemplateReviewSender<'a> {
     account: &'a keyring::SenderAccount,
-    provider: &'a dyn Provider,
-    format: &'a dyn TemplateFormat,
+    provider: &'a dyn MessagingProvider,
+    format: &'a dyn ProviderTemplateFormat,
 }
 
 /// The senders whose providers review templates.
-fn reviewed<'a>(engine: &'a Engine, ring: &'a Keyring) -> impl Iterator<Item = ReviewedSender<'a>> {
+fn reviewed<'a>(
+    engine: &'a Engine,
+    ring: &'a ProviderCredentialSet,
+) -> impl Iterator<Item = TemplateReviewSender<'a>> {
     ring.accounts.iter().filter_map(|account| {
         let provider = engine.providers().find(&account.kind)?.as_ref();
-        Some(ReviewedSender {
+        Some(TemplateReviewSender {
             account,
             provider,
             format: provider.template_format()?,
@@ -311,25 +319,25 @@ fn reviewed<'a>(engine: &'a Engine, ring: &'a Keyring) -> impl Iterator<Item = R
 
 /// The templates of a sender's account, if it has a token.
 fn directory(
-    provider: &dyn Provider,
+    provider: &dyn MessagingProvider,
     http: &HttpClient,
     account: &keyring::SenderAccount,
-) -> Option<Box<dyn TemplateDirectory>> {
+) -> Option<Box<dyn RemoteTemplateDirectory>> {
     provider.templates(http, &account.connection()?)
 }
 
 /// Where a template is made and changed.
 #[derive(Clone, Copy)]
-struct RemoteAccount<'a> {
-    format: &'a dyn TemplateFormat,
-    directory: &'a dyn TemplateDirectory,
+struct RemoteTemplateAccount<'a> {
+    format: &'a dyn ProviderTemplateFormat,
+    directory: &'a dyn RemoteTemplateDirectory,
 }
 
 /// A template as the catalogue wants it.
 #[derive(Clone, Copy)]
 struct DesiredTemplate<'a> {
     definition: Definition<'a>,
-    sample: Option<&'a SampleFile>,
+    sample: Option<&'a TemplateSampleFile>,
     doing: TemplateSyncMode,
 }
 
@@ -340,9 +348,9 @@ impl<'a> DesiredTemplate<'a> {
     /// The template as it is sent to Meta. A media header is uploaded if there is a sample for it.
     async fn sent(
         &self,
-        directory: &dyn TemplateDirectory,
+        directory: &dyn RemoteTemplateDirectory,
         handle: &'a mut Option<String>,
-    ) -> Result<Definition<'a>, DirectoryError> {
+    ) -> Result<Definition<'a>, TemplateDirectoryError> {
         if self.doing == TemplateSyncMode::Plan {
             let sample = self.sample.map(|_| SOME_SAMPLE);
             return Ok(Definition {
@@ -353,7 +361,7 @@ impl<'a> DesiredTemplate<'a> {
         let header = &self.definition.layout.extras().header;
         let is_file = !matches!(
             header,
-            None | Some(LayoutHeader::Text { .. } | LayoutHeader::Location { .. })
+            None | Some(TemplateHeader::Text { .. } | TemplateHeader::Location { .. })
         );
         if let Some(sample) = self.sample.filter(|_| is_file) {
             *handle = Some(directory.upload(sample).await?);
@@ -365,7 +373,7 @@ impl<'a> DesiredTemplate<'a> {
     }
 }
 
-impl RemoteAccount<'_> {
+impl RemoteTemplateAccount<'_> {
     async fn create(self, wanted: DesiredTemplate<'_>, report: &mut TemplateSyncReport) {
         let mut handle = None;
         let definition = match wanted.sent(self.directory, &mut handle).await {
@@ -493,7 +501,7 @@ pub async fn refresh(
     let ring = engine.keyring();
     let mut seen = BTreeSet::new();
     let mut done = TemplateRefreshReport::default();
-    for ReviewedSender {
+    for TemplateReviewSender {
         account, provider, ..
     } in reviewed(engine, &ring)
     {

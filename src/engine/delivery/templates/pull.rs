@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{NO_ACCOUNT, ReviewedSender, directory, learn, reviewed};
+use super::{NO_ACCOUNT, TemplateReviewSender, directory, learn, reviewed};
 use crate::{
     domain::{template::name, time::Timestamp},
     engine::Engine,
@@ -45,7 +45,7 @@ pub async fn pull(
     let mut found = TemplatePullReport::default();
     let mut seen = BTreeSet::new();
     let mut accounts = BTreeSet::new();
-    for ReviewedSender {
+    for TemplateReviewSender {
         account,
         provider,
         format,

@@ -17,18 +17,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 mod room;
 
-pub use room::{BodyMemoryReservation, BodyOrigin};
+pub use room::{BodyMemoryReservation, CallbackBodyOrigin};
 
 use crate::{
     domain::time::Timestamp,
     engine::{
         Engine,
-        runtime::{backlog::Backlog, keyring::SigningSecrets},
+        runtime::{backlog::CallbackBacklogMonitor, keyring::CallbackSignerNames},
     },
     error::ErrorChain,
-    providers::Receiver,
+    providers::ProviderCallbackReceiver,
     store::{
-        callback::{self, BatchLeases, CallbackBody, NewCallback},
+        callback::{self, CallbackBatchLeases, CallbackBody, NewCallback},
         new_id,
     },
 };
@@ -45,7 +45,7 @@ const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Result of storing a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoredBody {
+pub enum CallbackStoreOutcome {
     Stored,
     /// The body was stored before.
     Repeat,
@@ -53,7 +53,7 @@ pub enum StoredBody {
 
 /// Why a body was not stored. Each means: send it again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InboxRefusal {
+pub enum CallbackInboxRefusal {
     /// Too many bodies are waiting.
     Full,
     /// The backlog would take the disk space that applying it needs.
@@ -64,7 +64,7 @@ pub enum InboxRefusal {
     Failed,
 }
 
-impl InboxRefusal {
+impl CallbackInboxRefusal {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -75,7 +75,7 @@ impl InboxRefusal {
     }
 }
 
-struct InboxSubmission {
+struct CallbackInboxSubmission {
     endpoint: &'static str,
     body: Bytes,
     /// Labels of the secrets that signed it, if there are several apps.
@@ -83,7 +83,7 @@ struct InboxSubmission {
     /// Urgent bodies are applied before the others.
     urgent: bool,
     digest: [u8; 32],
-    answer: oneshot::Sender<Result<StoredBody, InboxRefusal>>,
+    answer: oneshot::Sender<Result<CallbackStoreOutcome, CallbackInboxRefusal>>,
     /// Memory reservation: released with the body, not when the client stops waiting.
     _room: Option<BodyMemoryReservation>,
 }
@@ -91,20 +91,24 @@ struct InboxSubmission {
 /// The sending end, bounded in bytes and in waiting time.
 #[derive(Debug)]
 pub struct CallbackInbox {
-    queue: mpsc::UnboundedSender<InboxSubmission>,
+    queue: mpsc::UnboundedSender<CallbackInboxSubmission>,
     rooms: room::BodyMemoryPools,
     max_wait: Duration,
-    backlog: Arc<Backlog>,
+    backlog: Arc<CallbackBacklogMonitor>,
 }
 
 /// The receiving end, owned by the worker that stores.
 #[derive(Debug)]
-pub struct InboxWriter {
-    queue: mpsc::UnboundedReceiver<InboxSubmission>,
+pub struct CallbackInboxReceiver {
+    queue: mpsc::UnboundedReceiver<CallbackInboxSubmission>,
 }
 
 impl CallbackInbox {
-    pub fn new(max_bytes: usize, max_wait: Duration, backlog: Arc<Backlog>) -> (Self, InboxWriter) {
+    pub fn new(
+        max_bytes: usize,
+        max_wait: Duration,
+        backlog: Arc<CallbackBacklogMonitor>,
+    ) -> (Self, CallbackInboxReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             queue: sender,
@@ -112,25 +116,25 @@ impl CallbackInbox {
             max_wait,
             backlog,
         };
-        (inbox, InboxWriter { queue: receiver })
+        (inbox, CallbackInboxReceiver { queue: receiver })
     }
 
     /// A reservation for a body of an announced size. Nothing is reserved yet.
-    pub fn room(&self, announced: usize, origin: BodyOrigin) -> BodyMemoryReservation {
+    pub fn room(&self, announced: usize, origin: CallbackBodyOrigin) -> BodyMemoryReservation {
         self.rooms.room(announced, origin, self.max_wait)
     }
 
     /// Submits a body and waits until it is stored; and longer when processing is behind.
     pub async fn submit(
         &self,
-        receiver: &dyn Receiver,
+        receiver: &dyn ProviderCallbackReceiver,
         body: Bytes,
-        signature: Option<SigningSecrets>,
+        signature: Option<CallbackSignerNames>,
         room: BodyMemoryReservation,
-    ) -> Result<StoredBody, InboxRefusal> {
+    ) -> Result<CallbackStoreOutcome, CallbackInboxRefusal> {
         let urgent = receiver.is_urgent(&body);
         if !urgent && self.backlog.is_full() {
-            return Err(InboxRefusal::NoRoom);
+            return Err(CallbackInboxRefusal::NoRoom);
         }
         let receipt = self
             .stored(receiver.endpoint(), body, signature, urgent, room)
@@ -147,15 +151,15 @@ impl CallbackInbox {
         &self,
         endpoint: &'static str,
         body: Bytes,
-        signature: Option<SigningSecrets>,
+        signature: Option<CallbackSignerNames>,
         urgent: bool,
         room: BodyMemoryReservation,
-    ) -> Result<StoredBody, InboxRefusal> {
+    ) -> Result<CallbackStoreOutcome, CallbackInboxRefusal> {
         let digest = digest(&body, signature.as_ref());
         let (answer, stored) = oneshot::channel();
         if self
             .queue
-            .send(InboxSubmission {
+            .send(CallbackInboxSubmission {
                 endpoint,
                 body,
                 signed_by: signature.map(|signature| signature.labels),
@@ -166,19 +170,19 @@ impl CallbackInbox {
             })
             .is_err()
         {
-            return Err(InboxRefusal::Failed);
+            return Err(CallbackInboxRefusal::Failed);
         }
         match tokio::time::timeout(self.max_wait, stored).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(InboxRefusal::Failed),
-            Err(_) => Err(InboxRefusal::Late),
+            Ok(Err(_)) => Err(CallbackInboxRefusal::Failed),
+            Err(_) => Err(CallbackInboxRefusal::Late),
         }
     }
 }
 
 /// The key that detects repeats. The same bytes signed by two apps are two callbacks: one may be
 /// accepted where the other is not.
-fn digest(body: &Bytes, signature: Option<&SigningSecrets>) -> [u8; 32] {
+fn digest(body: &Bytes, signature: Option<&CallbackSignerNames>) -> [u8; 32] {
     let mut digest = Sha256::new();
     if let Some(signature) = signature {
         digest.update(signature.scopes.as_bytes());
@@ -190,9 +194,9 @@ fn digest(body: &Bytes, signature: Option<&SigningSecrets>) -> [u8; 32] {
 
 /// Passes bodies to the processor in memory, without reading them back from the table.
 #[derive(Debug, Default)]
-pub struct CallbackHandover {
-    urgent: HandoverLane,
-    ordinary: HandoverLane,
+pub struct CallbackMemoryQueue {
+    urgent: CallbackMemoryQueueLane,
+    ordinary: CallbackMemoryQueueLane,
     /// Older ordinary bodies wait in the table: new ones queue behind them.
     table_first: AtomicBool,
     pub arrived: Notify,
@@ -200,12 +204,12 @@ pub struct CallbackHandover {
 
 /// Bodies of one class, oldest first.
 #[derive(Debug, Default)]
-struct HandoverLane {
+struct CallbackMemoryQueueLane {
     bodies: Mutex<VecDeque<CallbackBody>>,
     bytes: AtomicUsize,
 }
 
-impl HandoverLane {
+impl CallbackMemoryQueueLane {
     fn bodies(&self) -> MutexGuard<'_, VecDeque<CallbackBody>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,8 +232,8 @@ impl HandoverLane {
     }
 }
 
-impl CallbackHandover {
-    const fn lane(&self, urgent: bool) -> &HandoverLane {
+impl CallbackMemoryQueue {
+    const fn lane(&self, urgent: bool) -> &CallbackMemoryQueueLane {
         if urgent { &self.urgent } else { &self.ordinary }
     }
 
@@ -290,8 +294,8 @@ impl CallbackHandover {
 /// Stores the bodies that have gathered. Waits for at least one; `None` when the inbox is closed.
 pub async fn store_turn(
     engine: &Engine,
-    intake: &mut InboxWriter,
-    handover: Option<&CallbackHandover>,
+    intake: &mut CallbackInboxReceiver,
+    handover: Option<&CallbackMemoryQueue>,
     clock: impl Fn() -> Timestamp,
 ) -> Option<usize> {
     let first = intake.queue.recv().await?;
@@ -311,8 +315,8 @@ pub async fn store_turn(
 
 async fn store(
     engine: &Engine,
-    mut batch: Vec<InboxSubmission>,
-    handover: Option<&CallbackHandover>,
+    mut batch: Vec<CallbackInboxSubmission>,
+    handover: Option<&CallbackMemoryQueue>,
     now: Timestamp,
 ) {
     // Sorted by digest: all processes lock the ledger's rows in one order.
@@ -344,7 +348,7 @@ async fn store(
         let seconds = engine.settings.policy.lease_seconds;
         now.plus_seconds(if fits { seconds } else { 0 })
     });
-    let leases = BatchLeases {
+    let leases = CallbackBatchLeases {
         owner: engine.process,
         urgent,
         ordinary,
@@ -368,7 +372,7 @@ async fn store(
         Err(error) => {
             tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: they were answered 503, so that the provider sends them again");
             for waiting in batch {
-                let _ = waiting.answer.send(Err(InboxRefusal::Failed));
+                let _ = waiting.answer.send(Err(CallbackInboxRefusal::Failed));
             }
             return;
         }
@@ -398,9 +402,9 @@ async fn store(
         let key = (waiting.endpoint, waiting.digest);
         let repeat = known.contains(&key) || !seen.insert(key);
         let receipt = if repeat {
-            StoredBody::Repeat
+            CallbackStoreOutcome::Repeat
         } else {
-            StoredBody::Stored
+            CallbackStoreOutcome::Stored
         };
         // A client that has hung up sends it again, as a repeat.
         let _ = waiting.answer.send(Ok(receipt));
@@ -412,17 +416,17 @@ impl CallbackInbox {
     pub async fn submit_alone(
         &self,
         engine: &Engine,
-        receiver: &dyn Receiver,
+        receiver: &dyn ProviderCallbackReceiver,
         body: Bytes,
-        signature: Option<SigningSecrets>,
+        signature: Option<CallbackSignerNames>,
         now: Timestamp,
-    ) -> Result<StoredBody, InboxRefusal> {
+    ) -> Result<CallbackStoreOutcome, CallbackInboxRefusal> {
         let (answer, stored) = oneshot::channel();
         let digest = digest(&body, signature.as_ref());
         let urgent = receiver.is_urgent(&body);
         store(
             engine,
-            vec![InboxSubmission {
+            vec![CallbackInboxSubmission {
                 endpoint: receiver.endpoint(),
                 body,
                 signed_by: signature.map(|signature| signature.labels),
@@ -435,6 +439,6 @@ impl CallbackInbox {
             now,
         )
         .await;
-        stored.await.unwrap_or(Err(InboxRefusal::Failed))
+        stored.await.unwrap_or(Err(CallbackInboxRefusal::Failed))
     }
 }

@@ -7,14 +7,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::InboxRefusal;
+use super::CallbackInboxRefusal;
 
 /// Largest size of an ordinary callback, in bytes.
 const ORDINARY_BYTES: usize = 256 * 1024;
 
 /// The origin of a body, as far as memory limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyOrigin {
+pub enum CallbackBodyOrigin {
     /// An address with valid signatures lately.
     Known,
     /// Any other address: they share a quarter of the memory, so that the rest stays free for known
@@ -76,7 +76,7 @@ impl BodyMemoryPools {
     pub(super) fn room(
         &self,
         announced: usize,
-        origin: BodyOrigin,
+        origin: CallbackBodyOrigin,
         max_wait: Duration,
     ) -> BodyMemoryReservation {
         let shares = if announced <= ORDINARY_BYTES {
@@ -85,8 +85,8 @@ impl BodyMemoryPools {
             &self.large
         };
         let pool = match origin {
-            BodyOrigin::Known => &shares.known,
-            BodyOrigin::Stranger => &shares.strangers,
+            CallbackBodyOrigin::Known => &shares.known,
+            CallbackBodyOrigin::Stranger => &shares.strangers,
         };
         BodyMemoryReservation {
             pool: pool.clone(),
@@ -111,9 +111,9 @@ impl BodyMemoryReservation {
     /// Reserves so many more bytes; waits until there is room.
     ///
     /// # Errors
-    /// [`InboxRefusal::Full`] if there is none within the longest wait since the reservation was
+    /// [`CallbackInboxRefusal::Full`] if there is none within the longest wait since the reservation was
     /// made.
-    pub async fn grow(&mut self, bytes: usize) -> Result<(), InboxRefusal> {
+    pub async fn grow(&mut self, bytes: usize) -> Result<(), CallbackInboxRefusal> {
         let held = self
             .taken
             .as_ref()
@@ -138,8 +138,8 @@ impl BodyMemoryReservation {
         match timeout_at(self.until, waiting).await {
             Ok((Some(more), _)) => self.add(more),
             Ok((None, Some(turn))) => self.beyond = Some(turn),
-            Ok((None, None)) => return Err(InboxRefusal::Failed),
-            Err(_) => return Err(InboxRefusal::Full),
+            Ok((None, None)) => return Err(CallbackInboxRefusal::Failed),
+            Err(_) => return Err(CallbackInboxRefusal::Full),
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ const fn kibibytes(bytes: usize) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use super::{BodyMemoryPools, BodyOrigin, InboxRefusal};
+    use super::{BodyMemoryPools, CallbackBodyOrigin, CallbackInboxRefusal};
 
     const MEBIBYTE: usize = 1024 * 1024;
     const NO_WAIT: Duration = Duration::ZERO;
@@ -171,13 +171,13 @@ mod tests {
         let rooms = BodyMemoryPools::new(32 * MEBIBYTE);
         let mut idle = Vec::new();
         for _ in 0..200 {
-            let mut room = rooms.room(256 * 1024, BodyOrigin::Stranger, NO_WAIT);
+            let mut room = rooms.room(256 * 1024, CallbackBodyOrigin::Stranger, NO_WAIT);
             room.grow(1).await.unwrap();
             idle.push(room);
         }
-        let mut good = rooms.room(1024, BodyOrigin::Stranger, NO_WAIT);
+        let mut good = rooms.room(1024, CallbackBodyOrigin::Stranger, NO_WAIT);
         good.grow(1024).await.unwrap();
-        let mut large = rooms.room(256 * 1024, BodyOrigin::Stranger, NO_WAIT);
+        let mut large = rooms.room(256 * 1024, CallbackBodyOrigin::Stranger, NO_WAIT);
         large.grow(256 * 1024).await.unwrap();
     }
 
@@ -186,14 +186,14 @@ mod tests {
         let rooms = BodyMemoryPools::new(4 * MEBIBYTE);
         let mut held = Vec::new();
         let refused = loop {
-            let mut room = rooms.room(64 * 1024, BodyOrigin::Stranger, NO_WAIT);
+            let mut room = rooms.room(64 * 1024, CallbackBodyOrigin::Stranger, NO_WAIT);
             match room.grow(64 * 1024).await {
                 Ok(()) => held.push(room),
                 Err(reason) => break reason,
             }
         };
-        assert_eq!(refused, InboxRefusal::Full);
-        let mut good = rooms.room(64 * 1024, BodyOrigin::Known, NO_WAIT);
+        assert_eq!(refused, CallbackInboxRefusal::Full);
+        let mut good = rooms.room(64 * 1024, CallbackBodyOrigin::Known, NO_WAIT);
         good.grow(64 * 1024).await.unwrap();
     }
 
@@ -202,12 +202,12 @@ mod tests {
         let rooms = BodyMemoryPools::new(4 * MEBIBYTE);
         let wait = Duration::from_secs(20);
         let bodies = (0..20).map(|_| async {
-            let mut room = rooms.room(2 * MEBIBYTE, BodyOrigin::Known, wait);
+            let mut room = rooms.room(2 * MEBIBYTE, CallbackBodyOrigin::Known, wait);
             for part in 1..=32 {
                 room.grow(part * 64 * 1024).await?;
                 tokio::task::yield_now().await;
             }
-            Ok::<_, InboxRefusal>(())
+            Ok::<_, CallbackInboxRefusal>(())
         });
         let ended = futures_util::future::join_all(bodies).await;
         assert!(ended.iter().all(Result::is_ok), "{ended:?}");

@@ -26,7 +26,7 @@ pub(super) async fn look(
         }
     }
     for row in template_sync::all(&engine.store).await? {
-        let standing = template_sync::TemplateSyncState::from(&row);
+        let standing = template_sync::ReportedTemplateState::from(&row);
         let reason = match sendable(&row.name, Some(&standing)) {
             TemplateSendability::Yes => None,
             TemplateSendability::Later(reason) | TemplateSendability::Never(reason) => Some(reason),

@@ -5,7 +5,7 @@ use crate::{
     domain::{
         access::AccessBounds,
         alarm::{AlarmKind, AlarmMeasure, percent},
-        cohort::{CounterGrain, CounterPeriod},
+        cohort::{CounterPeriod, CounterPeriodLength},
         notification::STALE,
         time::Timestamp,
     },
@@ -25,10 +25,10 @@ pub(super) async fn look(
     now: Timestamp,
     found: &mut Vec<AttentionFinding>,
 ) -> Result<(), StoreError> {
-    let quarter = |seconds: i64| CounterGrain::Quarter.start(now.plus_seconds(seconds));
+    let quarter = |seconds: i64| CounterPeriodLength::Quarter.start(now.plus_seconds(seconds));
     let total = async |hours: i64, until: Timestamp| {
         let piece = CounterPeriod {
-            grain: CounterGrain::Quarter,
+            grain: CounterPeriodLength::Quarter,
             since: quarter(-hours * 3600),
             until,
         };
@@ -67,8 +67,8 @@ pub(super) async fn look(
         ),
     );
     // A younger message cannot be stale yet.
-    let until =
-        CounterGrain::Quarter.start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
+    let until = CounterPeriodLength::Quarter
+        .start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
     let older = total(4, until).await?;
     let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
     let measure = rate(stale, accepted, alarms.stale_percent);

@@ -15,7 +15,7 @@ use crate::{
         Engine,
         runtime::{
             backlog,
-            heartbeat::{self, WorkerState},
+            heartbeat::{self, WorkerLiveness},
         },
     },
     store::{StoreError, callback, dead_letter, event, notification, parked},
@@ -64,10 +64,10 @@ pub(super) async fn workers(
 ) -> Result<(), StoreError> {
     for (worker, pulse) in heartbeat::pulses(engine, now).await? {
         let (dead, summary) = match pulse {
-            WorkerState::Alive | WorkerState::Missing => {
+            WorkerLiveness::Alive | WorkerLiveness::Missing => {
                 (false, format!("The worker {worker} works."))
             }
-            WorkerState::Dead(seconds) => (
+            WorkerLiveness::Dead(seconds) => (
                 true,
                 format!("The worker {worker} has had no heartbeat for {seconds} seconds."),
             ),

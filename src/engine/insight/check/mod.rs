@@ -13,22 +13,22 @@ pub use crate::providers::FindingSeverity;
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
-    providers::{Receiver, http_client},
+    providers::{ProviderCallbackReceiver, http_client},
     store::StoreError,
 };
 
 /// The side that can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CheckArea {
+pub enum InstallationCheckSide {
     Ours,
     Provider,
 }
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
-pub struct CheckResult {
-    pub area: CheckArea,
+pub struct InstallationCheckResult {
+    pub area: InstallationCheckSide,
     /// Name of the check; stable across versions.
     pub name: &'static str,
     /// Its subject, if there are several: a sender's name.
@@ -40,9 +40,9 @@ pub struct CheckResult {
     pub remedy: String,
 }
 
-impl CheckResult {
+impl InstallationCheckResult {
     pub fn new(
-        area: CheckArea,
+        area: InstallationCheckSide,
         name: &'static str,
         verdict: FindingSeverity,
         found: impl Into<String>,
@@ -72,7 +72,7 @@ impl CheckResult {
 
 /// Inputs of a check besides the engine.
 #[derive(Clone, Debug)]
-pub struct CheckInputs {
+pub struct InstallationCheckInputs {
     /// How people and providers reach this server.
     pub public_url: Option<String>,
     /// A value that was not sent before.
@@ -86,23 +86,23 @@ pub struct CheckInputs {
 }
 
 /// Where a provider's callbacks go, under a public URL.
-pub fn webhook_of(public_url: &str, receiver: &dyn Receiver) -> String {
+pub fn webhook_of(public_url: &str, receiver: &dyn ProviderCallbackReceiver) -> String {
     format!("{public_url}/webhooks/{}", receiver.endpoint())
 }
 
 /// Runs all checks, after the database itself was found good.
 pub async fn run(
     engine: &Engine,
-    asked: &CheckInputs,
+    asked: &InstallationCheckInputs,
     now: Timestamp,
-) -> Result<Vec<CheckResult>, StoreError> {
+) -> Result<Vec<InstallationCheckResult>, StoreError> {
     let mut rows = ours::secrets(engine);
     rows.extend(ours::clocks(engine, now).await?);
     rows.extend(ours::workers(engine, now).await?);
     rows.extend(ours::attention(engine, asked, now).await?);
     let Ok(http) = http_client(asked.timeout, asked.timeout) else {
-        rows.push(CheckResult::new(
-            CheckArea::Ours,
+        rows.push(InstallationCheckResult::new(
+            InstallationCheckSide::Ours,
             "network",
             FindingSeverity::Failed,
             "no HTTP client can be made",

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::{CheckArea, CheckInputs, CheckResult, FindingSeverity, webhook_of};
+use super::{
+    FindingSeverity, InstallationCheckInputs, InstallationCheckResult, InstallationCheckSide,
+    webhook_of,
+};
 use crate::{
     domain::{alarm::AlarmKind, horizon::TOLERANCE_MICROS, time::Timestamp},
     engine::{
@@ -12,11 +15,11 @@ use crate::{
         insight::attention,
         runtime::{
             clock,
-            heartbeat::{self, WorkerState},
-            keyring::{Keyring, SenderAccount},
+            heartbeat::{self, WorkerLiveness},
+            keyring::{ProviderCredentialSet, SenderAccount},
         },
     },
-    providers::{HttpClient, ProbeAnswer as Answer, ProviderDiagnosis, reported_proxy},
+    providers::{HttpClient, ProviderDiagnosis, WebhookProbeResult as Answer, reported_proxy},
     store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
@@ -26,12 +29,16 @@ const SHORTEST: usize = 16;
 /// The value in `/livez` for a proxy that is not trusted (`state::ProxyTrust::NotTrusted`).
 const NOT_TRUSTED: &str = "not_trusted";
 
-fn ours(name: &'static str, verdict: FindingSeverity, found: impl Into<String>) -> CheckResult {
-    CheckResult::new(CheckArea::Ours, name, verdict, found)
+fn ours(
+    name: &'static str,
+    verdict: FindingSeverity,
+    found: impl Into<String>,
+) -> InstallationCheckResult {
+    InstallationCheckResult::new(InstallationCheckSide::Ours, name, verdict, found)
 }
 
 /// The row for a database that cannot be reached.
-pub fn database(why: &str) -> CheckResult {
+pub fn database(why: &str) -> InstallationCheckResult {
     ours(
         "database",
         FindingSeverity::Failed,
@@ -41,7 +48,7 @@ pub fn database(why: &str) -> CheckResult {
 }
 
 /// Whether the database is reachable, current and durable. False: nothing more can be read from it.
-pub async fn of_database(store: &Store) -> (Vec<CheckResult>, bool) {
+pub async fn of_database(store: &Store) -> (Vec<InstallationCheckResult>, bool) {
     let current = match migrate::is_current(store).await {
         Ok(current) => current,
         Err(error) => return (vec![database(&error.to_string())], false),
@@ -94,7 +101,7 @@ pub async fn of_database(store: &Store) -> (Vec<CheckResult>, bool) {
 }
 
 /// Whether other users of this machine may read the files of a SQLite database.
-pub fn files(database: &Path) -> CheckResult {
+pub fn files(database: &Path) -> InstallationCheckResult {
     let open: Vec<String> = files::open_to_others(database)
         .iter()
         .map(|path| path.display().to_string())
@@ -123,7 +130,7 @@ fn is_weak(name: &str, value: &str) -> bool {
     }
 }
 
-pub(super) fn secrets(engine: &Engine) -> Vec<CheckResult> {
+pub(super) fn secrets(engine: &Engine) -> Vec<InstallationCheckResult> {
     let ring = engine.keyring();
     let mut rows = Vec::new();
     rows.push(if engine.vault().is_some() {
@@ -182,7 +189,7 @@ pub(super) fn secrets(engine: &Engine) -> Vec<CheckResult> {
     rows
 }
 
-fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> CheckResult {
+fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> InstallationCheckResult {
     if short {
         ours(
             name,
@@ -199,7 +206,7 @@ fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> CheckR
 pub(super) async fn clocks(
     engine: &Engine,
     now: Timestamp,
-) -> Result<Vec<CheckResult>, StoreError> {
+) -> Result<Vec<InstallationCheckResult>, StoreError> {
     let mut rows = Vec::new();
     if let Some(ahead) = setting::clock_ahead_micros(&engine.store, clock::machine_now).await? {
         rows.push(if ahead.abs() > TOLERANCE_MICROS {
@@ -226,7 +233,10 @@ pub(super) async fn clocks(
 }
 
 /// Whether rows show that the clock was changed.
-async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<CheckResult, StoreError> {
+async fn changed_clock(
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<InstallationCheckResult, StoreError> {
     let bounds = engine.settings.horizon();
     let counts = horizon::count(&engine.store, &bounds, now).await?;
     let latest = horizon::traces(&engine.store, &bounds, now).await?.latest();
@@ -257,23 +267,23 @@ async fn changed_clock(engine: &Engine, now: Timestamp) -> Result<CheckResult, S
 pub(super) async fn workers(
     engine: &Engine,
     now: Timestamp,
-) -> Result<Vec<CheckResult>, StoreError> {
+) -> Result<Vec<InstallationCheckResult>, StoreError> {
     let rows = heartbeat::pulses(engine, now)
         .await?
         .map(|(worker, pulse)| {
             match pulse {
-                WorkerState::Alive => ours(
+                WorkerLiveness::Alive => ours(
                     "workers",
                     FindingSeverity::Ok,
                     "Its last heartbeat is less than a minute old.",
                 ),
-                WorkerState::Missing => ours(
+                WorkerLiveness::Missing => ours(
                     "workers",
                     FindingSeverity::Warning,
                     "No server runs: nothing is sent, and no callback is accepted.",
                 )
                 .helps("Start herald serve."),
-                WorkerState::Dead(seconds) => ours(
+                WorkerLiveness::Dead(seconds) => ours(
                     "workers",
                     FindingSeverity::Failed,
                     format!("It has had no heartbeat for {seconds} seconds."),
@@ -288,9 +298,9 @@ pub(super) async fn workers(
 /// The findings that the dashboard shows as needing attention.
 pub(super) async fn attention(
     engine: &Engine,
-    asked: &CheckInputs,
+    asked: &InstallationCheckInputs,
     now: Timestamp,
-) -> Result<Vec<CheckResult>, StoreError> {
+) -> Result<Vec<InstallationCheckResult>, StoreError> {
     let found = attention::findings(engine, now).await?;
     let ring = engine.keyring();
     let mut rows = Vec::new();
@@ -304,7 +314,7 @@ pub(super) async fn attention(
             .helps("Set WHATSAPP_ENABLED=true to send messages."),
         );
     }
-    let found: Vec<CheckResult> = found
+    let found: Vec<InstallationCheckResult> = found
         .into_iter()
         // These have rows of their own here.
         .filter(|finding| {
@@ -358,9 +368,9 @@ pub(super) async fn attention(
 /// Whether Meta could reach us, and its callbacks would be accepted.
 pub(super) async fn public_url(
     engine: &Engine,
-    asked: &CheckInputs,
+    asked: &InstallationCheckInputs,
     http: &HttpClient,
-) -> Vec<CheckResult> {
+) -> Vec<InstallationCheckResult> {
     let Some(public_url) = &asked.public_url else {
         return vec![
             ours(
@@ -421,13 +431,13 @@ pub(super) async fn public_url(
 
 /// Whether the webhook takes our verify token and a signature with our secret.
 async fn webhook(
-    ring: &Keyring,
+    ring: &ProviderCredentialSet,
     kind: &str,
     diagnose: &dyn ProviderDiagnosis,
     url: &str,
-    asked: &CheckInputs,
+    asked: &InstallationCheckInputs,
     http: &HttpClient,
-) -> Vec<CheckResult> {
+) -> Vec<InstallationCheckResult> {
     let mut rows = Vec::new();
     if let Some(token) = ring.verify_tokens.first() {
         let answer = diagnose
@@ -444,7 +454,12 @@ async fn webhook(
     rows
 }
 
-fn reached(name: &'static str, answer: Answer, what: &str, remedy: &'static str) -> CheckResult {
+fn reached(
+    name: &'static str,
+    answer: Answer,
+    what: &str,
+    remedy: &'static str,
+) -> InstallationCheckResult {
     match answer {
         Answer::Good => ours(name, FindingSeverity::Ok, format!("The webhook can be reached, and accepts {what}.")),
         Answer::Refused => {

@@ -2,24 +2,27 @@
 
 use secrecy::SecretString;
 
-use super::{CheckArea, CheckInputs, CheckResult, FindingSeverity, webhook_of};
+use super::{
+    FindingSeverity, InstallationCheckInputs, InstallationCheckResult, InstallationCheckSide,
+    webhook_of,
+};
 use crate::{
     domain::{template::name::at_meta, time::Timestamp},
     engine::{
         Engine,
-        runtime::keyring::{AccessTokenState, Keyring, SenderAccount},
+        runtime::keyring::{ProviderCredentialSet, SenderAccount, SenderTokenAvailability},
     },
-    providers::{DiagnosisFinding, DiagnosisRequest, HttpClient, Provider, UsedTemplate},
+    providers::{DiagnosisFinding, DiagnosisRequest, HttpClient, MessagingProvider, UsedTemplate},
     store::{StoreError, catalogue},
 };
 
 /// Every sender whose provider can look.
 pub(super) async fn all(
     engine: &Engine,
-    asked: &CheckInputs,
+    asked: &InstallationCheckInputs,
     http: &HttpClient,
     now: Timestamp,
-) -> Result<Vec<CheckResult>, StoreError> {
+) -> Result<Vec<InstallationCheckResult>, StoreError> {
     let ring = engine.keyring();
     let suffix = engine.settings.template_suffix.as_deref();
     let mut templates: Vec<UsedTemplate> = catalogue::template_names(&engine.store)
@@ -53,8 +56,8 @@ pub(super) async fn all(
         )
         .await;
         rows.extend(found.into_iter().map(|finding| {
-            CheckResult::new(
-                CheckArea::Provider,
+            InstallationCheckResult::new(
+                InstallationCheckSide::Provider,
                 finding.name,
                 finding.verdict,
                 finding.found,
@@ -67,11 +70,11 @@ pub(super) async fn all(
 }
 
 async fn one(
-    provider: &dyn Provider,
+    provider: &dyn MessagingProvider,
     account: &SenderAccount,
-    ring: &Keyring,
+    ring: &ProviderCredentialSet,
     templates: &[UsedTemplate],
-    asked: &CheckInputs,
+    asked: &InstallationCheckInputs,
     http: &HttpClient,
     now: Timestamp,
 ) -> Vec<DiagnosisFinding> {
@@ -107,9 +110,9 @@ async fn one(
 }
 
 /// A sender that has not all that it needs to call its provider.
-fn incomplete(account: &SenderAccount, asked: &CheckInputs) -> DiagnosisFinding {
+fn incomplete(account: &SenderAccount, asked: &InstallationCheckInputs) -> DiagnosisFinding {
     let why = account.obstacle().unwrap_or_default();
-    if !asked.is_enabled && matches!(account.token, AccessTokenState::Missing) {
+    if !asked.is_enabled && matches!(account.token, SenderTokenAvailability::Missing) {
         return DiagnosisFinding {
             name: "token",
             verdict: FindingSeverity::Skipped,

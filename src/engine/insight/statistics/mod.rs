@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
-        cohort::{BucketSpan, ChartStep, CounterGrain, pieces},
+        cohort::{ChartInterval, ChartPointSpan, CounterPeriodLength, pieces},
         failure::DeliveryFailure,
         latency,
         notification::{OUT, STALE, TOOK},
@@ -164,8 +164,8 @@ pub async fn answer(
         failed_limit,
     } = question;
     let (since, until) = (
-        CounterGrain::Quarter.start(*since),
-        CounterGrain::Quarter.start_from(*until),
+        CounterPeriodLength::Quarter.start(*since),
+        CounterPeriodLength::Quarter.start_from(*until),
     );
     let pieces = pieces(since, until);
     let (sums, series) =
@@ -332,7 +332,7 @@ async fn series(
     since: Timestamp,
     until: Timestamp,
     filter: &CounterFilter,
-    step: ChartStep,
+    step: ChartInterval,
     zone: Tz,
 ) -> Result<Vec<StatisticsPoint>, StoreError> {
     let mut points: BTreeMap<Timestamp, CountsByName> = BTreeMap::new();
@@ -363,14 +363,14 @@ async fn series(
 /// Merges neighbouring points of the same length into spans: a year of days is three, because two
 /// of its days are an hour shorter or longer. `end` is where the point after the last one would
 /// begin.
-fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<BucketSpan> {
+fn spans(starts: &[Timestamp], end: Timestamp, until: Timestamp) -> Vec<ChartPointSpan> {
     let ends = starts.iter().skip(1).copied().chain([end]);
-    let mut spans: Vec<BucketSpan> = Vec::new();
+    let mut spans: Vec<ChartPointSpan> = Vec::new();
     for (start, next) in starts.iter().zip(ends) {
         let length = next.micros_since(*start);
         match spans.last_mut() {
             Some(span) if span.length_micros == length => span.until = next.min(until),
-            _ => spans.push(BucketSpan {
+            _ => spans.push(ChartPointSpan {
                 since: *start,
                 until: next.min(until),
                 length_micros: length,
@@ -426,7 +426,7 @@ async fn newest(
 
 #[cfg(test)]
 mod tests {
-    use super::{BucketSpan, Timestamp, spans};
+    use super::{ChartPointSpan, Timestamp, spans};
 
     #[test]
     fn a_year_of_days_is_a_few_questions() {
@@ -434,7 +434,7 @@ mod tests {
         // A day of 23 hours among others, and a last one that is not over.
         let starts = [hours(0), hours(24), hours(48), hours(71), hours(95)];
         let found = spans(&starts, hours(119), hours(100));
-        let span = |since, until, length: i64| BucketSpan {
+        let span = |since, until, length: i64| ChartPointSpan {
             since: hours(since),
             until: hours(until),
             length_micros: length * 3_600_000_000,

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 use crate::{
     domain::{
         access::AccessBounds,
-        cohort::{ChartStep, CounterGrain},
+        cohort::{ChartInterval, CounterPeriodLength},
         field_error::FieldError,
         time::Timestamp,
     },
@@ -60,7 +60,7 @@ pub struct ValidStatisticsQuery {
     pub until: Timestamp,
     pub filter: CounterFilter,
     pub by: CounterDimension,
-    pub step: Option<ChartStep>,
+    pub step: Option<ChartInterval>,
     pub zone: Tz,
     pub failed_limit: u64,
 }
@@ -105,14 +105,14 @@ impl StatisticsQuery {
         if by == Some(None) {
             refuse("by", "template, sender, channel or event_type");
         }
-        let step = self.step.as_deref().map(ChartStep::parse);
+        let step = self.step.as_deref().map(ChartInterval::parse);
         if step == Some(None) {
             refuse("step", "quarter, hour or day");
         }
         let length = match step.flatten() {
-            Some(ChartStep::Quarter) => 900,
-            Some(ChartStep::Hour) => 3_600,
-            Some(ChartStep::Day) | None => 86_400,
+            Some(ChartInterval::Quarter) => 900,
+            Some(ChartInterval::Hour) => 3_600,
+            Some(ChartInterval::Day) | None => 86_400,
         };
         if seconds / length > MOST_POINTS {
             refuse("step", "no more than 1000 points");
@@ -145,7 +145,8 @@ impl StatisticsQuery {
         Ok(ValidStatisticsQuery {
             since,
             // A notification created just now is in the quarter of an hour that begins now.
-            until: until.unwrap_or_else(|| CounterGrain::Quarter.start(now).plus_seconds(900)),
+            until: until
+                .unwrap_or_else(|| CounterPeriodLength::Quarter.start(now).plus_seconds(900)),
             filter: CounterFilter {
                 bounds: bounds.clone(),
                 sender_id,

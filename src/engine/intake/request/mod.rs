@@ -12,19 +12,20 @@ use recipients::{about, recipients};
 use template::check_template;
 
 use super::{
-    DraftComposeError, IntakeRowCache, MessageDraft, MessageMode, NEEDS_PHONE, compose,
+    DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, NEEDS_PHONE, compose,
     targets::ResolvedRecipient, unique,
 };
 use crate::{
     domain::{
-        access::AccessBounds, category::Category, content::FreeContent, field_error::FieldError,
-        priority::Priority, recipient::UserId, time::Timestamp,
+        access::AccessBounds, category::MessageCategory, content::FreeFormMessageContent,
+        field_error::FieldError, priority::MessagePriority, recipient::WhatsAppUserId,
+        time::Timestamp,
     },
     engine::{Engine, InputError, runtime::turn::TransactionContext},
     store::{
         DatabaseTransaction, StoreError,
         idempotency::{self, IdempotentRequest},
-        inbound::{self, ProviderId},
+        inbound::{self, InboundProviderId},
         new_id,
         notification::{self, FallbackTemplate, NewNotification},
     },
@@ -32,15 +33,15 @@ use crate::{
 
 /// A direct request for a message.
 #[derive(Clone, Debug)]
-pub struct DirectRequest {
+pub struct NotificationRequest {
     pub to: Vec<String>,
     pub about: Option<String>,
     /// Name or id of a sender; `None`: the default.
     pub sender: Option<String>,
-    pub content: RequestContent,
+    pub content: NotificationRequestContent,
     pub reference: Option<String>,
     pub labels: BTreeMap<String, String>,
-    pub priority: Priority,
+    pub priority: MessagePriority,
     pub expires_after_seconds: Option<i64>,
     /// Earliest time of sending.
     pub send_at: Option<Timestamp>,
@@ -48,24 +49,24 @@ pub struct DirectRequest {
     pub reply_to: Option<String>,
     /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
-    pub mode: MessageMode,
+    pub mode: MessageContentMode,
 }
 
 /// The content of a direct request.
 #[derive(Clone, Debug)]
-pub enum RequestContent {
-    Template(TemplateUse),
+pub enum NotificationRequestContent {
+    Template(RequestedTemplate),
     /// Free content, deliverable only while the service window is open, and the template that
     /// replaces it once otherwise.
     Free {
-        content: FreeContent,
-        fallback: Option<TemplateUse>,
+        content: FreeFormMessageContent,
+        fallback: Option<RequestedTemplate>,
     },
 }
 
 /// A template with its parameters.
 #[derive(Clone, Debug)]
-pub struct TemplateUse {
+pub struct RequestedTemplate {
     pub name: String,
     pub language: Option<String>,
     pub params: serde_json::Map<String, Value>,
@@ -73,7 +74,7 @@ pub struct TemplateUse {
 
 /// Why a direct request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DirectRequestRefusal {
+pub enum NotificationRequestRefusal {
     Fields(Vec<FieldError>),
     /// The idempotency key was used for a different body.
     KeyReused,
@@ -81,7 +82,7 @@ pub enum DirectRequestRefusal {
 
 /// A request with its client and idempotency key.
 #[derive(Clone, Debug)]
-pub struct ClientDirectRequest {
+pub struct ClientNotificationRequest {
     /// Scope of the idempotency keys.
     pub client: String,
     pub bounds: AccessBounds,
@@ -89,10 +90,10 @@ pub struct ClientDirectRequest {
     pub key: Option<String>,
     /// A digest of the body.
     pub fingerprint: Vec<u8>,
-    pub request: DirectRequest,
+    pub request: NotificationRequest,
 }
 
-impl ClientDirectRequest {
+impl ClientNotificationRequest {
     /// Key that must be unique among the requests of a transaction.
     pub(super) fn whole_key(&self) -> Option<(&str, &str)> {
         Some((self.client.as_str(), self.key.as_deref()?))
@@ -100,10 +101,10 @@ impl ClientDirectRequest {
 }
 
 /// Result of checking one request.
-pub(super) enum CheckedRequest {
+pub(super) enum NotificationRequestCheckOutcome {
     /// A repeat: these are its notifications.
     Before(Vec<Uuid>),
-    Refused(DirectRequestRefusal),
+    Refused(NotificationRequestRefusal),
     /// New, to be stored under this request id.
     New(Uuid, Vec<NewNotification>),
 }
@@ -116,8 +117,8 @@ const OPERATION: &str = "POST /api/v1/notifications";
 pub(super) async fn check(
     turn: TransactionContext<'_>,
     reading: &mut IntakeRowCache,
-    asked: &ClientDirectRequest,
-) -> Result<(CheckedRequest, bool), StoreError> {
+    asked: &ClientNotificationRequest,
+) -> Result<(NotificationRequestCheckOutcome, bool), StoreError> {
     let TransactionContext { engine, tx, now } = turn;
     let request = &asked.request;
     let used = IdempotentRequest {
@@ -160,9 +161,9 @@ pub(super) async fn check(
             rule: "no catalogue has this kind of message".to_owned(),
         });
     }
-    let templates: Vec<(&TemplateUse, &str)> = match &request.content {
-        RequestContent::Template(template) => vec![(template, "")],
-        RequestContent::Free { content, fallback } => {
+    let templates: Vec<(&RequestedTemplate, &str)> = match &request.content {
+        NotificationRequestContent::Template(template) => vec![(template, "")],
+        NotificationRequestContent::Free { content, fallback } => {
             wrong.extend(content.check().into_iter().map(FieldError::from));
             fallback.iter().map(|it| (it, "/fallback")).collect()
         }
@@ -180,11 +181,11 @@ pub(super) async fn check(
             &mut wrong,
         )
         .await?;
-        is_code |= category == Some(Category::Authentication);
+        is_code |= category == Some(MessageCategory::Authentication);
     }
     let named_by_id = |target: &ResolvedRecipient| {
         let address = target.address.as_deref();
-        address.is_some_and(|address| UserId::parse(address).is_some())
+        address.is_some_and(|address| WhatsAppUserId::parse(address).is_some())
     };
     if is_code
         && recipients
@@ -198,7 +199,7 @@ pub(super) async fn check(
     }
     if !wrong.is_empty() {
         return Ok((
-            CheckedRequest::Refused(DirectRequestRefusal::Fields(wrong)),
+            NotificationRequestCheckOutcome::Refused(NotificationRequestRefusal::Fields(wrong)),
             false,
         ));
     }
@@ -214,7 +215,9 @@ pub(super) async fn check(
             rule: "these groups are empty".to_owned(),
         };
         return Ok((
-            CheckedRequest::Refused(DirectRequestRefusal::Fields(vec![nobody])),
+            NotificationRequestCheckOutcome::Refused(NotificationRequestRefusal::Fields(vec![
+                nobody,
+            ])),
             false,
         ));
     }
@@ -254,10 +257,10 @@ pub(super) async fn check(
         unread: Vec::new(),
     };
     let made = match &request.content {
-        RequestContent::Template(template) => {
+        NotificationRequestContent::Template(template) => {
             templated(turn, reading, &draft, template, "", targets).await
         }
-        RequestContent::Free { content, fallback } => {
+        NotificationRequestContent::Free { content, fallback } => {
             let fallbacks = match fallback {
                 None => Ok(Vec::new()),
                 Some(template) => {
@@ -281,7 +284,7 @@ pub(super) async fn check(
         Ok(new) => new,
         Err(InputError::Invalid(wrong)) => {
             return Ok((
-                CheckedRequest::Refused(DirectRequestRefusal::Fields(wrong)),
+                NotificationRequestCheckOutcome::Refused(NotificationRequestRefusal::Fields(wrong)),
                 true,
             ));
         }
@@ -302,13 +305,16 @@ pub(super) async fn check(
             ..new
         })
         .collect();
-    Ok((CheckedRequest::New(used.resource_id, new), false))
+    Ok((
+        NotificationRequestCheckOutcome::New(used.resource_id, new),
+        false,
+    ))
 }
 
 /// The provider's id of the message being answered.
 async fn reply_to(
     tx: &DatabaseTransaction,
-    asked: &ClientDirectRequest,
+    asked: &ClientNotificationRequest,
     wrong: &mut Vec<FieldError>,
 ) -> Result<Option<String>, StoreError> {
     let Some(named) = &asked.request.reply_to else {
@@ -320,8 +326,8 @@ async fn reply_to(
     let found = inbound::find(tx, &asked.bounds, id).await?;
     let found = found
         .as_ref()
-        .map(|row| ProviderId::of(&row.provider_message_id));
-    if let Some(ProviderId::Message(message)) = found {
+        .map(|row| InboundProviderId::of(&row.provider_message_id));
+    if let Some(InboundProviderId::Message(message)) = found {
         return Ok(Some(message.to_owned()));
     }
     wrong.push(FieldError {
@@ -335,14 +341,16 @@ async fn reply_to(
 async fn repeated(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    asked: &ClientDirectRequest,
+    asked: &ClientNotificationRequest,
     before: &IdempotentRequest,
-) -> Result<CheckedRequest, StoreError> {
+) -> Result<NotificationRequestCheckOutcome, StoreError> {
     if !engine.is_fingerprint(&before.fingerprint, &asked.fingerprint) {
-        return Ok(CheckedRequest::Refused(DirectRequestRefusal::KeyReused));
+        return Ok(NotificationRequestCheckOutcome::Refused(
+            NotificationRequestRefusal::KeyReused,
+        ));
     }
     let ids = notification::of_request(tx, before.resource_id).await?;
-    Ok(CheckedRequest::Before(ids))
+    Ok(NotificationRequestCheckOutcome::Before(ids))
 }
 
 /// The notifications of a checked template, or why there are none; pointers begin with `at`.
@@ -350,7 +358,7 @@ async fn templated(
     turn: TransactionContext<'_>,
     reading: &mut IntakeRowCache,
     draft: &MessageDraft,
-    template: &TemplateUse,
+    template: &RequestedTemplate,
     at: &str,
     targets: Vec<ResolvedRecipient>,
 ) -> Result<Vec<NewNotification>, InputError> {
@@ -405,7 +413,7 @@ fn free(
     engine: &Engine,
     draft: &MessageDraft,
     target: ResolvedRecipient,
-    content: &FreeContent,
+    content: &FreeFormMessageContent,
     fallback: Option<(Uuid, Option<String>, FallbackTemplate)>,
     now: Timestamp,
 ) -> NewNotification {
@@ -435,7 +443,7 @@ fn free(
         template: String::new(),
         made_with: None,
         language: None,
-        category: Category::Service,
+        category: MessageCategory::Service,
         params: json!(content),
         body: content.readable().map(str::to_owned),
         reference: draft.reference.clone(),

@@ -1,17 +1,17 @@
 //! Recipients and subject of a direct request.
 
-use super::DirectRequest;
+use super::NotificationRequest;
 use crate::{
     domain::{
         access::AccessBounds,
         field_error::FieldError,
         phone::Phone,
-        recipient::{RecipientError, RecipientSpec, UserId},
+        recipient::{RecipientParseError, RecipientSpec, WhatsAppUserId},
         time::Timestamp,
     },
     engine::intake::{
         IntakeRowCache,
-        targets::{self, ResolveError, ResolvedRecipient, UnknownRecipient},
+        targets::{self, RecipientResolveError, ResolvedRecipient, UnknownRecipient},
     },
     store::{DatabaseTransaction, StoreError},
 };
@@ -23,7 +23,7 @@ const MAX_DIRECT_TARGETS: usize = 1000;
 pub(super) enum RequestedRecipient {
     Found(Vec<ResolvedRecipient>),
     Phone(Phone),
-    UserId(UserId),
+    UserId(WhatsAppUserId),
 }
 
 impl RequestedRecipient {
@@ -55,9 +55,9 @@ impl RequestedRecipient {
 
 /// Why a request cannot be addressed to an entry.
 #[derive(Debug, thiserror::Error)]
-enum EntryError {
+enum RequestRecipientError {
     #[error(transparent)]
-    Unreadable(#[from] RecipientError),
+    Unreadable(#[from] RecipientParseError),
     #[error(transparent)]
     Unknown(#[from] UnknownRecipient),
     #[error("more than {} people: post an event instead", MAX_DIRECT_TARGETS)]
@@ -66,11 +66,11 @@ enum EntryError {
     Store(#[from] StoreError),
 }
 
-impl From<ResolveError> for EntryError {
-    fn from(error: ResolveError) -> Self {
+impl From<RecipientResolveError> for RequestRecipientError {
+    fn from(error: RecipientResolveError) -> Self {
         match error {
-            ResolveError::Unknown(unknown) => Self::Unknown(unknown),
-            ResolveError::Store(error) => Self::Store(error),
+            RecipientResolveError::Unknown(unknown) => Self::Unknown(unknown),
+            RecipientResolveError::Store(error) => Self::Store(error),
         }
     }
 }
@@ -81,7 +81,7 @@ async fn recipient(
     bounds: &AccessBounds,
     entry: &str,
     now: Timestamp,
-) -> Result<RequestedRecipient, EntryError> {
+) -> Result<RequestedRecipient, RequestRecipientError> {
     let spec = match RecipientSpec::parse(entry)? {
         RecipientSpec::Phone(phone) => return Ok(RequestedRecipient::Phone(phone)),
         RecipientSpec::UserId(user_id) => return Ok(RequestedRecipient::UserId(user_id)),
@@ -94,7 +94,7 @@ async fn recipient(
         targets.extend(page.targets);
         after = page.next;
         if targets.len() > MAX_DIRECT_TARGETS {
-            return Err(EntryError::TooMany);
+            return Err(RequestRecipientError::TooMany);
         }
         if after.is_none() {
             return Ok(RequestedRecipient::Found(targets));
@@ -106,7 +106,7 @@ async fn recipient(
 pub(super) async fn recipients(
     tx: &DatabaseTransaction,
     bounds: &AccessBounds,
-    request: &DirectRequest,
+    request: &NotificationRequest,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
 ) -> Result<Vec<RequestedRecipient>, StoreError> {
@@ -120,7 +120,7 @@ pub(super) async fn recipients(
     for (index, entry) in request.to.iter().enumerate() {
         match recipient(tx, bounds, entry, now).await {
             Ok(recipient) => found.push(recipient),
-            Err(EntryError::Store(error)) => return Err(error),
+            Err(RequestRecipientError::Store(error)) => return Err(error),
             Err(refused) => wrong.push(FieldError {
                 pointer: format!("/to/{index}"),
                 rule: refused.to_string(),
@@ -134,7 +134,7 @@ pub(super) async fn recipients(
 pub(super) async fn about(
     tx: &DatabaseTransaction,
     bounds: &AccessBounds,
-    request: &DirectRequest,
+    request: &NotificationRequest,
     wrong: &mut Vec<FieldError>,
     now: Timestamp,
 ) -> Result<Option<RequestedRecipient>, StoreError> {
@@ -143,7 +143,7 @@ pub(super) async fn about(
     };
     match recipient(tx, bounds, about, now).await {
         Ok(recipient) => Ok(Some(recipient)),
-        Err(EntryError::Store(error)) => Err(error),
+        Err(RequestRecipientError::Store(error)) => Err(error),
         Err(refused) => {
             wrong.push(FieldError {
                 pointer: "/about".to_owned(),

@@ -3,13 +3,13 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::TemplateUse;
+use super::RequestedTemplate;
 use crate::{
     domain::{
         access::AccessBounds,
-        category::Category,
+        category::MessageCategory,
         field_error::FieldError,
-        template::{layout::PROVIDED, parameter::DeclaredParameter},
+        template::{layout::PROVIDED, parameter::DeclaredTemplateParameter},
     },
     engine::{
         Engine,
@@ -32,10 +32,10 @@ pub(super) async fn check_template(
     reading: &mut IntakeRowCache,
     bounds: &AccessBounds,
     sender_id: Option<Uuid>,
-    template: &TemplateUse,
+    template: &RequestedTemplate,
     at: &str,
     wrong: &mut Vec<FieldError>,
-) -> Result<Option<Category>, StoreError> {
+) -> Result<Option<MessageCategory>, StoreError> {
     let mut refuse = |pointer: String, rule: String| {
         wrong.push(FieldError {
             pointer: format!("{at}{pointer}"),
@@ -70,7 +70,7 @@ pub(super) async fn check_template(
     if let TemplateSendability::Never(reason) = sendable(name, standing.as_ref()) {
         refuse("/template".to_owned(), reason);
     }
-    let category = Some(Category::counted_as(&found.category));
+    let category = Some(MessageCategory::counted_as(&found.category));
     let Ok(layout) = &known.layout else {
         refuse(
             "/template".to_owned(),
@@ -82,7 +82,7 @@ pub(super) async fn check_template(
     for variable in &variables {
         let declared = layout.declared(variable);
         let may_miss = PROVIDED.contains(&variable.as_str())
-            || declared.is_some_and(DeclaredParameter::may_miss);
+            || declared.is_some_and(DeclaredTemplateParameter::may_miss);
         let broken = match template.params.get(variable) {
             None | Some(Value::Null) if may_miss => None,
             None => Some("missing"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::settle::{SettledIdentities, settle};
+use super::settle::{IdentityContactAssignment, settle};
 use crate::{
     domain::{
         identity::{AliasDecision, AliasVerdict, ContactAlias, consent::ConsentStatement},
@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, NewDecision, NewStatement},
+        identity::{self, NewConsentStatement, NewIdentityDecision},
         people, suppression,
     },
 };
@@ -117,7 +117,7 @@ pub async fn split(
             // Its current holder: the alias may have belonged to another contact before.
             let needed = [(std::slice::from_ref(first), by.now)];
             let mut settled = settle(engine, tx, everything.clone(), &needed, by.now).await?;
-            let leads_to = |settled: &SettledIdentities, alias| {
+            let leads_to = |settled: &IdentityContactAssignment, alias| {
                 let met = settled.whose(std::slice::from_ref(alias), by.now);
                 met.map(|met| met.contact)
             };
@@ -131,7 +131,7 @@ pub async fn split(
             };
             for statement in refused {
                 for contact in [contact, theirs] {
-                    let new = NewStatement {
+                    let new = NewConsentStatement {
                         contact: Some(contact),
                         aliases: &[],
                         statement: statement.clone(),
@@ -227,7 +227,7 @@ async fn decide(
     by: PeopleActor<'_>,
     verdict: AliasVerdict,
 ) -> Result<(), StoreError> {
-    let new = NewDecision {
+    let new = NewIdentityDecision {
         decision: AliasDecision {
             at: by.now,
             verdict,

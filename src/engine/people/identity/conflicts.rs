@@ -2,22 +2,22 @@
 
 use uuid::Uuid;
 
-use super::settle::SettledIdentities;
+use super::settle::IdentityContactAssignment;
 use crate::{
     domain::{identity::ContactAlias, time::Timestamp},
     store::{
         DatabaseTransaction, StoreError,
-        alias::{self, AliasConflict, ConflictState},
+        alias::{self, ContactIdentityConflict, ContactIdentityConflictKind},
     },
 };
 
 /// Replaces the stored list of contacts that may be one person.
 pub(super) async fn write(
     tx: &DatabaseTransaction,
-    settled: &SettledIdentities,
+    settled: &IdentityContactAssignment,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut all: Vec<AliasConflict> = Vec::new();
+    let mut all: Vec<ContactIdentityConflict> = Vec::new();
     for question in &settled.identities.questions {
         let (Some(owner), Some(claimant)) = (
             settled.contact(question.owner),
@@ -29,7 +29,7 @@ pub(super) async fn write(
             &question.phone,
             owner,
             claimant,
-            ConflictState::Question,
+            ContactIdentityConflictKind::Question,
             question.since,
             Some(question.due),
         ));
@@ -41,11 +41,11 @@ pub(super) async fn write(
         ) else {
             continue;
         };
-        let state = ConflictState::Contradiction;
+        let state = ContactIdentityConflictKind::Contradiction;
         all.push(conflict(&contradiction.alias, one, other, state, now, None));
     }
     for (alias, survivor, linked) in settled.linked() {
-        let state = ConflictState::Linked;
+        let state = ContactIdentityConflictKind::Linked;
         all.push(conflict(&alias, survivor, linked, state, now, None));
     }
     alias::write_conflicts(tx, &settled.contact_ids(), &all, now).await
@@ -55,11 +55,11 @@ fn conflict(
     alias: &ContactAlias,
     contact: Uuid,
     other: Uuid,
-    state: ConflictState,
+    state: ContactIdentityConflictKind,
     since: Timestamp,
     due_at: Option<Timestamp>,
-) -> AliasConflict {
-    AliasConflict {
+) -> ContactIdentityConflict {
+    ContactIdentityConflict {
         alias: alias.clone(),
         contact,
         other,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     IdentifiedContact,
-    settle::{SettledIdentities, settle},
+    settle::{IdentityContactAssignment, settle},
 };
 use crate::{
     domain::{
@@ -21,7 +21,7 @@ use crate::{
     engine::Engine,
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, KeptStatement, NewStatement},
+        identity::{self, NewConsentStatement, StoredConsentStatement},
         suppression,
     },
 };
@@ -42,7 +42,7 @@ pub(in crate::engine) async fn state(
         is_wanted: wish.wanted,
         source: wish.source.to_owned(),
     };
-    let new = NewStatement {
+    let new = NewConsentStatement {
         contact: aliases.is_empty().then_some(met.contact),
         aliases,
         statement,
@@ -60,11 +60,11 @@ pub(in crate::engine) async fn state(
 
 /// The statements in force for each person.
 pub(super) fn by_person(
-    settled: &SettledIdentities,
-    all: &[KeptStatement],
+    settled: &IdentityContactAssignment,
+    all: &[StoredConsentStatement],
 ) -> BTreeMap<PersonIndex, Vec<(ConsentStatement, Option<Uuid>)>> {
     let identities = &settled.identities;
-    let mut said: BTreeMap<PersonIndex, Vec<&KeptStatement>> = BTreeMap::new();
+    let mut said: BTreeMap<PersonIndex, Vec<&StoredConsentStatement>> = BTreeMap::new();
     for stated in all {
         let person = match stated.contact {
             Some(contact) => settled.person_of_contact(contact),
@@ -90,7 +90,7 @@ pub(super) fn by_person(
             said.entry(to).or_default().extend(refused);
         }
     }
-    let mut holds: BTreeMap<PersonIndex, BTreeMap<ConsentScope, &KeptStatement>> = said
+    let mut holds: BTreeMap<PersonIndex, BTreeMap<ConsentScope, &StoredConsentStatement>> = said
         .iter()
         .map(|(person, said)| (*person, hold(said.iter().copied())))
         .collect();
@@ -122,9 +122,9 @@ pub(super) fn by_person(
 
 /// The newest statement of each scope.
 fn hold<'a>(
-    said: impl Iterator<Item = &'a KeptStatement>,
-) -> BTreeMap<ConsentScope, &'a KeptStatement> {
-    let said: Vec<&KeptStatement> = said.collect();
+    said: impl Iterator<Item = &'a StoredConsentStatement>,
+) -> BTreeMap<ConsentScope, &'a StoredConsentStatement> {
+    let said: Vec<&StoredConsentStatement> = said.collect();
     newest(said.iter().map(|stated| &stated.statement))
         .into_iter()
         .filter_map(|(scope, held)| {

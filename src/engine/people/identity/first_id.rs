@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::evidence;
 use crate::{
     domain::{
-        identity::{AliasFact, ContactAlias},
+        identity::{ContactAlias, ContactAliasFact},
         time::Timestamp,
     },
     engine::runtime::sighting::PersonSighting,
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, AliasHolderState, AliasPair, NewEvidence},
+        identity::{self, AliasHolderState, NewIdentityEvidence, PhoneUserIdPair},
     },
 };
 
@@ -30,7 +30,7 @@ pub(super) async fn add(
     now: Timestamp,
 ) -> Result<Vec<Option<Uuid>>, StoreError> {
     let mut owners = vec![None; sightings.len()];
-    let candidates: Vec<(usize, FirstIdCandidate<'_>)> = sightings
+    let candidates: Vec<(usize, FirstUserIdCandidate<'_>)> = sightings
         .iter()
         .enumerate()
         .filter_map(|(position, sighting)| Some((position, candidate(sighting, known)?)))
@@ -46,16 +46,16 @@ pub(super) async fn add(
         }
     }
     // Within a batch, only an alias that is named once is unambiguous.
-    let is_clear = |(_, it): &(usize, FirstIdCandidate<'_>)| {
+    let is_clear = |(_, it): &(usize, FirstUserIdCandidate<'_>)| {
         named.get(it.phone) == Some(&1) && named.get(it.id) == Some(&1)
     };
-    let clear: Vec<(usize, FirstIdCandidate<'_>)> =
+    let clear: Vec<(usize, FirstUserIdCandidate<'_>)> =
         candidates.into_iter().filter(is_clear).collect();
     // Two processes may learn two first ids of one number at the same time.
     identity::lock(tx).await?;
-    let pairs: Vec<AliasPair<'_>> = clear
+    let pairs: Vec<PhoneUserIdPair<'_>> = clear
         .iter()
-        .map(|(position, it)| AliasPair {
+        .map(|(position, it)| PhoneUserIdPair {
             position: *position,
             phone: &it.phone.value,
             id: &it.id.value,
@@ -66,7 +66,7 @@ pub(super) async fn add(
         .into_iter()
         .collect();
     let mut added = Vec::with_capacity(first.len());
-    let mut noted: Vec<NewEvidence> = Vec::with_capacity(first.len());
+    let mut noted: Vec<NewIdentityEvidence> = Vec::with_capacity(first.len());
     for (position, it) in clear
         .iter()
         .filter(|(position, _)| first.contains(position))
@@ -84,7 +84,7 @@ pub(super) async fn add(
 }
 
 /// A number, a new user id, and the contact of the number.
-struct FirstIdCandidate<'a> {
+struct FirstUserIdCandidate<'a> {
     phone: &'a ContactAlias,
     id: &'a ContactAlias,
     contact: Uuid,
@@ -93,8 +93,8 @@ struct FirstIdCandidate<'a> {
 fn candidate<'a>(
     sighting: &'a PersonSighting,
     known: &HashMap<ContactAlias, AliasHolderState>,
-) -> Option<FirstIdCandidate<'a>> {
-    let [AliasFact::Together { phone, id }] = sighting.facts.as_slice() else {
+) -> Option<FirstUserIdCandidate<'a>> {
+    let [ContactAliasFact::Together { phone, id }] = sighting.facts.as_slice() else {
         return None;
     };
     let holder = known.get(phone)?;
@@ -104,7 +104,7 @@ fn candidate<'a>(
         && holder.holder.superseded_at.is_none()
         && sighting.at >= holder.holder.since
         && !known.contains_key(id);
-    is_clear.then_some(FirstIdCandidate {
+    is_clear.then_some(FirstUserIdCandidate {
         phone,
         id,
         contact: holder.holder.contact,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::{
-    domain::identity::{ContactAlias, replay::Evidence},
+    domain::identity::{ContactAlias, replay::IdentityEvidence},
     store::{
         DatabaseTransaction, StoreError,
         identity::{self, AliasHolder, IdentityContact},
@@ -17,8 +17,8 @@ const MAX_STEPS: usize = 50;
 
 /// The loaded evidence.
 #[derive(Debug, Default)]
-pub(super) struct LoadedEvidence {
-    pub evidence: Evidence,
+pub(super) struct LoadedIdentityEvidence {
+    pub evidence: IdentityEvidence,
     pub contacts: BTreeMap<Uuid, IdentityContact>,
     pub holders: BTreeMap<ContactAlias, AliasHolder>,
 }
@@ -27,8 +27,8 @@ pub(super) struct LoadedEvidence {
 pub(super) async fn load(
     tx: &DatabaseTransaction,
     aliases: BTreeSet<ContactAlias>,
-) -> Result<LoadedEvidence, StoreError> {
-    let mut loaded = LoadedEvidence::default();
+) -> Result<LoadedIdentityEvidence, StoreError> {
+    let mut loaded = LoadedIdentityEvidence::default();
     let mut seen: BTreeSet<ContactAlias> = BTreeSet::new();
     let mut fresh = aliases;
     for _ in 0..MAX_STEPS {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::{AliasFact, AliasKind, ContactAlias, FactObservation},
+        identity::{ContactAlias, ContactAliasFact, ContactAliasKind, ContactAliasObservation},
         phone::Phone,
         recipient::MessageAddress,
         time::Timestamp,
@@ -28,7 +28,7 @@ use crate::{
     providers::PersonIds,
     store::{
         DatabaseTransaction, StoreError,
-        identity::{self, EvidenceSource, NewEvidence},
+        identity::{self, IdentityEvidenceSource, NewIdentityEvidence},
         people,
     },
 };
@@ -45,7 +45,7 @@ impl PersonSighting {
         ids: &PersonIds,
         scope: Option<&str>,
         at: Timestamp,
-        source: EvidenceSource,
+        source: IdentityEvidenceSource,
         callback: Uuid,
     ) -> Self {
         let aliases = aliases(ids);
@@ -71,9 +71,9 @@ impl PersonSighting {
 pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<ContactAlias> {
     let id = |kind, value: &Option<String>| value.clone().map(|value| ContactAlias { kind, value });
     [
-        id(AliasKind::UserId, &ids.user_id),
+        id(ContactAliasKind::UserId, &ids.user_id),
         ids.wa_id.as_deref().map(ContactAlias::of_wa_id),
-        id(AliasKind::ParentUserId, &ids.parent_user_id),
+        id(ContactAliasKind::ParentUserId, &ids.parent_user_id),
     ]
     .into_iter()
     .flatten()
@@ -81,26 +81,28 @@ pub(in crate::engine) fn aliases(ids: &PersonIds) -> Vec<ContactAlias> {
 }
 
 /// The facts that follow from aliases appearing together.
-pub(in crate::engine) fn facts(aliases: &[ContactAlias]) -> Vec<AliasFact> {
+pub(in crate::engine) fn facts(aliases: &[ContactAlias]) -> Vec<ContactAliasFact> {
     let of = |kind| aliases.iter().find(|alias| alias.kind == kind).cloned();
     let (phone, id, parent) = (
-        of(AliasKind::Phone),
-        of(AliasKind::UserId),
-        of(AliasKind::ParentUserId),
+        of(ContactAliasKind::Phone),
+        of(ContactAliasKind::UserId),
+        of(ContactAliasKind::ParentUserId),
     );
     let mut facts = Vec::new();
     match (&phone, &id) {
-        (Some(phone), Some(id)) => facts.push(AliasFact::Together {
+        (Some(phone), Some(id)) => facts.push(ContactAliasFact::Together {
             phone: phone.clone(),
             id: id.clone(),
         }),
-        (Some(alias), None) | (None, Some(alias)) => facts.push(AliasFact::Seen(alias.clone())),
+        (Some(alias), None) | (None, Some(alias)) => {
+            facts.push(ContactAliasFact::Seen(alias.clone()))
+        }
         (None, None) => {}
     }
     match (id, phone, parent) {
-        (Some(id), _, Some(parent)) => facts.push(AliasFact::Parent { id, parent }),
-        (None, Some(phone), Some(id)) => facts.push(AliasFact::Together { phone, id }),
-        (None, None, Some(parent)) => facts.push(AliasFact::Seen(parent)),
+        (Some(id), _, Some(parent)) => facts.push(ContactAliasFact::Parent { id, parent }),
+        (None, Some(phone), Some(id)) => facts.push(ContactAliasFact::Together { phone, id }),
+        (None, None, Some(parent)) => facts.push(ContactAliasFact::Seen(parent)),
         (_, _, None) => {}
     }
     facts
@@ -135,9 +137,9 @@ impl ReportedRecipient<'_> {
             Some(MessageAddress::Phone(_)) | None => None,
         };
         [
-            id(AliasKind::UserId, self.user_id.or(sent_to_id)),
+            id(ContactAliasKind::UserId, self.user_id.or(sent_to_id)),
             sent_to,
-            id(AliasKind::ParentUserId, self.parent_user_id),
+            id(ContactAliasKind::ParentUserId, self.parent_user_id),
         ]
         .into_iter()
         .flatten()
@@ -150,7 +152,7 @@ impl ReportedRecipient<'_> {
         &self,
         scope: &str,
         at: Timestamp,
-        source: EvidenceSource,
+        source: IdentityEvidenceSource,
     ) -> Option<PersonSighting> {
         let mut aliases = self.aliases();
         let mut variant = None;
@@ -160,7 +162,7 @@ impl ReportedRecipient<'_> {
         {
             let answered_alias = ContactAlias::of_phone(&answered);
             if answered.is_variant_of(sent) {
-                variant = Some(AliasFact::Variant {
+                variant = Some(ContactAliasFact::Variant {
                     sent: ContactAlias::of_phone(sent),
                     answered: answered_alias,
                 });
@@ -176,7 +178,7 @@ impl ReportedRecipient<'_> {
             }
         }
         let mut facts = facts(&aliases);
-        facts.retain(|fact| !matches!(fact, AliasFact::Seen(_)));
+        facts.retain(|fact| !matches!(fact, ContactAliasFact::Seen(_)));
         facts.extend(variant);
         (!facts.is_empty()).then(|| PersonSighting {
             aliases,
@@ -205,13 +207,13 @@ pub(in crate::engine) async fn are_known(
     engine: &Engine,
     sightings: &[PersonSighting],
 ) -> Result<bool, StoreError> {
-    let all: Vec<NewEvidence> = sightings.iter().flat_map(evidence).collect();
+    let all: Vec<NewIdentityEvidence> = sightings.iter().flat_map(evidence).collect();
     identity::are_noted(engine.store.by_index(), &all).await
 }
 
-fn evidence(sighting: &PersonSighting) -> impl Iterator<Item = NewEvidence> + '_ {
-    sighting.facts.iter().map(|fact| NewEvidence {
-        observation: FactObservation {
+fn evidence(sighting: &PersonSighting) -> impl Iterator<Item = NewIdentityEvidence> + '_ {
+    sighting.facts.iter().map(|fact| NewIdentityEvidence {
+        observation: ContactAliasObservation {
             fact: fact.clone(),
             scope: sighting.scope.clone(),
             first: sighting.at,
@@ -266,7 +268,8 @@ pub(in crate::engine) async fn meet(
         .iter()
         .zip(&first)
         .filter(|(_, first)| first.is_none());
-    let evidence: Vec<NewEvidence> = rest.flat_map(|(sighting, _)| evidence(sighting)).collect();
+    let evidence: Vec<NewIdentityEvidence> =
+        rest.flat_map(|(sighting, _)| evidence(sighting)).collect();
     let mut noted = identity::note(tx, &evidence, now).await?.into_iter();
     let mut unclear: BTreeSet<ContactAlias> = BTreeSet::new();
     let mut met: Vec<Option<IdentifiedContact>> = Vec::with_capacity(sightings.len());
@@ -323,7 +326,7 @@ pub(in crate::engine) async fn meet(
     for ((sighting, met), is_quiet) in sightings.iter().zip(&met).zip(quiet) {
         // Statuses are many and repeat themselves: only new evidence is followed up.
         if let Some(met) = met
-            && !(is_quiet && sighting.source == EvidenceSource::Status)
+            && !(is_quiet && sighting.source == IdentityEvidenceSource::Status)
             && (sighting.profile_name.is_some() || sighting.username.is_some())
         {
             people::set_profile(

@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use super::{
     IdentifiedContact, conflicts, consent,
-    load::{LoadedEvidence, load},
+    load::{LoadedIdentityEvidence, load},
 };
 use crate::{
     domain::{
         identity::{
             ContactAlias,
-            group::{PersonContactGroup, group},
+            group::{ContactMergePlan, group},
             replay::{ComputedIdentities, PersonIndex, least_of_each, replay},
         },
         time::Timestamp,
@@ -28,9 +28,9 @@ use crate::{
 
 /// The identities, and the contacts that represent them.
 #[derive(Debug)]
-pub(in crate::engine) struct SettledIdentities {
+pub(in crate::engine) struct IdentityContactAssignment {
     pub(super) identities: ComputedIdentities,
-    groups: BTreeMap<PersonIndex, PersonContactGroup>,
+    groups: BTreeMap<PersonIndex, ContactMergePlan>,
     /// The person of each contact, including contacts that have been merged into another.
     homes: BTreeMap<Uuid, PersonIndex>,
     /// Contacts that act as one with others, or that are undecided.
@@ -38,7 +38,7 @@ pub(in crate::engine) struct SettledIdentities {
     holders: BTreeMap<ContactAlias, AliasHolder>,
 }
 
-impl SettledIdentities {
+impl IdentityContactAssignment {
     /// The contact of a person.
     pub(super) fn contact(&self, person: PersonIndex) -> Option<Uuid> {
         self.groups.get(&person).map(|group| group.survivor)
@@ -113,7 +113,7 @@ pub(in crate::engine) async fn settle(
     aliases: BTreeSet<ContactAlias>,
     needed: &[(&[ContactAlias], Timestamp)],
     now: Timestamp,
-) -> Result<SettledIdentities, StoreError> {
+) -> Result<IdentityContactAssignment, StoreError> {
     identity::lock(tx).await?;
     let loaded = load(tx, aliases).await?;
     let patience = engine.settings.people.identity_patience_seconds;
@@ -147,7 +147,7 @@ pub(in crate::engine) async fn settle(
             merged_into: None,
             identity_id: None,
             is_unsettled: false,
-            given: crate::domain::identity::group::GivenContactData::default(),
+            given: crate::domain::identity::group::DeclaredContactData::default(),
         };
         contacts.insert(id, row);
     }
@@ -155,7 +155,7 @@ pub(in crate::engine) async fn settle(
     for (contact, person) in &homes {
         by_person.entry(*person).or_default().push(*contact);
     }
-    let groups: BTreeMap<PersonIndex, PersonContactGroup> = by_person
+    let groups: BTreeMap<PersonIndex, ContactMergePlan> = by_person
         .into_iter()
         .filter_map(|(person, ids)| {
             let given = ids
@@ -174,7 +174,7 @@ pub(in crate::engine) async fn settle(
         .filter(|(person, group)| undecided.contains(person) || !group.linked.is_empty())
         .flat_map(|(_, group)| std::iter::once(group.survivor).chain(group.linked.iter().copied()))
         .collect();
-    let settled = SettledIdentities {
+    let settled = IdentityContactAssignment {
         identities,
         groups,
         homes,
@@ -198,7 +198,7 @@ pub(in crate::engine) async fn settle(
 /// Contacts whose evidence also concerns an alias that several persons had: inbound messages from
 /// it may be another person's.
 fn restless(
-    loaded: &LoadedEvidence,
+    loaded: &LoadedIdentityEvidence,
     identities: &ComputedIdentities,
     homes: &BTreeMap<Uuid, PersonIndex>,
 ) -> Vec<Uuid> {
@@ -315,7 +315,7 @@ fn homes(
 /// changed.
 async fn merge(
     tx: &DatabaseTransaction,
-    settled: &SettledIdentities,
+    settled: &IdentityContactAssignment,
     contacts: &BTreeMap<Uuid, IdentityContact>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -357,7 +357,7 @@ async fn merge(
 
 async fn flag(
     tx: &DatabaseTransaction,
-    settled: &SettledIdentities,
+    settled: &IdentityContactAssignment,
     contacts: &BTreeMap<Uuid, IdentityContact>,
     undecided: &BTreeSet<PersonIndex>,
 ) -> Result<(), StoreError> {
@@ -383,7 +383,7 @@ type AliasMove = (ContactAlias, Uuid, Uuid, Timestamp);
 /// Stores the contact of each alias.
 async fn hold(
     tx: &DatabaseTransaction,
-    settled: &SettledIdentities,
+    settled: &IdentityContactAssignment,
     now: Timestamp,
 ) -> Result<Vec<AliasMove>, StoreError> {
     // A number may return to a person who gave it up.
@@ -442,7 +442,7 @@ async fn hold(
 async fn reattribute(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    settled: &SettledIdentities,
+    settled: &IdentityContactAssignment,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let contacts = settled.contact_ids();
@@ -477,7 +477,7 @@ async fn reattribute(
     Ok(())
 }
 
-impl SettledIdentities {
+impl IdentityContactAssignment {
     /// A contact, and those that act as one with it.
     fn together_with(&self, contact: Uuid) -> Vec<Uuid> {
         let group = self
@@ -496,8 +496,8 @@ impl SettledIdentities {
 /// Recomputes consent: a statement applies to the person who made it.
 async fn restate(
     tx: &DatabaseTransaction,
-    settled: &SettledIdentities,
-    loaded: &LoadedEvidence,
+    settled: &IdentityContactAssignment,
+    loaded: &LoadedIdentityEvidence,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let contacts = settled.contact_ids();

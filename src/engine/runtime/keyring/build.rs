@@ -1,18 +1,18 @@
 //! Builds a keyring from rows and the environment.
 
 use super::{
-    AccessTokenState, ENVIRONMENT, Keyring, KeyringCache, ScopedSecret, SenderAccount, scope_of,
-    token_scope,
+    CallbackSigningSecret, ENVIRONMENT, ProviderCredentialCache, ProviderCredentialSet,
+    SenderAccount, SenderTokenAvailability, scope_of, token_scope,
 };
 use crate::{domain::credential::CredentialKind, engine::runtime::vault::place, store::sender};
 
 /// Decrypts what can be decrypted, and assigns each secret to its scope.
 pub(super) fn build(
-    keys: &KeyringCache,
+    keys: &ProviderCredentialCache,
     revision: i64,
     rows: &[entity::sender::Model],
     credentials: &[entity::credential::Model],
-) -> Keyring {
+) -> ProviderCredentialSet {
     let environment = &keys.environment;
     let open = |row: &entity::credential::Model| {
         keys.vault
@@ -24,9 +24,9 @@ pub(super) fn build(
             .iter()
             .filter(move |row| row.active && row.kind == kind.name())
     };
-    let mut ring = Keyring {
+    let mut ring = ProviderCredentialSet {
         revision: Some(revision),
-        ..Keyring::default()
+        ..ProviderCredentialSet::default()
     };
     // Naming an app is not enough: without a secret of its own, its callbacks are signed with the
     // environment's.
@@ -50,16 +50,20 @@ pub(super) fn build(
         let provider = keys.providers.find(&row.kind);
         let token = match newest {
             None if provider.is_some_and(|provider| !provider.needs_token()) => {
-                AccessTokenState::NotNeeded
+                SenderTokenAvailability::NotNeeded
             }
-            Some(credential) => {
-                open(credential).map_or(AccessTokenState::Unreadable, AccessTokenState::Ready)
-            }
+            Some(credential) => open(credential).map_or(
+                SenderTokenAvailability::Unreadable,
+                SenderTokenAvailability::Ready,
+            ),
             None => environment
                 .access_token
                 .clone()
                 .filter(|_| environment.is_of(row))
-                .map_or(AccessTokenState::Missing, AccessTokenState::Ready),
+                .map_or(
+                    SenderTokenAvailability::Missing,
+                    SenderTokenAvailability::Ready,
+                ),
         };
         let mut settings = sender::settings_of(row);
         if row.kind == environment.kind {
@@ -86,16 +90,20 @@ pub(super) fn build(
             scope: own_app(row).unwrap_or_else(|| environments_app.clone()),
         });
     }
-    ring.signers
-        .extend(environment.app_secrets.iter().map(|secret| ScopedSecret {
-            kind: environment.kind.clone(),
-            secret: secret.clone(),
-            label: ENVIRONMENT.to_owned(),
-            scope: environments_app.clone(),
-        }));
+    ring.signers.extend(
+        environment
+            .app_secrets
+            .iter()
+            .map(|secret| CallbackSigningSecret {
+                kind: environment.kind.clone(),
+                secret: secret.clone(),
+                label: ENVIRONMENT.to_owned(),
+                scope: environments_app.clone(),
+            }),
+    );
     for row in active(CredentialKind::AppSecret) {
         match open(row) {
-            Some(secret) => ring.signers.push(ScopedSecret {
+            Some(secret) => ring.signers.push(CallbackSigningSecret {
                 // An app is of the provider of its senders.
                 kind: rows
                     .iter()

@@ -4,14 +4,14 @@
 mod build;
 mod read;
 
-pub use read::KeyringCache;
+pub use read::ProviderCredentialCache;
 
 use std::collections::{BTreeMap, HashMap};
 
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::providers::SenderConnection;
+use crate::providers::SenderConnectionSettings;
 
 /// Counts every change of a sender or a credential.
 pub const REVISION: &str = "senders_revision";
@@ -43,7 +43,7 @@ impl EnvironmentCredentials {
 
 /// The access token of a sender.
 #[derive(Clone, Debug)]
-pub enum AccessTokenState {
+pub enum SenderTokenAvailability {
     Ready(SecretString),
     /// Its kind of provider needs none.
     NotNeeded,
@@ -66,7 +66,7 @@ pub struct SenderAccount {
     pub is_default: bool,
     /// The reason, if an operator holds it.
     pub off: Option<String>,
-    pub token: AccessTokenState,
+    pub token: SenderTokenAvailability,
     /// Counts changes of its token and of the address it calls.
     pub revision: i64,
     /// Scope of the signatures of its callbacks.
@@ -86,12 +86,12 @@ impl SenderAccount {
             return Some(format!("the sender {} has no phone-number id", self.name));
         }
         match self.token {
-            AccessTokenState::Ready(_) | AccessTokenState::NotNeeded => None,
-            AccessTokenState::Missing => Some(format!(
+            SenderTokenAvailability::Ready(_) | SenderTokenAvailability::NotNeeded => None,
+            SenderTokenAvailability::Missing => Some(format!(
                 "WhatsApp is not configured: the sender {} has no access token (WHATSAPP_ACCESS_TOKEN, or `herald senders set`)",
                 self.name
             )),
-            AccessTokenState::Unreadable => Some(format!(
+            SenderTokenAvailability::Unreadable => Some(format!(
                 "the access token of the sender {} cannot be read: it was encrypted with another HERALD_SECRET_KEY",
                 self.name
             )),
@@ -108,13 +108,13 @@ impl SenderAccount {
     }
 
     /// How it reaches its provider; `None` without a token, or an id to send from.
-    pub fn connection(&self) -> Option<SenderConnection> {
+    pub fn connection(&self) -> Option<SenderConnectionSettings> {
         let token = match &self.token {
-            AccessTokenState::Ready(token) => token.clone(),
-            AccessTokenState::NotNeeded => SecretString::default(),
-            AccessTokenState::Missing | AccessTokenState::Unreadable => return None,
+            SenderTokenAvailability::Ready(token) => token.clone(),
+            SenderTokenAvailability::NotNeeded => SecretString::default(),
+            SenderTokenAvailability::Missing | SenderTokenAvailability::Unreadable => return None,
         };
-        Some(SenderConnection {
+        Some(SenderConnectionSettings {
             endpoint_id: self.endpoint_id.clone()?,
             account_id: self.account_id.clone(),
             settings: self.settings.clone(),
@@ -125,7 +125,7 @@ impl SenderAccount {
 
 /// A secret and its scope.
 #[derive(Clone, Debug)]
-pub struct ScopedSecret {
+pub struct CallbackSigningSecret {
     /// Of which kind of provider.
     pub kind: String,
     pub secret: SecretString,
@@ -134,7 +134,7 @@ pub struct ScopedSecret {
     scope: String,
 }
 
-impl ScopedSecret {
+impl CallbackSigningSecret {
     /// Whether the secret belongs to this app.
     pub fn is_of(&self, scope: &str) -> bool {
         self.scope == scope
@@ -143,7 +143,7 @@ impl ScopedSecret {
 
 /// The secrets that signed a callback, if there are several apps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SigningSecrets {
+pub struct CallbackSignerNames {
     /// Labels of the secrets: they stay the same when a number changes its app.
     pub labels: String,
     /// Their scopes: the same bytes of two apps are two callbacks.
@@ -152,10 +152,10 @@ pub struct SigningSecrets {
 
 /// All credentials at one revision.
 #[derive(Clone, Debug, Default)]
-pub struct Keyring {
+pub struct ProviderCredentialSet {
     revision: Option<i64>,
     pub accounts: Vec<SenderAccount>,
-    pub signers: Vec<ScopedSecret>,
+    pub signers: Vec<CallbackSigningSecret>,
     pub verify_tokens: Vec<SecretString>,
     /// Number of app secrets that none of our keys opens: a callback that fails verification may
     /// still be genuine.
@@ -166,7 +166,7 @@ pub struct Keyring {
     one_app: bool,
 }
 
-impl Keyring {
+impl ProviderCredentialSet {
     pub fn account(&self, id: Uuid) -> Option<&SenderAccount> {
         self.accounts.iter().find(|account| account.id == id)
     }
@@ -256,7 +256,7 @@ impl Keyring {
     }
 
     /// The secrets that callbacks of a kind of provider are signed with.
-    pub fn signers_of(&self, kind: &str) -> Vec<&ScopedSecret> {
+    pub fn signers_of(&self, kind: &str) -> Vec<&CallbackSigningSecret> {
         self.signers
             .iter()
             .filter(|signer| signer.kind == kind)
@@ -265,12 +265,12 @@ impl Keyring {
 
     /// Whose signature it is, for the record; nothing where there is one app only. `fitting`
     /// are positions in [`Self::signers_of`].
-    pub fn signed_by(&self, kind: &str, fitting: &[usize]) -> Option<SigningSecrets> {
+    pub fn signed_by(&self, kind: &str, fitting: &[usize]) -> Option<CallbackSignerNames> {
         if self.one_app {
             return None;
         }
         let signers = self.signers_of(kind);
-        let joined = |of: fn(&ScopedSecret) -> &str| {
+        let joined = |of: fn(&CallbackSigningSecret) -> &str| {
             let mut all: Vec<&str> = fitting
                 .iter()
                 .filter_map(|position| signers.get(*position))
@@ -280,7 +280,7 @@ impl Keyring {
             all.dedup();
             all.join(" ")
         };
-        Some(SigningSecrets {
+        Some(CallbackSignerNames {
             labels: joined(|signer| &signer.label),
             scopes: joined(|signer| &signer.scope),
         })

@@ -8,11 +8,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{EnvironmentCredentials, Keyring, REVISION, build::build};
+use super::{EnvironmentCredentials, ProviderCredentialSet, REVISION, build::build};
 use crate::{
-    domain::channel::{Capabilities, Channel},
+    domain::channel::{MessageChannel, ProviderCapabilities},
     engine::{Engine, runtime::vault::Vault},
-    providers::{HttpClient, MessageSender, Registry, UnavailableSender},
+    providers::{HttpClient, MessageSender, ProviderRegistry, UnavailableSender},
     store::{StoreError, credential, sender, setting},
 };
 
@@ -21,13 +21,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Keys, environment, and the cached keyring.
 #[derive(Debug, Default)]
-pub struct KeyringCache {
+pub struct ProviderCredentialCache {
     pub vault: Option<Vault>,
     pub environment: EnvironmentCredentials,
-    pub(super) providers: Registry,
+    pub(super) providers: ProviderRegistry,
     /// Absent where nothing is to be called.
     http: Option<HttpClient>,
-    current: RwLock<Arc<Keyring>>,
+    current: RwLock<Arc<ProviderCredentialSet>>,
     /// Provider clients of the senders.
     made: Mutex<HashMap<Uuid, CachedSenderClient>>,
     /// Start time of the last completed [`Engine::look_again`].
@@ -37,11 +37,11 @@ pub struct KeyringCache {
 /// The revision of the account, and its client.
 type CachedSenderClient = (i64, Arc<dyn MessageSender>);
 
-impl KeyringCache {
+impl ProviderCredentialCache {
     pub fn new(
         vault: Option<Vault>,
         environment: EnvironmentCredentials,
-        providers: Registry,
+        providers: ProviderRegistry,
         http: Option<HttpClient>,
     ) -> Self {
         Self {
@@ -53,20 +53,20 @@ impl KeyringCache {
         }
     }
 
-    fn read(&self) -> Arc<Keyring> {
+    fn read(&self) -> Arc<ProviderCredentialSet> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Engine {
     /// The providers there are.
-    pub const fn providers(&self) -> &Registry {
+    pub const fn providers(&self) -> &ProviderRegistry {
         &self.keys.providers
     }
 
     /// The channel of a sender, or of the default one; of that which needs no name, if there is
     /// none.
-    pub fn channel_of(&self, sender: Option<Uuid>) -> Channel {
+    pub fn channel_of(&self, sender: Option<Uuid>) -> MessageChannel {
         let ring = self.keyring();
         sender
             .and_then(|sender| ring.account(sender))
@@ -78,7 +78,7 @@ impl Engine {
 
     /// What a kind of provider can do; of one that this version does not know, what the default
     /// one can.
-    pub fn capabilities_of(&self, kind: &str) -> Capabilities {
+    pub fn capabilities_of(&self, kind: &str) -> ProviderCapabilities {
         let providers = &self.keys.providers;
         providers
             .find(kind)
@@ -88,12 +88,12 @@ impl Engine {
     }
 
     /// The cached keyring.
-    pub fn keyring(&self) -> Arc<Keyring> {
+    pub fn keyring(&self) -> Arc<ProviderCredentialSet> {
         self.keys.read()
     }
 
     /// Reloads it if it has changed; otherwise one short statement.
-    pub async fn refresh_keyring(&self) -> Result<Arc<Keyring>, StoreError> {
+    pub async fn refresh_keyring(&self) -> Result<Arc<ProviderCredentialSet>, StoreError> {
         let revision = setting::number(self.store.reader(), REVISION).await?;
         let kept = self.keys.read();
         if kept.revision == Some(revision) {
@@ -115,7 +115,10 @@ impl Engine {
     /// Reloads for a request that arrived at `since` and fails verification: the result is newer
     /// than the request. A flood of forged requests causes few reloads: a request too soon after
     /// the last one waits for the next.
-    pub async fn look_again(&self, since: Instant) -> Result<Arc<Keyring>, StoreError> {
+    pub async fn look_again(
+        &self,
+        since: Instant,
+    ) -> Result<Arc<ProviderCredentialSet>, StoreError> {
         let mut looked_at = self.keys.looked_at.lock().await;
         if looked_at.is_none_or(|at| at < since) {
             if let Some(at) = *looked_at {

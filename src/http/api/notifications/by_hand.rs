@@ -16,8 +16,8 @@ use crate::{
     },
     http::{
         api::{ProblemDocument, idempotency, read_json},
-        auth::{AllowedClient, ApiClient, scope},
-        problem::Problem,
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
 };
@@ -25,7 +25,7 @@ use crate::{
 /// Options of a retry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RetryBody {
+pub struct RetryNotificationRequestBody {
     /// Required for a message that was or may have been delivered: the recipient may get a second
     /// copy.
     #[serde(default)]
@@ -34,42 +34,42 @@ pub struct RetryBody {
 
 async fn one(
     request: &HttpRequest,
-    client: &ApiClient,
+    client: &AuthenticatedApiClient,
     state: &web::Data<AppState>,
     id: Uuid,
     action: OperatorAction,
     body: &[u8],
-) -> Result<NotificationDetail, Problem> {
+) -> Result<NotificationDetail, ApiProblem> {
     let key = idempotency::whole(request, client, body)?;
     let now = state.clock.now();
     match operator_actions::one(&state.engine, &client.bounds, id, action, key.as_ref(), now)
         .await?
     {
         OperatorActionOutcome::Yes => detail(state, &client.bounds, id).await,
-        OperatorActionOutcome::No(reason) => Err(Problem::State(reason)),
-        OperatorActionOutcome::NotFound => Err(Problem::NotFound),
-        OperatorActionOutcome::KeyReused => Err(Problem::KeyReused),
+        OperatorActionOutcome::No(reason) => Err(ApiProblem::State(reason)),
+        OperatorActionOutcome::NotFound => Err(ApiProblem::NotFound),
+        OperatorActionOutcome::KeyReused => Err(ApiProblem::KeyReused),
     }
 }
 
 /// Sends a notification again, in a new generation.
 #[utoipa::path(
     post, path = "/api/v1/notifications/{id}/retry", operation_id = "retry_notification", tag = "notifications",
-    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Option<RetryBody>,
+    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Option<RetryNotificationRequestBody>,
     responses(
         (status = 202, body = NotificationDetail), (status = 401, body = ProblemDocument),
         (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)
     )
 )]
 pub async fn retry(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: bytes::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let meant: RetryBody = if body.iter().all(u8::is_ascii_whitespace) {
-        RetryBody::default()
+) -> Result<HttpResponse, ApiProblem> {
+    let meant: RetryNotificationRequestBody = if body.iter().all(u8::is_ascii_whitespace) {
+        RetryNotificationRequestBody::default()
     } else {
         read_json(&body)?
     };
@@ -89,11 +89,11 @@ pub async fn retry(
     )
 )]
 pub async fn cancel(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let detail = one(&request, &caller, &state, *id, OperatorAction::Cancel, &[]).await?;
     Ok(HttpResponse::Ok().json(detail))
 }
@@ -107,11 +107,11 @@ pub async fn cancel(
     )
 )]
 pub async fn send_now(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let detail = one(&request, &caller, &state, *id, OperatorAction::SendNow, &[]).await?;
     Ok(HttpResponse::Accepted().json(detail))
 }
@@ -119,7 +119,7 @@ pub async fn send_now(
 /// An action on all notifications that match.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ManyBody {
+pub struct BulkActionRequestBody {
     /// Which notifications. An empty filter means all, and needs `all`.
     #[serde(default)]
     filter: NotificationCriteria,
@@ -137,7 +137,7 @@ pub struct ManyBody {
 
 /// The result of one chunk.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ManyAnswer {
+pub struct BulkActionResponse {
     dry_run: bool,
     /// Number of matching notifications in this chunk (at most 100).
     matched: u64,
@@ -151,20 +151,20 @@ pub struct ManyAnswer {
 
 async fn many(
     request: &HttpRequest,
-    client: &ApiClient,
+    client: &AuthenticatedApiClient,
     state: &web::Data<AppState>,
     body: &[u8],
-    action: fn(&ManyBody) -> OperatorAction,
-) -> Result<HttpResponse, Problem> {
-    let read: ManyBody = read_json(body)?;
+    action: fn(&BulkActionRequestBody) -> OperatorAction,
+) -> Result<HttpResponse, ApiProblem> {
+    let read: BulkActionRequestBody = read_json(body)?;
     if read.filter.is_empty() && !read.all {
-        return Err(Problem::Invalid(vec![FieldError {
+        return Err(ApiProblem::Invalid(vec![FieldError {
             pointer: "/filter".to_owned(),
             rule: "a filter, or \"all\": true".to_owned(),
         }]));
     }
     let action = action(&read);
-    let mut filter = read.filter.read("/filter/").map_err(Problem::Invalid)?;
+    let mut filter = read.filter.read("/filter/").map_err(ApiProblem::Invalid)?;
     filter.before = read.cursor;
     let key = idempotency::whole(request, client, body)?;
     let now = state.clock.now();
@@ -178,7 +178,7 @@ async fn many(
         now,
     )
     .await?;
-    Ok(HttpResponse::Ok().json(ManyAnswer {
+    Ok(HttpResponse::Ok().json(BulkActionResponse {
         dry_run: read.dry_run,
         matched: batch.matched,
         changed: batch.changed,
@@ -189,19 +189,19 @@ async fn many(
 
 /// Sends the matching notifications again, a chunk at a time; follow `next`.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/retry", operation_id = "retry_notifications", tag = "notifications", request_body = ManyBody,
+    post, path = "/api/v1/notifications/retry", operation_id = "retry_notifications", tag = "notifications", request_body = BulkActionRequestBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
-        (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 200, body = BulkActionResponse), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)
     )
 )]
 pub async fn retry_many(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     many(&request, &caller, &state, &body, |body| {
         OperatorAction::Retry {
             even_if_delivered: body.even_if_delivered,
@@ -212,37 +212,37 @@ pub async fn retry_many(
 
 /// Cancels the matching notifications for good, a chunk at a time; follow `next`.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/cancel", operation_id = "cancel_notifications", tag = "notifications", request_body = ManyBody,
+    post, path = "/api/v1/notifications/cancel", operation_id = "cancel_notifications", tag = "notifications", request_body = BulkActionRequestBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
-        (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 200, body = BulkActionResponse), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)
     )
 )]
 pub async fn cancel_many(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     many(&request, &caller, &state, &body, |_| OperatorAction::Cancel).await
 }
 
 /// Ends the waits of the matching notifications, a chunk at a time; follow `next`.
 #[utoipa::path(
-    post, path = "/api/v1/notifications/send-now", operation_id = "send_notifications_now", tag = "notifications", request_body = ManyBody,
+    post, path = "/api/v1/notifications/send-now", operation_id = "send_notifications_now", tag = "notifications", request_body = BulkActionRequestBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses(
-        (status = 200, body = ManyAnswer), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
+        (status = 200, body = BulkActionResponse), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)
     )
 )]
 pub async fn send_now_many(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     request: HttpRequest,
     state: web::Data<AppState>,
     body: bytes::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     many(&request, &caller, &state, &body, |_| {
         OperatorAction::SendNow
     })

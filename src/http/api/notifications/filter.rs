@@ -5,14 +5,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{NotificationPage, summary};
+use super::{NotificationListResponse, summary};
 use crate::{
     domain::field_error::FieldError,
     engine::insight::notification_filter::{LabelFilter, NotificationCriteria},
     http::{
         api::{ProblemDocument, cut},
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::notification as notifications,
@@ -46,7 +46,7 @@ pub struct NotificationsQuery {
 }
 
 /// Parses a query in which a label may occur several times.
-fn read(query: &str) -> Result<NotificationsQuery, Problem> {
+fn read(query: &str) -> Result<NotificationsQuery, ApiProblem> {
     let mut rest = form_urlencoded::Serializer::new(String::new());
     let mut label = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -57,7 +57,7 @@ fn read(query: &str) -> Result<NotificationsQuery, Problem> {
         }
     }
     let read = web::Query::<NotificationsQuery>::from_query(&rest.finish())
-        .map_err(|error| Problem::Malformed(error.to_string()))?;
+        .map_err(|error| ApiProblem::Malformed(error.to_string()))?;
     Ok(NotificationsQuery {
         label,
         ..read.into_inner()
@@ -67,13 +67,13 @@ fn read(query: &str) -> Result<NotificationsQuery, Problem> {
 /// Lists notifications, newest first.
 #[utoipa::path(
     get, path = "/api/v1/notifications", operation_id = "list_notifications", tag = "notifications", params(NotificationsQuery),
-    responses((status = 200, body = NotificationPage), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    responses((status = 200, body = NotificationListResponse), (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn list(
-    caller: AllowedClient<scope::NotificationsRead>,
+    caller: AuthorizedApiClient<scope::NotificationsRead>,
     state: web::Data<AppState>,
     request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let query = read(request.query_string())?;
     let limit = query.limit.unwrap_or(50);
     let filter = NotificationCriteria {
@@ -100,11 +100,11 @@ pub async fn list(
             limit: limit + 1,
             ..filter
         },
-        _ => return Err(Problem::Invalid(wrong)),
+        _ => return Err(ApiProblem::Invalid(wrong)),
     };
     let mut rows = notifications::search(&state.engine.store, &caller.bounds, &filter).await?;
     let next = cut(&mut rows, limit, |row| row.id);
-    Ok(HttpResponse::Ok().json(NotificationPage {
+    Ok(HttpResponse::Ok().json(NotificationListResponse {
         notifications: rows.iter().map(summary).collect(),
         next,
     }))

@@ -7,8 +7,8 @@ mod view;
 mod wait;
 
 pub use view::{
-    AttemptView, FollowUpView, NotificationAnswer, NotificationDetail, NotificationPage,
-    NotificationSummary, NotificationsAnswer, TimelineView,
+    AttemptView, FollowUpView, NotificationDetail, NotificationListResponse, NotificationSummary,
+    RequestedNotificationView, SendNotificationResponse, TimelineEntryView,
 };
 use view::{detail, summary};
 
@@ -30,23 +30,24 @@ use uuid::Uuid;
 use super::ProblemDocument;
 use crate::{
     domain::{
-        content::{FreeContent, InteractiveContent, MediaContent, TextContent},
+        content::{FreeFormMessageContent, InteractiveContent, MediaContent, TextContent},
         field_error::FieldError,
-        priority::Priority,
+        priority::MessagePriority,
         time::Timestamp,
     },
     engine::{
-        catalogue::OneOrMany,
+        catalogue::CatalogueRecipientList,
         intake::{
-            ClientDirectRequest, DirectRequest, DirectRequestError, DirectRequestRefusal,
-            MessageMode, RequestContent, TemplateUse,
+            ClientNotificationRequest, MessageContentMode, NotificationRequest,
+            NotificationRequestContent, NotificationRequestError, NotificationRequestRefusal,
+            RequestedTemplate,
         },
     },
     http::{
         api::idempotency,
-        auth::{AllowedClient, scope},
+        auth::{AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::AppState,
     store::notification as notifications,
@@ -55,10 +56,10 @@ use crate::{
 /// A direct request for a message. It is checked completely before anything is stored.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NotificationBody {
+pub struct SendNotificationRequestBody {
     /// A number in E.164, `user:NAME`, `group:NAME` or `contact:NAME`; one or several.
     #[schema(value_type = Vec<String>)]
-    to: RecipientsBody,
+    to: RecipientsInput,
     /// The subject of the message, if it is not its recipient.
     about: Option<String>,
     /// The name or id of a sender; absent: the default.
@@ -79,14 +80,14 @@ pub struct NotificationBody {
     /// Free text, as a string or as `{"body", "preview_url"}`. Like `media` and `interactive` it is
     /// deliverable only within 24 hours of the recipient's last message.
     #[schema(value_type = Option<String>)]
-    text: Option<TextBody>,
+    text: Option<FreeTextInput>,
     /// A picture, video, sound, document or sticker.
     media: Option<MediaContent>,
     /// Buttons, a list, a link, or a request for a place or a number.
     interactive: Option<InteractiveContent>,
     /// The template that replaces `text`, `media` or `interactive`, once, if the recipient has not
     /// written in the last 24 hours.
-    fallback: Option<FallbackBody>,
+    fallback: Option<FallbackTemplateInput>,
     /// The message that this one answers: its `id` in `GET /api/v1/messages`, or the provider's (`wamid…`).
     reply_to: Option<String>,
     /// RFC 3339: earliest time of sending, at most 90 days from now.
@@ -95,7 +96,7 @@ pub struct NotificationBody {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     /// `otp`, `high`, `normal` (default) or `bulk`.
-    #[schema(value_type = Option<Priority>)]
+    #[schema(value_type = Option<MessagePriority>)]
     priority: Option<String>,
     expires_in_seconds: Option<i64>,
 }
@@ -103,37 +104,37 @@ pub struct NotificationBody {
 /// Free text, with or without options.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-pub enum TextBody {
+pub enum FreeTextInput {
     Plain(String),
     Full(TextContent),
 }
 
-impl<'de> Deserialize<'de> for TextBody {
+impl<'de> Deserialize<'de> for FreeTextInput {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextBodyVisitor;
-        impl<'de> Visitor<'de> for TextBodyVisitor {
-            type Value = TextBody;
+        struct FreeTextInputVisitor;
+        impl<'de> Visitor<'de> for FreeTextInputVisitor {
+            type Value = FreeTextInput;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a text, or an object with `body` and `preview_url`")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<TextBody, E> {
-                Ok(TextBody::Plain(text.to_owned()))
+            fn visit_str<E>(self, text: &str) -> Result<FreeTextInput, E> {
+                Ok(FreeTextInput::Plain(text.to_owned()))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextBody, A::Error> {
-                TextContent::deserialize(MapAccessDeserializer::new(map)).map(TextBody::Full)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FreeTextInput, A::Error> {
+                TextContent::deserialize(MapAccessDeserializer::new(map)).map(FreeTextInput::Full)
             }
         }
-        deserializer.deserialize_any(TextBodyVisitor)
+        deserializer.deserialize_any(FreeTextInputVisitor)
     }
 }
 
 /// A template and its parameters.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct FallbackBody {
+pub struct FallbackTemplateInput {
     template: String,
     language: Option<String>,
     #[serde(default)]
@@ -144,30 +145,30 @@ pub struct FallbackBody {
 /// One recipient or several.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-pub enum RecipientsBody {
+pub enum RecipientsInput {
     One(String),
     Many(Vec<String>),
 }
 
-impl<'de> Deserialize<'de> for RecipientsBody {
+impl<'de> Deserialize<'de> for RecipientsInput {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RecipientsVisitor;
-        impl<'de> Visitor<'de> for RecipientsVisitor {
-            type Value = RecipientsBody;
+        struct RecipientsInputVisitor;
+        impl<'de> Visitor<'de> for RecipientsInputVisitor {
+            type Value = RecipientsInput;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a recipient as a text, or a list of them")
             }
 
-            fn visit_str<E>(self, one: &str) -> Result<RecipientsBody, E> {
-                Ok(RecipientsBody::One(one.to_owned()))
+            fn visit_str<E>(self, one: &str) -> Result<RecipientsInput, E> {
+                Ok(RecipientsInput::One(one.to_owned()))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<RecipientsBody, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(many)).map(RecipientsBody::Many)
+            fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<RecipientsInput, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(many)).map(RecipientsInput::Many)
             }
         }
-        deserializer.deserialize_any(RecipientsVisitor)
+        deserializer.deserialize_any(RecipientsInputVisitor)
     }
 }
 
@@ -182,7 +183,7 @@ fn is_message_id(id: &str) -> bool {
 const MAX_AHEAD_SECONDS: i64 = 90 * 24 * 60 * 60;
 
 /// The content of a request: exactly one kind.
-fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
+fn content(body: &SendNotificationRequestBody) -> Result<NotificationRequestContent, FieldError> {
     let refused = |pointer: &str, rule: &str| {
         Err(FieldError {
             pointer: pointer.to_owned(),
@@ -191,15 +192,19 @@ fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
     };
     let mut free = Vec::new();
     match &body.text {
-        Some(TextBody::Plain(text)) => free.push(FreeContent::Text(TextContent {
+        Some(FreeTextInput::Plain(text)) => free.push(FreeFormMessageContent::Text(TextContent {
             body: text.clone(),
             preview_url: false,
         })),
-        Some(TextBody::Full(text)) => free.push(FreeContent::Text(text.clone())),
+        Some(FreeTextInput::Full(text)) => free.push(FreeFormMessageContent::Text(text.clone())),
         None => {}
     }
-    free.extend(body.media.clone().map(FreeContent::Media));
-    free.extend(body.interactive.clone().map(FreeContent::Interactive));
+    free.extend(body.media.clone().map(FreeFormMessageContent::Media));
+    free.extend(
+        body.interactive
+            .clone()
+            .map(FreeFormMessageContent::Interactive),
+    );
     match (&body.template, free.pop()) {
         (Some(_), Some(other)) => refused(
             &format!("/{}", field(&other)),
@@ -208,7 +213,7 @@ fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
         (Some(_), None) if body.fallback.is_some() => {
             refused("/fallback", "a template needs none: it arrives at any time")
         }
-        (Some(name), None) => Ok(RequestContent::Template(TemplateUse {
+        (Some(name), None) => Ok(NotificationRequestContent::Template(RequestedTemplate {
             name: name.clone(),
             language: body.language.clone(),
             params: body.params.clone(),
@@ -223,9 +228,9 @@ fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
         (None, Some(_)) if !body.params.is_empty() => {
             refused("/params", "only a template has parameters")
         }
-        (None, Some(content)) => Ok(RequestContent::Free {
+        (None, Some(content)) => Ok(NotificationRequestContent::Free {
             content,
-            fallback: body.fallback.clone().map(|fallback| TemplateUse {
+            fallback: body.fallback.clone().map(|fallback| RequestedTemplate {
                 name: fallback.template,
                 language: fallback.language,
                 params: fallback.params,
@@ -234,15 +239,18 @@ fn content(body: &NotificationBody) -> Result<RequestContent, FieldError> {
     }
 }
 
-const fn field(content: &FreeContent) -> &'static str {
+const fn field(content: &FreeFormMessageContent) -> &'static str {
     match content {
-        FreeContent::Text(_) => "text",
-        FreeContent::Media(_) => "media",
-        FreeContent::Interactive(_) => "interactive",
+        FreeFormMessageContent::Text(_) => "text",
+        FreeFormMessageContent::Media(_) => "media",
+        FreeFormMessageContent::Interactive(_) => "interactive",
     }
 }
 
-fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Problem> {
+fn check(
+    body: SendNotificationRequestBody,
+    now: Timestamp,
+) -> Result<NotificationRequest, ApiProblem> {
     let content = content(&body);
     let mut wrong = Vec::new();
     let mut refuse = |pointer: &str, rule: &str| {
@@ -252,7 +260,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Proble
         });
     };
     let priority = body.priority.as_deref();
-    let priority = priority.map_or(Some(Priority::Normal), Priority::parse);
+    let priority = priority.map_or(Some(MessagePriority::Normal), MessagePriority::parse);
     if priority.is_none() {
         refuse("/priority", "otp, high, normal or bulk");
     }
@@ -286,7 +294,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Proble
             "the id of a message, or the provider's (wamid.…), at most 256 bytes",
         );
     }
-    let mode = body.mode.as_deref().map(MessageMode::parse);
+    let mode = body.mode.as_deref().map(MessageContentMode::parse);
     match mode {
         Some(None) => refuse("/mode", "auto, template or text"),
         Some(Some(_)) if body.template.is_none() => {
@@ -306,12 +314,12 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Proble
     match (content, priority) {
         (Err(error), _) => {
             wrong.insert(0, error);
-            Err(Problem::Invalid(wrong))
+            Err(ApiProblem::Invalid(wrong))
         }
-        (Ok(content), Some(priority)) if wrong.is_empty() => Ok(DirectRequest {
+        (Ok(content), Some(priority)) if wrong.is_empty() => Ok(NotificationRequest {
             to: match body.to {
-                RecipientsBody::One(one) => OneOrMany::One(one).into(),
-                RecipientsBody::Many(many) => OneOrMany::Many(many).into(),
+                RecipientsInput::One(one) => CatalogueRecipientList::One(one).into(),
+                RecipientsInput::Many(many) => CatalogueRecipientList::Many(many).into(),
             },
             about: body.about,
             sender: body.sender,
@@ -325,7 +333,7 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Proble
             message_kind: body.message_kind,
             mode: mode.unwrap_or_default(),
         }),
-        _ => Err(Problem::Invalid(wrong)),
+        _ => Err(ApiProblem::Invalid(wrong)),
     }
 }
 
@@ -335,29 +343,29 @@ fn check(body: NotificationBody, now: Timestamp) -> Result<DirectRequest, Proble
 /// waits up to N seconds for the provider's answer: 200 if it is there for all notifications,
 /// otherwise 202. The message is sent either way.
 #[utoipa::path(
-    post, path = "/api/v1/notifications", operation_id = "create_notification", tag = "notifications", request_body = NotificationBody,
+    post, path = "/api/v1/notifications", operation_id = "create_notification", tag = "notifications", request_body = SendNotificationRequestBody,
     params(("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header, description = "`wait=N`, 1 to 60 seconds")),
     responses(
-        (status = 200, description = "The provider has answered", body = NotificationsAnswer),
-        (status = 202, body = NotificationsAnswer),
+        (status = 200, description = "The provider has answered", body = SendNotificationResponse),
+        (status = 202, body = SendNotificationResponse),
         (status = 400, body = ProblemDocument), (status = 401, body = ProblemDocument),
         (status = 409, description = "The Idempotency-Key was used with another body", body = ProblemDocument),
         (status = 422, body = ProblemDocument), (status = 503, body = ProblemDocument)
     )
 )]
 pub async fn post(
-    caller: AllowedClient<scope::NotificationsWrite>,
+    caller: AuthorizedApiClient<scope::NotificationsWrite>,
     http_request: HttpRequest,
     state: web::Data<AppState>,
-    JsonBody(body): JsonBody<NotificationBody>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(body): JsonBody<SendNotificationRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     let key = idempotency::key(&http_request)?;
     let wait = wait::preference(&http_request)?;
 
     let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
     let now = state.clock.now();
     let request = check(body, now)?;
-    let asked = ClientDirectRequest {
+    let asked = ClientNotificationRequest {
         client: caller.ledger.clone(),
         bounds: caller.bounds.clone(),
         key,
@@ -366,21 +374,21 @@ pub async fn post(
     };
     let stored = match state.door.ask(asked).await {
         Ok(stored) => stored,
-        Err(DirectRequestError::Refused(DirectRequestRefusal::Fields(fields))) => {
-            return Err(Problem::Invalid(fields));
+        Err(NotificationRequestError::Refused(NotificationRequestRefusal::Fields(fields))) => {
+            return Err(ApiProblem::Invalid(fields));
         }
-        Err(DirectRequestError::Refused(DirectRequestRefusal::KeyReused)) => {
-            return Err(Problem::KeyReused);
+        Err(NotificationRequestError::Refused(NotificationRequestRefusal::KeyReused)) => {
+            return Err(ApiProblem::KeyReused);
         }
-        Err(DirectRequestError::Later) => return Err(Problem::Unavailable),
-        Err(DirectRequestError::Never) => return Err(Problem::Internal),
+        Err(NotificationRequestError::Later) => return Err(ApiProblem::Unavailable),
+        Err(NotificationRequestError::Never) => return Err(ApiProblem::Internal),
     };
     if let Some(seconds) = wait {
         return wait::answer(&state, &caller.bounds, &stored, seconds).await;
     }
     let rows = notifications::find_all(&state.engine.store, &caller.bounds, &stored.ids).await?;
-    Ok(HttpResponse::Accepted().json(NotificationsAnswer {
-        notifications: rows.iter().map(NotificationAnswer::of).collect(),
+    Ok(HttpResponse::Accepted().json(SendNotificationResponse {
+        notifications: rows.iter().map(RequestedNotificationView::of).collect(),
     }))
 }
 
@@ -390,9 +398,9 @@ pub async fn post(
     responses((status = 200, body = NotificationDetail), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::NotificationsRead>,
+    caller: AuthorizedApiClient<scope::NotificationsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     Ok(HttpResponse::Ok().json(detail(&state, &caller.bounds, *id).await?))
 }

@@ -4,11 +4,11 @@ use actix_web::{HttpResponse, web};
 use uuid::Uuid;
 
 use crate::{
-    engine::insight::story::{self, NotificationStory},
+    engine::insight::story::{self, NotificationHistory},
     http::{
         api::ProblemDocument,
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
 };
@@ -19,16 +19,16 @@ use crate::{
 /// actions are possible now.
 #[utoipa::path(
     get, path = "/api/v1/notifications/{id}/story", operation_id = "get_notification_story", tag = "notifications", params(("id" = Uuid, Path)),
-    responses((status = 200, body = NotificationStory), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = NotificationHistory), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::NotificationsRead>,
+    caller: AuthorizedApiClient<scope::NotificationsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
     let told = story::of(store, &caller.bounds, id.into_inner(), state.clock.now())
         .await?
-        .ok_or(Problem::NotFound)?;
+        .ok_or(ApiProblem::NotFound)?;
     Ok(HttpResponse::Ok().json(told))
 }

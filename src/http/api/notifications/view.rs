@@ -9,15 +9,15 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
-        category::Category,
+        category::MessageCategory,
         facts::{DeliveryFact, DeliveryFacts},
         failure::FailureClass,
         outcome::AttemptOutcome,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
-        timeline::TimelineKind,
+        timeline::TimelineEntryKind,
     },
-    http::problem::Problem,
+    http::problem::ApiProblem,
     state::AppState,
     store::{
         attempt as attempts, convert, follow_up as follow_ups, notification as notifications,
@@ -27,13 +27,13 @@ use crate::{
 
 /// The notifications of a request.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NotificationsAnswer {
-    pub(super) notifications: Vec<NotificationAnswer>,
+pub struct SendNotificationResponse {
+    pub(super) notifications: Vec<RequestedNotificationView>,
 }
 
 /// The state of a notification that was just requested.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NotificationAnswer {
+pub struct RequestedNotificationView {
     #[serde(flatten)]
     summary: NotificationSummary,
     /// The number or user id it goes to.
@@ -47,7 +47,7 @@ pub struct NotificationAnswer {
     failure: Option<Value>,
 }
 
-impl NotificationAnswer {
+impl RequestedNotificationView {
     pub(super) fn of(row: &notification::Model) -> Self {
         Self::told(row, None)
     }
@@ -146,7 +146,7 @@ fn parsed(json: &str) -> Value {
 
 /// A page of notifications, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NotificationPage {
+pub struct NotificationListResponse {
     pub(super) notifications: Vec<NotificationSummary>,
     /// The cursor of the next page; absent on the last.
     pub(super) next: Option<Uuid>,
@@ -158,7 +158,7 @@ pub struct NotificationDetail {
     #[serde(flatten)]
     summary: NotificationSummary,
     generation: i64,
-    #[schema(value_type = Category)]
+    #[schema(value_type = MessageCategory)]
     category: String,
     channel: String,
     language: Option<String>,
@@ -176,7 +176,7 @@ pub struct NotificationDetail {
     failure: Option<Value>,
     attempts: Vec<AttemptView>,
     follow_ups: Vec<FollowUpView>,
-    timeline: Vec<TimelineView>,
+    timeline: Vec<TimelineEntryView>,
 }
 
 /// One call to the provider.
@@ -217,9 +217,9 @@ pub struct FollowUpView {
 
 /// One entry of the timeline.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TimelineView {
+pub struct TimelineEntryView {
     at: String,
-    #[schema(value_type = TimelineKind)]
+    #[schema(value_type = TimelineEntryKind)]
     kind: String,
     /// When it happened by the provider's clock.
     provider_at: Option<String>,
@@ -279,8 +279,8 @@ fn follow_up_view(row: follow_up::Model) -> FollowUpView {
     }
 }
 
-fn timeline_view(row: timeline::Model) -> TimelineView {
-    TimelineView {
+fn timeline_view(row: timeline::Model) -> TimelineEntryView {
+    TimelineEntryView {
         at: time(row.at),
         kind: row.kind,
         provider_at: row.provider_at.map(time),
@@ -294,11 +294,11 @@ pub(super) async fn detail(
     state: &AppState,
     bounds: &AccessBounds,
     id: Uuid,
-) -> Result<NotificationDetail, Problem> {
+) -> Result<NotificationDetail, ApiProblem> {
     let store = &state.engine.store;
     let row = notifications::find(store, bounds, id)
         .await?
-        .ok_or(Problem::NotFound)?;
+        .ok_or(ApiProblem::NotFound)?;
     let attempts = attempts::of_notification(store, id).await?;
     let follow_ups = follow_ups::of_notification(store, id).await?;
     let timeline = story::of_notification(store, id).await?;

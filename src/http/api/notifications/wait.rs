@@ -5,11 +5,11 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::time::Instant;
 
-use super::{NotificationAnswer, NotificationsAnswer};
+use super::{RequestedNotificationView, SendNotificationResponse};
 use crate::{
     domain::{access::AccessBounds, status::StatusGroup, time::Timestamp},
-    engine::{intake::StoredRequest, runtime::send_waiters::SendResult},
-    http::problem::Problem,
+    engine::{intake::StoredNotificationRequest, runtime::send_waiters::SendResult},
+    http::problem::ApiProblem,
     state::AppState,
     store::{attempt as attempts, convert, notification as notifications},
 };
@@ -21,7 +21,7 @@ const MAX_WAIT_SECONDS: u64 = 60;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long the caller would wait, in seconds. Other preferences are ignored.
-pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> {
+pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, ApiProblem> {
     let wanted = request
         .headers()
         .get_all("Prefer")
@@ -38,7 +38,7 @@ pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> 
     };
     match wanted.parse::<u64>() {
         Ok(seconds) if (1..=MAX_WAIT_SECONDS).contains(&seconds) => Ok(Some(seconds)),
-        _ => Err(Problem::Malformed(format!(
+        _ => Err(ApiProblem::Malformed(format!(
             "Prefer: wait=N, 1 to {MAX_WAIT_SECONDS} seconds"
         ))),
     }
@@ -49,9 +49,9 @@ pub(super) fn preference(request: &HttpRequest) -> Result<Option<u64>, Problem> 
 pub(super) async fn answer(
     state: &web::Data<AppState>,
     bounds: &AccessBounds,
-    stored: &StoredRequest,
+    stored: &StoredNotificationRequest,
     seconds: u64,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let until = Instant::now() + Duration::from_secs(seconds);
     let ids = &stored.ids;
     // A new request has no result in the database yet.
@@ -76,7 +76,7 @@ pub(super) async fn answer(
         if decided || Instant::now() >= until {
             let notifications = known
                 .iter()
-                .map(|told| NotificationAnswer::told(&told.row, told.accepted_at))
+                .map(|told| RequestedNotificationView::told(&told.row, told.accepted_at))
                 .collect();
             let mut response = if decided {
                 HttpResponse::Ok()
@@ -85,7 +85,7 @@ pub(super) async fn answer(
             };
             return Ok(response
                 .insert_header(("Preference-Applied", format!("wait={seconds}")))
-                .json(NotificationsAnswer { notifications }));
+                .json(SendNotificationResponse { notifications }));
         }
         wait_first = true;
     }
@@ -95,8 +95,8 @@ pub(super) async fn answer(
 async fn look(
     state: &web::Data<AppState>,
     bounds: &AccessBounds,
-    stored: &StoredRequest,
-) -> Result<Vec<SendResult>, Problem> {
+    stored: &StoredNotificationRequest,
+) -> Result<Vec<SendResult>, ApiProblem> {
     let store = &state.engine.store;
     let mut known = Vec::with_capacity(stored.ids.len());
     for row in notifications::find_all(store, bounds, &stored.ids).await? {

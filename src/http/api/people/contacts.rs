@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{ContactView, PreferenceView, preferences, view};
+use super::{ContactPreferenceView, ContactView, preferences, view};
 use crate::{
-    domain::{access::AccessBounds, edit::ValueEdit, preference::Preference, quiet::QuietHours},
+    domain::{
+        access::AccessBounds, edit::ValueEdit, preference::MessagePreference, quiet::QuietHours,
+    },
     engine::{
         InputError,
         people::{self, ContactChanges, ContactDeletion, PeopleActor},
@@ -15,8 +17,8 @@ use crate::{
     },
     http::{
         api::{ProblemDocument, read_json},
-        auth::{AllowedClient, ApiClient, scope},
-        problem::Problem,
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::{alias, people as rows, wish},
@@ -25,7 +27,7 @@ use crate::{
 /// The data of a contact. An absent field stays unchanged; `null` removes it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ContactBody {
+pub struct SaveContactRequestBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     name: ValueEdit<String>,
@@ -52,8 +54,8 @@ pub struct ContactBody {
     quiet_hours: ValueEdit<QuietHours>,
 }
 
-impl From<ContactBody> for ContactChanges {
-    fn from(body: ContactBody) -> Self {
+impl From<SaveContactRequestBody> for ContactChanges {
+    fn from(body: SaveContactRequestBody) -> Self {
         Self {
             name: body.name,
             handle: body.handle,
@@ -68,33 +70,33 @@ impl From<ContactBody> for ContactChanges {
 
 /// Creates a contact. A known number or user id changes its contact instead.
 #[utoipa::path(
-    post, path = "/api/v1/contacts", operation_id = "create_contact", tag = "contacts", request_body = ContactBody,
+    post, path = "/api/v1/contacts", operation_id = "create_contact", tag = "contacts", request_body = SaveContactRequestBody,
     responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    caller: AllowedClient<scope::ContactsWrite>,
+    caller: AuthorizedApiClient<scope::ContactsWrite>,
     state: web::Data<AppState>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let body: ContactBody = read_json(&body)?;
+) -> Result<HttpResponse, ApiProblem> {
+    let body: SaveContactRequestBody = read_json(&body)?;
     let id = save(&caller, &state, None, body).await?;
     Ok(HttpResponse::Created().json(view(&state, &caller.bounds, id).await?))
 }
 
 /// Changes a contact.
 #[utoipa::path(
-    patch, path = "/api/v1/contacts/{id}", operation_id = "update_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactBody,
+    patch, path = "/api/v1/contacts/{id}", operation_id = "update_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = SaveContactRequestBody,
     responses((status = 200, body = ContactView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn change(
-    caller: AllowedClient<scope::ContactsWrite>,
+    caller: AuthorizedApiClient<scope::ContactsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let id = known(&state, &caller.bounds, *id).await?;
-    let body: ContactBody = read_json(&body)?;
+    let body: SaveContactRequestBody = read_json(&body)?;
     let id = save(&caller, &state, Some(id), body).await?;
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
 }
@@ -109,21 +111,21 @@ pub async fn change(
         (status = 422, description = "Staff, a route or a rule is linked to this person", body = ProblemDocument))
 )]
 pub async fn delete(
-    caller: AllowedClient<scope::ContactsDelete>,
+    caller: AuthorizedApiClient<scope::ContactsDelete>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let id = known(&state, &caller.bounds, *id).await?;
     let deleted = people::delete_contact(&state.engine, by(&caller, &state), id).await?;
     Ok(HttpResponse::Ok().json(deleted))
 }
 
 async fn save(
-    client: &ApiClient,
+    client: &AuthenticatedApiClient,
     state: &AppState,
     id: Option<Uuid>,
-    body: ContactBody,
-) -> Result<Uuid, Problem> {
+    body: SaveContactRequestBody,
+) -> Result<Uuid, ApiProblem> {
     let changes = ContactChanges::from(body);
     may_change(client, state, id, &changes).await?;
     let saved = people::save_contact(&state.engine.store, by(client, state), id, &changes).await;
@@ -139,11 +141,11 @@ const NAMED: &str = "only an admin key may change where messages go for staff, a
 /// Only an admin may change where messages for staff members go, and those for contacts named by a
 /// catalogue or an admin: another number or name would send them to another person.
 async fn may_change(
-    client: &ApiClient,
+    client: &AuthenticatedApiClient,
     state: &AppState,
     id: Option<Uuid>,
     changes: &ContactChanges,
-) -> Result<(), Problem> {
+) -> Result<(), ApiProblem> {
     // A product's changes are its own: they do not redirect other products' messages.
     if client.bounds.product().is_some() {
         return Ok(());
@@ -165,12 +167,12 @@ async fn may_change(
         .unwrap_or_default();
     let is_named = handle.is_some() || !users.is_empty() || details.catalogue.is_some();
     if is_named && leads_elsewhere {
-        return Err(Problem::Forbidden(NAMED.to_owned()));
+        return Err(ApiProblem::Forbidden(NAMED.to_owned()));
     }
     Ok(())
 }
 
-pub(super) fn by<'a>(client: &'a ApiClient, state: &AppState) -> PeopleActor<'a> {
+pub(super) fn by<'a>(client: &'a AuthenticatedApiClient, state: &AppState) -> PeopleActor<'a> {
     PeopleActor {
         actor: &client.actor,
         now: state.clock.now(),
@@ -183,13 +185,13 @@ pub(super) async fn known(
     state: &AppState,
     bounds: &AccessBounds,
     id: Uuid,
-) -> Result<Uuid, Problem> {
+) -> Result<Uuid, ApiProblem> {
     let reader = state.engine.store.reader();
     let id = rows::current(reader, id).await?;
     rows::details(reader, bounds, id)
         .await?
         .map(|_| id)
-        .ok_or(Problem::NotFound)
+        .ok_or(ApiProblem::NotFound)
 }
 
 /// The preferences of a contact.
@@ -198,7 +200,7 @@ pub(super) async fn known(
 pub struct ContactPreferences {
     /// The most specific one decides: kind and channel, kind, channel, all. A message without any
     /// matching preference is wanted.
-    preferences: Vec<PreferenceView>,
+    preferences: Vec<ContactPreferenceView>,
 }
 
 /// The preferences of a contact.
@@ -207,10 +209,10 @@ pub struct ContactPreferences {
     responses((status = 200, body = ContactPreferences), (status = 404, body = ProblemDocument))
 )]
 pub async fn get_preferences(
-    caller: AllowedClient<scope::ContactsRead>,
+    caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let id = known(&state, &caller.bounds, *id).await?;
     let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
     Ok(HttpResponse::Ok().json(ContactPreferences { preferences }))
@@ -222,17 +224,17 @@ pub async fn get_preferences(
     responses((status = 200, body = ContactPreferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn put_preferences(
-    caller: AllowedClient<scope::ContactsWrite>,
+    caller: AuthorizedApiClient<scope::ContactsWrite>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let id = known(&state, &caller.bounds, *id).await?;
     let body: ContactPreferences = read_json(&body)?;
-    let wanted: Vec<Preference> = body
+    let wanted: Vec<MessagePreference> = body
         .preferences
         .into_iter()
-        .map(|it| Preference {
+        .map(|it| MessagePreference {
             kind: it.kind.unwrap_or_default(),
             channel: it.channel.unwrap_or_default(),
             wanted: it.wanted,
@@ -250,7 +252,7 @@ pub async fn put_preferences(
 
 /// A kind of message, which recipients may turn off unless it is required.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct KindView {
+pub struct MessageKindView {
     name: String,
     description: Option<String>,
     /// It cannot be turned off.
@@ -261,7 +263,7 @@ pub struct KindView {
 /// Every kind of message.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageKindList {
-    message_kinds: Vec<KindView>,
+    message_kinds: Vec<MessageKindView>,
 }
 
 /// The kinds of message, and whether recipients may turn them off.
@@ -270,13 +272,13 @@ pub struct MessageKindList {
     responses((status = 200, body = MessageKindList), (status = 401, body = ProblemDocument))
 )]
 pub async fn kinds(
-    caller: AllowedClient<scope::CatalogueRead>,
+    caller: AuthorizedApiClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let message_kinds = wish::kinds(state.engine.store.reader(), &caller.bounds)
         .await?
         .into_iter()
-        .map(|row| KindView {
+        .map(|row| MessageKindView {
             name: row.name,
             description: row.description,
             required: row.required,

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    AliasView, ConflictView, ContactView, alias_views,
+    AliasConflictView, ContactAliasView, ContactView, alias_views,
     contacts::{by, known},
     view,
 };
@@ -14,16 +14,16 @@ use crate::{
     domain::{
         access::AccessBounds,
         field_error::FieldError,
-        identity::{AliasKind, ContactAlias},
+        identity::{ContactAlias, ContactAliasKind},
         phone::Phone,
-        recipient::UserId,
+        recipient::WhatsAppUserId,
         time::Timestamp,
     },
     engine::people::identity,
     http::{
         api::{ProblemDocument, read_json},
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::{alias, identity as rows},
@@ -31,28 +31,28 @@ use crate::{
 
 /// The identity of a contact, and its evidence.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct IdentityView {
+pub struct ContactIdentityView {
     contact: Uuid,
     /// The aliases of the person; with `superseded_at`: former ones.
-    aliases: Vec<AliasView>,
+    aliases: Vec<ContactAliasView>,
     /// Contacts merged into this one: their ids redirect here.
-    merged: Vec<MergedView>,
+    merged: Vec<MergedContactView>,
     /// Contacts that may be the same person, or that are and stay separate.
-    open: Vec<ConflictView>,
+    open: Vec<AliasConflictView>,
     /// Evidence from the provider, the newest first, at most 200.
-    evidence: Vec<EvidenceView>,
+    evidence: Vec<IdentityEvidenceView>,
 }
 
 /// A contact that was merged into another.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MergedView {
+pub struct MergedContactView {
     contact: Uuid,
     at: String,
 }
 
 /// One piece of evidence about aliases.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EvidenceView {
+pub struct IdentityEvidenceView {
     /// `seen`, `together`, `parent`, `replaced`, `rotated`, `moved` or `variant`.
     kind: &'static str,
     aliases: Vec<String>,
@@ -71,13 +71,13 @@ pub struct EvidenceView {
 /// A key of a product gets only the aliases that the product knows, and no evidence.
 #[utoipa::path(
     get, path = "/api/v1/contacts/{id}/identity", operation_id = "get_contact_identity", tag = "contacts", params(("id" = Uuid, Path)),
-    responses((status = 200, body = IdentityView), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = ContactIdentityView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::ContactsRead>,
+    caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let id = known(&state, &caller.bounds, *id).await?;
     let store = &state.engine.store;
     let reader = store.reader();
@@ -88,7 +88,7 @@ pub async fn get(
             .iter()
             .filter_map(|row| {
                 Some(ContactAlias {
-                    kind: AliasKind::parse(&row.kind)?,
+                    kind: ContactAliasKind::parse(&row.kind)?,
                     value: row.value.clone(),
                 })
             })
@@ -103,23 +103,23 @@ pub async fn get(
         Vec::new()
     };
     let open = alias::conflicts_of(store, &caller.bounds, id).await?;
-    Ok(HttpResponse::Ok().json(IdentityView {
+    Ok(HttpResponse::Ok().json(ContactIdentityView {
         contact: id,
         aliases: alias_views(held),
         merged: merged
             .into_iter()
-            .map(|(contact, at)| MergedView {
+            .map(|(contact, at)| MergedContactView {
                 contact,
                 at: at.to_string(),
             })
             .collect(),
-        open: open.into_iter().map(ConflictView::of).collect(),
+        open: open.into_iter().map(AliasConflictView::of).collect(),
         evidence: evidence
             .into_iter()
             .map(|listed| {
                 let observation = listed.observation;
                 let (one, other) = observation.fact.aliases();
-                EvidenceView {
+                IdentityEvidenceView {
                     kind: observation.fact.name(),
                     aliases: std::iter::once(one)
                         .chain(other)
@@ -139,7 +139,7 @@ pub async fn get(
 /// Two contacts that are one person.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MergeBody {
+pub struct MergeContactsRequestBody {
     contact: Uuid,
     other: Uuid,
     /// Drops the name, handle and catalogue of `other` where they differ. `false`, if absent: then
@@ -153,16 +153,16 @@ pub struct MergeBody {
 /// Messages, preferences, links and memberships move; the id that is given up redirects to the
 /// other for ever. `split` reverses it.
 #[utoipa::path(
-    post, path = "/api/v1/contacts/merge", operation_id = "merge_contacts", tag = "contacts", request_body = MergeBody,
+    post, path = "/api/v1/contacts/merge", operation_id = "merge_contacts", tag = "contacts", request_body = MergeContactsRequestBody,
     responses((status = 200, description = "The contact that stays", body = ContactView), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn merge(
-    caller: AllowedClient<scope::ContactsMerge>,
+    caller: AuthorizedApiClient<scope::ContactsMerge>,
     state: web::Data<AppState>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let body: MergeBody = read_json(&body)?;
+) -> Result<HttpResponse, ApiProblem> {
+    let body: MergeContactsRequestBody = read_json(&body)?;
     let stays = identity::merge(
         &state.engine,
         by(&caller, &state),
@@ -177,7 +177,7 @@ pub async fn merge(
 /// The part of a contact that is another person.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SplitBody {
+pub struct SplitContactRequestBody {
     /// Numbers and user ids of the contact that belong to another person.
     #[serde(default)]
     aliases: Vec<String>,
@@ -191,18 +191,18 @@ pub struct SplitBody {
 /// Messages that came from the aliases move along, an opt-out stays with both, and no evidence
 /// merges them again.
 #[utoipa::path(
-    post, path = "/api/v1/contacts/{id}/split", operation_id = "split_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = SplitBody,
+    post, path = "/api/v1/contacts/{id}/split", operation_id = "split_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = SplitContactRequestBody,
     responses((status = 200, description = "The other person's contact", body = ContactView), (status = 403, body = ProblemDocument),
         (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn split(
-    caller: AllowedClient<scope::ContactsMerge>,
+    caller: AuthorizedApiClient<scope::ContactsMerge>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let id = known(&state, &caller.bounds, *id).await?;
-    let body: SplitBody = read_json(&body)?;
+    let body: SplitContactRequestBody = read_json(&body)?;
     let by = by(&caller, &state);
     let other = match (body.other, body.aliases.as_slice()) {
         (Some(other), []) => {
@@ -219,7 +219,7 @@ pub async fn split(
             });
             let aliases = aliases
                 .collect::<Result<Vec<ContactAlias>, FieldError>>()
-                .map_err(|wrong| Problem::Invalid(vec![wrong]))?;
+                .map_err(|wrong| ApiProblem::Invalid(vec![wrong]))?;
             identity::split(&state.engine, by, id, &aliases).await?
         }
         _ => {
@@ -233,7 +233,7 @@ pub async fn split(
 }
 
 fn parse(text: &str) -> Option<ContactAlias> {
-    match UserId::parse(text) {
+    match WhatsAppUserId::parse(text) {
         Some(user_id) => Some(ContactAlias::of_user_id(&user_id)),
         None => Phone::parse(text)
             .ok()
@@ -241,7 +241,7 @@ fn parse(text: &str) -> Option<ContactAlias> {
     }
 }
 
-impl ConflictView {
+impl AliasConflictView {
     pub(super) fn of(row: entity::contact_conflict::Model) -> Self {
         let instant = |at: i64| Timestamp::from_micros(at).to_string();
         Self {

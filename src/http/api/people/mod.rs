@@ -14,13 +14,13 @@ use super::{ProblemDocument, cut, page_size, wrong};
 use crate::{
     domain::{access::AccessBounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
     http::{
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::{
         Store,
-        alias::{self, AliasKind, ContactAlias},
+        alias::{self, ContactAlias, ContactAliasKind},
         conversation, people, suppression, wish,
     },
 };
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct FindQuery {
+pub struct ContactsQuery {
     /// A number in E.164: the answer is this one person.
     phone: Option<String>,
     /// A business-scoped id: the answer is this one person.
@@ -44,15 +44,15 @@ pub struct FindQuery {
 
 /// A page of contacts.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ContactPage {
-    contacts: Vec<ContactLine>,
+pub struct ContactListResponse {
+    contacts: Vec<ContactSummary>,
     /// Cursor of the next page.
     next: Option<Uuid>,
 }
 
 /// A contact in a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ContactLine {
+pub struct ContactSummary {
     id: Uuid,
     name: Option<String>,
     phone: Option<String>,
@@ -78,16 +78,16 @@ pub struct ContactView {
     quiet_hours: Option<QuietHours>,
     /// The catalogue that this contact belongs to.
     catalogue: Option<String>,
-    aliases: Vec<AliasView>,
-    windows: Vec<WindowView>,
-    wishes: Vec<WishView>,
-    preferences: Vec<PreferenceView>,
+    aliases: Vec<ContactAliasView>,
+    windows: Vec<ServiceWindowView>,
+    wishes: Vec<ContactConsentView>,
+    preferences: Vec<ContactPreferenceView>,
 }
 
 /// Whether a contact wants a kind of message on a channel.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PreferenceView {
+pub struct ContactPreferenceView {
     /// A catalogue's `[[kind]]`; absent: every kind.
     #[serde(default)]
     kind: Option<String>,
@@ -99,7 +99,7 @@ pub struct PreferenceView {
 
 /// A number or user id of a contact.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AliasView {
+pub struct ContactAliasView {
     /// `phone`, `bsuid` or `parent_bsuid`.
     kind: String,
     value: String,
@@ -109,7 +109,7 @@ pub struct AliasView {
 
 /// The service window of a contact and a sender.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WindowView {
+pub struct ServiceWindowView {
     sender: Uuid,
     open: bool,
     until: Option<String>,
@@ -120,7 +120,7 @@ pub struct WindowView {
 
 /// An opt-out or opt-in of a contact.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WishView {
+pub struct ContactConsentView {
     /// `all` or `marketing`.
     scope: String,
     wanted: bool,
@@ -129,9 +129,9 @@ pub struct WishView {
     at: String,
 }
 
-fn alias_views(held: Vec<entity::contact_alias::Model>) -> Vec<AliasView> {
+fn alias_views(held: Vec<entity::contact_alias::Model>) -> Vec<ContactAliasView> {
     held.into_iter()
-        .map(|row| AliasView {
+        .map(|row| ContactAliasView {
             kind: row.kind,
             value: row.value,
             superseded_at: text(row.superseded_at),
@@ -143,13 +143,17 @@ fn text(at: Option<i64>) -> Option<String> {
     at.map(|at| Timestamp::from_micros(at).to_string())
 }
 
-async fn view(state: &AppState, bounds: &AccessBounds, id: Uuid) -> Result<ContactView, Problem> {
+async fn view(
+    state: &AppState,
+    bounds: &AccessBounds,
+    id: Uuid,
+) -> Result<ContactView, ApiProblem> {
     let store = &state.engine.store;
     let now = state.clock.now();
     let id = people::current(store.reader(), id).await?;
     let details = people::details(store.reader(), bounds, id)
         .await?
-        .ok_or(Problem::NotFound)?;
+        .ok_or(ApiProblem::NotFound)?;
     Ok(ContactView {
         id,
         name: details.name.or(details.profile_name),
@@ -165,7 +169,7 @@ async fn view(state: &AppState, bounds: &AccessBounds, id: Uuid) -> Result<Conta
         windows: conversation::of_contact(store, bounds, id)
             .await?
             .into_iter()
-            .map(|row| WindowView {
+            .map(|row| ServiceWindowView {
                 sender: row.sender_id,
                 open: window::is_open(row.window_until.map(Timestamp::from_micros), now),
                 until: text(row.window_until),
@@ -176,7 +180,7 @@ async fn view(state: &AppState, bounds: &AccessBounds, id: Uuid) -> Result<Conta
         wishes: suppression::of_contact(store, id)
             .await?
             .into_iter()
-            .map(|row| WishView {
+            .map(|row| ContactConsentView {
                 scope: row.scope,
                 wanted: row.wanted,
                 source: row.source,
@@ -188,14 +192,14 @@ async fn view(state: &AppState, bounds: &AccessBounds, id: Uuid) -> Result<Conta
 
 /// Contacts, or one by number or business-scoped id.
 #[utoipa::path(
-    get, path = "/api/v1/contacts", operation_id = "list_contacts", tag = "contacts", params(FindQuery),
-    responses((status = 200, description = "One person, or a page", body = ContactPage), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    get, path = "/api/v1/contacts", operation_id = "list_contacts", tag = "contacts", params(ContactsQuery),
+    responses((status = 200, description = "One person, or a page", body = ContactListResponse), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn find(
-    caller: AllowedClient<scope::ContactsRead>,
+    caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
-    query: web::Query<FindQuery>,
-) -> Result<HttpResponse, Problem> {
+    query: web::Query<ContactsQuery>,
+) -> Result<HttpResponse, ApiProblem> {
     let reader = state.engine.store.reader();
     let found = match (&query.phone, &query.user_id) {
         (None, None) => return page(&state, &caller.bounds, &query).await,
@@ -209,23 +213,25 @@ pub async fn find(
                 kind,
                 value: user_id.clone(),
             };
-            match alias::owner_known(reader, bounds, &id(AliasKind::UserId)).await? {
+            match alias::owner_known(reader, bounds, &id(ContactAliasKind::UserId)).await? {
                 Some(owner) => Some(owner),
                 // The id that spans linked portfolios.
-                None => alias::owner_known(reader, bounds, &id(AliasKind::ParentUserId)).await?,
+                None => {
+                    alias::owner_known(reader, bounds, &id(ContactAliasKind::ParentUserId)).await?
+                }
             }
         }
         _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
     };
-    let id = found.ok_or(Problem::NotFound)?;
+    let id = found.ok_or(ApiProblem::NotFound)?;
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
 }
 
 async fn page(
     state: &AppState,
     bounds: &AccessBounds,
-    query: &FindQuery,
-) -> Result<HttpResponse, Problem> {
+    query: &ContactsQuery,
+) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
     let store = &state.engine.store;
     let mut found = people::page(
@@ -239,7 +245,7 @@ async fn page(
     let next = cut(&mut found, limit, |person| person.contact_id);
     let contacts = found
         .into_iter()
-        .map(|person| ContactLine {
+        .map(|person| ContactSummary {
             id: person.contact_id,
             name: person.name,
             phone: person.phone,
@@ -247,19 +253,19 @@ async fn page(
             language: person.language,
         })
         .collect();
-    Ok(HttpResponse::Ok().json(ContactPage { contacts, next }))
+    Ok(HttpResponse::Ok().json(ContactListResponse { contacts, next }))
 }
 
 async fn preferences(
     store: &Store,
     bounds: &AccessBounds,
     contact: Uuid,
-) -> Result<Vec<PreferenceView>, Problem> {
+) -> Result<Vec<ContactPreferenceView>, ApiProblem> {
     let some = |text: String| (!text.is_empty()).then_some(text);
     Ok(wish::preferences(store, bounds, contact)
         .await?
         .into_iter()
-        .map(|row| PreferenceView {
+        .map(|row| ContactPreferenceView {
             kind: some(row.message_kind),
             channel: some(row.channel),
             wanted: row.wanted,
@@ -273,10 +279,10 @@ async fn preferences(
     responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::ContactsRead>,
+    caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, *id).await?))
 }
 
@@ -291,7 +297,7 @@ pub struct LimitQuery {
 
 /// An alias that two contacts claim.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ConflictView {
+pub struct AliasConflictView {
     kind: String,
     value: String,
     /// The contact that has it.
@@ -314,25 +320,26 @@ pub struct ConflictView {
 /// An operator should decide (`merge`, `split`).
 #[utoipa::path(
     get, path = "/api/v1/contacts/conflicts", operation_id = "list_contact_conflicts", tag = "contacts", params(LimitQuery),
-    responses((status = 200, body = Vec<ConflictView>))
+    responses((status = 200, body = Vec<AliasConflictView>))
 )]
 pub async fn conflicts(
-    caller: AllowedClient<scope::ContactsRead>,
+    caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<LimitQuery>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
-    let found: Vec<ConflictView> = alias::conflicts(&state.engine.store, &caller.bounds, limit)
-        .await?
-        .into_iter()
-        .map(ConflictView::of)
-        .collect();
+    let found: Vec<AliasConflictView> =
+        alias::conflicts(&state.engine.store, &caller.bounds, limit)
+            .await?
+            .into_iter()
+            .map(AliasConflictView::of)
+            .collect();
     Ok(HttpResponse::Ok().json(found))
 }
 
 /// A contact with an opt-out.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SuppressionView {
+pub struct ContactSuppressionView {
     contact: Uuid,
     scope: String,
     source: String,
@@ -342,23 +349,24 @@ pub struct SuppressionView {
 /// Contacts with an opt-out, newest first.
 #[utoipa::path(
     get, path = "/api/v1/suppressions", operation_id = "list_suppressions", tag = "contacts", params(LimitQuery),
-    responses((status = 200, body = Vec<SuppressionView>))
+    responses((status = 200, body = Vec<ContactSuppressionView>))
 )]
 pub async fn suppressions(
-    caller: AllowedClient<scope::ContactsRead>,
+    caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     query: web::Query<LimitQuery>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
-    let found: Vec<SuppressionView> = suppression::list(&state.engine.store, &caller.bounds, limit)
-        .await?
-        .into_iter()
-        .map(|row| SuppressionView {
-            contact: row.contact_id,
-            scope: row.scope,
-            source: row.source,
-            at: Timestamp::from_micros(row.provider_at).to_string(),
-        })
-        .collect();
+    let found: Vec<ContactSuppressionView> =
+        suppression::list(&state.engine.store, &caller.bounds, limit)
+            .await?
+            .into_iter()
+            .map(|row| ContactSuppressionView {
+                contact: row.contact_id,
+                scope: row.scope,
+                source: row.source,
+                at: Timestamp::from_micros(row.provider_at).to_string(),
+            })
+            .collect();
     Ok(HttpResponse::Ok().json(found))
 }

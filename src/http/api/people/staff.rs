@@ -11,8 +11,8 @@ use crate::{
     engine::people::{self, StaffContactSpec},
     http::{
         api::{ProblemDocument, cut, page_size, read_json, wrong},
-        auth::{AllowedClient, scope},
-        problem::Problem,
+        auth::{AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
     store::people::{self as rows, StaffGroupSummary, StaffMemberDetails, StaffQuery},
@@ -20,7 +20,7 @@ use crate::{
 
 /// A staff member.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct UserView {
+pub struct StaffMemberView {
     name: String,
     /// Without one, messages for the staff member are skipped, with the reason.
     contact: Option<Uuid>,
@@ -29,7 +29,7 @@ pub struct UserView {
     catalogue: Option<String>,
 }
 
-impl From<StaffMemberDetails> for UserView {
+impl From<StaffMemberDetails> for StaffMemberView {
     fn from(link: StaffMemberDetails) -> Self {
         let (contact, phone) = match link.person {
             Some(person) => (Some(person.contact_id), person.phone),
@@ -47,8 +47,8 @@ impl From<StaffMemberDetails> for UserView {
 
 /// A page of staff members.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct StaffMemberPage {
-    users: Vec<UserView>,
+pub struct StaffMemberListResponse {
+    users: Vec<StaffMemberView>,
     /// Cursor of the next page.
     next: Option<String>,
 }
@@ -57,7 +57,7 @@ pub struct StaffMemberPage {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct StaffParams {
+pub struct StaffMembersQuery {
     /// Prefix of the name.
     query: Option<String>,
     /// `next` of the previous page.
@@ -71,8 +71,8 @@ async fn page(
     state: &AppState,
     bounds: &AccessBounds,
     group: Option<&str>,
-    asked: &StaffParams,
-) -> Result<StaffMemberPage, Problem> {
+    asked: &StaffMembersQuery,
+) -> Result<StaffMemberListResponse, ApiProblem> {
     let limit = page_size(asked.limit)?;
     let wanted = StaffQuery {
         group,
@@ -81,38 +81,42 @@ async fn page(
     };
     let mut found = rows::staff_page(&state.engine.store, bounds, wanted, limit + 1).await?;
     let next = cut(&mut found, limit, |it| it.name.clone());
-    let users = found.into_iter().map(UserView::from).collect();
-    Ok(StaffMemberPage { users, next })
+    let users = found.into_iter().map(StaffMemberView::from).collect();
+    Ok(StaffMemberListResponse { users, next })
 }
 
 /// Staff members, and the contacts they are linked to.
 #[utoipa::path(
-    get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(StaffParams),
-    responses((status = 200, body = StaffMemberPage), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    get, path = "/api/v1/users", operation_id = "list_users", tag = "people", params(StaffMembersQuery),
+    responses((status = 200, body = StaffMemberListResponse), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn users(
-    caller: AllowedClient<scope::StaffRead>,
+    caller: AuthorizedApiClient<scope::StaffRead>,
     state: web::Data<AppState>,
-    asked: web::Query<StaffParams>,
-) -> Result<HttpResponse, Problem> {
+    asked: web::Query<StaffMembersQuery>,
+) -> Result<HttpResponse, ApiProblem> {
     Ok(HttpResponse::Ok().json(page(&state, &caller.bounds, None, &asked).await?))
 }
 
-async fn user_of(state: &AppState, bounds: &AccessBounds, name: &str) -> Result<UserView, Problem> {
+async fn user_of(
+    state: &AppState,
+    bounds: &AccessBounds,
+    name: &str,
+) -> Result<StaffMemberView, ApiProblem> {
     let found = rows::link_of(&state.engine.store, bounds, name).await?;
-    found.map(UserView::from).ok_or(Problem::NotFound)
+    found.map(StaffMemberView::from).ok_or(ApiProblem::NotFound)
 }
 
 /// A staff member.
 #[utoipa::path(
     get, path = "/api/v1/users/{name}", operation_id = "get_user", tag = "people", params(("name" = String, Path)),
-    responses((status = 200, body = UserView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = StaffMemberView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn user(
-    caller: AllowedClient<scope::StaffRead>,
+    caller: AuthorizedApiClient<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     Ok(HttpResponse::Ok().json(user_of(&state, &caller.bounds, &name).await?))
 }
 
@@ -121,14 +125,14 @@ pub async fn user(
 /// 201 if it was created, otherwise 200. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/users/{name}", operation_id = "put_user", tag = "people", params(("name" = String, Path)),
-    responses((status = 200, body = UserView), (status = 201, body = UserView), (status = 403, body = ProblemDocument),
+    responses((status = 200, body = StaffMemberView), (status = 201, body = StaffMemberView), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn ensure_user(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let made = people::ensure_user(&state.engine.store, by(&caller, &state), &name).await?;
     let mut answer = if made {
         HttpResponse::Created()
@@ -147,10 +151,10 @@ pub async fn ensure_user(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn delete_user(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     user_of(&state, &caller.bounds, &name).await?;
     people::delete_user(&state.engine.store, by(&caller, &state), &name).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -159,23 +163,23 @@ pub async fn delete_user(
 /// The contact to link.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LinkBody {
+pub struct StaffLinkRequestBody {
     /// A number in E.164, or `contact:NAME`; `null` removes the link.
     contact: Option<String>,
 }
 
 /// Links a staff member to a contact, creating it if needed. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/users/{name}/contact", operation_id = "link_user", tag = "people", params(("name" = String, Path)), request_body = LinkBody,
-    responses((status = 200, body = UserView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    put, path = "/api/v1/users/{name}/contact", operation_id = "link_user", tag = "people", params(("name" = String, Path)), request_body = StaffLinkRequestBody,
+    responses((status = 200, body = StaffMemberView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn link(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let body: LinkBody = read_json(&body)?;
+) -> Result<HttpResponse, ApiProblem> {
+    let body: StaffLinkRequestBody = read_json(&body)?;
     let (store, by) = (&state.engine.store, by(&caller, &state));
     match body.contact {
         Some(contact) => {
@@ -189,7 +193,7 @@ pub async fn link(
 
 /// A group.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct GroupView {
+pub struct StaffGroupView {
     name: String,
     description: Option<String>,
     /// Number of members.
@@ -197,7 +201,7 @@ pub struct GroupView {
     catalogue: Option<String>,
 }
 
-impl From<StaffGroupSummary> for GroupView {
+impl From<StaffGroupSummary> for StaffGroupView {
     fn from(group: StaffGroupSummary) -> Self {
         Self {
             name: group.name,
@@ -211,7 +215,7 @@ impl From<StaffGroupSummary> for GroupView {
 /// All of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StaffGroupList {
-    groups: Vec<GroupView>,
+    groups: Vec<StaffGroupView>,
 }
 
 /// Groups, with their numbers of members.
@@ -220,26 +224,26 @@ pub struct StaffGroupList {
     responses((status = 200, body = StaffGroupList), (status = 401, body = ProblemDocument))
 )]
 pub async fn groups(
-    caller: AllowedClient<scope::StaffRead>,
+    caller: AuthorizedApiClient<scope::StaffRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let found = rows::groups(&state.engine.store, &caller.bounds).await?;
-    let groups = found.into_iter().map(GroupView::from).collect();
+    let groups = found.into_iter().map(StaffGroupView::from).collect();
     Ok(HttpResponse::Ok().json(StaffGroupList { groups }))
 }
 
 /// The members of a group.
 #[utoipa::path(
-    get, path = "/api/v1/groups/{name}/members", operation_id = "list_group_members", tag = "people", params(("name" = String, Path), StaffParams),
-    responses((status = 200, body = StaffMemberPage), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
+    get, path = "/api/v1/groups/{name}/members", operation_id = "list_group_members", tag = "people", params(("name" = String, Path), StaffMembersQuery),
+    responses((status = 200, body = StaffMemberListResponse), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn members(
-    caller: AllowedClient<scope::StaffRead>,
+    caller: AuthorizedApiClient<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
-    asked: web::Query<StaffParams>,
-) -> Result<HttpResponse, Problem> {
+    asked: web::Query<StaffMembersQuery>,
+) -> Result<HttpResponse, ApiProblem> {
     one(&state, &caller.bounds, &name).await?;
     Ok(HttpResponse::Ok().json(page(&state, &caller.bounds, Some(&name), &asked).await?))
 }
@@ -247,25 +251,29 @@ pub async fn members(
 /// The description of a group.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct GroupBody {
+pub struct StaffGroupRequestBody {
     description: Option<String>,
 }
 
-async fn one(state: &AppState, bounds: &AccessBounds, name: &str) -> Result<GroupView, Problem> {
+async fn one(
+    state: &AppState,
+    bounds: &AccessBounds,
+    name: &str,
+) -> Result<StaffGroupView, ApiProblem> {
     let found = rows::group_of(&state.engine.store, bounds, name).await?;
-    found.map(GroupView::from).ok_or(Problem::NotFound)
+    found.map(StaffGroupView::from).ok_or(ApiProblem::NotFound)
 }
 
 /// A group.
 #[utoipa::path(
     get, path = "/api/v1/groups/{name}", operation_id = "get_group", tag = "people", params(("name" = String, Path)),
-    responses((status = 200, body = GroupView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
+    responses((status = 200, body = StaffGroupView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn group(
-    caller: AllowedClient<scope::StaffRead>,
+    caller: AuthorizedApiClient<scope::StaffRead>,
     state: web::Data<AppState>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &name).await?))
 }
 
@@ -276,10 +284,10 @@ pub async fn group(
         (status = 422, body = ProblemDocument))
 )]
 pub async fn delete_group(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     one(&state, &caller.bounds, &name).await?;
     people::delete_group(&state.engine.store, by(&caller, &state), &name).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -289,18 +297,18 @@ pub async fn delete_group(
 ///
 /// 201 if it was created, otherwise 200. Needs an admin key.
 #[utoipa::path(
-    put, path = "/api/v1/groups/{name}", operation_id = "put_group", tag = "people", params(("name" = String, Path)), request_body = Option<GroupBody>,
-    responses((status = 200, body = GroupView), (status = 201, body = GroupView), (status = 403, body = ProblemDocument),
+    put, path = "/api/v1/groups/{name}", operation_id = "put_group", tag = "people", params(("name" = String, Path)), request_body = Option<StaffGroupRequestBody>,
+    responses((status = 200, body = StaffGroupView), (status = 201, body = StaffGroupView), (status = 403, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn ensure_group(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     name: web::Path<String>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let body: GroupBody = if body.is_empty() {
-        GroupBody::default()
+) -> Result<HttpResponse, ApiProblem> {
+    let body: StaffGroupRequestBody = if body.is_empty() {
+        StaffGroupRequestBody::default()
     } else {
         read_json(&body)?
     };
@@ -317,13 +325,13 @@ pub async fn ensure_group(
 /// Adds a staff member to a group. Needs an admin key.
 #[utoipa::path(
     put, path = "/api/v1/groups/{name}/members/{user}", operation_id = "add_group_member", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
-    responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    responses((status = 200, body = StaffGroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add_member(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let (group, user) = path.into_inner();
     people::add_member(&state.engine.store, by(&caller, &state), &group, &user).await?;
     Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))
@@ -332,13 +340,13 @@ pub async fn add_member(
 /// Removes a staff member from a group. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/groups/{name}/members/{user}", operation_id = "remove_group_member", tag = "people", params(("name" = String, Path), ("user" = String, Path)),
-    responses((status = 200, body = GroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
+    responses((status = 200, body = StaffGroupView), (status = 403, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn remove_member(
-    caller: AllowedClient<scope::StaffWrite>,
+    caller: AuthorizedApiClient<scope::StaffWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let (group, user) = path.into_inner();
     people::remove_member(&state.engine.store, by(&caller, &state), &group, &user).await?;
     Ok(HttpResponse::Ok().json(one(&state, &caller.bounds, &group).await?))

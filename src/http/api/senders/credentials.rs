@@ -11,8 +11,8 @@ use crate::{
     engine::admin::senders::{self, NewCredential},
     http::{
         api::{ProblemDocument, idempotency, instant, read_json},
-        auth::{AllowedClient, ApiClient, scope},
-        problem::Problem,
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
+        problem::ApiProblem,
     },
     state::AppState,
 };
@@ -22,7 +22,7 @@ use super::{SenderView, answer, by, found, nonce, view};
 /// A credential to be stored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CredentialBody {
+pub struct StoreCredentialRequestBody {
     /// `access_token`, `app_secret` or `verify_token`.
     kind: String,
     /// Never shown again.
@@ -32,9 +32,9 @@ pub struct CredentialBody {
     expires_at: Option<String>,
 }
 
-fn read(body: CredentialBody, at: &str) -> Result<NewCredential, Problem> {
+fn read(body: StoreCredentialRequestBody, at: &str) -> Result<NewCredential, ApiProblem> {
     let kind = CredentialKind::parse(&body.kind).ok_or_else(|| {
-        Problem::Invalid(vec![FieldError {
+        ApiProblem::Invalid(vec![FieldError {
             pointer: format!("{at}/kind"),
             rule: format!(
                 "one of {}",
@@ -54,7 +54,9 @@ fn read(body: CredentialBody, at: &str) -> Result<NewCredential, Problem> {
     })
 }
 
-pub(super) fn read_all(all: Vec<CredentialBody>) -> Result<Vec<NewCredential>, Problem> {
+pub(super) fn read_all(
+    all: Vec<StoreCredentialRequestBody>,
+) -> Result<Vec<NewCredential>, ApiProblem> {
     all.into_iter()
         .enumerate()
         .map(|(position, body)| read(body, &format!("/credentials/{position}")))
@@ -66,17 +68,17 @@ pub(super) fn read_all(all: Vec<CredentialBody>) -> Result<Vec<NewCredential>, P
 /// A new access token replaces the old one; app secrets and verify tokens stay valid side by side.
 /// Needs an admin key. With an `Idempotency-Key`, once.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/credentials", operation_id = "create_sender_credential", tag = "senders", params(("sender" = String, Path)), request_body = CredentialBody,
+    post, path = "/api/v1/senders/{sender}/credentials", operation_id = "create_sender_credential", tag = "senders", params(("sender" = String, Path)), request_body = StoreCredentialRequestBody,
     responses((status = 201, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     request: HttpRequest,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let key = idempotency::whole(&request, &caller, &body)?;
     let new = read(read_json(&body)?, "")?;
     let row = found(&state, &caller.bounds, &named).await?;
@@ -87,11 +89,11 @@ pub async fn add(
 }
 
 async fn switched(
-    caller: &ApiClient,
+    caller: &AuthenticatedApiClient,
     state: &AppState,
     (named, id): (String, Uuid),
     active: bool,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(state, &caller.bounds, &named).await?;
     senders::set_active(&state.engine, by(state, caller, None), row.id, id, active).await?;
     answer(state, caller, row.id).await
@@ -104,10 +106,10 @@ async fn switched(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn activate(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     switched(&caller, &state, path.into_inner(), true).await
 }
 
@@ -118,10 +120,10 @@ pub async fn activate(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn deactivate(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     switched(&caller, &state, path.into_inner(), false).await
 }
 
@@ -132,10 +134,10 @@ pub async fn deactivate(
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn remove(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     path: web::Path<(String, Uuid)>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let (named, id) = path.into_inner();
     let row = found(&state, &caller.bounds, &named).await?;
     senders::remove(&state.engine, by(&state, &caller, None), row.id, id).await?;

@@ -19,9 +19,9 @@ use crate::{
         intake::idempotency::IdempotencyKey,
     },
     http::{
-        auth::{AllowedClient, ApiClient, scope},
+        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::{AppState, random_bytes},
     store::sender::{self, NewSenderRow, SenderRowChanges},
@@ -31,7 +31,7 @@ pub use view::SenderView;
 /// A sender to be created.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewSender {
+pub struct CreateSenderRequestBody {
     name: String,
     /// `meta`, if absent.
     kind: Option<String>,
@@ -52,13 +52,13 @@ pub struct NewSender {
     messages_per_second: Option<i64>,
     /// Write-only.
     #[serde(default)]
-    credentials: Vec<credentials::CredentialBody>,
+    credentials: Vec<credentials::StoreCredentialRequestBody>,
 }
 
 /// The fields to change: an absent one stays, `null` removes it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SenderChanges {
+pub struct UpdateSenderRequestBody {
     name: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -80,7 +80,7 @@ pub struct SenderChanges {
 /// The actor of a change.
 fn by<'a>(
     state: &AppState,
-    caller: &'a ApiClient,
+    caller: &'a AuthenticatedApiClient,
     key: Option<&'a IdempotencyKey>,
 ) -> SenderAdminActor<'a> {
     SenderAdminActor {
@@ -95,23 +95,27 @@ async fn found(
     state: &AppState,
     bounds: &AccessBounds,
     named: &str,
-) -> Result<entity::sender::Model, Problem> {
+) -> Result<entity::sender::Model, ApiProblem> {
     sender::named(state.engine.store.reader(), named)
         .await?
         .filter(|row| bounds.has_sender(row.id))
-        .ok_or(Problem::NotFound)
+        .ok_or(ApiProblem::NotFound)
 }
 
 /// The sender as it is after a change.
-async fn answer(state: &AppState, caller: &ApiClient, id: Uuid) -> Result<HttpResponse, Problem> {
+async fn answer(
+    state: &AppState,
+    caller: &AuthenticatedApiClient,
+    id: Uuid,
+) -> Result<HttpResponse, ApiProblem> {
     let row = sender::find(state.engine.store.reader(), id).await?;
-    let row = row.ok_or(Problem::NotFound)?;
+    let row = row.ok_or(ApiProblem::NotFound)?;
     Ok(HttpResponse::Ok().json(view::one(state, caller, row).await?))
 }
 
 /// Random bytes for a credential.
-fn nonce() -> Result<[u8; 24], Problem> {
-    random_bytes().map_err(|_none| Problem::Internal)
+fn nonce() -> Result<[u8; 24], ApiProblem> {
+    random_bytes().map_err(|_none| ApiProblem::Internal)
 }
 
 /// All senders.
@@ -120,9 +124,9 @@ fn nonce() -> Result<[u8; 24], Problem> {
     responses((status = 200, body = Vec<SenderView>))
 )]
 pub async fn list(
-    caller: AllowedClient<scope::SendersRead>,
+    caller: AuthorizedApiClient<scope::SendersRead>,
     state: web::Data<AppState>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     Ok(HttpResponse::Ok().json(view::all(&state, &caller).await?))
 }
 
@@ -132,28 +136,28 @@ pub async fn list(
     responses((status = 200, body = SenderView), (status = 404, body = ProblemDocument))
 )]
 pub async fn get(
-    caller: AllowedClient<scope::SendersRead>,
+    caller: AuthorizedApiClient<scope::SendersRead>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, &named).await?;
     Ok(HttpResponse::Ok().json(view::one(&state, &caller, row).await?))
 }
 
 /// Adds a sender. Needs an admin key. With an `Idempotency-Key`, once.
 #[utoipa::path(
-    post, path = "/api/v1/senders", operation_id = "create_sender", tag = "senders", request_body = NewSender,
+    post, path = "/api/v1/senders", operation_id = "create_sender", tag = "senders", request_body = CreateSenderRequestBody,
     responses((status = 201, body = SenderView), (status = 403, body = ProblemDocument), (status = 409, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn add(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let key = idempotency::whole(&request, &caller, &body)?;
-    let asked: NewSender = super::read_json(&body)?;
+    let asked: CreateSenderRequestBody = super::read_json(&body)?;
     let credentials = credentials::read_all(asked.credentials)?;
     let new = NewSenderRow {
         kind: asked
@@ -185,16 +189,16 @@ pub async fn add(
 
 /// Changes the settings of a sender. Needs an admin key.
 #[utoipa::path(
-    patch, path = "/api/v1/senders/{sender}", operation_id = "update_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderChanges,
+    patch, path = "/api/v1/senders/{sender}", operation_id = "update_sender", tag = "senders", params(("sender" = String, Path)), request_body = UpdateSenderRequestBody,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn change(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-    JsonBody(asked): JsonBody<SenderChanges>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(asked): JsonBody<UpdateSenderRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, &named).await?;
 
     let changes = SenderRowChanges {

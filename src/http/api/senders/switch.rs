@@ -9,9 +9,9 @@ use crate::{
     engine::admin::{operator_actions, senders},
     http::{
         api::{ProblemDocument, read_json, wrong},
-        auth::{AllowedClient, scope},
+        auth::{AuthorizedApiClient, scope},
         body::JsonBody,
-        problem::Problem,
+        problem::ApiProblem,
     },
     state::AppState,
 };
@@ -25,10 +25,10 @@ const MAX_REASON: usize = 200;
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument))
 )]
 pub async fn make_default(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, &named).await?;
     senders::make_default(&state.engine, by(&state, &caller, None), row.id).await?;
     answer(&state, &caller, row.id).await
@@ -37,22 +37,22 @@ pub async fn make_default(
 /// Why a sender is held.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SenderHoldBody {
+pub struct SenderHoldRequestBody {
     reason: String,
 }
 
 /// Holds a sender: requests are accepted and wait, and expire as usual. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/hold", operation_id = "hold_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderHoldBody,
+    post, path = "/api/v1/senders/{sender}/hold", operation_id = "hold_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderHoldRequestBody,
     responses((status = 200, body = SenderView), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn hold(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
-    JsonBody(asked): JsonBody<SenderHoldBody>,
-) -> Result<HttpResponse, Problem> {
+    JsonBody(asked): JsonBody<SenderHoldRequestBody>,
+) -> Result<HttpResponse, ApiProblem> {
     let row = found(&state, &caller.bounds, &named).await?;
     let reason = asked.reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON {
@@ -65,7 +65,7 @@ pub async fn hold(
 /// Options of a release.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SenderReleaseBody {
+pub struct SenderReleaseRequestBody {
     /// Messages requested longer ago than this, in seconds, are not sent any more.
     discard_older_than_seconds: Option<i64>,
     /// Only report what would be discarded; the sender stays as it is.
@@ -75,25 +75,25 @@ pub struct SenderReleaseBody {
 
 /// A released sender, and the number of discarded messages.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SenderReleaseAnswer {
+pub struct SenderReleaseResponse {
     discarded: u64,
     sender: SenderView,
 }
 
 /// Releases a held sender. Needs an admin key.
 #[utoipa::path(
-    post, path = "/api/v1/senders/{sender}/release", operation_id = "release_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderReleaseBody,
-    responses((status = 200, body = SenderReleaseAnswer), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
+    post, path = "/api/v1/senders/{sender}/release", operation_id = "release_sender", tag = "senders", params(("sender" = String, Path)), request_body = SenderReleaseRequestBody,
+    responses((status = 200, body = SenderReleaseResponse), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
         (status = 422, body = ProblemDocument))
 )]
 pub async fn release(
-    caller: AllowedClient<scope::SendersWrite>,
+    caller: AuthorizedApiClient<scope::SendersWrite>,
     state: web::Data<AppState>,
     named: web::Path<String>,
     body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let asked: SenderReleaseBody = if body.is_empty() {
-        SenderReleaseBody::default()
+) -> Result<HttpResponse, ApiProblem> {
+    let asked: SenderReleaseRequestBody = if body.is_empty() {
+        SenderReleaseRequestBody::default()
     } else {
         read_json(&body)?
     };
@@ -107,13 +107,13 @@ pub async fn release(
         let before = by.now.plus_seconds(seconds.saturating_neg());
         discarded = senders::discard(engine, by, row.id, before, asked.dry_run)
             .await?
-            .ok_or(Problem::NotFound)?;
+            .ok_or(ApiProblem::NotFound)?;
     }
     if !asked.dry_run {
         senders::release(engine, by, row.id).await?;
     }
     let row = found(&state, &caller.bounds, &row.id.to_string()).await?;
-    Ok(HttpResponse::Ok().json(SenderReleaseAnswer {
+    Ok(HttpResponse::Ok().json(SenderReleaseResponse {
         discarded: discarded.changed,
         sender: view::one(&state, &caller, row).await?,
     }))

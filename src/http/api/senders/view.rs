@@ -17,7 +17,7 @@ use crate::{
         admin::senders::{self, MaskedCredential},
         runtime::access::ApiKeyRole,
     },
-    http::{auth::ApiClient, problem::Problem},
+    http::{auth::AuthenticatedApiClient, problem::ApiProblem},
     state::AppState,
     store::{account_fact, audit, sender},
 };
@@ -64,7 +64,7 @@ pub struct SenderView {
     /// The origin of the limit: `sender`, `setting`, `provider`, or `usual` for the default.
     messages_per_second_by: &'static str,
     /// What the provider reports about its account and numbers, the newest of each.
-    facts: Vec<FactView>,
+    facts: Vec<AccountPropertyView>,
     /// For admin keys only.
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<Vec<CredentialView>>,
@@ -72,7 +72,7 @@ pub struct SenderView {
 
 /// A property of an account or of one of its numbers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FactView {
+pub struct AccountPropertyView {
     property: String,
     number: Option<String>,
     #[schema(value_type = Object)]
@@ -116,7 +116,10 @@ impl From<MaskedCredential> for CredentialView {
 }
 
 /// All senders, as this caller may see them.
-pub(super) async fn all(state: &AppState, client: &ApiClient) -> Result<Vec<SenderView>, Problem> {
+pub(super) async fn all(
+    state: &AppState,
+    client: &AuthenticatedApiClient,
+) -> Result<Vec<SenderView>, ApiProblem> {
     let mut views = Vec::new();
     let facts = account_fact::all(&state.engine.store).await?;
     let rows = sender::all(&state.engine.store).await?.into_iter();
@@ -129,9 +132,9 @@ pub(super) async fn all(state: &AppState, client: &ApiClient) -> Result<Vec<Send
 /// One sender, as this caller may see it.
 pub(super) async fn one(
     state: &AppState,
-    client: &ApiClient,
+    client: &AuthenticatedApiClient,
     row: entity::sender::Model,
-) -> Result<SenderView, Problem> {
+) -> Result<SenderView, ApiProblem> {
     let facts = account_fact::all(&state.engine.store).await?;
     view(state, client, row, &facts).await
 }
@@ -147,10 +150,10 @@ fn is_known(
 
 async fn view(
     state: &AppState,
-    client: &ApiClient,
+    client: &AuthenticatedApiClient,
     row: entity::sender::Model,
     facts: &[entity::account_fact::Model],
-) -> Result<SenderView, Problem> {
+) -> Result<SenderView, ApiProblem> {
     let credentials = match client.role {
         ApiKeyRole::Admin => {
             let shown = senders::shown(&state.engine, &row).await?;
@@ -173,7 +176,7 @@ async fn view(
             .iter()
             .filter(|fact| Some(&fact.account_id) == row.account_id.as_ref())
             .filter(|fact| is_known(&client.bounds, fact, &row))
-            .map(|fact| FactView {
+            .map(|fact| AccountPropertyView {
                 property: fact.property.clone(),
                 number: (!fact.number.is_empty()).then(|| fact.number.clone()),
                 value: serde_json::from_str(&fact.value).unwrap_or(Value::Null),

@@ -11,8 +11,8 @@ use crate::{
         time::Timestamp,
     },
     providers::{
-        AccountEffect, AccountUpdate, ItemKind, PersonIds, ProviderUpdate, TemplateChange,
-        TemplateUpdate, UpdateSubject,
+        AccountUpdateEffect, CallbackItemContent, PersonIds, ProviderAccountUpdate,
+        ProviderTemplateChange, ProviderTemplateUpdate, ProviderUpdate, ProviderUpdateSubject,
         meta::{
             lenient::{LenientText, digits},
             templates,
@@ -21,7 +21,11 @@ use crate::{
 };
 
 /// Parses the value of an account's field. `None` if the field is unknown.
-pub(super) fn parse(field: &str, raw: &RawValue, context: &MetaChangeContext) -> Option<ItemKind> {
+pub(super) fn parse(
+    field: &str,
+    raw: &RawValue,
+    context: &MetaChangeContext,
+) -> Option<CallbackItemContent> {
     let value: Value = serde_json::from_str(raw.get()).ok()?;
     let value = value.as_object().map(|_| &value)?;
     let (summary, subject) = match field {
@@ -32,7 +36,7 @@ pub(super) fn parse(field: &str, raw: &RawValue, context: &MetaChangeContext) ->
         | "template_correct_category_detection" => template(field, value)?,
         _ => account(field, value)?,
     };
-    Some(ItemKind::News(Box::new(ProviderUpdate {
+    Some(CallbackItemContent::News(Box::new(ProviderUpdate {
         field: field.to_owned(),
         summary,
         at: context.at,
@@ -61,7 +65,7 @@ fn readable(value: &Value) -> Option<String> {
     }
 }
 
-fn template(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
+fn template(field: &str, value: &Value) -> Option<(String, ProviderUpdateSubject)> {
     let name = text(value, "message_template_name")?;
     // `en-US` and `en_US` both occur.
     let language = text(value, "message_template_language")
@@ -72,20 +76,20 @@ fn template(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
     let (summary, change) = if let Some(score) = text(value, "new_quality_score") {
         (
             format!("the quality of the template {name} ({language}) is {score}"),
-            TemplateChange::Quality(score.to_uppercase()),
+            ProviderTemplateChange::Quality(score.to_uppercase()),
         )
     } else if let Some(correct) = text(value, "correct_category") {
         // In this shape `new_category` is the present one.
         let correct = correct.to_lowercase();
         (
             format!("the template {name} ({language}) will become {correct}"),
-            TemplateChange::CategoryDue(correct),
+            ProviderTemplateChange::CategoryDue(correct),
         )
     } else if let Some(category) = text(value, "new_category") {
         let category = category.to_lowercase();
         (
             format!("the template {name} ({language}) is now {category}"),
-            TemplateChange::Category(category),
+            ProviderTemplateChange::Category(category),
         )
     } else if let Some(event) = text(value, "event") {
         let status = templates::status(&event);
@@ -96,7 +100,7 @@ fn template(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
             .or_else(|| text_at(value, "/other_info/title"));
         (
             format!("the template {name} ({language}) is {}", status.phrase()),
-            TemplateChange::Status {
+            ProviderTemplateChange::Status {
                 status,
                 reason,
                 category: text(value, "message_template_category").map(|it| it.to_lowercase()),
@@ -105,21 +109,21 @@ fn template(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
     } else if field == "message_template_components_update" {
         (
             format!("the template {name} ({language}) was changed"),
-            TemplateChange::Components,
+            ProviderTemplateChange::Components,
         )
     } else {
         return None;
     };
-    let news = TemplateUpdate {
+    let news = ProviderTemplateUpdate {
         name,
         language,
         provider_template_id: text(value, "message_template_id"),
         change,
     };
-    Some((summary, UpdateSubject::Template(news)))
+    Some((summary, ProviderUpdateSubject::Template(news)))
 }
 
-fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
+fn account(field: &str, value: &Value) -> Option<(String, ProviderUpdateSubject)> {
     let number = ["display_phone_number", "phone_number", "phone_number_id"]
         .into_iter()
         .find_map(|key| text(value, key))
@@ -127,14 +131,14 @@ fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
     let of = number
         .as_ref()
         .map_or_else(String::new, |_| " of a number".to_owned());
-    let news = |property: &str, summary: String, effect: AccountEffect| {
-        let news = AccountUpdate {
+    let news = |property: &str, summary: String, effect: AccountUpdateEffect| {
+        let news = ProviderAccountUpdate {
             number: number.clone(),
             property: property.to_owned(),
             value: value.clone(),
             effect,
         };
-        Some((summary, UpdateSubject::Account(news)))
+        Some((summary, ProviderUpdateSubject::Account(news)))
     };
     let word = |key: &str| text(value, key).unwrap_or_else(|| "unknown".to_owned());
     // The id of one of several objects of a kind: each has its own newest value.
@@ -147,7 +151,7 @@ fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
             news(
                 "quality",
                 format!("quality{of}: {}{limit}", word("event")),
-                AccountEffect::None,
+                AccountUpdateEffect::None,
             )
         }
         "phone_number_name_update" => news(
@@ -156,30 +160,32 @@ fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
                 "the display name{of} is {}",
                 word("decision").to_lowercase()
             ),
-            AccountEffect::None,
+            AccountUpdateEffect::None,
         ),
         "account_update" => {
             let event = word("event");
             let effect = account_effect(&event, value, number.is_some());
             let property = match &effect {
                 // Holding and releasing are one property: the newer value counts.
-                AccountEffect::Hold { .. } | AccountEffect::Release => "standing".to_owned(),
-                AccountEffect::None => event.to_lowercase(),
+                AccountUpdateEffect::Hold { .. } | AccountUpdateEffect::Release => {
+                    "standing".to_owned()
+                }
+                AccountUpdateEffect::None => event.to_lowercase(),
             };
             let summary = match &effect {
-                AccountEffect::Hold { reason, .. } => reason.clone(),
-                AccountEffect::Release => match number {
+                AccountUpdateEffect::Hold { reason, .. } => reason.clone(),
+                AccountUpdateEffect::Release => match number {
                     Some(_) => "the number may send again".to_owned(),
                     None => "the account may send again".to_owned(),
                 },
-                AccountEffect::None => format!("account: {event}"),
+                AccountUpdateEffect::None => format!("account: {event}"),
             };
             news(&property, summary, effect)
         }
         "account_review_update" => news(
             "review",
             format!("the account's review: {}", word("decision").to_lowercase()),
-            AccountEffect::None,
+            AccountUpdateEffect::None,
         ),
         "account_alerts" => {
             let alert = |key: &str| {
@@ -198,18 +204,18 @@ fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
                     alert("alert_type"),
                     alert("alert_severity")
                 ),
-                AccountEffect::None,
+                AccountUpdateEffect::None,
             )
         }
         "business_capability_update" => news(
             "capability",
             "the account's limits have changed".to_owned(),
-            AccountEffect::None,
+            AccountUpdateEffect::None,
         ),
         "security" => news(
             "security",
             format!("security{of}: {}", word("event")),
-            AccountEffect::None,
+            AccountUpdateEffect::None,
         ),
         "account_settings_update"
         | "business_status_update"
@@ -224,15 +230,19 @@ fn account(field: &str, value: &Value) -> Option<(String, UpdateSubject)> {
                 .find(|which| !which.is_empty())
                 .unwrap_or_default();
             let property = format!("{field}{which}");
-            news(&property, format!("changed: {field}"), AccountEffect::None)
+            news(
+                &property,
+                format!("changed: {field}"),
+                AccountUpdateEffect::None,
+            )
         }
         _ => None,
     }
 }
 
 /// Whether an account may still send (Meta, "account_update").
-fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect {
-    let hold = |reason: &str, until: Option<Timestamp>| AccountEffect::Hold {
+fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountUpdateEffect {
+    let hold = |reason: &str, until: Option<Timestamp>| AccountUpdateEffect::Hold {
         reason: reason.to_owned(),
         until,
     };
@@ -244,7 +254,9 @@ fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect 
             "the business has disconnected the account from this app",
             None,
         ),
-        "ACCOUNT_RECONNECTED" | "PARTNER_ADDED" | "PARTNER_APP_INSTALLED" => AccountEffect::Release,
+        "ACCOUNT_RECONNECTED" | "PARTNER_ADDED" | "PARTNER_APP_INSTALLED" => {
+            AccountUpdateEffect::Release
+        }
         "DISABLED_UPDATE" => {
             let state = match value.pointer("/ban_info/waba_ban_state") {
                 // Older pages show a list with one word.
@@ -254,8 +266,8 @@ fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect 
             let state = state.and_then(Value::as_str).unwrap_or("");
             match state {
                 "DISABLE" => hold("Meta has disabled the account", None),
-                "REINSTATE" => AccountEffect::Release,
-                _ => AccountEffect::None,
+                "REINSTATE" => AccountUpdateEffect::Release,
+                _ => AccountUpdateEffect::None,
             }
         }
         "ACCOUNT_RESTRICTION" => {
@@ -280,15 +292,15 @@ fn account_effect(event: &str, value: &Value, of_number: bool) -> AccountEffect 
                         .and_then(|seconds| seconds.parse().ok())
                         .map(Timestamp::from_unix_seconds),
                 ),
-                None => AccountEffect::None,
+                None => AccountUpdateEffect::None,
             }
         }
-        _ => AccountEffect::None,
+        _ => AccountUpdateEffect::None,
     }
 }
 
 /// `value.errors` without messages or statuses: an error that concerns the whole callback.
-pub(super) fn errors(raw: &RawValue, context: &MetaChangeContext) -> ItemKind {
+pub(super) fn errors(raw: &RawValue, context: &MetaChangeContext) -> CallbackItemContent {
     let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
     let code = value.pointer("/0/code").or_else(|| value.get("code"));
     let code = code.and_then(Value::as_i64);
@@ -296,23 +308,23 @@ pub(super) fn errors(raw: &RawValue, context: &MetaChangeContext) -> ItemKind {
         || "account error".to_owned(),
         |code| format!("account error {code}"),
     );
-    ItemKind::News(Box::new(ProviderUpdate {
+    CallbackItemContent::News(Box::new(ProviderUpdate {
         field: "messages".to_owned(),
         summary,
         at: context.at,
         account_id: context.account_id.clone(),
-        subject: UpdateSubject::Account(AccountUpdate {
+        subject: ProviderUpdateSubject::Account(ProviderAccountUpdate {
             number: None,
             property: "errors".to_owned(),
             value,
-            effect: AccountEffect::None,
+            effect: AccountUpdateEffect::None,
         }),
         raw: raw.get().to_owned(),
     }))
 }
 
 #[derive(Deserialize)]
-struct PreferenceItem {
+struct MetaPreferenceItem {
     #[serde(default)]
     wa_id: LenientText,
     #[serde(default)]
@@ -328,8 +340,11 @@ struct PreferenceItem {
 }
 
 /// `user_preferences[]`: a person stops or resumes marketing in WhatsApp itself.
-pub(super) fn preference(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
-    let item: PreferenceItem = serde_json::from_str(raw.get())
+pub(super) fn preference(
+    raw: &RawValue,
+    context: &MetaChangeContext,
+) -> Result<CallbackItemContent, String> {
+    let item: MetaPreferenceItem = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a preference: {}", kind_of(&error)))?;
     let wanted = match item.value.as_deref() {
         Some("stop") => false,
@@ -371,7 +386,7 @@ pub(super) fn preference(raw: &RawValue, context: &MetaChangeContext) -> Result<
             raw,
         ));
     }
-    Ok(ItemKind::News(Box::new(ProviderUpdate {
+    Ok(CallbackItemContent::News(Box::new(ProviderUpdate {
         field: "user_preferences".to_owned(),
         summary: if wanted {
             "a person wants marketing again".to_owned()
@@ -380,7 +395,7 @@ pub(super) fn preference(raw: &RawValue, context: &MetaChangeContext) -> Result<
         },
         at: Some(at),
         account_id: context.account_id.clone(),
-        subject: UpdateSubject::Preference {
+        subject: ProviderUpdateSubject::Preference {
             person,
             wish: ConsentChange {
                 scope: ConsentScope::Marketing,

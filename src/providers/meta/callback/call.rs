@@ -5,12 +5,12 @@ use serde_json::{Value, value::RawValue};
 
 use super::{MetaChangeContext, complete, kind_of};
 use crate::{
-    domain::voice_call::{CallDirection, VoiceCallReport, VoiceCallStep},
-    providers::{InboundItem, ItemKind, PersonIds, meta::lenient::LenientText},
+    domain::voice_call::{VoiceCallDirection, VoiceCallReport, VoiceCallStep},
+    providers::{CallbackItemContent, InboundMessageItem, PersonIds, meta::lenient::LenientText},
 };
 
 #[derive(Deserialize)]
-struct CallItem {
+struct MetaCallItem {
     #[serde(default)]
     id: LenientText,
     #[serde(default)]
@@ -64,16 +64,19 @@ struct MetaCallStatus {
 }
 
 /// One event of a call.
-pub(super) fn event(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
-    let item: CallItem = serde_json::from_str(raw.get())
+pub(super) fn event(
+    raw: &RawValue,
+    context: &MetaChangeContext,
+) -> Result<CallbackItemContent, String> {
+    let item: MetaCallItem = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a call: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a call without `id`")?;
     let direction = match item.direction.as_deref() {
-        Some("USER_INITIATED") => Some(CallDirection::UserInitiated),
-        Some("BUSINESS_INITIATED") => Some(CallDirection::BusinessInitiated),
+        Some("USER_INITIATED") => Some(VoiceCallDirection::UserInitiated),
+        Some("BUSINESS_INITIATED") => Some(VoiceCallDirection::BusinessInitiated),
         _ => None,
     };
-    let person = if direction == Some(CallDirection::BusinessInitiated) {
+    let person = if direction == Some(VoiceCallDirection::BusinessInitiated) {
         PersonIds {
             wa_id: item.to.filled(),
             user_id: item.to_user_id.filled(),
@@ -119,7 +122,10 @@ pub(super) fn event(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
 }
 
 /// A status of one of our calls: it rang, was answered or declined.
-pub(super) fn status(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
+pub(super) fn status(
+    raw: &RawValue,
+    context: &MetaChangeContext,
+) -> Result<CallbackItemContent, String> {
     let item: MetaCallStatus = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a status without `id`")?;
@@ -133,7 +139,7 @@ pub(super) fn status(raw: &RawValue, context: &MetaChangeContext) -> Result<Item
             _ => VoiceCallStep::Other,
         },
         at: dated.unwrap_or(context.received),
-        direction: Some(CallDirection::BusinessInitiated),
+        direction: Some(VoiceCallDirection::BusinessInitiated),
         completed: None,
         started_at: None,
         ended_at: None,
@@ -156,8 +162,8 @@ fn inbound(
     person: PersonIds,
     dated: bool,
     raw: &RawValue,
-) -> ItemKind {
-    ItemKind::Inbound(Box::new(InboundItem {
+) -> CallbackItemContent {
+    CallbackItemContent::Inbound(Box::new(InboundMessageItem {
         provider_message_id: id,
         kind: "call".to_owned(),
         at: report.at,

@@ -7,12 +7,15 @@ use serde_json::value::RawValue;
 
 use super::{MetaChangeContext, complete, kind_of, read};
 use crate::{
-    domain::{recipient::UserId, time::Timestamp},
-    providers::{Identity, InboundItem, ItemKind, PersonIds, meta::lenient::LenientText},
+    domain::{recipient::WhatsAppUserId, time::Timestamp},
+    providers::{
+        CallbackItemContent, InboundMessageItem, PersonIds, PersonIdsChange,
+        meta::lenient::LenientText,
+    },
 };
 
 #[derive(Deserialize)]
-struct MessageItem<'a> {
+struct MetaMessageItem<'a> {
     #[serde(default)]
     id: LenientText,
     /// The number; absent for people with a username.
@@ -65,7 +68,7 @@ struct MessageItem<'a> {
     revoke: Option<&'a RawValue>,
 }
 
-impl MessageItem<'_> {
+impl MetaMessageItem<'_> {
     /// The kind of the only object in it, if there is exactly one.
     fn only_object(&self) -> Option<&'static str> {
         let objects = [
@@ -125,9 +128,9 @@ struct MetaLocation {
 #[derive(Default, Deserialize)]
 struct MetaContactCard {
     #[serde(default)]
-    name: Option<CardName>,
+    name: Option<MetaContactCardName>,
     #[serde(default)]
-    phones: Vec<CardPhone>,
+    phones: Vec<MetaContactCardPhone>,
     /// `contact_request`: the person answers our request with their own card. A card with `other`
     /// may be anyone's.
     #[serde(default)]
@@ -135,13 +138,13 @@ struct MetaContactCard {
 }
 
 #[derive(Default, Deserialize)]
-struct CardPhone {
+struct MetaContactCardPhone {
     #[serde(default)]
     wa_id: LenientText,
 }
 
 #[derive(Default, Deserialize)]
-struct CardName {
+struct MetaContactCardName {
     #[serde(default)]
     formatted_name: LenientText,
 }
@@ -163,9 +166,9 @@ struct MetaInteractiveReply {
     #[serde(default, rename = "list_reply")]
     list: Option<MetaReplyChoice>,
     #[serde(default, rename = "nfm_reply")]
-    flow: Option<FlowReply>,
+    flow: Option<MetaFlowReply>,
     #[serde(default, rename = "call_permission_reply")]
-    call_permission: Option<CallPermission>,
+    call_permission: Option<MetaCallPermissionReply>,
 }
 
 #[derive(Default, Deserialize)]
@@ -178,7 +181,7 @@ struct MetaReplyChoice {
 
 /// The answers of a form, as a JSON text that may be missing or invalid.
 #[derive(Default, Deserialize)]
-struct FlowReply {
+struct MetaFlowReply {
     #[serde(default)]
     body: LenientText,
     #[serde(default)]
@@ -186,7 +189,7 @@ struct FlowReply {
 }
 
 #[derive(Default, Deserialize)]
-struct CallPermission {
+struct MetaCallPermissionReply {
     #[serde(default)]
     response: LenientText,
 }
@@ -254,15 +257,18 @@ struct MetaQuotedMessage {
 
 /// The readable parts of a message.
 #[derive(Default)]
-struct ReadableParts {
+struct ReadableMessageParts {
     text: Option<String>,
     payload: Option<String>,
     about: Option<String>,
     media_id: Option<String>,
 }
 
-pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
-    let item: MessageItem<'_> = serde_json::from_str(raw.get())
+pub(super) fn parse(
+    raw: &RawValue,
+    context: &MetaChangeContext,
+) -> Result<CallbackItemContent, String> {
+    let item: MetaMessageItem<'_> = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a message: {}", kind_of(&error)))?;
     let id = item.id.clone().filled().ok_or("a message without `id`")?;
     let kind = match item.kind.clone().filled() {
@@ -290,7 +296,7 @@ pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
         .then(|| shared_phone(item.contacts))
         .flatten();
     let readable = readable(&kind, &item);
-    Ok(ItemKind::Inbound(Box::new(InboundItem {
+    Ok(CallbackItemContent::Inbound(Box::new(InboundMessageItem {
         provider_message_id: id,
         kind,
         call: None,
@@ -314,10 +320,10 @@ pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
     })))
 }
 
-fn readable(kind: &str, item: &MessageItem<'_>) -> ReadableParts {
-    let only = |text: Option<String>| ReadableParts {
+fn readable(kind: &str, item: &MetaMessageItem<'_>) -> ReadableMessageParts {
+    let only = |text: Option<String>| ReadableMessageParts {
         text,
-        ..ReadableParts::default()
+        ..ReadableMessageParts::default()
     };
     match kind {
         "text" => only(read::<MetaTextBody>(item.text).body.filled()),
@@ -350,28 +356,28 @@ fn readable(kind: &str, item: &MessageItem<'_>) -> ReadableParts {
         }
         "button" => {
             let button: MetaQuickReply = read(item.button);
-            ReadableParts {
+            ReadableMessageParts {
                 text: button.text.filled(),
                 payload: button.payload.filled(),
-                ..ReadableParts::default()
+                ..ReadableMessageParts::default()
             }
         }
         "interactive" => interactive(item.interactive),
         "reaction" => {
             let reaction: MetaReaction = read(item.reaction);
-            ReadableParts {
+            ReadableMessageParts {
                 text: reaction.emoji.filled(),
                 about: reaction.message_id.filled(),
-                ..ReadableParts::default()
+                ..ReadableMessageParts::default()
             }
         }
-        "order" => only(read::<OrderText>(item.order).text.filled()),
+        "order" => only(read::<MetaOrderText>(item.order).text.filled()),
         "system" => only(read::<MetaSystemMessage>(item.system).body.filled()),
         "edit" => {
             let change: MetaMessageChange<'_> = read(item.edit);
             let edited: MetaEditedMessage<'_> = read(change.message);
             let media = edited.image.or(edited.video).or(edited.document);
-            ReadableParts {
+            ReadableMessageParts {
                 text: read::<MetaTextBody>(edited.text).body.filled().or_else(|| {
                     media
                         .as_ref()
@@ -379,16 +385,16 @@ fn readable(kind: &str, item: &MessageItem<'_>) -> ReadableParts {
                 }),
                 media_id: media.and_then(|media| media.id.filled()),
                 about: change.original_message_id.filled(),
-                ..ReadableParts::default()
+                ..ReadableMessageParts::default()
             }
         }
-        "revoke" => ReadableParts {
+        "revoke" => ReadableMessageParts {
             about: read::<MetaMessageChange<'_>>(item.revoke)
                 .original_message_id
                 .filled(),
-            ..ReadableParts::default()
+            ..ReadableMessageParts::default()
         },
-        _ => ReadableParts::default(),
+        _ => ReadableMessageParts::default(),
     }
 }
 
@@ -411,26 +417,26 @@ fn shared_phone(raw: Option<&RawValue>) -> Option<String> {
 fn ids_in_body(body: &str) -> Option<(String, String)> {
     let (before, new) = body.rsplit_once(" to ")?;
     let (_, old) = before.rsplit_once(" from ")?;
-    let id = |text: &str| UserId::parse(text.trim().trim_end_matches('.'));
+    let id = |text: &str| WhatsAppUserId::parse(text.trim().trim_end_matches('.'));
     Some((id(old)?.as_str().to_owned(), id(new)?.as_str().to_owned()))
 }
 
 #[derive(Default, Deserialize)]
-struct OrderText {
+struct MetaOrderText {
     #[serde(default)]
     text: LenientText,
 }
 
-fn media(raw: Option<&RawValue>) -> ReadableParts {
+fn media(raw: Option<&RawValue>) -> ReadableMessageParts {
     let media: MetaMedia = read(raw);
-    ReadableParts {
+    ReadableMessageParts {
         text: media.caption.filled().or_else(|| media.filename.filled()),
         media_id: media.id.filled(),
-        ..ReadableParts::default()
+        ..ReadableMessageParts::default()
     }
 }
 
-fn interactive(raw: Option<&RawValue>) -> ReadableParts {
+fn interactive(raw: Option<&RawValue>) -> ReadableMessageParts {
     let interactive: MetaInteractiveReply = read(raw);
     let reply = interactive.button.as_ref().or(interactive.list.as_ref());
     let (text, payload) = if let Some(reply) = reply {
@@ -452,20 +458,20 @@ fn interactive(raw: Option<&RawValue>) -> ReadableParts {
             .and_then(|kind| object.remove(&kind));
         (None, carried.map(|carried| carried.get().to_owned()))
     };
-    ReadableParts {
+    ReadableMessageParts {
         text,
         payload,
-        ..ReadableParts::default()
+        ..ReadableMessageParts::default()
     }
 }
 
 /// A person changed number or id. Everything else of type `system` is a message.
 fn identity(
-    item: &MessageItem<'_>,
+    item: &MetaMessageItem<'_>,
     named: &PersonIds,
     at: Timestamp,
     raw: &RawValue,
-) -> Option<ItemKind> {
+) -> Option<CallbackItemContent> {
     let system: MetaSystemMessage = read(item.system);
     let known = matches!(
         system.kind.as_deref(),
@@ -477,7 +483,7 @@ fn identity(
     let in_body = system.body.as_deref().and_then(ids_in_body);
     // For a parent id, the text names the parent's old id.
     let (old_in_body, old_parent_in_body) = match in_body {
-        Some((old, _)) if UserId::parse(&old).is_some_and(|id| id.is_of_parent()) => {
+        Some((old, _)) if WhatsAppUserId::parse(&old).is_some_and(|id| id.is_of_parent()) => {
             (None, Some(old))
         }
         Some((old, _)) => (Some(old), None),
@@ -508,7 +514,7 @@ fn identity(
     if new.is_empty() || old.is_empty() {
         return None;
     }
-    Some(ItemKind::Identity(Box::new(Identity {
+    Some(CallbackItemContent::Identity(Box::new(PersonIdsChange {
         old,
         new,
         at,

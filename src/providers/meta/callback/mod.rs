@@ -1,7 +1,7 @@
 //! Parses Meta's callbacks leniently.
 //!
 //! Each level is parsed separately, so that one bad item harms no other: what cannot be parsed
-//! becomes a [`DeadItem`] with a JSON pointer, and unknown items are kept and counted. Routing is by
+//! becomes a [`DeadLetterItem`] with a JSON pointer, and unknown items are kept and counted. Routing is by
 //! `field`, then by the arrays present (Meta, "Webhooks: messages"): status webhooks carry
 //! `contacts`, calls carry `statuses`, so no array alone determines what a value is.
 
@@ -24,7 +24,10 @@ pub use urgency::is_urgent;
 use super::lenient::{LenientText, digits, mend_escapes};
 use crate::{
     domain::{notification::VersionedValue, time::Timestamp},
-    providers::{CallbackItem, DeadItem, IgnoredItem, ItemKind, ParsedCallback, PersonIds},
+    providers::{
+        CallbackItem, CallbackItemContent, DeadLetterItem, IgnoredCallbackItem, ParsedCallback,
+        PersonIds,
+    },
 };
 
 /// Meta aggregates at most 1,000 updates in one callback; a body with more
@@ -56,7 +59,7 @@ struct MetaEnvelopeEntry<'a> {
 }
 
 #[derive(Deserialize)]
-struct ChangeItem<'a> {
+struct MetaChangeItem<'a> {
     #[serde(default)]
     field: LenientText,
     #[serde(borrow, default)]
@@ -64,20 +67,20 @@ struct ChangeItem<'a> {
 }
 
 /// The members of an object, unparsed: the value of the `messages` field, and of similar ones.
-struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct RawJsonMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> RawMembers<'a> {
+impl<'a> RawJsonMembers<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         let mut members = self.0.iter();
         members.find(|(key, _)| key == name).map(|(_, raw)| *raw)
     }
 }
 
-impl<'de> Deserialize<'de> for RawMembers<'de> {
+impl<'de> Deserialize<'de> for RawJsonMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = RawMembers<'de>;
+        struct RawJsonMembersVisitor;
+        impl<'de> Visitor<'de> for RawJsonMembersVisitor {
+            type Value = RawJsonMembers<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
@@ -85,7 +88,7 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-                while let Some(name) = map.next_key::<MemberName<'de>>()? {
+                while let Some(name) = map.next_key::<JsonMemberName<'de>>()? {
                     let raw = map.next_value()?;
                     // With two of the same name, one would be lost.
                     if members.iter().any(|(known, _)| *known == name.0) {
@@ -93,16 +96,16 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
                     }
                     members.push((name.0, raw));
                 }
-                Ok(RawMembers(members))
+                Ok(RawJsonMembers(members))
             }
         }
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(RawJsonMembersVisitor)
     }
 }
 
 /// Without an allocation, unless it has escapes.
 #[derive(Deserialize)]
-struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
+struct JsonMemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Default, Deserialize)]
 struct MetaNumberMetadata {
@@ -114,7 +117,7 @@ struct MetaNumberMetadata {
 
 /// A person that a value is about.
 #[derive(Deserialize)]
-struct ContactItem {
+struct MetaContactItem {
     #[serde(default)]
     wa_id: LenientText,
     #[serde(default)]
@@ -133,7 +136,7 @@ struct MetaProfile {
     username: LenientText,
 }
 
-impl ContactItem {
+impl MetaContactItem {
     fn ids(&self) -> PersonIds {
         let profile = self.profile.as_ref();
         PersonIds {
@@ -273,7 +276,7 @@ fn parse_change(
     context: MetaChangeContext,
     parsed: &mut ParsedCallback,
 ) {
-    let change: ChangeItem<'_> = match serde_json::from_str(raw.get()) {
+    let change: MetaChangeItem<'_> = match serde_json::from_str(raw.get()) {
         Ok(change) => change,
         Err(error) => {
             return parsed
@@ -309,7 +312,7 @@ fn parse_change(
                 pointer,
                 account_id: match &kind {
                     // Its signature must be valid for the account that it names.
-                    ItemKind::News(news) => news.account_id.clone(),
+                    CallbackItemContent::News(news) => news.account_id.clone(),
                     _ => context.account_id,
                 },
                 endpoint_id: None,
@@ -329,7 +332,7 @@ fn parse_standby(
     parsed: &mut ParsedCallback,
 ) {
     let summary = "something else holds the conversation".to_owned();
-    let value = serde_json::from_str::<RawMembers<'_>>(raw.get()).ok();
+    let value = serde_json::from_str::<RawJsonMembers<'_>>(raw.get()).ok();
     let metadata: MetaNumberMetadata = read(value.as_ref().and_then(|value| value.get("metadata")));
     context.set_number(metadata);
     other(
@@ -353,7 +356,7 @@ fn parse_standby(
 }
 
 /// Parses one item of a list.
-type ParseItem = fn(&RawValue, &MetaChangeContext) -> Result<ItemKind, String>;
+type MetaItemParser = fn(&RawValue, &MetaChangeContext) -> Result<CallbackItemContent, String>;
 
 /// A value with lists of items. One value may hold several lists.
 fn parse_value(
@@ -363,7 +366,7 @@ fn parse_value(
     mut context: MetaChangeContext,
     parsed: &mut ParsedCallback,
 ) {
-    let value: RawMembers<'_> = match serde_json::from_str(raw.get()) {
+    let value: RawJsonMembers<'_> = match serde_json::from_str(raw.get()) {
         Ok(value) => value,
         Err(error) => {
             return parsed
@@ -377,16 +380,16 @@ fn parse_value(
     context.contacts = elements(value.get("contacts"))
         .unwrap_or_default()
         .into_iter()
-        .filter_map(|contact| serde_json::from_str::<ContactItem>(contact.get()).ok())
+        .filter_map(|contact| serde_json::from_str::<MetaContactItem>(contact.get()).ok())
         .map(|contact| contact.ids())
         .collect();
     // The statuses of calls differ from those of messages.
-    let statuses: ParseItem = if field == "calls" {
+    let statuses: MetaItemParser = if field == "calls" {
         call::status
     } else {
         status::parse
     };
-    let lists: [(&str, ParseItem); 4] = [
+    let lists: [(&str, MetaItemParser); 4] = [
         ("statuses", statuses),
         ("messages", message::parse),
         ("calls", call::event),
@@ -483,8 +486,13 @@ fn other(
     });
 }
 
-fn other_item(field: &str, summary: String, at: Option<Timestamp>, raw: &RawValue) -> ItemKind {
-    ItemKind::Other(Box::new(IgnoredItem {
+fn other_item(
+    field: &str,
+    summary: String,
+    at: Option<Timestamp>,
+    raw: &RawValue,
+) -> CallbackItemContent {
+    CallbackItemContent::Other(Box::new(IgnoredCallbackItem {
         field: field.to_owned(),
         summary,
         at,
@@ -513,8 +521,8 @@ fn versioned<T>(at: Timestamp, raw: &RawValue, value: T) -> VersionedValue<T> {
     VersionedValue { at, digest, value }
 }
 
-fn dead(pointer: &str, reason: &str) -> DeadItem {
-    DeadItem {
+fn dead(pointer: &str, reason: &str) -> DeadLetterItem {
+    DeadLetterItem {
         pointer: pointer.to_owned(),
         reason: reason.to_owned(),
     }
@@ -536,7 +544,7 @@ mod tests {
 
     use super::parse;
     use crate::domain::time::Timestamp;
-    use crate::providers::ItemKind;
+    use crate::providers::CallbackItemContent;
 
     const AT: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
@@ -582,20 +590,20 @@ mod tests {
         let parsed = parse(body.as_bytes(), AT);
         assert!(parsed.dead.is_empty());
         assert!(
-            matches!(&parsed.items[0].kind, ItemKind::Other(other) if other.summary.ends_with("status of a message: warning"))
+            matches!(&parsed.items[0].kind, CallbackItemContent::Other(other) if other.summary.ends_with("status of a message: warning"))
         );
         assert!(
-            matches!(&parsed.items[1].kind, ItemKind::Other(other) if other.summary == "payment of a message: captured")
+            matches!(&parsed.items[1].kind, CallbackItemContent::Other(other) if other.summary == "payment of a message: captured")
         );
         assert!(
-            matches!(&parsed.items[2].kind, ItemKind::News(news) if news.summary == "account error 130429")
+            matches!(&parsed.items[2].kind, CallbackItemContent::News(news) if news.summary == "account error 130429")
         );
         let other = parse(
             br#"{"entry":[{"changes":[{"field":"automatic_events","value":{}}]}]}"#,
             AT,
         );
         assert!(
-            matches!(&other.items[0].kind, ItemKind::Other(other) if other.field == "automatic_events")
+            matches!(&other.items[0].kind, CallbackItemContent::Other(other) if other.field == "automatic_events")
         );
     }
 
@@ -622,7 +630,7 @@ mod tests {
         );
         let parsed = parse(body.as_bytes(), AT);
         assert!(
-            matches!(&parsed.items[0].kind, ItemKind::Inbound(message) if message.text.as_deref() == Some("a\u{fffd}b"))
+            matches!(&parsed.items[0].kind, CallbackItemContent::Inbound(message) if message.text.as_deref() == Some("a\u{fffd}b"))
         );
     }
 

@@ -7,7 +7,7 @@ use super::{MetaChangeContext, complete, kind_of, read, versioned};
 use crate::{
     domain::notification::VersionedValue,
     providers::{
-        FactName, ItemKind, PersonIds, StatusUpdate,
+        CallbackItemContent, MessageStatusUpdate, PersonIds, ReportedDeliveryFact,
         meta::{errors, lenient::LenientText},
     },
 };
@@ -66,7 +66,10 @@ struct MetaConversation<'a> {
     pricing: Option<&'a RawValue>,
 }
 
-pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemKind, String> {
+pub(super) fn parse(
+    raw: &RawValue,
+    context: &MetaChangeContext,
+) -> Result<CallbackItemContent, String> {
     let item: MetaMessageStatus<'_> = serde_json::from_str(raw.get())
         .map_err(|error| format!("not a status: {}", kind_of(&error)))?;
     let id = item.id.filled().ok_or("a status without `id`")?;
@@ -81,11 +84,11 @@ pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
     }
     let at = item.timestamp.seconds().unwrap_or(context.received);
     let fact = match status.as_str() {
-        "sent" => FactName::Sent,
-        "delivered" => FactName::Delivered,
-        "read" => FactName::Read,
-        "played" => FactName::Played,
-        "failed" => FactName::Failed,
+        "sent" => ReportedDeliveryFact::Sent,
+        "delivered" => ReportedDeliveryFact::Delivered,
+        "read" => ReportedDeliveryFact::Read,
+        "played" => ReportedDeliveryFact::Played,
+        "failed" => ReportedDeliveryFact::Failed,
         _ => {
             let summary = format!("an unknown status of a message: {status}");
             return Ok(super::other_item("messages", summary, Some(at), raw));
@@ -93,7 +96,7 @@ pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
     };
     let fact = Some(fact);
     let failure = match (fact, item.errors) {
-        (Some(FactName::Failed), Some(errors)) => {
+        (Some(ReportedDeliveryFact::Failed), Some(errors)) => {
             let whole: Value = serde_json::from_str(errors.get())
                 .map_err(|error| format!("unreadable `errors`: {}", kind_of(&error)))?;
             // A list with one error, or the error itself.
@@ -103,7 +106,7 @@ pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
             };
             Some(versioned(at, errors, errors::failure(&first, whole, false)))
         }
-        (Some(FactName::Failed), None) => Some(VersionedValue {
+        (Some(ReportedDeliveryFact::Failed), None) => Some(VersionedValue {
             at,
             digest: String::new(),
             value: errors::failure(&Value::Null, Value::Null, false),
@@ -137,7 +140,7 @@ pub(super) fn parse(raw: &RawValue, context: &MetaChangeContext) -> Result<ItemK
         parent_user_id: item.recipient_participant_parent_user_id.filled(),
         ..PersonIds::default()
     };
-    Ok(ItemKind::Update(Box::new(StatusUpdate {
+    Ok(CallbackItemContent::Update(Box::new(MessageStatusUpdate {
         provider_message_id: id,
         our_id: item
             .biz_opaque_callback_data

@@ -3,23 +3,23 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 #[derive(Deserialize)]
-struct UrgencyEnvelope {
-    entry: Vec<UrgencyEntry>,
+struct CallbackUrgencyEnvelope {
+    entry: Vec<CallbackUrgencyEntry>,
 }
 
 #[derive(Deserialize)]
-struct UrgencyEntry {
-    changes: Vec<UrgencyChange>,
+struct CallbackUrgencyEntry {
+    changes: Vec<CallbackUrgencyChange>,
 }
 
 #[derive(Deserialize)]
-struct UrgencyChange {
+struct CallbackUrgencyChange {
     field: String,
-    value: UrgencyValue,
+    value: CallbackUrgencyValue,
 }
 
 #[derive(Deserialize)]
-struct UrgencyValue {
+struct CallbackUrgencyValue {
     statuses: Option<IgnoredAny>,
     messages: Option<IgnoredAny>,
 }
@@ -28,7 +28,7 @@ struct UrgencyValue {
 /// obeyed at once), changed ids, account updates. A body with another shape than statuses is
 /// urgent, and so is one that cannot be parsed.
 pub fn is_urgent(body: &[u8]) -> bool {
-    let Ok(envelope) = serde_json::from_slice::<UrgencyEnvelope>(body) else {
+    let Ok(envelope) = serde_json::from_slice::<CallbackUrgencyEnvelope>(body) else {
         return true;
     };
     let mut changes = envelope.entry.iter().flat_map(|entry| &entry.changes);

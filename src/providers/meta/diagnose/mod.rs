@@ -11,10 +11,11 @@ use secrecy::SecretString;
 
 use super::{
     MetaProvider,
-    inspect::{Inspector, MetaQueryError},
+    inspect::{MetaQueryClient, MetaQueryError},
 };
 use crate::providers::{
-    DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProbeAnswer, ProviderDiagnosis,
+    DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
+    WebhookProbeResult,
 };
 
 /// Codes of limits and temporary failures at Meta: they say nothing about the object of the request
@@ -32,11 +33,11 @@ fn is_passing(refusal: &MetaQueryError) -> bool {
 
 /// Findings about one sender.
 #[derive(Default)]
-struct DiagnosisFindings {
+struct SenderDiagnosisFindings {
     findings: Vec<DiagnosisFinding>,
 }
 
-impl DiagnosisFindings {
+impl SenderDiagnosisFindings {
     fn add(
         &mut self,
         name: &'static str,
@@ -68,7 +69,7 @@ impl ProviderDiagnosis for MetaProvider {
         http: &HttpClient,
         request: DiagnosisRequest<'_>,
     ) -> Vec<DiagnosisFinding> {
-        let mut sheet = DiagnosisFindings::default();
+        let mut sheet = SenderDiagnosisFindings::default();
         one(&mut sheet, http, &request).await;
         sheet.findings
     }
@@ -79,7 +80,7 @@ impl ProviderDiagnosis for MetaProvider {
         url: &str,
         token: &SecretString,
         nonce: &str,
-    ) -> ProbeAnswer {
+    ) -> WebhookProbeResult {
         probe::handshake(http, url, token, nonce).await
     }
 
@@ -89,14 +90,18 @@ impl ProviderDiagnosis for MetaProvider {
         url: &str,
         secret: &SecretString,
         nonce: &str,
-    ) -> ProbeAnswer {
+    ) -> WebhookProbeResult {
         probe::signed_post(http, url, secret, nonce).await
     }
 }
 
-async fn one(sheet: &mut DiagnosisFindings, http: &HttpClient, request: &DiagnosisRequest<'_>) {
+async fn one(
+    sheet: &mut SenderDiagnosisFindings,
+    http: &HttpClient,
+    request: &DiagnosisRequest<'_>,
+) {
     let connection = request.connection;
-    let inspector = Inspector::of(http, connection);
+    let inspector = MetaQueryClient::of(http, connection);
     let facts = match inspector.token().await {
         Ok(facts) => Some(facts),
         Err(refusal) => {

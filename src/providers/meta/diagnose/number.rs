@@ -1,6 +1,6 @@
 //! Checks a number: status, quality, throughput, and restrictions on sending.
 
-use super::DiagnosisFindings;
+use super::SenderDiagnosisFindings;
 use crate::{
     domain::time::Timestamp,
     providers::{FindingSeverity, meta::inspect::MetaNumberFacts},
@@ -10,7 +10,7 @@ use crate::{
 const MOST_SKEW_SECONDS: i64 = 30;
 
 /// Rows from Meta's data about the number.
-pub(super) fn facts(sheet: &mut DiagnosisFindings, number: &MetaNumberFacts, now: Timestamp) {
+pub(super) fn facts(sheet: &mut SenderDiagnosisFindings, number: &MetaNumberFacts, now: Timestamp) {
     match number.status.as_deref() {
         Some("CONNECTED") | None => sheet.good("number", "The number is connected."),
         Some(status @ ("FLAGGED" | "RATE_LIMITED")) => sheet.add(

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::providers::ProbeAnswer as Answer;
+use crate::providers::WebhookProbeResult as Answer;
 
 /// The handshake with a verify token.
 pub async fn handshake(

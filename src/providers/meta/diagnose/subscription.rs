@@ -3,10 +3,10 @@
 
 use secrecy::SecretString;
 
-use super::{DiagnosisFindings, is_passing};
+use super::{SenderDiagnosisFindings, is_passing};
 use crate::providers::{
     DiagnosisRequest, FindingSeverity,
-    meta::inspect::{AppSubscription, Inspector, MetaNumberFacts},
+    meta::inspect::{MetaAppSubscription, MetaNumberFacts, MetaQueryClient},
 };
 
 /// Fields that the app must be subscribed to, and what is missed without them.
@@ -40,8 +40,8 @@ const FIELDS: [(&str, FindingSeverity, &str); 5] = [
 
 /// Checks the subscription of the app, level by level.
 pub(super) async fn look(
-    sheet: &mut DiagnosisFindings,
-    inspector: &Inspector,
+    sheet: &mut SenderDiagnosisFindings,
+    inspector: &MetaQueryClient,
     app_id: Option<&str>,
     number: &MetaNumberFacts,
     request: &DiagnosisRequest<'_>,
@@ -84,11 +84,11 @@ pub(super) async fn look(
 
 /// The app's subscriptions: its secret authorizes the request.
 async fn of_app(
-    sheet: &mut DiagnosisFindings,
-    inspector: &Inspector,
+    sheet: &mut SenderDiagnosisFindings,
+    inspector: &MetaQueryClient,
     app_id: &str,
     secrets: &[SecretString],
-) -> Option<AppSubscription> {
+) -> Option<MetaAppSubscription> {
     let mut of_app = None;
     let mut wrong = None;
     for secret in secrets {
@@ -114,7 +114,7 @@ async fn of_app(
     of_app
 }
 
-fn fields(sheet: &mut DiagnosisFindings, found: &AppSubscription) {
+fn fields(sheet: &mut SenderDiagnosisFindings, found: &MetaAppSubscription) {
     let mut missing = false;
     for (field, verdict, without) in FIELDS {
         if !found.fields.iter().any(|has| has == field) {
@@ -146,9 +146,9 @@ fn fields(sheet: &mut DiagnosisFindings, found: &AppSubscription) {
 
 /// The address of callbacks.
 fn callback(
-    sheet: &mut DiagnosisFindings,
+    sheet: &mut SenderDiagnosisFindings,
     of_account: Option<String>,
-    of_app: Option<AppSubscription>,
+    of_app: Option<MetaAppSubscription>,
     number: &MetaNumberFacts,
     own_url: Option<&str>,
 ) {

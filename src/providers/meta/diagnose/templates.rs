@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::DiagnosisFindings;
-use crate::providers::{FindingSeverity, UsedTemplate, meta::inspect::Inspector};
+use super::SenderDiagnosisFindings;
+use crate::providers::{FindingSeverity, UsedTemplate, meta::inspect::MetaQueryClient};
 
 /// Checks each of them.
 pub(super) async fn look(
-    sheet: &mut DiagnosisFindings,
-    inspector: &Inspector,
+    sheet: &mut SenderDiagnosisFindings,
+    inspector: &MetaQueryClient,
     account_id: &str,
     used: &[UsedTemplate],
 ) {

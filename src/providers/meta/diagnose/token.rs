@@ -1,11 +1,11 @@
 //! Checks the access token: whether it is valid, for how long, and its permissions.
 
-use super::DiagnosisFindings;
+use super::SenderDiagnosisFindings;
 use crate::{
     domain::time::Timestamp,
     providers::{
         FindingSeverity,
-        meta::inspect::{MetaQueryError, TokenFacts},
+        meta::inspect::{MetaQueryError, MetaTokenFacts},
     },
 };
 
@@ -30,7 +30,7 @@ const SOON_SECONDS: i64 = 7 * 24 * 60 * 60;
 const EXPIRED: i64 = 463;
 
 /// Reports why a token was refused. False: the refusal has another reason.
-pub(super) fn is_refused(sheet: &mut DiagnosisFindings, refusal: &MetaQueryError) -> bool {
+pub(super) fn is_refused(sheet: &mut SenderDiagnosisFindings, refusal: &MetaQueryError) -> bool {
     match refusal {
         MetaQueryError::Unreachable => {
             sheet.add(
@@ -63,9 +63,9 @@ pub(super) fn is_refused(sheet: &mut DiagnosisFindings, refusal: &MetaQueryError
 
 /// Rows about a valid token.
 pub(super) fn facts(
-    sheet: &mut DiagnosisFindings,
+    sheet: &mut SenderDiagnosisFindings,
     account_id: Option<&String>,
-    facts: &TokenFacts,
+    facts: &MetaTokenFacts,
     now: Timestamp,
 ) {
     if !facts.is_valid {

@@ -10,7 +10,7 @@ use crate::{
         RecipientGone, Retry, Spam, TemplateDisabled, TemplatePaused, TemplateTrouble, Token,
         WaitUntil,
     },
-    providers::KnownError,
+    providers::KnownProviderError,
 };
 
 const fn row(
@@ -18,8 +18,8 @@ const fn row(
     class: FailureClass,
     meaning: &'static str,
     remedy: &'static str,
-) -> KnownError {
-    KnownError {
+) -> KnownProviderError {
+    KnownProviderError {
         code,
         class,
         wait_seconds: None,
@@ -33,8 +33,8 @@ const fn wait(
     wait_seconds: i64,
     meaning: &'static str,
     remedy: &'static str,
-) -> KnownError {
-    KnownError {
+) -> KnownProviderError {
+    KnownProviderError {
         wait_seconds: Some(wait_seconds),
         ..row(code, WaitUntil, meaning, remedy)
     }
@@ -58,7 +58,7 @@ const NOT_OURS: &str =
 
 /// Every code that Meta documents for numbers, messages and templates, in order.
 #[rustfmt::skip]
-pub const CATALOGUE: &[KnownError] = &[
+pub const CATALOGUE: &[KnownProviderError] = &[
     row(0, Token, "Token expired or revoked: Meta cannot authenticate the app's user.", NEW_TOKEN),
     row(1, Retry, "Meta had a temporary problem, or did not understand the request.", "Nothing: it is tried again. If it persists, check the request."),
     row(2, Retry, "Meta is temporarily down or overloaded.", NOTHING),
@@ -158,7 +158,7 @@ pub const CATALOGUE: &[KnownError] = &[
 ];
 
 /// Ranges of codes with one meaning, for codes that the table does not list.
-pub const RANGES: &[(std::ops::RangeInclusive<i64>, KnownError)] = &[
+pub const RANGES: &[(std::ops::RangeInclusive<i64>, KnownProviderError)] = &[
     (
         200..=299,
         row(

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::{
     domain::failure::{DeliveryFailure, FailureClass},
-    providers::KnownError,
+    providers::KnownProviderError,
 };
 
 /// The table's entry for a code, or for its range.
-pub fn known(code: i64) -> Option<&'static KnownError> {
+pub fn known(code: i64) -> Option<&'static KnownProviderError> {
     CATALOGUE
         .binary_search_by_key(&code, |known| known.code)
         .ok()
