@@ -167,7 +167,7 @@ fn print(standing: &HoldBacklog, show: bool) {
         ));
     }
     if !standing.messages.is_empty() {
-        say("Waiting longest:");
+        say("Due messages that have waited longest:");
     }
     for message in &standing.messages {
         let recipient = if show {

@@ -47,7 +47,10 @@ pub enum ApiProblem {
     KeyReused,
     /// The state of the resource does not allow it.
     State(&'static str),
+    /// The database cannot be reached.
     Unavailable,
+    /// The provider did not answer, or not in time.
+    ProviderUnreachable,
     Internal,
 }
 
@@ -56,7 +59,7 @@ const RETRY_AFTER_SECONDS: &str = "2";
 
 impl ApiProblem {
     /// All problem codes.
-    pub const CODES: [&'static str; 18] = [
+    pub const CODES: [&'static str; 19] = [
         "signature",
         "verification",
         "busy",
@@ -74,6 +77,7 @@ impl ApiProblem {
         "idempotency-key-reused",
         "state",
         "unavailable",
+        "provider-unreachable",
         "internal",
     ];
 
@@ -97,6 +101,7 @@ impl ApiProblem {
             Self::KeyReused => "idempotency-key-reused",
             Self::State(_) => "state",
             Self::Unavailable => "unavailable",
+            Self::ProviderUnreachable => "provider-unreachable",
             Self::Internal => "internal",
         }
     }
@@ -122,6 +127,7 @@ impl ApiProblem {
             Self::KeyReused => "Idempotency-Key was already used for a different request",
             Self::State(_) => "Not allowed in the current state",
             Self::Unavailable => "Database unavailable",
+            Self::ProviderUnreachable => "Provider unreachable",
             Self::Internal => "Internal server error",
         }
     }
@@ -129,7 +135,12 @@ impl ApiProblem {
     const fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::Busy(_) | Self::NoAppSecret | Self::Unavailable | Self::Late | Self::TooMany
+            Self::Busy(_)
+                | Self::NoAppSecret
+                | Self::Unavailable
+                | Self::ProviderUnreachable
+                | Self::Late
+                | Self::TooMany
         )
     }
 }
@@ -148,6 +159,7 @@ impl ResponseError for ApiProblem {
             Self::Busy(_) | Self::NoAppSecret | Self::Unavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::ProviderUnreachable => StatusCode::BAD_GATEWAY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,

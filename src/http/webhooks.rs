@@ -10,11 +10,11 @@ use super::{limits::RequestLimiter, problem::ApiProblem};
 use crate::{
     engine::{
         ingest::inbox::{
-            BodyMemoryReservation, CallbackBodyOrigin, CallbackInboxRefusal, CallbackStoreOutcome,
+            BodyMemoryReservation, CallbackInboxRefusal, CallbackPeerTrust, CallbackStoreOutcome,
         },
         runtime::keyring::ProviderCredentialSet,
     },
-    providers::ProviderCallbackReceiver,
+    providers::{CallbackProof, ProviderCallbackReceiver},
     state::{AppState, CallbackIngestMode, ClientAddress},
 };
 
@@ -91,26 +91,24 @@ pub async fn receive(
     if ring.signers_of(kind).is_empty() {
         return Err(no_secret());
     }
-    let header = request
-        .headers()
-        .get(receiver.signature_header())
-        .and_then(|value| value.to_str().ok());
+    let headers = |name: &str| request.headers().get(name)?.to_str().ok();
+    let proof = CallbackProof::new(&headers, request.query_string());
     // A body that is too large or cannot be signed at all is not read.
     let announced = announced(&request)?;
-    if !receiver.is_well_formed(header) {
+    if !receiver.is_well_formed(&proof) {
         return Err(refuse(&request, &caller, &limiter, started).await);
     }
     let origin = if limiter.peers.is_known(caller.address, started) {
-        CallbackBodyOrigin::Known
+        CallbackPeerTrust::Known
     } else {
-        CallbackBodyOrigin::Stranger
+        CallbackPeerTrust::Stranger
     };
     let mut room = state.inbox.room(announced, origin);
     let body = read(payload, announced, &mut room).await?;
     let verify = |ring: &ProviderCredentialSet| {
         let signers = ring.signers_of(kind);
         let secrets: Vec<_> = signers.iter().map(|signer| &signer.secret).collect();
-        receiver.fitting(&secrets, header, &body)
+        receiver.fitting(&secrets, &proof, &body)
     };
     let mut fitting = verify(&ring);
     if fitting.is_empty() {

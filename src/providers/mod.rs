@@ -30,7 +30,7 @@ pub use message::{
     SenderNumberFacts,
 };
 pub use port::{
-    InboundMessageAccess, KnownProviderError, MessageSender, MessagingProvider,
+    CallbackProof, InboundMessageAccess, KnownProviderError, MessageSender, MessagingProvider,
     ProviderCallbackReceiver, SenderConnectionSettings, SenderFields, UnavailableSender,
     UnknownOutcomeResolution, WebhookHandshake,
 };

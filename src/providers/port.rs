@@ -1,6 +1,6 @@
 //! What a provider implements: those of the traits that it can.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
@@ -192,6 +192,41 @@ impl WebhookHandshake {
     }
 }
 
+/// What of a callback's request can prove who sent it, besides its body.
+#[derive(Clone, Copy)]
+pub struct CallbackProof<'a> {
+    headers: &'a dyn Fn(&str) -> Option<&'a str>,
+    query: &'a str,
+}
+
+impl<'a> CallbackProof<'a> {
+    /// `headers` finds a header by its name; `query` is that of the URL, undecoded.
+    pub const fn new(headers: &'a dyn Fn(&str) -> Option<&'a str>, query: &'a str) -> Self {
+        Self { headers, query }
+    }
+
+    /// A header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        (self.headers)(name)
+    }
+
+    /// A parameter of the URL, where some providers put a secret.
+    pub fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        form_urlencoded::parse(self.query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+/// Without what is in it: secrets are no text for logs.
+impl std::fmt::Debug for CallbackProof<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CallbackProof")
+            .finish_non_exhaustive()
+    }
+}
+
 /// Takes a provider's callbacks: `GET` and `POST /webhooks/{endpoint}`.
 pub trait ProviderCallbackReceiver: Send + Sync {
     /// The kind of its provider: [`MessagingProvider::kind`].
@@ -200,15 +235,17 @@ pub trait ProviderCallbackReceiver: Send + Sync {
     /// The last part of the path, and the endpoint that callbacks are stored with.
     fn endpoint(&self) -> &'static str;
 
-    /// The header that carries the signature.
-    fn signature_header(&self) -> &'static str;
+    /// Whether a request could prove its sender at all: if not, its body is not read.
+    fn is_well_formed(&self, proof: &CallbackProof<'_>) -> bool;
 
-    /// Whether a header could be a signature: what is not need not be read to be refused.
-    fn is_well_formed(&self, header: Option<&str>) -> bool;
-
-    /// Which of `secrets` the header signs the body with, by position: none, if it does not. All
-    /// are tried, in constant time each.
-    fn fitting(&self, secrets: &[&SecretString], header: Option<&str>, body: &[u8]) -> Vec<usize>;
+    /// Which of `secrets` prove, with this request and its body, who sent it, by position: none, if
+    /// it does not come from the provider. All are tried, in constant time each.
+    fn fitting(
+        &self,
+        secrets: &[&SecretString],
+        proof: &CallbackProof<'_>,
+        body: &[u8],
+    ) -> Vec<usize>;
 
     /// Reads the query of a `GET`, as names and values; `None`: it is no handshake.
     fn handshake(&self, query: &[(String, String)]) -> Option<WebhookHandshake>;

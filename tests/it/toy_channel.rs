@@ -17,10 +17,11 @@ use herald::{
     },
     engine::delivery,
     providers::{
-        CallbackItem, CallbackItemContent, HttpClient, MessageSender, MessageStatusUpdate,
-        MessagingProvider, OutgoingContent, OutgoingMessage, ParsedCallback, PersonIds,
-        ProviderCallbackReceiver, ProviderExchange, ProviderRegistry, ReportedDeliveryFact,
-        SenderConnectionSettings, SenderFields, UnknownOutcomeResolution, WebhookHandshake,
+        CallbackItem, CallbackItemContent, CallbackProof, HttpClient, MessageSender,
+        MessageStatusUpdate, MessagingProvider, OutgoingContent, OutgoingMessage, ParsedCallback,
+        PersonIds, ProviderCallbackReceiver, ProviderExchange, ProviderRegistry,
+        ReportedDeliveryFact, SenderConnectionSettings, SenderFields, UnknownOutcomeResolution,
+        WebhookHandshake,
     },
 };
 use sea_orm::EntityTrait;
@@ -97,16 +98,22 @@ impl ProviderCallbackReceiver for FileProvider {
         "file"
     }
 
-    fn signature_header(&self) -> &'static str {
-        HEADER
+    fn is_well_formed(&self, proof: &CallbackProof<'_>) -> bool {
+        proof.header(HEADER).is_some() || proof.parameter("key").is_some()
     }
 
-    fn is_well_formed(&self, header: Option<&str>) -> bool {
-        header.is_some()
-    }
-
-    fn fitting(&self, secrets: &[&SecretString], header: Option<&str>, body: &[u8]) -> Vec<usize> {
-        let fits = |secret: &SecretString| header == Some(&*sign(secret.expose_secret(), body));
+    /// Signed, or with the secret in the URL.
+    fn fitting(
+        &self,
+        secrets: &[&SecretString],
+        proof: &CallbackProof<'_>,
+        body: &[u8],
+    ) -> Vec<usize> {
+        let fits = |secret: &SecretString| {
+            let secret = secret.expose_secret();
+            proof.header(HEADER) == Some(&*sign(secret, body))
+                || proof.parameter("key").as_deref() == Some(secret)
+        };
         let positions = secrets.iter().enumerate();
         positions
             .filter(|(_, secret)| fits(secret))
@@ -291,6 +298,16 @@ async fn a_webhook_believes_the_secrets_of_its_own_provider_only(database: Datab
     ] {
         let code = post(&app, endpoint, header, secret, body).await;
         assert_eq!(code, expected, "{endpoint} with {secret}");
+    }
+    let twice = format!("file?key={APP_SECRET}&key={FILE_SECRET}");
+    for (endpoint, expected) in [
+        (format!("file?key={APP_SECRET}"), 401),
+        (twice, 401),
+        (format!("file?key={FILE_SECRET}"), 200),
+        (format!("meta?key={APP_SECRET}"), 401),
+    ] {
+        let code = post(&app, &endpoint, "X-Other", "", &callback).await;
+        assert_eq!(code, expected, "{endpoint}");
     }
     app.process().await;
     assert_eq!(app.notification(&id).await["status"], "delivered");

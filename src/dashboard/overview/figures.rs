@@ -23,7 +23,7 @@ pub(super) struct OverviewRateFigure {
     pub(super) class: &'static str,
 }
 
-pub(super) struct OverviewHourRow {
+pub(super) struct OverviewHourScreenRow {
     pub(super) hour: String,
     pub(super) created: i64,
     pub(super) delivered: i64,
@@ -31,7 +31,7 @@ pub(super) struct OverviewHourRow {
     pub(super) failed: i64,
 }
 
-pub(super) struct OverviewLatencyRow {
+pub(super) struct OverviewLatencyScreenRow {
     pub(super) name: &'static str,
     pub(super) count: i64,
     /// A name, a duration, and its position on a scale of a hundred.
@@ -140,10 +140,13 @@ pub(super) fn rate_lines(series: &[StatisticsPoint]) -> String {
     )
 }
 
-pub(super) fn rows(series: &[StatisticsPoint], shell: &DashboardLayout) -> Vec<OverviewHourRow> {
+pub(super) fn rows(
+    series: &[StatisticsPoint],
+    shell: &DashboardLayout,
+) -> Vec<OverviewHourScreenRow> {
     series
         .iter()
-        .map(|point| OverviewHourRow {
+        .map(|point| OverviewHourScreenRow {
             hour: shell.zone.hour(&point.start),
             created: count(point, "created"),
             delivered: count(point, "delivered"),
@@ -163,7 +166,7 @@ fn on_scale(millis: i64) -> i64 {
     i64::try_from(place * 100 / bounds.len()).unwrap_or(100)
 }
 
-pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyRow> {
+pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyScreenRow> {
     let duration = |millis: i64| {
         if millis < 10_000 {
             format!("{}.{} s", millis / 1000, millis % 1000 / 100)
@@ -172,7 +175,7 @@ pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyRow> {
         }
     };
     let of = |name: &'static str, latency: Option<LatencyPercentiles>| {
-        latency.map(|latency| OverviewLatencyRow {
+        latency.map(|latency| OverviewLatencyScreenRow {
             name,
             count: latency.count,
             marks: [

@@ -7,7 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use self::{
-    figures::{OverviewFigure, OverviewHourRow, OverviewLatencyRow, OverviewRateFigure},
+    figures::{
+        OverviewFigure, OverviewHourScreenRow, OverviewLatencyScreenRow, OverviewRateFigure,
+    },
     trouble::{
         AttentionScreenRow, FailedMessageScreenRow, FailureCodeScreenRow, UnsentReasonScreenRow,
     },
@@ -48,8 +50,8 @@ struct OverviewScreen {
     volume: String,
     volume_top: i64,
     rate_lines: String,
-    points: Vec<OverviewHourRow>,
-    latencies: Vec<OverviewLatencyRow>,
+    points: Vec<OverviewHourScreenRow>,
+    latencies: Vec<OverviewLatencyScreenRow>,
     failures: Vec<FailureCodeScreenRow>,
     failed: Vec<FailedMessageScreenRow>,
     /// Why messages wait, and why some were not sent, for the newest.

@@ -270,7 +270,7 @@ async fn dropped(
         event = "callback.duplicate_differs",
         callback.id = %work.callback_id,
         pointer = work.item.pointer,
-        "callback item dropped: a different item with the same id was stored before (see `GET /api/v1/notices`)"
+        "callback item dropped: {summary} (see `GET /api/v1/notices`)"
     );
     metrics::counter!("herald_callback_duplicate_differs_total").increment(1);
     let kept = notice::NewProviderNotice {

@@ -17,9 +17,9 @@ use crate::{
 
 /// The hold as this process last read it.
 #[derive(Debug, Default)]
-pub struct CurrentHold(RwLock<Option<Arc<SendingHold>>>);
+pub struct LastReadSendingHold(RwLock<Option<Arc<SendingHold>>>);
 
-impl CurrentHold {
+impl LastReadSendingHold {
     fn get(&self) -> Option<Arc<SendingHold>> {
         self.0
             .read()

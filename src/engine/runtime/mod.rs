@@ -77,7 +77,7 @@ pub struct Engine {
     /// Hashes passwords.
     pub passwords: passwords::PasswordHasher,
     /// The hold of all sending, as this process last read it.
-    current_hold: hold::CurrentHold,
+    current_hold: hold::LastReadSendingHold,
     /// Whether the database is in the state it was left in.
     pub lineage: lineage::StaleDatabaseDetector,
 }
@@ -109,7 +109,7 @@ impl Engine {
             unexpanded: tokio::sync::Notify::new(),
             live: live_pages::DashboardChangeNotifier::default(),
             passwords: passwords::PasswordHasher::default(),
-            current_hold: hold::CurrentHold::default(),
+            current_hold: hold::LastReadSendingHold::default(),
             lineage: lineage::StaleDatabaseDetector::default(),
         }
     }

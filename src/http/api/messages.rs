@@ -293,7 +293,7 @@ pub async fn get(
 #[utoipa::path(
     get, path = "/api/v1/messages/{id}/media", operation_id = "get_message_media", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ProblemDocument),
-        (status = 409, body = ProblemDocument), (status = 503, body = ProblemDocument))
+        (status = 409, body = ProblemDocument), (status = 502, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub async fn media(
     caller: AuthorizedApiClient<scope::MessagesRead>,
@@ -326,7 +326,7 @@ pub async fn media(
 #[utoipa::path(
     post, path = "/api/v1/messages/{id}/read", operation_id = "mark_message_read", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
-        (status = 503, body = ProblemDocument))
+        (status = 502, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub async fn read(
     caller: AuthorizedApiClient<scope::MessagesWrite>,
@@ -367,6 +367,6 @@ fn asked(error: ProviderQueryError) -> ApiProblem {
         ProviderQueryError::TooLarge => ApiProblem::State("the file is larger than 16 MiB"),
         ProviderQueryError::Unsupported => ApiProblem::State("this provider does not offer that"),
         ProviderQueryError::Refused(_) => ApiProblem::State("the provider refused the request"),
-        ProviderQueryError::Unreachable => ApiProblem::Unavailable,
+        ProviderQueryError::Unreachable => ApiProblem::ProviderUnreachable,
     }
 }

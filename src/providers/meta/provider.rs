@@ -15,8 +15,8 @@ use crate::{
         time::Timestamp,
     },
     providers::{
-        HttpClient, KnownProviderError, MessageSender, MessagingProvider, ParsedCallback,
-        ProviderCallbackReceiver, ProviderDiagnosis, ProviderTemplateFormat,
+        CallbackProof, HttpClient, KnownProviderError, MessageSender, MessagingProvider,
+        ParsedCallback, ProviderCallbackReceiver, ProviderDiagnosis, ProviderTemplateFormat,
         RemoteTemplateDirectory, SenderConnectionSettings, SenderFields, UnknownOutcomeResolution,
         WebhookHandshake,
     },
@@ -112,15 +112,17 @@ impl ProviderCallbackReceiver for MetaProvider {
         KIND
     }
 
-    fn signature_header(&self) -> &'static str {
-        "X-Hub-Signature-256"
+    fn is_well_formed(&self, proof: &CallbackProof<'_>) -> bool {
+        signature::is_well_formed(proof.header(signature::HEADER))
     }
 
-    fn is_well_formed(&self, header: Option<&str>) -> bool {
-        signature::is_well_formed(header)
-    }
-
-    fn fitting(&self, secrets: &[&SecretString], header: Option<&str>, body: &[u8]) -> Vec<usize> {
+    fn fitting(
+        &self,
+        secrets: &[&SecretString],
+        proof: &CallbackProof<'_>,
+        body: &[u8],
+    ) -> Vec<usize> {
+        let header = proof.header(signature::HEADER);
         signature::fitting(secrets.iter().copied(), header, body)
     }
 

@@ -6,6 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+/// The header that carries the signature.
+pub const HEADER: &str = "X-Hub-Signature-256";
+
 const PREFIX: &str = "sha256=";
 const DIGEST_BYTES: usize = 32;
 

@@ -31,7 +31,7 @@ async fn a_contact_is_added_found_and_changed(database: Database) {
         "{}",
         page.text
     );
-    assert!(page.says("This person has not written: only templates reach them."));
+    assert!(page.says("This person has never written: only templates reach them."));
     let found = browser.get("/dashboard/contacts?text=asha").await;
     assert!(found.says("+12025550101"), "{}", found.text);
     assert!(

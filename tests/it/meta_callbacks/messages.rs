@@ -21,6 +21,7 @@ crate::tests![
     several_entries_changes_and_lists_are_all_read,
     fields_that_are_only_kept_act_on_nothing,
     media_is_fetched_on_demand_as_a_download_and_bounded,
+    a_provider_that_does_not_answer_is_named_as_the_cause,
     messages_are_found_by_contact_and_time,
     what_people_write_is_marked_read_if_that_is_wanted,
     whoever_listens_hears_what_people_write,
@@ -616,6 +617,27 @@ async fn media_is_fetched_on_demand_as_a_download_and_bounded(database: Database
         .await;
     assert_eq!((code, &answer["read"]), (200, &json!(true)), "{answer}");
     sandbox.soft.cancel();
+}
+
+async fn a_provider_that_does_not_answer_is_named_as_the_cause(database: Database) {
+    // Nothing listens at its address.
+    let app = app(&database).await;
+    let image = json!({ "id": "media1", "mime_type": "image/jpeg" });
+    let image = from_asha("wamid.u1", AT, "image", image);
+    let seen = said(&app, asha(), image).await;
+    let id = seen["id"].as_str().unwrap();
+    let (media, read) = (
+        app.get(&format!("/api/v1/messages/{id}/media")).await,
+        app.post(&format!("/api/v1/messages/{id}/read"), &json!({}))
+            .await,
+    );
+    for (code, problem) in [media, read] {
+        assert_eq!(
+            (code, &problem["type"], &problem["retryable"]),
+            (502, &json!("/problems/provider-unreachable"), &json!(true)),
+            "{problem}"
+        );
+    }
 }
 
 async fn messages_are_found_by_contact_and_time(database: Database) {

@@ -16,7 +16,7 @@ fn written(source: &str, language: &str, value: &str, currency: &str) -> String 
 
 /// The amounts of one language, as Intl writes them.
 #[derive(Default)]
-struct IntlAmountSamples<'a> {
+struct NodeIntlExpectedAmounts<'a> {
     /// By digits and, if only for a few, by currency: a whole and a fractional number.
     numbers: BTreeMap<(&'a str, &'a str), (&'a str, &'a str)>,
     /// By currency; `*` for the others.
@@ -26,14 +26,14 @@ struct IntlAmountSamples<'a> {
 }
 
 /// The currencies, those without two decimals, and the languages.
-struct IntlAmountSampleTable<'a> {
+struct NodeIntlExpectedAmountTable<'a> {
     currencies: Vec<&'a str>,
     digits: BTreeMap<&'a str, &'a str>,
-    languages: Vec<(&'a str, IntlAmountSamples<'a>)>,
+    languages: Vec<(&'a str, NodeIntlExpectedAmounts<'a>)>,
 }
 
-fn table() -> IntlAmountSampleTable<'static> {
-    let mut table = IntlAmountSampleTable {
+fn table() -> NodeIntlExpectedAmountTable<'static> {
+    let mut table = NodeIntlExpectedAmountTable {
         currencies: Vec::new(),
         digits: BTreeMap::new(),
         languages: Vec::new(),
@@ -42,7 +42,9 @@ fn table() -> IntlAmountSampleTable<'static> {
         let (kind, rest) = line.split_once(' ').unwrap();
         let fields: Vec<&str> = rest.split('\t').collect();
         if kind == "l" {
-            table.languages.push((rest, IntlAmountSamples::default()));
+            table
+                .languages
+                .push((rest, NodeIntlExpectedAmounts::default()));
             continue;
         }
         match (kind, table.languages.last_mut()) {

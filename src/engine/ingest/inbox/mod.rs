@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 mod room;
 
-pub use room::{BodyMemoryReservation, CallbackBodyOrigin};
+pub use room::{BodyMemoryReservation, CallbackPeerTrust};
 
 use crate::{
     domain::time::Timestamp,
@@ -120,7 +120,7 @@ impl CallbackInbox {
     }
 
     /// A reservation for a body of an announced size. Nothing is reserved yet.
-    pub fn room(&self, announced: usize, origin: CallbackBodyOrigin) -> BodyMemoryReservation {
+    pub fn room(&self, announced: usize, origin: CallbackPeerTrust) -> BodyMemoryReservation {
         self.rooms.room(announced, origin, self.max_wait)
     }
 

@@ -14,7 +14,7 @@ const ORDINARY_BYTES: usize = 256 * 1024;
 
 /// The origin of a body, as far as memory limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallbackBodyOrigin {
+pub enum CallbackPeerTrust {
     /// An address with valid signatures lately.
     Known,
     /// Any other address: they share a quarter of the memory, so that the rest stays free for known
@@ -26,12 +26,12 @@ pub enum CallbackBodyOrigin {
 #[derive(Debug)]
 pub(super) struct BodyMemoryPools {
     /// For ordinary callbacks; large ones have their own, so that they do not hold up the others.
-    ordinary: OriginMemoryPools,
-    large: OriginMemoryPools,
+    ordinary: PeerTrustMemoryPools,
+    large: PeerTrustMemoryPools,
 }
 
 #[derive(Debug)]
-struct OriginMemoryPools {
+struct PeerTrustMemoryPools {
     known: BodyMemoryPool,
     strangers: BodyMemoryPool,
 }
@@ -54,7 +54,7 @@ impl BodyMemoryPool {
     }
 }
 
-impl OriginMemoryPools {
+impl PeerTrustMemoryPools {
     fn new(bytes: usize) -> Self {
         Self {
             known: BodyMemoryPool::new(bytes / 4 * 3),
@@ -67,8 +67,8 @@ impl BodyMemoryPools {
     /// Pools of so many bytes in total, and at most four of the largest bodies beyond them.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
-            ordinary: OriginMemoryPools::new(max_bytes / 4),
-            large: OriginMemoryPools::new(max_bytes / 4 * 3),
+            ordinary: PeerTrustMemoryPools::new(max_bytes / 4),
+            large: PeerTrustMemoryPools::new(max_bytes / 4 * 3),
         }
     }
 
@@ -76,7 +76,7 @@ impl BodyMemoryPools {
     pub(super) fn room(
         &self,
         announced: usize,
-        origin: CallbackBodyOrigin,
+        origin: CallbackPeerTrust,
         max_wait: Duration,
     ) -> BodyMemoryReservation {
         let shares = if announced <= ORDINARY_BYTES {
@@ -85,8 +85,8 @@ impl BodyMemoryPools {
             &self.large
         };
         let pool = match origin {
-            CallbackBodyOrigin::Known => &shares.known,
-            CallbackBodyOrigin::Stranger => &shares.strangers,
+            CallbackPeerTrust::Known => &shares.known,
+            CallbackPeerTrust::Stranger => &shares.strangers,
         };
         BodyMemoryReservation {
             pool: pool.clone(),
@@ -161,7 +161,7 @@ const fn kibibytes(bytes: usize) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use super::{BodyMemoryPools, CallbackBodyOrigin, CallbackInboxRefusal};
+    use super::{BodyMemoryPools, CallbackInboxRefusal, CallbackPeerTrust};
 
     const MEBIBYTE: usize = 1024 * 1024;
     const NO_WAIT: Duration = Duration::ZERO;
@@ -171,13 +171,13 @@ mod tests {
         let rooms = BodyMemoryPools::new(32 * MEBIBYTE);
         let mut idle = Vec::new();
         for _ in 0..200 {
-            let mut room = rooms.room(256 * 1024, CallbackBodyOrigin::Stranger, NO_WAIT);
+            let mut room = rooms.room(256 * 1024, CallbackPeerTrust::Stranger, NO_WAIT);
             room.grow(1).await.unwrap();
             idle.push(room);
         }
-        let mut good = rooms.room(1024, CallbackBodyOrigin::Stranger, NO_WAIT);
+        let mut good = rooms.room(1024, CallbackPeerTrust::Stranger, NO_WAIT);
         good.grow(1024).await.unwrap();
-        let mut large = rooms.room(256 * 1024, CallbackBodyOrigin::Stranger, NO_WAIT);
+        let mut large = rooms.room(256 * 1024, CallbackPeerTrust::Stranger, NO_WAIT);
         large.grow(256 * 1024).await.unwrap();
     }
 
@@ -186,14 +186,14 @@ mod tests {
         let rooms = BodyMemoryPools::new(4 * MEBIBYTE);
         let mut held = Vec::new();
         let refused = loop {
-            let mut room = rooms.room(64 * 1024, CallbackBodyOrigin::Stranger, NO_WAIT);
+            let mut room = rooms.room(64 * 1024, CallbackPeerTrust::Stranger, NO_WAIT);
             match room.grow(64 * 1024).await {
                 Ok(()) => held.push(room),
                 Err(reason) => break reason,
             }
         };
         assert_eq!(refused, CallbackInboxRefusal::Full);
-        let mut good = rooms.room(64 * 1024, CallbackBodyOrigin::Known, NO_WAIT);
+        let mut good = rooms.room(64 * 1024, CallbackPeerTrust::Known, NO_WAIT);
         good.grow(64 * 1024).await.unwrap();
     }
 
@@ -202,7 +202,7 @@ mod tests {
         let rooms = BodyMemoryPools::new(4 * MEBIBYTE);
         let wait = Duration::from_secs(20);
         let bodies = (0..20).map(|_| async {
-            let mut room = rooms.room(2 * MEBIBYTE, CallbackBodyOrigin::Known, wait);
+            let mut room = rooms.room(2 * MEBIBYTE, CallbackPeerTrust::Known, wait);
             for part in 1..=32 {
                 room.grow(part * 64 * 1024).await?;
                 tokio::task::yield_now().await;
