@@ -46,7 +46,7 @@ pub mod template_status;
 pub mod text;
 pub mod time;
 pub mod timeline;
-pub mod trigger;
+pub mod transition;
 pub mod voice_call;
 pub mod window;
 pub mod words;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     channel::MessageChannel,
     time::Timestamp,
-    trigger::{NotificationTransition, NotificationTransitionSet},
+    transition::{NotificationTransition, NotificationTransitionSet},
 };
 
 /// Longest chain of rules that react to each other.
@@ -139,7 +139,7 @@ mod tests {
     };
     use crate::domain::{
         time::Timestamp,
-        trigger::{NotificationTransition, NotificationTransitionSet},
+        transition::{NotificationTransition, NotificationTransitionSet},
     };
 
     fn rule(after_seconds: i64) -> FollowUpRule {

@@ -19,7 +19,7 @@ use crate::{
         template,
         time::Timestamp,
         timeline::TimelineEntryKind,
-        trigger::{NotificationTransition, NotificationTransitionSet},
+        transition::{NotificationTransition, NotificationTransitionSet},
     },
     store::{
         DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,

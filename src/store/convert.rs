@@ -10,7 +10,7 @@ use crate::domain::{
     status::{NotificationEngineState, NotificationStatus},
     template_status::TemplateStatus,
     time::Timestamp,
-    trigger::NotificationTransitionSet,
+    transition::NotificationTransitionSet,
 };
 
 /// Stored as microseconds since 1970 in UTC.

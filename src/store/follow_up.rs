@@ -16,7 +16,7 @@ use super::{
     },
 };
 use crate::{
-    domain::{time::Timestamp, trigger::NotificationTransitionSet},
+    domain::{time::Timestamp, transition::NotificationTransitionSet},
     store::DatabaseTransaction,
 };
 

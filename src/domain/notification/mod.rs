@@ -1,17 +1,19 @@
 //! The state machine of a notification.
 //!
 //! [`NotificationState::on`] applies one change, and [`NotificationState::finish`] returns the
-//! result of all of them: status, triggers, counters. Callbacks only add facts, so their order
-//! never matters; the engine's own changes (claims, answers, timers) come one at a time under the
-//! row's lock.
+//! transitions that follow from all of them. Callbacks only add facts, so their order never
+//! matters; the engine's own changes (claims, answers, timers) come one at a time under the row's
+//! lock.
 //!
 //! `operator_actions.rs` has retries, cancellations and `send-now` by an operator,
 //! `automatic_retry.rs` whether a message gets another attempt by itself, `tally.rs` what it adds to
-//! the counters, `unknown.rs` what follows when an answer was lost.
+//! the counters, `transitions.rs` which transitions happen (what a follow-up rule is triggered by),
+//! `unknown.rs` what follows when an answer was lost.
 
 mod automatic_retry;
 mod operator_actions;
 mod tally;
+mod transitions;
 mod unknown;
 
 pub use tally::{OUT, STALE, TOOK};
@@ -30,7 +32,7 @@ use super::{
     status::{NotificationEngineState, NotificationStatus, status},
     time::Timestamp,
     timeline::TimelineEntryKind,
-    trigger::{NotificationTransition, NotificationTransitionSet},
+    transition::{NotificationTransition, NotificationTransitionSet},
 };
 
 /// A value that may come in several versions, of which the newest counts: by the provider's time,
@@ -589,65 +591,6 @@ impl NotificationState {
             self.due_at = Some(now.plus_seconds(pause_seconds));
             self.reason = self.present_failure().map(|failure| failure.title.clone());
         }
-    }
-
-    /// The triggers reached now.
-    fn reached(
-        &self,
-        before: &Self,
-        now: Timestamp,
-        policy: &DeliveryPolicySettings,
-    ) -> NotificationTransitionSet {
-        let mut reached = NotificationTransitionSet::NONE;
-        for (fact, trigger) in [
-            (DeliveryFact::Accepted, NotificationTransition::Accepted),
-            (DeliveryFact::Sent, NotificationTransition::Sent),
-            (DeliveryFact::Delivered, NotificationTransition::Delivered),
-            (DeliveryFact::Read, NotificationTransition::Read),
-            (DeliveryFact::Played, NotificationTransition::Played),
-        ] {
-            let in_generation = self
-                .attempts
-                .iter()
-                .any(|attempt| attempt.generation == self.generation && attempt.facts.has(fact));
-            // A late callback of an earlier generation is new in this one.
-            if in_generation || (self.has(fact) && !before.has(fact)) {
-                reached.insert(trigger);
-            }
-        }
-        match self.status() {
-            NotificationStatus::Failed | NotificationStatus::GaveUp
-                if !self.replied
-                    && !matches!(
-                        self.engine,
-                        NotificationEngineState::Retrying | NotificationEngineState::Sending
-                    ) =>
-            {
-                reached.insert(NotificationTransition::Failed);
-            }
-            NotificationStatus::Expired => reached.insert(NotificationTransition::Expired),
-            NotificationStatus::Skipped => reached.insert(NotificationTransition::Skipped),
-            _ => {}
-        }
-        if self.engine == NotificationEngineState::Settled && self.is_stale(now, policy) {
-            reached.insert(NotificationTransition::Stale);
-        }
-        if self.replied {
-            reached.insert(NotificationTransition::Replied);
-        }
-        reached
-    }
-
-    /// Records the triggers that fire now, each once in a generation, and returns them.
-    pub fn finish(
-        &mut self,
-        before: &Self,
-        now: Timestamp,
-        policy: &DeliveryPolicySettings,
-    ) -> NotificationTransitionSet {
-        let new = self.reached(before, now, policy).without(self.triggered);
-        self.triggered = self.triggered.union(new);
-        new
     }
 
     /// When its timer is due if nothing else happens.

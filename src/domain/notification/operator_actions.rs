@@ -5,7 +5,7 @@ use crate::domain::{
     status::{NotificationEngineState, NotificationStatus},
     time::Timestamp,
     timeline::TimelineEntryKind,
-    trigger::NotificationTransitionSet,
+    transition::NotificationTransitionSet,
 };
 
 impl NotificationState {

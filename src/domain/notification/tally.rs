@@ -6,7 +6,7 @@ use crate::domain::{
     failure::DeliveryFailure,
     latency,
     status::{NotificationStatus, StatusGroup},
-    trigger::NotificationTransition,
+    transition::NotificationTransition,
 };
 
 /// Counts messages that were sent and have not failed: the group of the statuses `accepted` to

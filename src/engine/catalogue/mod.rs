@@ -27,7 +27,7 @@ use crate::{
         channel::MessageChannel,
         rule::{FollowUpRuleMessage, parse_duration_seconds},
         time::Timestamp,
-        trigger::NotificationTransition,
+        transition::NotificationTransition,
     },
     providers::ProviderRegistry,
     store::{

@@ -11,7 +11,7 @@ use crate::{
         access::AccessBounds,
         language::nearest,
         template::layout::TemplateLayout,
-        trigger::{NotificationTransition, NotificationTransitionSet},
+        transition::{NotificationTransition, NotificationTransitionSet},
     },
     engine::Engine,
     store::{

@@ -31,7 +31,7 @@ use crate::{
         access::AccessBounds,
         rule::{FollowUpRule, FollowUpRuleMessage},
         time::Timestamp,
-        trigger::{NotificationTransition, NotificationTransitionSet},
+        transition::{NotificationTransition, NotificationTransitionSet},
     },
     store::DatabaseTransaction,
 };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{
-    quiet::QuietHours, rule::FollowUpRuleMessage, trigger::NotificationTransition,
+    quiet::QuietHours, rule::FollowUpRuleMessage, transition::NotificationTransition,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

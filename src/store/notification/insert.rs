@@ -13,7 +13,7 @@ use crate::{
         status::{NotificationEngineState, NotificationStatus},
         template::UnreadableFilterValue,
         time::Timestamp,
-        trigger::NotificationTransitionSet,
+        transition::NotificationTransitionSet,
     },
     store::{
         DatabaseTransaction, StoreError,

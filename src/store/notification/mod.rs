@@ -42,7 +42,7 @@ use crate::{
         settings::DeliveryPolicySettings,
         status::{NotificationEngineState, NotificationStatus, StatusGroup},
         time::Timestamp,
-        trigger::NotificationTransitionSet,
+        transition::NotificationTransitionSet,
     },
     store::DatabaseTransaction,
 };

@@ -11,7 +11,7 @@ use crate::{
         recipient::{RecipientSpec, is_expression},
         rule::parse_duration_seconds,
         template,
-        trigger::NotificationTransition,
+        transition::NotificationTransition,
     },
     engine::{
         catalogue::{Catalogue, CatalogueRecipientList, CatalogueRouteEntry, CatalogueRuleEntry},

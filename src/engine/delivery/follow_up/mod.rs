@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use self::children::{FollowUpError, FollowUpMessageChunk};
 use crate::{
-    domain::{time::Timestamp, timeline::TimelineEntryKind, trigger::NotificationTransitionSet},
+    domain::{time::Timestamp, timeline::TimelineEntryKind, transition::NotificationTransitionSet},
     engine::{
         Engine,
         intake::targets::{self, RecipientCursor},
@@ -254,7 +254,7 @@ async fn still_named(
     name: &str,
 ) -> Result<bool, StoreError> {
     let rules = engine.catalogue_snapshot(tx).await?;
-    Ok(crate::domain::trigger::NotificationTransition::ALL
+    Ok(crate::domain::transition::NotificationTransition::ALL
         .into_iter()
         .any(|trigger| rules.on(trigger).iter().any(|rule| rule.rule.name == name)))
 }

@@ -1,4 +1,8 @@
-//! Triggers that a follow-up rule can react to, and sets of them.
+//! The transitions of a notification that a follow-up rule can react to (`on = "failed"`), and
+//! sets of them: their words, and the bits in which rows store them.
+//!
+//! When each of them happens is decided in `notification/transitions.rs`, by
+//! [`NotificationState::finish`](super::notification::NotificationState::finish).
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +69,9 @@ impl NotificationTransition {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|trigger| trigger.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|transition| transition.name() == name)
     }
 
     const fn bit(self) -> u16 {
@@ -84,7 +90,7 @@ impl NotificationTransition {
     }
 }
 
-/// A set of triggers, stored as a bit mask.
+/// A set of transitions, stored as a bit mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NotificationTransitionSet(u16);
 
@@ -96,7 +102,7 @@ impl NotificationTransitionSet {
         let mask = u16::try_from(mask).unwrap_or(0);
         NotificationTransition::ALL
             .into_iter()
-            .filter(|trigger| mask & trigger.bit() != 0)
+            .filter(|transition| mask & transition.bit() != 0)
             .collect()
     }
 
@@ -104,12 +110,12 @@ impl NotificationTransitionSet {
         i64::from(self.0)
     }
 
-    pub const fn contains(self, trigger: NotificationTransition) -> bool {
-        self.0 & trigger.bit() != 0
+    pub const fn contains(self, transition: NotificationTransition) -> bool {
+        self.0 & transition.bit() != 0
     }
 
-    pub const fn insert(&mut self, trigger: NotificationTransition) {
-        self.0 |= trigger.bit();
+    pub const fn insert(&mut self, transition: NotificationTransition) {
+        self.0 |= transition.bit();
     }
 
     pub const fn is_empty(self) -> bool {
@@ -126,7 +132,7 @@ impl NotificationTransitionSet {
         Self(self.0 & other.0)
     }
 
-    /// The triggers in this set that are not in `other`.
+    /// The transitions in this set that are not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -135,15 +141,15 @@ impl NotificationTransitionSet {
     pub fn iter(self) -> impl Iterator<Item = NotificationTransition> {
         NotificationTransition::ALL
             .into_iter()
-            .filter(move |trigger| self.contains(*trigger))
+            .filter(move |transition| self.contains(*transition))
     }
 }
 
 impl FromIterator<NotificationTransition> for NotificationTransitionSet {
-    fn from_iter<I: IntoIterator<Item = NotificationTransition>>(triggers: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = NotificationTransition>>(transitions: I) -> Self {
         let mut set = Self::NONE;
-        for trigger in triggers {
-            set.insert(trigger);
+        for transition in transitions {
+            set.insert(transition);
         }
         set
     }
