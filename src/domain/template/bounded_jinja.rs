@@ -1,4 +1,4 @@
-//! Compiles the Jinja2 of catalogues so that a rendering stays within its budget.
+//! Compiles and runs the Jinja2 of catalogues so that a rendering stays within its budget.
 //!
 //! The template engine bounds the instructions of a rendering but not their output: doubling a text
 //! thirty times takes sixty instructions. So the parsed template is rebuilt ([`super::rebuild`])
