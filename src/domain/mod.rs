@@ -37,6 +37,7 @@ pub mod recipient;
 pub mod retry;
 pub mod route;
 pub mod rule;
+pub mod sender_health;
 pub mod settings;
 pub mod status;
 pub mod story;

@@ -1,4 +1,5 @@
-//! Decides after a call whether and when to try again.
+//! Decides after a call whether and when its message is tried again. When a held sender is:
+//! [`sender_health`](super::sender_health).
 
 use super::{
     category::MessageCategory,
@@ -152,23 +153,13 @@ pub fn after_callback(
     }
 }
 
-/// How long a sender is held before a call probes the provider again, in microseconds: a second,
-/// doubled each time, at most a minute.
-pub fn probe_after_micros(failures_in_row: i64) -> i64 {
-    let doublings = (failures_in_row - BREAKER_THRESHOLD).clamp(0, 6);
-    (1_000_000_i64 << doublings).min(60_000_000)
-}
-
-/// So many consecutive provider failures hold the sender.
-pub const BREAKER_THRESHOLD: i64 = 5;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::{
         CAP_SECONDS, MARKETING_AGAIN_SECONDS, RetryDecision, RetryHistory, RetryPolicy, after,
-        after_callback, backoff_micros, pair_pause_micros, probe_after_micros,
+        after_callback, backoff_micros, pair_pause_micros,
     };
     use crate::domain::{
         category::MessageCategory,
@@ -366,12 +357,5 @@ mod tests {
             after(&lost, RetryHistory::default(), NOW, 500, &POLICY),
             RetryDecision::Await
         );
-    }
-
-    #[test]
-    fn probes_back_off_to_a_minute() {
-        assert_eq!(probe_after_micros(5), 1_000_000);
-        assert_eq!(probe_after_micros(7), 4_000_000);
-        assert_eq!(probe_after_micros(500), 60_000_000);
     }
 }

@@ -1,4 +1,5 @@
-//! Derives a sender's health from a batch of answers: holds the sender or releases it.
+//! Derives a sender's health from a batch of answers: holds the sender or releases it. When a held
+//! one is probed is decided in [`sender_health`].
 
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use crate::{
             EventDeduplicationKey, HeraldEvent,
             payload::{SenderHealthData, SenderHoldChangeData},
         },
-        retry,
+        sender_health,
         time::Timestamp,
     },
     engine::{Engine, intake, lifecycle::NotificationLifecycleReport},
@@ -21,9 +22,6 @@ use crate::{
         sender::{self, StoredSenderHealth},
     },
 };
-
-/// Seconds until a sender is probed whose credentials or account are refused.
-const TROUBLE_PROBE_SECONDS: i64 = 60;
 
 /// Probes the provider of a held sender, in one process at a time. `None`: it answers; otherwise
 /// when to probe again.
@@ -61,7 +59,7 @@ pub(super) async fn probe(
     let again_at = if reachable {
         now
     } else {
-        now.plus_micros(retry::probe_after_micros(failures_in_row))
+        now.plus_micros(sender_health::probe_after_micros(failures_in_row))
     };
     let health = StoredSenderHealth {
         failures_in_row,
@@ -145,10 +143,13 @@ impl<'a> ProviderAnswerSummary<'a> {
         };
         if let Some(failure) = self.trouble {
             let reason = format!("{} (code {})", failure.meaning, failure.counted_as());
-            return held(reason, now.plus_seconds(TROUBLE_PROBE_SECONDS));
+            return held(
+                reason,
+                now.plus_seconds(sender_health::TROUBLE_PROBE_SECONDS),
+            );
         }
-        if self.in_a_row >= retry::BREAKER_THRESHOLD {
-            let probe_at = now.plus_micros(retry::probe_after_micros(self.in_a_row));
+        if self.in_a_row >= sender_health::BREAKER_THRESHOLD {
+            let probe_at = now.plus_micros(sender_health::probe_after_micros(self.in_a_row));
             return held("provider unavailable".to_owned(), probe_at);
         }
         ((self.good_answer && row.state == "held")
