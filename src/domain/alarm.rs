@@ -1,6 +1,6 @@
 //! What alarms there are; when one is raised, and when it is over.
 
-use super::words::words;
+use super::word_enum::words;
 
 words! {
     /// What can be wrong.

@@ -1,6 +1,6 @@
 //! What a message is for, in the terms of providers that review templates.
 
-use super::words::words;
+use super::word_enum::words;
 
 words! {
     /// The category of a message.

@@ -1,6 +1,6 @@
 //! Channels: by which way a message reaches a person, and what each way is able to do.
 
-use super::words::words;
+use super::word_enum::words;
 
 words! {
     /// A way to a person, by its word in rows, catalogues, the API and the pages.

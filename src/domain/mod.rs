@@ -50,4 +50,4 @@ pub mod timeline;
 pub mod transition;
 pub mod voice_call;
 pub mod window;
-pub mod words;
+pub mod word_enum;

@@ -1,6 +1,6 @@
 //! The outcome of one call to a provider.
 
-use super::{failure::DeliveryFailure, words::words};
+use super::{failure::DeliveryFailure, word_enum::words};
 
 words! {
     /// How a call ended, without its details.

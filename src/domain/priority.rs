@@ -1,6 +1,6 @@
 //! Which messages go first.
 
-use super::words::words;
+use super::word_enum::words;
 
 words! {
     /// How important a message is. The most important comes first.

@@ -1,6 +1,6 @@
 //! What a route made of an event.
 
-use super::words::words;
+use super::word_enum::words;
 
 words! {
     /// What came of a route for one event.

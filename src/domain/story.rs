@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     outcome::AttemptOutcome, status::NotificationStatus, timeline::TimelineEntryKind as Kind,
-    words::words,
+    word_enum::words,
 };
 
 /// The state of a notification, as a sentence. `reason` is why it waits, was skipped or failed;

@@ -1,6 +1,6 @@
 //! What a provider's reviewers have decided about a template.
 
-use super::words::words;
+use super::word_enum::words;
 
 words! {
     /// The status of a template in an account. Providers translate theirs (Meta, "Template status").

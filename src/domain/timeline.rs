@@ -1,6 +1,6 @@
 //! What can stand on the timeline of a notification.
 
-use super::{facts::DeliveryFact, words::words};
+use super::{facts::DeliveryFact, word_enum::words};
 
 words! {
     /// The kind of a line on a timeline. Its sentence is in [`super::story`].

@@ -14,7 +14,7 @@ use super::{
     first_id,
 };
 use crate::{
-    domain::{time::Timestamp, words::words},
+    domain::{time::Timestamp, word_enum::words},
     store::DatabaseTransaction,
 };
 

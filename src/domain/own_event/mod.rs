@@ -19,7 +19,7 @@ use self::payload::{
     MessageReceivedData, SenderHoldChangeData, SenderSilenceData, ServiceWindowEndData,
     TemplateUpdateData,
 };
-use super::words::words;
+use super::word_enum::words;
 use crate::domain::template_status::TemplateStatus;
 use utoipa::ToSchema;
 
