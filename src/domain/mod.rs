@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod category;
 pub mod channel;
 pub mod cohort;
+pub mod consent_keywords;
 pub mod content;
 pub mod country;
 pub mod credential;

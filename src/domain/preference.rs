@@ -1,12 +1,11 @@
-//! Opt-outs and preferences of recipients, and which messages they stop.
+//! Opt-outs and preferences of recipients, and which messages they stop. The words by which people
+//! opt out and in are in [`consent_keywords`](super::consent_keywords).
 
 use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::{
-    category::MessageCategory, quiet::QuietHours, settings::ConsentKeywords, time::Timestamp,
-};
+use super::{category::MessageCategory, quiet::QuietHours, time::Timestamp};
 
 /// The messages that a statement concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,69 +153,10 @@ fn unwanted(preferences: &[MessagePreference], message: MessageTraits<'_>) -> Op
     })
 }
 
-impl ConsentKeywords {
-    /// The opt-out or opt-in in a text that is such a word and nothing else: "please stop the
-    /// noise" is an ordinary message.
-    pub fn wish(&self, text: &str, at: Timestamp) -> Option<ConsentChange> {
-        let text = normal(text);
-        let wanted = if self.stop.contains(&text) {
-            false
-        } else if self.start.contains(&text) {
-            true
-        } else {
-            return None;
-        };
-        Some(ConsentChange {
-            scope: ConsentScope::All,
-            wanted,
-            source: "word",
-            at,
-        })
-    }
-}
-
-/// Letters, digits and single spaces, in capitals.
-pub(super) fn normal(text: &str) -> String {
-    let spaced: String = text
-        .chars()
-        .map(|character| {
-            if character.is_alphanumeric() {
-                character
-            } else {
-                ' '
-            }
-        })
-        .collect();
-    spaced
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .to_uppercase()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        ConsentKeywords, ConsentScope, MessagePreference, MessageTraits, PersonRefusals, normal,
-    };
-    use crate::domain::{category::MessageCategory, channel::MessageChannel, time::Timestamp};
-
-    #[test]
-    fn a_word_alone_is_a_wish_and_a_sentence_is_none() {
-        let words = ConsentKeywords {
-            stop: ["STOP", "arrêt", "रोकें"].map(normal).to_vec(),
-            start: vec![normal("START")],
-        };
-        let at = Timestamp::from_unix_seconds(1);
-        for text in ["stop", " Stop. ", "STOP!!", "Arrêt", "रोकें"] {
-            let wish = words.wish(text, at);
-            assert!(wish.is_some_and(|wish| !wish.wanted), "{text}");
-        }
-        assert!(words.wish("start", at).is_some_and(|wish| wish.wanted));
-        for text in ["please stop the noise", "", "…", "stopped"] {
-            assert_eq!(words.wish(text, at), None, "{text}");
-        }
-    }
+    use super::{ConsentScope, MessagePreference, MessageTraits, PersonRefusals};
+    use crate::domain::{category::MessageCategory, channel::MessageChannel};
 
     fn message(category: MessageCategory, kind: Option<&str>) -> MessageTraits<'_> {
         MessageTraits {

@@ -3,7 +3,8 @@
 //! A section is a struct, in a file of its own, and each of its fields says everything about one
 //! setting: the variable, its default, how its text is read, and what it means. Reading, the list
 //! of all settings and the tables of the documents are made from that. `config` has the sections
-//! that only a process needs, and reads them all.
+//! that only a process needs, and reads them all; [`consent_keywords`](super::consent_keywords) has
+//! the words of STOP beside the rule that reads them.
 
 mod ageing;
 mod alarms;
@@ -23,7 +24,7 @@ pub use backlog::BacklogLimits;
 pub(crate) use declare::section;
 pub use declare::{SettingDeclaration, SettingsSection};
 pub use expiry::MessageExpirySettings;
-pub use people::{ConsentKeywords, PeopleSettings};
+pub use people::PeopleSettings;
 pub use policy::{DeliveryPolicySettings, RetryPolicy};
 pub use reader::{SecretStrictness, SettingsReader};
 pub use retention::RetentionSettings;

@@ -177,10 +177,10 @@ pub(super) async fn steps(
         }
         if let Some(met) = met
             && capabilities.opt_out_words
-            && let Some(wish) = wish(engine, message)
+            && let Some(statement) = consent_statement(engine, message)
         {
             let about = (met, &message.person);
-            people::note_wish(turn, about, &wish, work, report).await?;
+            people::note_wish(turn, about, &statement, work, report).await?;
         }
         answers.sort_unstable();
         answers.dedup();
@@ -291,11 +291,11 @@ async fn dropped(
 }
 
 /// Recognizes STOP and START, as text or as a button.
-fn wish(engine: &Engine, message: &InboundMessageItem) -> Option<ConsentChange> {
+fn consent_statement(engine: &Engine, message: &InboundMessageItem) -> Option<ConsentChange> {
     if message.group_id.is_some() {
         return None;
     }
-    let words = &engine.settings.people.words;
+    let keywords = &engine.settings.people.words;
     let said = message
         .payload
         .as_deref()
@@ -303,7 +303,7 @@ fn wish(engine: &Engine, message: &InboundMessageItem) -> Option<ConsentChange> 
     [message.text.as_deref(), said]
         .into_iter()
         .flatten()
-        .find_map(|said| words.wish(said, message.at))
+        .find_map(|said| keywords.statement_of(said, message.at))
 }
 
 /// The notification that each message quotes.
