@@ -6,8 +6,8 @@
 //! 1. reads the environment, or declares a setting that only a process needs → [`config`]; declares
 //!    one that rules or the engine decide by → [`domain::settings`]
 //! 2. parses command-line words or prints for a terminal → [`cli`]
-//! 3. makes an HTTP call, except as Meta (9), or knows a provider's JSON, headers, signatures, codes
-//!    → [`providers`]
+//! 3. makes an HTTP call, except as Meta (9), or knows a provider's JSON, headers, signatures, or a
+//!    table that it publishes (error codes, prices, limits) → [`providers`]
 //! 4. contains SQL or a sea-orm type → [`store`]
 //! 5. names an actix type or an HTTP status → [`http`] (the API and the webhook) or [`dashboard`]
 //! 6. decides something from its arguments alone → [`domain`]
@@ -15,7 +15,8 @@
 //!    a list of its own
 //! 8. runs without a request → [`workers`]
 //! 9. simulates Meta → [`sandbox`]
-//! 10. assembles the parts → [`app`]
+//! 10. says how log lines are written, or which buckets a metric has → [`telemetry`]
+//! 11. assembles the parts → [`app`]
 //!
 //! Dependencies point down only: `main → cli → app → { http, dashboard, workers } → engine →
 //! { store, providers } → domain`; `store → entity`; `cli → sandbox`. A test

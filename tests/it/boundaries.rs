@@ -96,12 +96,26 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("std::env::var", &["config"]),
 ];
 
+/// What `domain` may not say: time and randomness are arguments of its functions. `clippy.toml`
+/// forbids the other ways to read the clock, in every folder.
+const NOT_IN_DOMAIN: &[&str] = &[
+    "getrandom::",
+    "rand::",
+    "Uuid::new_v4",
+    "Uuid::now_v7",
+    "Instant::now",
+];
+
 pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("boundaries::arrows_point_down_only", arrows_point_down_only),
         Trial::test(
             "boundaries::each_dependency_is_used_in_its_folder",
             each_dependency_is_used_in_its_folder,
+        ),
+        Trial::test(
+            "boundaries::the_domain_has_no_clock_and_no_randomness",
+            the_domain_has_no_clock_and_no_randomness,
         ),
         Trial::test(
             "boundaries::modules_of_the_engine_use_those_above_them_only",
@@ -251,6 +265,36 @@ fn each_dependency_is_used_in_its_folder() -> Result<(), Failed> {
                 .lines()
                 .any(|line| !line.trim_start().starts_with("//") && line.contains(word));
             if says && !folders.contains(&folder.as_str()) {
+                wrong.push(format!("{} says {word}", path.display()));
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// Whether code says a path; a longer name that ends like it does not count.
+fn says_path(text: &str, path: &str) -> bool {
+    let is_word = |it: char| it.is_alphanumeric() || it == '_';
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .any(|line| {
+            line.match_indices(path)
+                .any(|(place, _)| !line[..place].ends_with(is_word))
+        })
+}
+
+fn the_domain_has_no_clock_and_no_randomness() -> Result<(), Failed> {
+    assert!(says_path("let id = uuid::Uuid::new_v4();", "Uuid::new_v4"));
+    assert!(!says_path("let brand = brand::of(name);", "rand::"));
+    assert!(!says_path("// Uuid::new_v4", "Uuid::new_v4"));
+    let mut wrong = Vec::new();
+    for (folder, path, text) in files() {
+        for word in NOT_IN_DOMAIN {
+            if folder == "domain" && says_path(&text, word) {
                 wrong.push(format!("{} says {word}", path.display()));
             }
         }
