@@ -69,7 +69,11 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
     }
     let applied = match migrate_in(&tx, store.is_sqlite()).await {
         Ok(()) => tx.commit().await,
-        Err(error) => Err(error),
+        Err(error) => {
+            // Closing waits for the transaction to end. The first error is the one to report.
+            drop(tx.rollback().await);
+            Err(error)
+        }
     };
     // Whatever state it was left in ends with it.
     connection.close().await?;

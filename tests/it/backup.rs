@@ -110,7 +110,10 @@ async fn a_backup_that_is_made_while_messages_come_in_is_whole(database: Databas
     let anew = tempfile::tempdir().unwrap();
     let url = fresh_database(&database, anew.path()).await;
     let said = done(&url, folder.path(), &["restore", file.to_str().unwrap()]);
-    assert!(said.contains("on hold") && said.contains("fits"), "{said}");
+    assert!(
+        said.contains("on hold") && said.contains("opens what is encrypted"),
+        "{said}"
+    );
     let kept = number(&url, "SELECT count(*) FROM notification").await;
     assert!((20..=20 + beside).contains(&kept), "{kept} of {beside}");
     let torn = "SELECT count(*) FROM notification n LEFT JOIN event e ON e.id = n.event_id WHERE e.id IS NULL";

@@ -274,7 +274,7 @@ async fn the_command_line_masks_whom_it_is_about(database: Database) {
     let words = ["explain", &id, "--show"];
     let open = text(&herald(&app.database_url, folder.path(), &words));
     assert!(
-        open.contains("+12025550101") && open.contains("asked:"),
+        open.contains("+12025550101") && open.contains("request:"),
         "{open}"
     );
 }

@@ -524,7 +524,10 @@ async fn what_was_made_elsewhere_becomes_a_catalogue_and_is_then_the_same(databa
     assert_eq!(code, 1, "what is there is not written over: {said}");
     std::fs::remove_file(&file).unwrap();
     let (code, said) = it.run(&["pull", "--into", &path]).await;
-    assert!(code == 1 && said.contains("3 written to"), "{said}");
+    assert!(
+        code == 1 && said.contains("3 templates written to"),
+        "{said}"
+    );
     it.app
         .apply_catalogue(&std::fs::read_to_string(&file).unwrap())
         .await;

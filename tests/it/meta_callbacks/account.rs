@@ -221,7 +221,7 @@ async fn templates_are_shown_with_quality_and_category(database: Database) {
         ),
         (
             &json!("en_US"),
-            &json!("FLAGGED"),
+            &json!("flagged"),
             &json!("RED"),
             &json!("marketing"),
             &json!("yes")

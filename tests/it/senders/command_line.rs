@@ -136,7 +136,10 @@ async fn senders_are_managed_from_the_command_line(database: Database) {
         "2h",
         "--dry-run",
     ]);
-    assert!(said.contains("0 of 0 would be discarded."), "{said}");
+    assert!(
+        said.contains("0 of 0 messages would be discarded."),
+        "{said}"
+    );
     assert!(run(&["senders", "list"]).1.contains("off: a test"));
     assert!(
         run(&["senders", "release", "shop"])
