@@ -15,7 +15,7 @@
 //!    a list of its own
 //! 8. runs without a request → [`workers`]
 //! 9. simulates Meta → [`sandbox`]
-//! 10. says how log lines are written, or which buckets a metric has → [`telemetry`]
+//! 10. says how log lines are written, which buckets a metric has, or where either is sent → [`telemetry`]
 //! 11. assembles the parts → [`app`]
 //!
 //! Dependencies point down only: `main → cli → app → { http, dashboard, workers } → engine →

@@ -13,7 +13,7 @@
 
 /// A line with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnvFileLine {
+pub struct EnvFileSetting {
     /// From 1.
     pub number: usize,
     pub name: String,
@@ -28,7 +28,7 @@ pub struct EnvFileError {
 }
 
 /// Reads every line.
-pub fn parse(text: &str) -> Vec<Result<EnvFileLine, EnvFileError>> {
+pub fn parse(text: &str) -> Vec<Result<EnvFileSetting, EnvFileError>> {
     text.trim_start_matches('\u{feff}')
         .lines()
         .enumerate()
@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Vec<Result<EnvFileLine, EnvFileError>> {
                 return None;
             }
             let parsed = match assignment(line) {
-                Ok((name, value)) => Ok(EnvFileLine {
+                Ok((name, value)) => Ok(EnvFileSetting {
                     number,
                     name,
                     value,

@@ -18,7 +18,7 @@ pub struct Phone(String);
 
 /// The rule that a text violates. The text itself is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PhoneError {
+pub enum PhoneParseError {
     #[error("a phone number must start with + and its country code, such as +12025550123")]
     NoPlus,
     #[error("a phone number has only digits after the +: no spaces")]
@@ -50,21 +50,21 @@ pub fn load_plans() {
 
 impl Phone {
     /// Parses a number that is in E.164 already; guesses nothing.
-    pub fn parse(text: &str) -> Result<Self, PhoneError> {
-        let digits = text.strip_prefix('+').ok_or(PhoneError::NoPlus)?;
+    pub fn parse(text: &str) -> Result<Self, PhoneParseError> {
+        let digits = text.strip_prefix('+').ok_or(PhoneParseError::NoPlus)?;
         for character in digits.chars() {
             match character {
                 '0'..='9' => {}
-                character if character.is_whitespace() => return Err(PhoneError::Space),
-                '-' | '.' | '(' | ')' | '/' => return Err(PhoneError::Punctuation),
-                _ => return Err(PhoneError::NotADigit),
+                character if character.is_whitespace() => return Err(PhoneParseError::Space),
+                '-' | '.' | '(' | ')' | '/' => return Err(PhoneParseError::Punctuation),
+                _ => return Err(PhoneParseError::NotADigit),
             }
         }
         if digits.starts_with('0') {
-            return Err(PhoneError::LeadingZero);
+            return Err(PhoneParseError::LeadingZero);
         }
         if digits.is_empty() {
-            return Err(PhoneError::TooShort);
+            return Err(PhoneParseError::TooShort);
         }
         // The 1 of mobile numbers in Mexico is not dialled any more, but WhatsApp still writes it.
         let of_mexico = digits
@@ -74,23 +74,23 @@ impl Phone {
         let number = PHONE_NUMBER_UTIL
             .parse(of_mexico.as_deref().unwrap_or(text), None)
             .map_err(|error| match error {
-                ParseError::InvalidCountryCode => PhoneError::NoCountry,
-                ParseError::TooLongNsn => PhoneError::TooLong,
+                ParseError::InvalidCountryCode => PhoneParseError::NoCountry,
+                ParseError::TooLongNsn => PhoneParseError::TooLong,
                 ParseError::NotANumber(_)
                 | ParseError::TooShortAfterIdd
-                | ParseError::TooShortNsn => PhoneError::TooShort,
+                | ParseError::TooShortNsn => PhoneParseError::TooShort,
             })?;
         number
             .is_possible_with_reason()
             .map_err(|error| match error {
-                ValidationError::InvalidCountryCode => PhoneError::NoCountry,
-                ValidationError::TooShort => PhoneError::TooShort,
-                ValidationError::TooLong => PhoneError::TooLong,
-                ValidationError::InvalidLength => PhoneError::Length,
+                ValidationError::InvalidCountryCode => PhoneParseError::NoCountry,
+                ValidationError::TooShort => PhoneParseError::TooShort,
+                ValidationError::TooLong => PhoneParseError::TooLong,
+                ValidationError::InvalidLength => PhoneParseError::Length,
             })?;
         let number = number.format_as(PhoneNumberFormat::E164);
         if number.len() > MAX_DIGITS + 1 {
-            return Err(PhoneError::TooLong);
+            return Err(PhoneParseError::TooLong);
         }
         // One trunk 0 is dropped at a time: the stored number must parse as itself.
         if number.len() < text.len() {
@@ -100,7 +100,7 @@ impl Phone {
     }
 
     /// A `wa_id` is the number without its `+`.
-    pub fn from_wa_id(wa_id: &str) -> Result<Self, PhoneError> {
+    pub fn from_wa_id(wa_id: &str) -> Result<Self, PhoneParseError> {
         Self::parse(&format!("+{wa_id}"))
     }
 
@@ -205,22 +205,22 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Phone, PhoneError};
+    use super::{Phone, PhoneParseError};
 
     #[test]
     fn each_broken_rule_is_named() {
         for (text, error) in [
-            ("12025550123", PhoneError::NoPlus),
-            ("+1 2025550123", PhoneError::Space),
-            ("+1-202-555-0123", PhoneError::Punctuation),
-            ("+1202555O123", PhoneError::NotADigit),
-            ("+02025550123", PhoneError::LeadingZero),
-            ("+9991234567", PhoneError::NoCountry),
-            ("+120255", PhoneError::TooShort),
-            ("+120255501234", PhoneError::TooLong),
-            ("+1202555012345678", PhoneError::TooLong),
-            ("", PhoneError::NoPlus),
-            ("+", PhoneError::TooShort),
+            ("12025550123", PhoneParseError::NoPlus),
+            ("+1 2025550123", PhoneParseError::Space),
+            ("+1-202-555-0123", PhoneParseError::Punctuation),
+            ("+1202555O123", PhoneParseError::NotADigit),
+            ("+02025550123", PhoneParseError::LeadingZero),
+            ("+9991234567", PhoneParseError::NoCountry),
+            ("+120255", PhoneParseError::TooShort),
+            ("+120255501234", PhoneParseError::TooLong),
+            ("+1202555012345678", PhoneParseError::TooLong),
+            ("", PhoneParseError::NoPlus),
+            ("+", PhoneParseError::TooShort),
         ] {
             assert_eq!(Phone::parse(text), Err(error), "{text}");
         }

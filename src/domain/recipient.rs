@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::phone::{Phone, PhoneError};
+use super::phone::{Phone, PhoneParseError};
 
 /// One entry of a `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ pub enum RecipientParseError {
     #[error("{0}: needs a name after the colon")]
     NoName(&'static str),
     #[error(transparent)]
-    Phone(#[from] PhoneError),
+    Phone(#[from] PhoneParseError),
 }
 
 /// Splits an entry: `groups:A,B` is two groups, so that a setting or an event may name several. An

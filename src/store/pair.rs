@@ -117,16 +117,16 @@ pub async fn set_turns(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
-    struct PairPaceTurnRow {
+    struct DueSenderContactPairRow {
         contact: HexUuid,
         at: i64,
     }
     if turns.is_empty() {
         return Ok(());
     }
-    let described: Vec<PairPaceTurnRow> = turns
+    let described: Vec<DueSenderContactPairRow> = turns
         .iter()
-        .map(|(contact, at)| PairPaceTurnRow {
+        .map(|(contact, at)| DueSenderContactPairRow {
             contact: HexUuid(*contact),
             at: at.micros(),
         })
@@ -154,7 +154,7 @@ pub async fn set_turns(
 
 /// A pair with waiting messages whose turn has come.
 #[derive(Clone, Copy, Debug)]
-pub struct PairPaceTurn {
+pub struct DueSenderContactPair {
     pub contact: Uuid,
     /// When the pace allows the next message.
     pub next_at: Timestamp,
@@ -168,7 +168,7 @@ pub async fn turns(
     sender: Uuid,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<PairPaceTurn>, StoreError> {
+) -> Result<Vec<DueSenderContactPair>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
@@ -183,7 +183,7 @@ pub async fn turns(
         .iter()
         .map(|row| {
             let next_at: Option<Timestamp> = nullable(row, "pair_next_at")?;
-            Ok(PairPaceTurn {
+            Ok(DueSenderContactPair {
                 contact: column(row, "contact_id")?,
                 next_at: next_at.unwrap_or_default(),
                 at: column(row, "turn_at")?,

@@ -96,7 +96,7 @@ impl CommitDurabilityChecker {
             Some(generation) if generation < committed.generation => {
                 tracing::error!(
                     event = "store.commit_missing",
-                    "a commit is still missing after the write connection was reopened: exiting"
+                    "a commit of the reopened write connection is missing, too: exiting"
                 );
                 self.hopeless.cancel();
             }

@@ -77,7 +77,10 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Many tests wait: for a time-out, or for another process.
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    arguments.test_threads = arguments.test_threads.or(Some(2 * cores));
     let mut trials: Vec<Trial> = boundaries::trials();
     for tests in [
         alarms::tests(),

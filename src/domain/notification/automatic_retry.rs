@@ -1,4 +1,4 @@
-//! Decides whether a message gets another attempt, from its history.
+//! Gathers the history by which `retry.rs` decides whether a message gets another attempt.
 
 use super::{DeliveryPolicySettings, NotificationState};
 use crate::domain::{

@@ -133,13 +133,13 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
             event = "callbacks.no_room",
             callbacks,
             bytes = waiting.bytes,
-            "callback backlog has reached its disk limit: statuses get 503 until there is room; inbound messages and account updates are still accepted"
+            "too little disk space for more waiting callbacks: statuses get 503 until there is room; inbound messages and account updates are still accepted"
         ),
         (true, false) => {
             tracing::info!(
                 event = "callbacks.room",
                 callbacks,
-                "callback backlog is below its disk limit again"
+                "there is disk space for waiting callbacks again: statuses are accepted"
             );
         }
         _ => {}

@@ -129,7 +129,7 @@ fn meaning(status: &str) -> &'static str {
         "410" => "No longer available",
         "413" => "Request body too large",
         "422" => "Validation failed: `errors` names each field and the rule that it breaks",
-        "429" => "Too many concurrent requests from this address",
+        "429" => "Too many requests from this address",
         "502" => "The provider refused, or did not answer",
         "503" => "Database unavailable: Retry-After says when to try again",
         _ => "Other response",

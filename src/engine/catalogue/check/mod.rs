@@ -2,7 +2,7 @@
 
 mod examples;
 mod lines;
-mod routes;
+mod routes_and_rules;
 mod templates;
 mod wrong;
 
@@ -108,7 +108,7 @@ fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
         templates::check(entry, at, wrong);
     }
     people(catalogue, wrong);
-    routes::check(catalogue, wrong);
+    routes_and_rules::check(catalogue, wrong);
     // Examples are worth checking only when everything else is valid.
     if wrong.found.is_empty() {
         examples::check(catalogue, wrong);

@@ -172,7 +172,7 @@ async fn refuse(
     error: &StoreError,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "the database refused the due follow-ups of this notification: they are skipped");
+    tracing::error!(event = "follow_up.refused", notification.id = %notification, %error, "the database refused the due follow-ups of this notification: they are skipped for good, with the reason on its timeline");
     let reason = format!("it cannot be created: {error}");
     engine
         .store

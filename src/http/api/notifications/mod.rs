@@ -8,7 +8,7 @@ mod wait;
 
 pub use view::{
     AttemptView, FollowUpView, NotificationDetail, NotificationListResponse, NotificationSummary,
-    RequestedNotificationView, SendNotificationResponse, TimelineEntryView,
+    SendNotificationResponse, SendNotificationResponseItem, TimelineEntryView,
 };
 use view::{detail, summary};
 
@@ -388,7 +388,7 @@ pub async fn post(
     }
     let rows = notifications::find_all(&state.engine.store, &caller.bounds, &stored.ids).await?;
     Ok(HttpResponse::Accepted().json(SendNotificationResponse {
-        notifications: rows.iter().map(RequestedNotificationView::of).collect(),
+        notifications: rows.iter().map(SendNotificationResponseItem::of).collect(),
     }))
 }
 

@@ -28,12 +28,12 @@ use crate::{
 /// The notifications of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SendNotificationResponse {
-    pub(super) notifications: Vec<RequestedNotificationView>,
+    pub(super) notifications: Vec<SendNotificationResponseItem>,
 }
 
 /// The state of a notification that was just requested.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RequestedNotificationView {
+pub struct SendNotificationResponseItem {
     #[serde(flatten)]
     summary: NotificationSummary,
     /// The number or user id it goes to.
@@ -47,7 +47,7 @@ pub struct RequestedNotificationView {
     failure: Option<Value>,
 }
 
-impl RequestedNotificationView {
+impl SendNotificationResponseItem {
     pub(super) fn of(row: &notification::Model) -> Self {
         Self::told(row, None)
     }

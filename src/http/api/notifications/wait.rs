@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::time::Instant;
 
-use super::{RequestedNotificationView, SendNotificationResponse};
+use super::{SendNotificationResponse, SendNotificationResponseItem};
 use crate::{
     domain::{access::AccessBounds, status::StatusGroup, time::Timestamp},
     engine::{intake::StoredNotificationRequest, runtime::send_waiters::SendResult},
@@ -76,7 +76,7 @@ pub(super) async fn answer(
         if decided || Instant::now() >= until {
             let notifications = known
                 .iter()
-                .map(|told| RequestedNotificationView::told(&told.row, told.accepted_at))
+                .map(|told| SendNotificationResponseItem::told(&told.row, told.accepted_at))
                 .collect();
             let mut response = if decided {
                 HttpResponse::Ok()

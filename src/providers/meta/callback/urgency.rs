@@ -3,23 +3,23 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 #[derive(Deserialize)]
-struct CallbackUrgencyEnvelope {
-    entry: Vec<CallbackUrgencyEntry>,
+struct MetaEnvelopeForUrgencyCheck {
+    entry: Vec<MetaEntryForUrgencyCheck>,
 }
 
 #[derive(Deserialize)]
-struct CallbackUrgencyEntry {
-    changes: Vec<CallbackUrgencyChange>,
+struct MetaEntryForUrgencyCheck {
+    changes: Vec<MetaChangeItemForUrgencyCheck>,
 }
 
 #[derive(Deserialize)]
-struct CallbackUrgencyChange {
+struct MetaChangeItemForUrgencyCheck {
     field: String,
-    value: CallbackUrgencyValue,
+    value: MetaValueForUrgencyCheck,
 }
 
 #[derive(Deserialize)]
-struct CallbackUrgencyValue {
+struct MetaValueForUrgencyCheck {
     statuses: Option<IgnoredAny>,
     messages: Option<IgnoredAny>,
 }
@@ -28,7 +28,7 @@ struct CallbackUrgencyValue {
 /// obeyed at once), changed ids, account updates. A body with another shape than statuses is
 /// urgent, and so is one that cannot be parsed.
 pub fn is_urgent(body: &[u8]) -> bool {
-    let Ok(envelope) = serde_json::from_slice::<CallbackUrgencyEnvelope>(body) else {
+    let Ok(envelope) = serde_json::from_slice::<MetaEnvelopeForUrgencyCheck>(body) else {
         return true;
     };
     let mut changes = envelope.entry.iter().flat_map(|entry| &entry.changes);
