@@ -272,6 +272,7 @@ mod tests {
             ApiProblem::KeyReused,
             ApiProblem::State(""),
             ApiProblem::Unavailable,
+            ApiProblem::ProviderUnreachable,
             ApiProblem::Internal,
         ];
         let codes: Vec<_> = all.iter().map(ApiProblem::code).collect();
