@@ -8,13 +8,11 @@ pub(crate) fn up(_: Dialect) -> String {
     });
     let sums = FACTS.map(|fact| format!("CAST(sum({fact}) AS bigint)"));
     let columns = FACTS.map(|fact| format!("    {fact} bigint NOT NULL,"));
-    let sql = UP
-        .replace("{columns}", &columns.join("\n"))
+    UP.replace("{columns}", &columns.join("\n"))
         .replace("{facts}", &FACTS.join(", "))
         .replace("{known}", &quoted().join(", "))
         .replace("{read}", &read.join(", "))
-        .replace("{sums}", &sums.join(", "));
-    sql
+        .replace("{sums}", &sums.join(", "))
 }
 
 pub(crate) fn down(_: Dialect) -> String {
@@ -27,10 +25,8 @@ pub(crate) fn down(_: Dialect) -> String {
         };
         BACK.replace("{fact}", fact).replace("{grain}", grain)
     });
-    let sql = DOWN
-        .replace("{back}", &back.join(""))
-        .replace("{known}", &quoted().join(", "));
-    sql
+    DOWN.replace("{back}", &back.join(""))
+        .replace("{known}", &quoted().join(", "))
 }
 
 const FACTS: [&str; 12] = [

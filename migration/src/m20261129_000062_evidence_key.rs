@@ -3,25 +3,23 @@
 use crate::Dialect;
 
 pub(crate) fn up(dialect: Dialect) -> String {
-    let sql = if dialect == Dialect::Postgres {
+    if dialect == Dialect::Postgres {
         UP_POSTGRES.to_owned()
     } else {
         rebuilt(
             "PRIMARY KEY (one, other, kind, scope, changed_at)",
             "{clustered}",
         )
-    };
-    sql
+    }
 }
 
 pub(crate) fn down(dialect: Dialect) -> String {
-    let sql = if dialect == Dialect::Postgres {
+    if dialect == Dialect::Postgres {
         DOWN_POSTGRES.to_owned()
     } else {
         let unique = "CREATE UNIQUE INDEX identity_evidence_fact ON identity_evidence (one, other, kind, scope, changed_at);";
         rebuilt("PRIMARY KEY (id)", "") + unique
-    };
-    sql
+    }
 }
 
 const UP_POSTGRES: &str = r"

@@ -92,7 +92,7 @@ pub async fn of(
         let wishes = all.entry(contact_id).or_default();
         match part {
             1 if name == ConsentScope::Marketing.name() => {
-                wishes.refused.push(ConsentScope::Marketing)
+                wishes.refused.push(ConsentScope::Marketing);
             }
             1 => wishes.refused.push(ConsentScope::All),
             2 => {

@@ -180,7 +180,7 @@ impl InteractiveContent {
         match header {
             None => {}
             Some(InteractiveHeader::Text(text)) => {
-                check.text("/interactive/header/text", text, MAX_SHORT)
+                check.text("/interactive/header/text", text, MAX_SHORT);
             }
             Some(InteractiveHeader::Media(media)) => {
                 let at = "/interactive/header/media";

@@ -184,7 +184,7 @@ pub async fn set_alias(
         match alias.kind {
             ContactAliasKind::Phone => alias::supersede(tx, contact, alias, now).await?,
             ContactAliasKind::UserId | ContactAliasKind::ParentUserId => {
-                alias::remove(tx, alias).await?
+                alias::remove(tx, alias).await?;
             }
         }
     }

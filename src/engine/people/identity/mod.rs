@@ -95,7 +95,7 @@ pub(in crate::engine) fn facts(aliases: &[ContactAlias]) -> Vec<ContactAliasFact
             id: id.clone(),
         }),
         (Some(alias), None) | (None, Some(alias)) => {
-            facts.push(ContactAliasFact::Seen(alias.clone()))
+            facts.push(ContactAliasFact::Seen(alias.clone()));
         }
         (None, None) => {}
     }
