@@ -1,8 +1,8 @@
-//! One callback body in the inbox. The body itself is a [row of its own](super::callback_body).
+//! One callback body in the inbox. The body itself is a row of its own, in `callback_body`.
 
 use sea_orm::entity::prelude::*;
 
-/// One callback body in the inbox. The body itself is a [row of its own](super::callback_body).
+/// One callback body in the inbox. The body itself is a row of its own, in `callback_body`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "callback")]
 pub struct Model {
