@@ -1,6 +1,6 @@
 //! Applies migrations of the schema, under a lock.
 
-use migration::{Dialect, MIGRATIONS, Migration};
+use migration::{Dialect, MIGRATIONS};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
@@ -97,7 +97,11 @@ pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(),
         .filter(|it| !applied.iter().any(|name| name == it.name));
     let dialect = dialect(connection);
     for migration in missing.take(most) {
-        run(connection, migration, &migration.up(dialect)).await?;
+        // Before it begins: if it fails, this line says which one did.
+        tracing::info!(migration = migration.name, "applying a migration");
+        connection
+            .execute_unprepared(&migration.up(dialect))
+            .await?;
         let noted = format!(
             "INSERT INTO seaql_migrations (version, applied_at) VALUES ('{}', {})",
             migration.name,
@@ -107,7 +111,6 @@ pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(),
             }
         );
         connection.execute_unprepared(&noted).await?;
-        tracing::info!(migration = migration.name, "migration applied");
     }
     Ok(())
 }
@@ -120,7 +123,9 @@ pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<()
         .rev()
         .filter(|it| applied.iter().any(|name| name == it.name));
     for migration in present.take(most) {
-        run(connection, migration, &migration.down(dialect(connection))).await?;
+        connection
+            .execute_unprepared(&migration.down(dialect(connection)))
+            .await?;
         let noted = format!(
             "DELETE FROM seaql_migrations WHERE version = '{}'",
             migration.name
@@ -128,20 +133,6 @@ pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<()
         connection.execute_unprepared(&noted).await?;
     }
     Ok(())
-}
-
-async fn run(
-    connection: &impl ConnectionTrait,
-    migration: &Migration,
-    sql: &str,
-) -> Result<(), DbErr> {
-    match connection.execute_unprepared(sql).await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tracing::error!(migration = migration.name, "migration failed");
-            Err(error)
-        }
-    }
 }
 
 /// The names of the migrations that the database has. It creates nothing: a user of the database
