@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::problem::ApiProblem;
 use crate::{
-    domain::{access::AccessBounds, time::Timestamp},
+    domain::{access::AccessBounds, template_status::TemplateStatus, time::Timestamp},
     state::{AppState, ClientAddress},
     store::{StoreError, callback, migrate, notification, parked, template_sync},
 };
@@ -93,7 +93,7 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     )
     .await?));
     for status in TEMPLATE_STATUSES {
-        metrics::gauge!("herald_templates", "status" => status).set(0.0);
+        metrics::gauge!("herald_templates", "status" => status.name()).set(0.0);
     }
     for (status, number) in template_sync::counts(store).await? {
         metrics::gauge!("herald_templates", "status" => status).set(count(number));
@@ -107,7 +107,13 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
 }
 
 /// Statuses of templates that are reported as 0 if there are none: alert rules refer to them.
-const TEMPLATE_STATUSES: [&str; 5] = ["approved", "pending", "rejected", "paused", "disabled"];
+const TEMPLATE_STATUSES: [TemplateStatus; 5] = [
+    TemplateStatus::Approved,
+    TemplateStatus::Pending,
+    TemplateStatus::Rejected,
+    TemplateStatus::Paused,
+    TemplateStatus::Disabled,
+];
 
 /// Every problem that the API can answer with.
 pub async fn problems() -> HttpResponse {
