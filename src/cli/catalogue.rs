@@ -59,7 +59,7 @@ impl CataloguePlanCommand {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let parsed = read(&self.files, &config.catalogues.values)?;
-        let plans = told(
+        let plans = or_mistakes(
             &self.files,
             catalogue::plan(&store, &parsed, Clock::System.now()).await,
         )?;
@@ -91,7 +91,7 @@ impl CatalogueApplyCommand {
         } else {
             ManualChangePolicy::Keep
         };
-        let plans = told(
+        let plans = or_mistakes(
             &self.files,
             catalogue::apply(&store, &parsed, by_hand, Clock::System.now()).await,
         )?;
@@ -148,7 +148,7 @@ fn refuse<T>(files: &[PathBuf], wrong: &[CatalogueMistakes]) -> anyhow::Result<T
     bail!("nothing was applied");
 }
 
-fn told(
+fn or_mistakes(
     files: &[PathBuf],
     result: Result<Vec<CataloguePlan>, CatalogueApplyError>,
 ) -> anyhow::Result<Vec<CataloguePlan>> {

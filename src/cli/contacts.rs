@@ -21,7 +21,7 @@ use crate::{
     store::{
         Store,
         alias::{self, ContactAlias},
-        conversation, people as rows, sender, suppression, wish,
+        conversation, people as rows, preferences, sender, suppression,
     },
 };
 
@@ -319,7 +319,7 @@ impl ContactsCommand {
 }
 
 async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
-    let all = wish::preferences(store, &AccessBounds::All, contact).await?;
+    let all = preferences::preferences(store, &AccessBounds::All, contact).await?;
     if all.is_empty() {
         say("no preferences saved: nothing is turned off, on any channel");
     }

@@ -137,8 +137,8 @@ impl ApiKeysCommand {
                 match access::create_key(&store, &actor, &wanted, &random, now).await {
                     Ok(made) => say(made.key.text.expose_secret()),
                     Err(InputError::Invalid(wrong)) => {
-                        let told: Vec<String> = wrong.iter().map(told).collect();
-                        bail!("{}", told.join("\n"));
+                        let sentence: Vec<String> = wrong.iter().map(sentence).collect();
+                        bail!("{}", sentence.join("\n"));
                     }
                     Err(InputError::Store(error)) => return Err(error.into()),
                 }
@@ -162,7 +162,7 @@ impl ApiKeysCommand {
     }
 }
 
-fn told(wrong: &FieldError) -> String {
+fn sentence(wrong: &FieldError) -> String {
     if wrong.rule == NO_BOUNDS {
         return format!(
             "{NO_BOUNDS}:\n  --source SOURCE        posts events of this source, or of what begins with it, only\n  \

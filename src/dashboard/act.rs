@@ -152,7 +152,7 @@ pub fn fields(form: web::Form<HashMap<String, String>>) -> HashMap<String, Strin
 }
 
 /// The errors of a form, in words.
-pub fn told(wrong: &[FieldError]) -> Vec<String> {
+pub fn error_sentences(wrong: &[FieldError]) -> Vec<String> {
     wrong
         .iter()
         .map(|it| {

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::{
-    act::{DashboardForm, SignedInUser, told},
+    act::{DashboardForm, SignedInUser, error_sentences},
     fault::DashboardScreenError,
     moment::DisplayTime,
     shell::{DashboardLayout, answered, shown},
@@ -249,7 +249,7 @@ fn day_or_instant(text: &str) -> Option<Timestamp> {
 /// Why nothing was changed, for the page that the form is on.
 fn why(error: SenderAdminError) -> Result<Vec<String>, DashboardScreenError> {
     Ok(match error {
-        SenderAdminError::Fields(wrong) => told(&wrong),
+        SenderAdminError::Fields(wrong) => error_sentences(&wrong),
         SenderAdminError::NotFound => return Err(DashboardScreenError::NotFound),
         SenderAdminError::NoKey => vec!["HERALD_SECRET_KEY is not set: credentials cannot be encrypted.".to_owned()],
         SenderAdminError::KeyReplaced => vec![

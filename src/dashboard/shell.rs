@@ -6,7 +6,7 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    act::{SignedInUser, told},
+    act::{SignedInUser, error_sentences},
     fault::DashboardScreenError,
     moment::ViewerTimeZone,
 };
@@ -136,7 +136,7 @@ pub fn answered_change(
 ) -> Result<HttpResponse, DashboardScreenError> {
     let said = match result {
         Ok(done) => Ok(done.to_owned()),
-        Err(InputError::Invalid(wrong)) => Err(told(&wrong)),
+        Err(InputError::Invalid(wrong)) => Err(error_sentences(&wrong)),
         Err(InputError::Store(error)) => return Err(error.into()),
     };
     answered(request, address, said)

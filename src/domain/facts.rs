@@ -127,7 +127,7 @@ impl DeliveryFacts {
     }
 
     /// Whether anything has been reported beyond acceptance.
-    pub fn has_been_told(&self) -> bool {
+    pub fn is_reported(&self) -> bool {
         DeliveryFact::ALL
             .into_iter()
             .any(|fact| fact != DeliveryFact::Accepted && self.has(fact))

@@ -24,7 +24,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
         dialect::HexUuid, follow_up, new_id, notification, notification::NotificationFacets,
-        people, timeline, wish,
+        people, preferences, timeline,
     },
 };
 
@@ -555,7 +555,7 @@ async fn without_refused(
 ) -> Result<Vec<notification::NewNotification>, StoreError> {
     let mut new = new.to_vec();
     let contacts: Vec<Uuid> = new.iter().filter_map(|new| new.contact_id).collect();
-    let wishes = wish::of(tx, &contacts).await?;
+    let wishes = preferences::of(tx, &contacts).await?;
     for new in new.iter_mut().filter(|new| new.skipped.is_none()) {
         let message = preference::MessageTraits {
             category: new.category,

@@ -36,7 +36,7 @@ pub struct ServiceWindowOpening {
 }
 
 /// Records it: the window only ever moves forward.
-pub async fn heard(
+pub async fn open_window(
     tx: &DatabaseTransaction,
     heard: ServiceWindowOpening,
     now: Timestamp,

@@ -243,7 +243,7 @@ pub async fn named_already(
     recipients: &[&str],
 ) -> Result<Vec<String>, StoreError> {
     let condition = "n.event_id = $2 AND n.contact_id IS NULL AND n.recipient = r.name";
-    heard_already(tx, event, route, recipients, condition).await
+    already_reached(tx, event, route, recipients, condition).await
 }
 
 /// The addresses among these at which a contact that has been deleted since has a notification of
@@ -258,10 +258,10 @@ pub async fn reached_as_deleted(
     // nothing that PostgreSQL can make a join with all contacts of.
     let condition = "n.address = r.name AND coalesce(n.event_id, n.id) = $2 \
          AND (SELECT c.deleted_at FROM contact c WHERE c.id = n.contact_id) IS NOT NULL";
-    heard_already(tx, event, route, addresses, condition).await
+    already_reached(tx, event, route, addresses, condition).await
 }
 
-async fn heard_already(
+async fn already_reached(
     tx: &DatabaseTransaction,
     event: Uuid,
     route: &str,

@@ -47,6 +47,7 @@ pub mod pair;
 pub mod parked;
 pub mod people;
 mod pool;
+pub mod preferences;
 mod proof;
 pub mod retention;
 pub mod secrets;
@@ -61,7 +62,7 @@ pub mod template_sync;
 pub mod timeline;
 mod transaction;
 pub mod whole_file;
-pub mod wish;
+
 mod writable;
 
 use std::{

@@ -18,7 +18,9 @@ use crate::{
     },
     engine::people::{self, ContactChanges, ContactDeletion, PeopleActor},
     state::AppState,
-    store::{alias, conversation, identity::parts, people as rows, sender, suppression, wish},
+    store::{
+        alias, conversation, identity::parts, people as rows, preferences, sender, suppression,
+    },
 };
 
 /// An alias of the contact.
@@ -169,7 +171,7 @@ pub async fn one(
                 source: row.source.replace('_', " "),
             })
             .collect(),
-        preferences: wish::preferences(store, &AccessBounds::All, id)
+        preferences: preferences::preferences(store, &AccessBounds::All, id)
             .await?
             .into_iter()
             .map(|row| ContactPreferenceScreenRow {
@@ -178,7 +180,7 @@ pub async fn one(
                 wanted: row.wanted,
             })
             .collect(),
-        kinds: wish::kinds(store.reader(), &AccessBounds::All)
+        kinds: preferences::kinds(store.reader(), &AccessBounds::All)
             .await?
             .into_iter()
             .map(|row| (row.name, row.required))

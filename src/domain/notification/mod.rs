@@ -226,7 +226,7 @@ impl NotificationState {
                 failure,
                 pricing,
                 provider_message_id,
-            } => self.told(
+            } => self.apply_status(
                 *attempt,
                 *fact,
                 *at,
@@ -282,7 +282,7 @@ impl NotificationState {
         effect
     }
 
-    fn told(
+    fn apply_status(
         &mut self,
         id: Uuid,
         fact: DeliveryFact,
@@ -526,7 +526,7 @@ impl NotificationState {
     fn accepted_at(&self) -> Option<Timestamp> {
         let newest = self.newest()?;
         let accepted = newest.facts.get(DeliveryFact::Accepted)?;
-        (!newest.facts.has_been_told()).then_some(accepted.at)
+        (!newest.facts.is_reported()).then_some(accepted.at)
     }
 
     /// Whether it was delivered, so that no further copy is sent: any copy counts, unless an
@@ -570,7 +570,7 @@ impl NotificationState {
                 self.reason = None;
             }
             // The provider no longer holds it.
-            NotificationEngineState::Settled if self.reason.is_some() && newest.has_been_told() => {
+            NotificationEngineState::Settled if self.reason.is_some() && newest.is_reported() => {
                 self.reason = None;
             }
             _ => {}

@@ -15,7 +15,7 @@ use crate::{
         DatabaseTransaction, StoreError,
         catalogue::{self, uses},
         people::{self, StaffEntryKind},
-        wish,
+        preferences,
     },
 };
 
@@ -104,7 +104,7 @@ pub(super) async fn missing(
             wrong.push(parsed.mistake(kind, name, field, &rule));
         }
     }
-    let known = wish::kinds(tx, &AccessBounds::All).await?;
+    let known = preferences::kinds(tx, &AccessBounds::All).await?;
     for (kind, name, field, wanted) in kinds {
         let Some(wanted) = wanted else { continue };
         if !known.iter().any(|row| row.name == *wanted) {

@@ -22,8 +22,8 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         notification::{self, ClaimedMessageDelay, ClaimedNotification},
+        preferences,
         template_sync::{self, ReportedTemplateState},
-        wish,
     },
 };
 
@@ -83,7 +83,7 @@ pub(super) async fn hold_back(
         .iter()
         .filter_map(|claimed| claimed.contact_id)
         .collect();
-    let wishes = wish::of(tx, &contacts).await?;
+    let wishes = preferences::of(tx, &contacts).await?;
     let mut standings: Vec<((String, String), Option<ReportedTemplateState>)> = Vec::new();
     let mut steps = Vec::new();
     let mut held = Vec::new();

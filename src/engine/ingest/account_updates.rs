@@ -160,7 +160,7 @@ pub(super) async fn apply(
                     Some(met) => {
                         let about = (met, person);
                         let newest =
-                            people::note_wish(turn, about, wish, work, &mut report).await?;
+                            people::note_consent(turn, about, wish, work, &mut report).await?;
                         if newest { "applied" } else { OLDER }.to_owned()
                     }
                 }

@@ -164,7 +164,7 @@ pub(super) async fn steps(
                     ),
                     free_until,
                 };
-                conversation::heard(tx, heard, now).await?;
+                conversation::open_window(tx, heard, now).await?;
                 let not_before = at.plus_seconds(-ANSWERS_SECONDS);
                 // Provider times are whole seconds: a reply within the second of the send comes
                 // after it.
@@ -180,7 +180,7 @@ pub(super) async fn steps(
             && let Some(statement) = consent_statement(engine, message)
         {
             let about = (met, &message.person);
-            people::note_wish(turn, about, &statement, work, report).await?;
+            people::note_consent(turn, about, &statement, work, report).await?;
         }
         answers.sort_unstable();
         answers.dedup();

@@ -78,7 +78,7 @@ pub(super) async fn of_preference(
 }
 
 /// Stores an opt-out or preference, and raises its event if it is new.
-pub(super) async fn note_wish(
+pub(super) async fn note_consent(
     turn: TransactionContext<'_>,
     (met, person): (IdentifiedContact, &PersonIds),
     wish: &ConsentChange,

@@ -256,7 +256,7 @@ pub async fn of(
         expires_at: row.expires_at.map(time),
         origin: origin(store, bounds, &row).await?,
         lines,
-        attempts: attempts.into_iter().map(told).collect(),
+        attempts: attempts.into_iter().map(attempt_of).collect(),
         follow_ups: follow_ups
             .into_iter()
             .map(|row| planned(row, now))
@@ -394,7 +394,7 @@ async fn origin(
     Ok(origin)
 }
 
-fn told(row: entity::attempt::Model) -> NotificationHistoryAttempt {
+fn attempt_of(row: entity::attempt::Model) -> NotificationHistoryAttempt {
     let text = story::attempt(row.outcome.as_deref(), row.http_status);
     NotificationHistoryAttempt {
         id: row.id,

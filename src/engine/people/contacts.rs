@@ -21,7 +21,7 @@ use crate::{
         alias::{self, ContactAlias},
         bounds,
         people::{self, ContactDetails},
-        wish,
+        preferences,
     },
 };
 
@@ -223,7 +223,7 @@ pub async fn set_preferences(
             }
             let at = |index: usize, name: &str| format!("/preferences/{index}/{name}");
             check_preferences(tx, by.bounds, wanted, at).await?;
-            wish::replace_preferences(tx, by.bounds, contact, wanted, by.now).await?;
+            preferences::replace_preferences(tx, by.bounds, contact, wanted, by.now).await?;
             let detail = json!({ "count": wanted.len() });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
             Ok(())
@@ -245,7 +245,7 @@ pub async fn prefer(
             if !people::keep(tx, contact).await? {
                 return Err(gone());
             }
-            wish::set_preference(tx, by.bounds, contact, wanted, by.now).await?;
+            preferences::set_preference(tx, by.bounds, contact, wanted, by.now).await?;
             let detail =
                 json!({ "kind": wanted.kind, "channel": wanted.channel, "wanted": wanted.wanted });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
@@ -264,7 +264,7 @@ pub async fn forget_preference(
 ) -> Result<(), StoreError> {
     store
         .write(async |tx| {
-            wish::forget_preference(tx, contact, kind, channel).await?;
+            preferences::forget_preference(tx, contact, kind, channel).await?;
             let detail = json!({ "kind": kind, "channel": channel, "forgotten": true });
             note(tx, by, "contact.preferences", &contact.to_string(), &detail).await
         })
@@ -283,7 +283,7 @@ async fn check_preferences(
         let rule = format!("at most {MAX_PREFERENCES}");
         return Err(InputError::field("/preferences", rule));
     }
-    let kinds = wish::kinds(tx, bounds).await?;
+    let kinds = preferences::kinds(tx, bounds).await?;
     for (index, it) in wanted.iter().enumerate() {
         if !it.kind.is_empty() {
             match kinds.iter().find(|kind| kind.name == it.kind) {

@@ -17,7 +17,7 @@ use crate::{
     store::{
         ConnectionTrait, StoreError,
         catalogue::{self, StoredRule},
-        wish,
+        preferences,
     },
 };
 
@@ -168,7 +168,7 @@ impl Engine {
             revision,
             by_trigger,
             unless_ever,
-            message_kinds: wish::kinds(connection, &AccessBounds::All)
+            message_kinds: preferences::kinds(connection, &AccessBounds::All)
                 .await?
                 .into_iter()
                 .map(|kind| {

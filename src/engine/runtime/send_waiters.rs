@@ -104,7 +104,7 @@ impl<News: Clone> SendWaiters<News> {
 
 impl<News: Clone> SendWaiter<News> {
     /// Returns when a result has arrived since the last call.
-    pub async fn told(&self) {
+    pub async fn notified(&self) {
         self.place.notify.notified().await;
     }
 
@@ -152,8 +152,8 @@ mod tests {
         // A result before the waiter listens is not lost.
         assert_eq!(answers.waited_for([mine].into_iter()), [mine]);
         answers.tell([(mine, "sent")].into_iter());
-        first.told().await;
-        second.told().await;
+        first.notified().await;
+        second.notified().await;
         assert_eq!(first.news_of(mine), Some("sent"));
         assert_eq!(second.news_of(other), None);
         drop(first);

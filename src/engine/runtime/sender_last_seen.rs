@@ -65,7 +65,7 @@ impl SenderLastSeen {
                         .as_deref()
                         .filter(|account| ring.may_be_in(&due.number, account));
                     let display_number = due.display_number.as_deref();
-                    if sender::heard(tx, &due.number, account, display_number, now).await? {
+                    if sender::set_last_seen(tx, &due.number, account, display_number, now).await? {
                         setting::count_up(tx, REVISION, now).await?;
                     }
                 }

@@ -136,7 +136,7 @@ pub async fn expects(tx: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Resu
 
 /// Records a callback for a number, its account and its displayed form. Returns whether the account
 /// is new.
-pub async fn heard(
+pub async fn set_last_seen(
     tx: &DatabaseTransaction,
     endpoint_id: &str,
     account_id: Option<&str>,
@@ -218,7 +218,7 @@ pub async fn silent(
     for row in silent {
         // `last_seen` is written at intervals only: checked before the sender is reported.
         if let Some(unheard_since) = row.unheard_since
-            && was_heard(tx, row.id, Timestamp::from_micros(unheard_since)).await?
+            && was_seen(tx, row.id, Timestamp::from_micros(unheard_since)).await?
         {
             execute(
                 tx,
@@ -252,7 +252,7 @@ pub async fn any_silent(store: &Store, since: Timestamp) -> Result<bool, StoreEr
 }
 
 /// Whether any call of a sender since shortly before then has been spoken of.
-async fn was_heard(
+async fn was_seen(
     tx: &DatabaseTransaction,
     id: Uuid,
     since: Timestamp,

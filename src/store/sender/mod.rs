@@ -4,8 +4,8 @@ mod health;
 mod manage;
 
 pub use health::{
-    StoredSenderHealth, any_silent, expects, heard, is_called, set_display_number, set_health,
-    settle_account, silent,
+    StoredSenderHealth, any_silent, expects, is_called, set_display_number, set_health,
+    set_last_seen, settle_account, silent,
 };
 pub use manage::{
     NewSenderRow, SenderRowChanges, ensure, forget_trouble, insert, make_default, set,

@@ -49,10 +49,10 @@ pub struct SendNotificationResponseItem {
 
 impl SendNotificationResponseItem {
     pub(super) fn of(row: &notification::Model) -> Self {
-        Self::told(row, None)
+        Self::accepted_at(row, None)
     }
 
-    pub(super) fn told(row: &notification::Model, accepted_at: Option<Timestamp>) -> Self {
+    pub(super) fn accepted_at(row: &notification::Model, accepted_at: Option<Timestamp>) -> Self {
         Self {
             summary: summary(row),
             address: row.address.clone(),

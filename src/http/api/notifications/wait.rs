@@ -60,7 +60,7 @@ pub(super) async fn answer(
         let mut known: Option<Vec<SendResult>> = None;
         if std::mem::take(&mut wait_first) {
             tokio::select! {
-                () = stored.waiter.told() => {
+                () = stored.waiter.notified() => {
                     known = ids.iter().map(|id| stored.waiter.news_of(*id)).collect();
                 }
                 () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_AGAIN)) => {}
@@ -76,7 +76,7 @@ pub(super) async fn answer(
         if decided || Instant::now() >= until {
             let notifications = known
                 .iter()
-                .map(|told| SendNotificationResponseItem::told(&told.row, told.accepted_at))
+                .map(|told| SendNotificationResponseItem::accepted_at(&told.row, told.accepted_at))
                 .collect();
             let mut response = if decided {
                 HttpResponse::Ok()

@@ -21,7 +21,7 @@ use crate::{
         problem::ApiProblem,
     },
     state::AppState,
-    store::{alias, people as rows, wish},
+    store::{alias, people as rows, preferences as preference_rows},
 };
 
 /// The data of a contact. An absent field stays unchanged; `null` removes it.
@@ -275,7 +275,7 @@ pub async fn kinds(
     caller: AuthorizedApiClient<scope::CatalogueRead>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, ApiProblem> {
-    let message_kinds = wish::kinds(state.engine.store.reader(), &caller.bounds)
+    let message_kinds = preference_rows::kinds(state.engine.store.reader(), &caller.bounds)
         .await?
         .into_iter()
         .map(|row| MessageKindView {

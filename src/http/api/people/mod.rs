@@ -21,7 +21,7 @@ use crate::{
     store::{
         Store,
         alias::{self, ContactAlias, ContactAliasKind},
-        conversation, people, suppression, wish,
+        conversation, people, preferences, suppression,
     },
 };
 
@@ -262,7 +262,7 @@ async fn preferences(
     contact: Uuid,
 ) -> Result<Vec<ContactPreferenceView>, ApiProblem> {
     let some = |text: String| (!text.is_empty()).then_some(text);
-    Ok(wish::preferences(store, bounds, contact)
+    Ok(preferences::preferences(store, bounds, contact)
         .await?
         .into_iter()
         .map(|row| ContactPreferenceView {
