@@ -275,7 +275,7 @@ test("people are added and linked, and a template is seen before it is sent", as
 
   await page.goto(`${app.base}/dashboard/staff`);
   await page.getByLabel("User", { exact: true }).fill("asha");
-  await page.getByLabel("Number, or contact:NAME").fill("+12025550161");
+  await page.getByLabel("Contact’s number, or contact: and its name in catalogues").fill("+12025550161");
   await page.getByRole("button", { name: "Link", exact: true }).click();
   await page.getByRole("link", { name: "+12025550161" }).waitFor();
   await accessible();

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     built_in::{CATALOGUES, is_meant},
-    dev_file::DevServerAccessFile,
+    dev_file::DevServerConnectionFile,
     sandbox::people as special_numbers,
     say, scenario, users,
 };
@@ -70,7 +70,7 @@ pub(super) struct DevCommand {
 }
 
 /// Addresses and secrets of a running `dev`.
-pub(super) struct DevServerAccess {
+pub(super) struct DevServerConnection {
     pub(super) base: String,
     pub(super) sandbox: String,
     pub(super) api_key: SecretString,
@@ -155,7 +155,7 @@ impl DevCommand {
             .with_context(|| format!("{} cannot be made", config.server.data_dir.display()))?;
         let mut for_commands = kept_settings.to_vec();
         for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
-        let _dev_file = DevServerAccessFile::write(&config.server.data_dir, &for_commands)?;
+        let _dev_file = DevServerConnectionFile::write(&config.server.data_dir, &for_commands)?;
         let listener = TcpListener::bind(config.server.listen).with_context(|| {
             format!(
                 "HERALD_LISTEN: {} cannot be listened on",
@@ -200,7 +200,7 @@ impl DevCommand {
             sandbox_listener,
             stop.soft.clone(),
         )));
-        let running = DevServerAccess {
+        let running = DevServerConnection {
             base,
             sandbox: sandbox_url,
             api_key,
@@ -251,10 +251,10 @@ async fn report(run: impl Future<Output = anyhow::Result<()>>) {
     }
 }
 
-fn greet(running: &DevServerAccess, config: &Config, verify_token: &str, example: &str) {
+fn greet(running: &DevServerConnection, config: &Config, verify_token: &str, example: &str) {
     let key = running.api_key.expose_secret();
     let entry = running.entry.expose_secret();
-    let DevServerAccess {
+    let DevServerConnection {
         base,
         sandbox,
         app_secret,

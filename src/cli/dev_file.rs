@@ -19,12 +19,12 @@ const NAME: &str = "dev.env";
 
 /// The file while `dev` runs; it is gone afterwards.
 #[derive(Debug)]
-pub(super) struct DevServerAccessFile {
+pub(super) struct DevServerConnectionFile {
     path: std::path::PathBuf,
     _locked: File,
 }
 
-impl DevServerAccessFile {
+impl DevServerConnectionFile {
     /// Writes the settings for other commands.
     pub(super) fn write(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let path = directory.join(NAME);
@@ -49,7 +49,7 @@ impl DevServerAccessFile {
     }
 }
 
-impl Drop for DevServerAccessFile {
+impl Drop for DevServerConnectionFile {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path));
     }

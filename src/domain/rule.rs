@@ -61,7 +61,7 @@ pub struct FollowUpRule {
 
 /// Why a rule did not start although its trigger fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleNotStartedReason {
+pub enum FollowUpRuleBlock {
     /// It would react to a message made by a rule.
     MadeByARule,
     TooDeep,
@@ -69,7 +69,7 @@ pub enum RuleNotStartedReason {
     Unless,
 }
 
-impl RuleNotStartedReason {
+impl FollowUpRuleBlock {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::MadeByARule => {
@@ -88,13 +88,13 @@ impl FollowUpRule {
         &self,
         depth: i64,
         reached: NotificationTransitionSet,
-    ) -> Result<(), RuleNotStartedReason> {
+    ) -> Result<(), FollowUpRuleBlock> {
         if depth >= MAX_DEPTH {
-            Err(RuleNotStartedReason::TooDeep)
+            Err(FollowUpRuleBlock::TooDeep)
         } else if depth > 0 && !self.chain {
-            Err(RuleNotStartedReason::MadeByARule)
+            Err(FollowUpRuleBlock::MadeByARule)
         } else if !self.unless.intersection(reached).is_empty() {
-            Err(RuleNotStartedReason::Unless)
+            Err(FollowUpRuleBlock::Unless)
         } else {
             Ok(())
         }
@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        FollowUpRule, FollowUpRuleMessage, MessageChannel, RuleNotStartedReason,
+        FollowUpRule, FollowUpRuleMessage, MessageChannel, FollowUpRuleBlock,
         parse_duration_seconds,
     };
     use crate::domain::{
@@ -173,7 +173,7 @@ mod tests {
     fn a_rule_ignores_what_rules_have_made() {
         assert_eq!(
             rule(0).starts(1, NotificationTransitionSet::NONE),
-            Err(RuleNotStartedReason::MadeByARule)
+            Err(FollowUpRuleBlock::MadeByARule)
         );
         let chained = FollowUpRule {
             chain: true,
@@ -182,10 +182,10 @@ mod tests {
         assert_eq!(chained.starts(1, NotificationTransitionSet::NONE), Ok(()));
         assert_eq!(
             chained.starts(5, NotificationTransitionSet::NONE),
-            Err(RuleNotStartedReason::TooDeep)
+            Err(FollowUpRuleBlock::TooDeep)
         );
         let read = [NotificationTransition::Read].into_iter().collect();
-        assert_eq!(rule(0).starts(0, read), Err(RuleNotStartedReason::Unless));
+        assert_eq!(rule(0).starts(0, read), Err(FollowUpRuleBlock::Unless));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
         latency,
         notification::{NotificationChange, NotificationChangeEffect, NotificationState},
         preference,
-        rule::RuleNotStartedReason,
+        rule::FollowUpRuleBlock,
         template,
         time::Timestamp,
         timeline::TimelineEntryKind,
@@ -307,7 +307,7 @@ impl<'a> ChangeConsequences<'a> {
             if let Err(why) = rule.starts(start.depth, start.reached) {
                 // A rule that never reacts to messages of rules is not worth a line on each of
                 // them.
-                if why != RuleNotStartedReason::MadeByARule
+                if why != FollowUpRuleBlock::MadeByARule
                     || rule.on == NotificationTransition::Failed
                 {
                     self.note(

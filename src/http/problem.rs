@@ -45,8 +45,10 @@ pub enum ApiProblem {
     Invalid(Vec<FieldError>),
     EventConflict,
     KeyReused,
-    /// The state of the resource does not allow it.
+    /// The state of the resource does not allow it now.
     State(&'static str),
+    /// The resource, or the provider that holds it, does not allow it, whatever its state.
+    NotPossible(&'static str),
     /// The database cannot be reached.
     Unavailable,
     /// The provider did not answer, or not in time.
@@ -59,7 +61,7 @@ const RETRY_AFTER_SECONDS: &str = "2";
 
 impl ApiProblem {
     /// All problem codes.
-    pub const CODES: [&'static str; 19] = [
+    pub const CODES: [&'static str; 20] = [
         "signature",
         "verification",
         "busy",
@@ -76,6 +78,7 @@ impl ApiProblem {
         "event-conflict",
         "idempotency-key-reused",
         "state",
+        "not-possible",
         "unavailable",
         "provider-unreachable",
         "internal",
@@ -100,6 +103,7 @@ impl ApiProblem {
             Self::EventConflict => "event-conflict",
             Self::KeyReused => "idempotency-key-reused",
             Self::State(_) => "state",
+            Self::NotPossible(_) => "not-possible",
             Self::Unavailable => "unavailable",
             Self::ProviderUnreachable => "provider-unreachable",
             Self::Internal => "internal",
@@ -126,6 +130,7 @@ impl ApiProblem {
             }
             Self::KeyReused => "Idempotency-Key was already used for a different request",
             Self::State(_) => "Not allowed in the current state",
+            Self::NotPossible(_) => "Not possible for this resource",
             Self::Unavailable => "Database unavailable",
             Self::ProviderUnreachable => "Provider unreachable",
             Self::Internal => "Internal server error",
@@ -166,7 +171,7 @@ impl ResponseError for ApiProblem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::NotPossible(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::EventConflict | Self::KeyReused | Self::State(_) => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -184,7 +189,9 @@ impl ResponseError for ApiProblem {
                 Self::Malformed(detail) | Self::Forbidden(detail) => {
                     drop(object.insert("detail".to_owned(), json!(detail)));
                 }
-                Self::State(detail) => drop(object.insert("detail".to_owned(), json!(detail))),
+                Self::State(detail) | Self::NotPossible(detail) => {
+                    drop(object.insert("detail".to_owned(), json!(detail)));
+                }
                 Self::Invalid(fields) => drop(object.insert("errors".to_owned(), json!(fields))),
                 _ => {}
             }
@@ -271,6 +278,7 @@ mod tests {
             ApiProblem::EventConflict,
             ApiProblem::KeyReused,
             ApiProblem::State(""),
+            ApiProblem::NotPossible(""),
             ApiProblem::Unavailable,
             ApiProblem::ProviderUnreachable,
             ApiProblem::Internal,

@@ -253,7 +253,7 @@ pub enum CallbackClaimScope {
 
 /// How much is claimed at once.
 #[derive(Clone, Copy, Debug)]
-pub struct CallbackClaimLimits {
+pub struct CallbackClaimSizeLimits {
     pub bodies: i64,
     /// Together, unless one alone is larger.
     pub bytes: i64,
@@ -266,7 +266,7 @@ pub async fn claim(
     owner: Uuid,
     leased_until: Timestamp,
     now: Timestamp,
-    most: CallbackClaimLimits,
+    most: CallbackClaimSizeLimits,
 ) -> Result<Vec<CallbackBody>, StoreError> {
     let backend = tx.get_database_backend();
     let skip = locking(backend, "FOR UPDATE SKIP LOCKED");

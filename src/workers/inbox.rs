@@ -17,7 +17,7 @@ use crate::{
     state::Clock,
     store::{
         StoreError,
-        callback::{self, CallbackBody, CallbackClaimLimits, CallbackClaimScope},
+        callback::{self, CallbackBody, CallbackClaimSizeLimits, CallbackClaimScope},
     },
 };
 
@@ -120,7 +120,7 @@ impl CallbackProcessor {
                 urgent.then_some(CallbackClaimScope::Urgent)
             };
             if let Some(which) = which {
-                let most = CallbackClaimLimits {
+                let most = CallbackClaimSizeLimits {
                     bodies: i64::try_from(limit - self.unfinished.len()).unwrap_or(1),
                     bytes: MAX_CLAIM_BYTES,
                 };

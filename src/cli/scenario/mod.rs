@@ -15,7 +15,7 @@ use sha2::Sha256;
 
 mod catalogue;
 
-use super::{built_in::DEMO, dev::DevServerAccess, say};
+use super::{built_in::DEMO, dev::DevServerConnection, say};
 use crate::domain::timeline::TimelineEntryKind;
 
 /// Longest duration of a step.
@@ -27,14 +27,14 @@ pub(super) fn shortened() -> String {
 }
 
 struct DevScenarioRun<'a> {
-    running: &'a DevServerAccess,
+    running: &'a DevServerConnection,
     http: reqwest::Client,
     run: String,
     step: u32,
 }
 
 /// Plays the story. An error is the step that failed.
-pub(super) async fn play(running: &DevServerAccess, catalogue: &str) -> anyhow::Result<()> {
+pub(super) async fn play(running: &DevServerConnection, catalogue: &str) -> anyhow::Result<()> {
     let http = crate::providers::http_client(Duration::from_secs(10), Duration::from_secs(3))?;
     let run = uuid::Uuid::new_v4().simple().to_string();
     let mut story = DevScenarioRun {

@@ -166,7 +166,7 @@ async fn tell(engine: &Engine, answers: &[CompletedDeliveryJob], now: Timestamp)
     let rows = match notification::find_all(&engine.store, &AccessBounds::All, &wanted).await {
         Ok(rows) => rows,
         Err(error) => {
-            tracing::warn!(event = "send.not_told", error = %ErrorChain(&error), "API requests that wait for the results of sending could not be notified: they poll the database instead");
+            tracing::warn!(event = "send.results_not_read", error = %ErrorChain(&error), "the results of a batch could not be read from the database: API requests that wait for them (`Prefer: wait`) look again themselves, nothing is lost");
             return;
         }
     };

@@ -112,7 +112,7 @@ pub struct NotificationHistoryAttempt {
     pub provider_message_id: Option<String>,
 }
 
-/// The decision of a rule.
+/// A follow-up that a rule planned, started, skipped or cancelled because of this notification.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NotificationHistoryFollowUp {
     pub rule: String,

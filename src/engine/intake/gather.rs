@@ -168,7 +168,7 @@ pub async fn many(
                 pieces.extend(piece.into_iter().rev().map(|position| vec![position]));
             }
             Err(error) => {
-                tracing::error!(event = "accept.store_failed", error = %ErrorChain(&error), count = piece.len(), "requests to send messages could not be stored: their clients got an error");
+                tracing::error!(event = "accept.store_failed", error = %ErrorChain(&error), count = piece.len(), retryable = error.is_transient(), "requests to send messages could not be stored: their clients got an error");
                 let reason = if error.is_transient() {
                     NotificationRequestError::Later
                 } else {

@@ -89,7 +89,7 @@ pub async fn connect(
                 StaffContactSpec::Handle(handle) => people::contact_by_handle(tx, handle).await?,
             };
             let Some(person) = person else {
-                let rule = "there is no contact of this name";
+                let rule = "no contact has this name in catalogues";
                 return Err(InputError::field("/contact", rule));
             };
             people::keep_found(tx, person.contact_id).await?;

@@ -293,7 +293,8 @@ pub async fn get(
 #[utoipa::path(
     get, path = "/api/v1/messages/{id}/media", operation_id = "get_message_media", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ProblemDocument),
-        (status = 409, body = ProblemDocument), (status = 502, body = ProblemDocument), (status = 503, body = ProblemDocument))
+        (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument), (status = 502, body = ProblemDocument),
+        (status = 503, body = ProblemDocument))
 )]
 pub async fn media(
     caller: AuthorizedApiClient<scope::MessagesRead>,
@@ -326,7 +327,7 @@ pub async fn media(
 #[utoipa::path(
     post, path = "/api/v1/messages/{id}/read", operation_id = "mark_message_read", tag = "messages", params(("id" = Uuid, Path)),
     responses((status = 200), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
-        (status = 502, body = ProblemDocument), (status = 503, body = ProblemDocument))
+        (status = 422, body = ProblemDocument), (status = 502, body = ProblemDocument), (status = 503, body = ProblemDocument))
 )]
 pub async fn read(
     caller: AuthorizedApiClient<scope::MessagesWrite>,
@@ -336,7 +337,7 @@ pub async fn read(
     let row = found(&state, &caller.bounds, *id).await?;
     let InboundProviderId::Message(message) = InboundProviderId::of(&row.provider_message_id)
     else {
-        return Err(ApiProblem::State("a call cannot be marked as read"));
+        return Err(ApiProblem::NotPossible("a call cannot be marked as read"));
     };
     let provider = provider(&state, row.sender_id)?;
     let inbox = provider.inbox().ok_or(ProviderQueryError::Unsupported);
@@ -362,11 +363,11 @@ fn provider(state: &AppState, sender: Option<Uuid>) -> Result<Arc<dyn MessageSen
 fn asked(error: ProviderQueryError) -> ApiProblem {
     match error {
         ProviderQueryError::Gone => {
-            ApiProblem::State("the provider no longer has this file or message")
+            ApiProblem::NotPossible("the provider no longer has this file or message")
         }
-        ProviderQueryError::TooLarge => ApiProblem::State("the file is larger than 16 MiB"),
-        ProviderQueryError::Unsupported => ApiProblem::State("this provider does not offer that"),
-        ProviderQueryError::Refused(_) => ApiProblem::State("the provider refused the request"),
+        ProviderQueryError::TooLarge => ApiProblem::NotPossible("the file is larger than 16 MiB"),
+        ProviderQueryError::Unsupported => ApiProblem::NotPossible("this provider does not offer that"),
+        ProviderQueryError::Refused(_) => ApiProblem::NotPossible("the provider refused the request"),
         ProviderQueryError::Unreachable => ApiProblem::ProviderUnreachable,
     }
 }

@@ -278,7 +278,7 @@ async fn staff_is_linked_and_put_into_groups_by_admins(database: Database) {
         browser
             .submit("/dashboard/staff", &nobody)
             .await
-            .says("contact: there is no contact of this name")
+            .says("contact: no contact has this name in catalogues")
     );
     let link = [
         ("action", "connect"),

@@ -87,7 +87,7 @@ async fn a_voicemail_is_kept_beside_the_call_that_has_its_id(database: Database)
         let (_, notices) = app.get("/api/v1/notices").await;
         assert_eq!(notices["notices"], json!([]));
         let read = format!("/api/v1/messages/{}/read", call["id"].as_str().unwrap());
-        assert_eq!(app.post(&read, &json!({})).await.0, 409);
+        assert_eq!(app.post(&read, &json!({})).await.0, 422);
     }
 }
 

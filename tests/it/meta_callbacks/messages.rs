@@ -592,7 +592,7 @@ async fn media_is_fetched_on_demand_as_a_download_and_bounded(database: Database
             .await;
         assert_eq!(
             (code, &problem["detail"]),
-            (409, &json!(expected)),
+            (422, &json!(expected)),
             "{problem}"
         );
     }
