@@ -34,9 +34,11 @@ mod deletion;
 mod deploy;
 mod error_codes;
 mod event_data;
-mod events;
+mod event_recipients;
+mod event_replay;
 mod follow_ups;
 mod harness;
+mod health;
 mod hold;
 mod identity;
 mod incidents;
@@ -49,6 +51,7 @@ mod message_kinds;
 mod meta_callbacks;
 mod migrations;
 mod notification_filters;
+mod openapi;
 mod operator_actions;
 mod own_events;
 mod pace;
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         request_bodies::tests(),
         hold::tests(),
         lineage::tests(),
+        openapi::tests(),
         operator_actions::tests(),
         callbacks::tests(),
         catalogues::tests(),
@@ -105,9 +109,11 @@ fn main() -> ExitCode {
         deletion::meanwhile::tests(),
         untrusted_input::tests(),
         error_codes::tests(),
-        events::tests(),
+        event_recipients::tests(),
+        event_replay::tests(),
         notification_filters::tests(),
         follow_ups::tests(),
+        health::tests(),
         identity::tests(),
         incidents::tests(),
         api_keys::tests(),

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use sea_orm::sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 
 use crate::{
-    callback_order, callbacks, cli, events, follow_ups,
+    callback_order, callbacks, cli, event_replay, follow_ups,
     harness::{self, Database, fresh_database},
     sending,
 };
@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
     [
         tests(),
         callbacks::tests(),
-        events::tests(),
+        event_replay::tests(),
         follow_ups::tests(),
         callback_order::tests(),
         sending::tests(),

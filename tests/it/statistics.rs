@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{herald, text},
-    harness::{DEMO, Database, TestApp, status, value},
+    harness::{DEMO, Database, TestApp, status, value, without_ids},
 };
 
 crate::tests![
+    statistics_come_from_counters,
     counters_equal_a_recount_of_a_day_with_everything_in_it,
     a_time_is_told_by_steps_in_a_zone,
     one_request_tells_the_last_day_and_who_failed_why,
@@ -29,6 +30,28 @@ async fn ready(database: &Database) -> TestApp {
     let app = TestApp::spawn(database).await;
     app.apply_catalogue(DEMO).await;
     app
+}
+
+async fn statistics_come_from_counters(database: Database) {
+    let app = ready(&database).await;
+    let ids = [
+        app.order("A-1", "+12025550101").await,
+        app.order("A-2", "+12025550102").await,
+    ];
+    app.order("A-3", "+12025550103").await;
+    app.sql("UPDATE notification SET due_at = NULL WHERE reference = 'A-3'")
+        .await;
+    app.send().await;
+    app.told(&ids[0], "read", None).await;
+    app.told(&ids[1], "failed", Some(131_026)).await;
+    insta::assert_json_snapshot!("statistics", without_ids(app.stats().await));
+    app.pass(3 * 3600);
+    let (_, later) = app.get("/api/v1/stats?hours=1").await;
+    assert_eq!(
+        (&later["total"], &later["pending_now"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(app.get("/api/v1/stats?hours=0").await.0, 422);
 }
 
 /// A class of what is counted, without sender and slot.

@@ -101,3 +101,8 @@ pub fn group(name: &str, members: &[String]) -> String {
     let members = serde_json::json!(members);
     format!("[[group]]\nname = \"{name}\"\nmembers = {members}\n")
 }
+
+/// The data of an event `demo.test.processed`, for which [`DEMO`] has a route.
+pub fn test_result(status: &str) -> serde_json::Value {
+    serde_json::json!({ "status": status, "phone": "+12025550101", "educator": "Asha", "test_name": "Unit 3", "class_id": "10C", "test_num": "3" })
+}
