@@ -1,289 +1,253 @@
-//! Endpoints that create and change contacts and their preferences.
+//! Endpoints that show contacts, a page of them or one.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{ContactPreferenceView, ContactView, preferences, view};
+use super::preferences::{self, ContactPreferenceView};
 use crate::{
-    domain::{
-        access::AccessBounds, edit::ValueEdit, preference::MessagePreference, quiet::QuietHours,
-    },
-    engine::{
-        InputError,
-        people::{self, ContactChanges, ContactDeletion, PeopleActor},
-        runtime::access::ApiKeyRole,
-    },
+    domain::{access::AccessBounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
     http::{
-        api::{ProblemDocument, read_json},
-        auth::{AuthenticatedApiClient, AuthorizedApiClient, scope},
+        api::{ProblemDocument, cut, page_size, wrong},
+        auth::{AuthorizedApiClient, scope},
         problem::ApiProblem,
     },
     state::AppState,
-    store::{alias, people as rows, preferences as preference_rows},
+    store::{
+        alias::{self, ContactAlias, ContactAliasKind},
+        conversation, people, suppression,
+    },
 };
 
-/// The data of a contact. An absent field stays unchanged; `null` removes it.
-#[derive(Debug, Deserialize, ToSchema)]
+/// Selects one contact by number or id, or a page of all.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct SaveContactRequestBody {
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    name: ValueEdit<String>,
-    /// Its name in requests and routes: `contact:HANDLE`.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    handle: ValueEdit<String>,
-    /// In E.164.
+pub struct ContactsQuery {
+    /// A number in E.164: the answer is this one person.
     phone: Option<String>,
-    /// WhatsApp's user id of a person whose number may be unknown: `US.13491208655302741918`.
+    /// A business-scoped id: the answer is this one person.
     user_id: Option<String>,
-    /// Such as `en`, `en_US` or `hi`.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    language: ValueEdit<String>,
-    /// As in the tz database: `Africa/Harare`. UTC, if absent.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    time_zone: ValueEdit<String>,
-    /// `{"from": "21:00", "until": "07:00"}`: only codes, required kinds and messages of high
-    /// priority are sent then; the rest waits.
-    #[serde(default)]
-    #[schema(value_type = Option<Object>)]
-    quiet_hours: ValueEdit<QuietHours>,
+    /// Prefix of the name, handle or number.
+    query: Option<String>,
+    /// `next` of the previous page.
+    after: Option<Uuid>,
+    /// 1 to 200; 50 if absent.
+    limit: Option<u64>,
 }
 
-impl From<SaveContactRequestBody> for ContactChanges {
-    fn from(body: SaveContactRequestBody) -> Self {
-        Self {
-            name: body.name,
-            handle: body.handle,
-            phone: body.phone,
-            user_id: body.user_id,
-            language: body.language,
-            time_zone: body.time_zone,
-            quiet_hours: body.quiet_hours,
-        }
-    }
+/// A page of contacts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactListResponse {
+    contacts: Vec<ContactSummary>,
+    /// Cursor of the next page.
+    next: Option<Uuid>,
 }
 
-/// Creates a contact. A known number or user id changes its contact instead.
-#[utoipa::path(
-    post, path = "/api/v1/contacts", operation_id = "create_contact", tag = "contacts", request_body = SaveContactRequestBody,
-    responses((status = 201, body = ContactView), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))
-)]
-pub async fn add(
-    caller: AuthorizedApiClient<scope::ContactsWrite>,
-    state: web::Data<AppState>,
-    body: web::Bytes,
-) -> Result<HttpResponse, ApiProblem> {
-    let body: SaveContactRequestBody = read_json(&body)?;
-    let id = save(&caller, &state, None, body).await?;
-    Ok(HttpResponse::Created().json(view(&state, &caller.bounds, id).await?))
-}
-
-/// Changes a contact.
-#[utoipa::path(
-    patch, path = "/api/v1/contacts/{id}", operation_id = "update_contact", tag = "contacts", params(("id" = Uuid, Path)), request_body = SaveContactRequestBody,
-    responses((status = 200, body = ContactView), (status = 401, body = ProblemDocument), (status = 404, body = ProblemDocument),
-        (status = 422, body = ProblemDocument))
-)]
-pub async fn change(
-    caller: AuthorizedApiClient<scope::ContactsWrite>,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-    body: web::Bytes,
-) -> Result<HttpResponse, ApiProblem> {
-    let id = known(&state, &caller.bounds, *id).await?;
-    let body: SaveContactRequestBody = read_json(&body)?;
-    let id = save(&caller, &state, Some(id), body).await?;
-    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
-}
-
-/// Deletes a contact: names, preferences, service windows.
-///
-/// Waiting messages are cancelled; the record of sent messages stays for its retention time. If the
-/// contact has an opt-out, its number and the opt-out stay. Needs an admin key.
-#[utoipa::path(
-    delete, path = "/api/v1/contacts/{id}", operation_id = "delete_contact", tag = "contacts", params(("id" = Uuid, Path)),
-    responses((status = 200, body = ContactDeletion), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),
-        (status = 422, description = "Staff, a route or a rule is linked to this person", body = ProblemDocument))
-)]
-pub async fn delete(
-    caller: AuthorizedApiClient<scope::ContactsDelete>,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-) -> Result<HttpResponse, ApiProblem> {
-    let id = known(&state, &caller.bounds, *id).await?;
-    let deleted = people::delete_contact(&state.engine, by(&caller, &state), id).await?;
-    Ok(HttpResponse::Ok().json(deleted))
-}
-
-async fn save(
-    client: &AuthenticatedApiClient,
-    state: &AppState,
-    id: Option<Uuid>,
-    body: SaveContactRequestBody,
-) -> Result<Uuid, ApiProblem> {
-    let changes = ContactChanges::from(body);
-    may_change(client, state, id, &changes).await?;
-    let saved = people::save_contact(&state.engine.store, by(client, state), id, &changes).await;
-    if let (Err(InputError::Invalid(_)), Some(id)) = (&saved, id) {
-        // Deleted meanwhile.
-        known(state, &client.bounds, id).await?;
-    }
-    Ok(saved?)
-}
-
-const NAMED: &str = "only an admin key may change where messages go for staff, and for people whom a catalogue or an admin has named";
-
-/// Only an admin may change where messages for staff members go, and those for contacts named by a
-/// catalogue or an admin: another number or name would send them to another person.
-async fn may_change(
-    client: &AuthenticatedApiClient,
-    state: &AppState,
-    id: Option<Uuid>,
-    changes: &ContactChanges,
-) -> Result<(), ApiProblem> {
-    // A product's changes are its own: they do not redirect other products' messages.
-    if client.bounds.product().is_some() {
-        return Ok(());
-    }
-    let reader = state.engine.store.reader();
-    let mut owners = Vec::new();
-    for alias in changes.aliases() {
-        owners.push(alias::owner(reader, &alias).await?);
-    }
-    let known = id.or_else(|| owners.iter().flatten().next().copied());
-    let Some(target) = known.filter(|_| client.role != ApiKeyRole::Admin) else {
-        return Ok(());
-    };
-    let leads_elsewhere =
-        changes.handle != ValueEdit::Keep || owners.iter().any(|owner| *owner != Some(target));
-    let (handle, users) = rows::names(reader, target).await?;
-    let details = rows::details(reader, &AccessBounds::All, target)
-        .await?
-        .unwrap_or_default();
-    let is_named = handle.is_some() || !users.is_empty() || details.catalogue.is_some();
-    if is_named && leads_elsewhere {
-        return Err(ApiProblem::Forbidden(NAMED.to_owned()));
-    }
-    Ok(())
-}
-
-pub(super) fn by<'a>(client: &'a AuthenticatedApiClient, state: &AppState) -> PeopleActor<'a> {
-    PeopleActor {
-        actor: &client.actor,
-        now: state.clock.now(),
-        bounds: &client.bounds,
-    }
-}
-
-/// The contact of an id, or the one it was merged into.
-pub(super) async fn known(
-    state: &AppState,
-    bounds: &AccessBounds,
+/// A contact in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactSummary {
     id: Uuid,
-) -> Result<Uuid, ApiProblem> {
-    let reader = state.engine.store.reader();
-    let id = rows::current(reader, id).await?;
-    rows::details(reader, bounds, id)
-        .await?
-        .map(|_| id)
-        .ok_or(ApiProblem::NotFound)
+    name: Option<String>,
+    phone: Option<String>,
+    user_id: Option<String>,
+    language: Option<String>,
 }
 
-/// The preferences of a contact.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ContactPreferences {
-    /// The most specific one decides: kind and channel, kind, channel, all. A message without any
-    /// matching preference is wanted.
+/// A contact.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactView {
+    id: Uuid,
+    /// As given by hand; otherwise the person's profile name.
+    name: Option<String>,
+    /// For display: it can pass to another person.
+    username: Option<String>,
+    /// The contact's name in a catalogue.
+    handle: Option<String>,
+    /// Staff members linked to this contact.
+    users: Vec<String>,
+    language: Option<String>,
+    time_zone: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    quiet_hours: Option<QuietHours>,
+    /// The catalogue that this contact belongs to.
+    catalogue: Option<String>,
+    aliases: Vec<ContactAliasView>,
+    windows: Vec<ServiceWindowView>,
+    wishes: Vec<ContactConsentView>,
     preferences: Vec<ContactPreferenceView>,
 }
 
-/// The preferences of a contact.
+/// A number or user id of a contact.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactAliasView {
+    /// `phone`, `bsuid` or `parent_bsuid`.
+    kind: String,
+    value: String,
+    /// From then on it did not belong to this person any more.
+    superseded_at: Option<String>,
+}
+
+/// The service window of a contact and a sender.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ServiceWindowView {
+    sender: Uuid,
+    open: bool,
+    until: Option<String>,
+    last_message_at: Option<String>,
+    /// Messages are free until then: the person came through an advertisement.
+    free_entry_until: Option<String>,
+}
+
+/// An opt-out or opt-in of a contact.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContactConsentView {
+    /// `all` or `marketing`.
+    scope: String,
+    wanted: bool,
+    /// `word`, `user_preferences` or `131050`.
+    source: String,
+    at: String,
+}
+
+pub(super) fn alias_views(held: Vec<entity::contact_alias::Model>) -> Vec<ContactAliasView> {
+    held.into_iter()
+        .map(|row| ContactAliasView {
+            kind: row.kind,
+            value: row.value,
+            superseded_at: text(row.superseded_at),
+        })
+        .collect()
+}
+
+fn text(at: Option<i64>) -> Option<String> {
+    at.map(|at| Timestamp::from_micros(at).to_string())
+}
+
+/// One contact, by its id or that of one that was merged into it.
+pub(super) async fn view(
+    state: &AppState,
+    bounds: &AccessBounds,
+    id: Uuid,
+) -> Result<ContactView, ApiProblem> {
+    let store = &state.engine.store;
+    let now = state.clock.now();
+    let id = people::current(store.reader(), id).await?;
+    let details = people::details(store.reader(), bounds, id)
+        .await?
+        .ok_or(ApiProblem::NotFound)?;
+    Ok(ContactView {
+        id,
+        name: details.name.or(details.profile_name),
+        username: details.username,
+        handle: details.handle,
+        users: people::users_of(store.reader(), bounds, id).await?,
+        language: details.language,
+        time_zone: details.time_zone,
+        quiet_hours: details.quiet_hours,
+        catalogue: details.catalogue,
+        preferences: preferences::of_contact(store, bounds, id).await?,
+        aliases: alias_views(alias::of_contact(store.reader(), bounds, id).await?),
+        windows: conversation::of_contact(store, bounds, id)
+            .await?
+            .into_iter()
+            .map(|row| ServiceWindowView {
+                sender: row.sender_id,
+                open: window::is_open(row.window_until.map(Timestamp::from_micros), now),
+                until: text(row.window_until),
+                last_message_at: text(row.last_inbound_at),
+                free_entry_until: text(row.free_entry_until),
+            })
+            .collect(),
+        wishes: suppression::of_contact(store, id)
+            .await?
+            .into_iter()
+            .map(|row| ContactConsentView {
+                scope: row.scope,
+                wanted: row.wanted,
+                source: row.source,
+                at: Timestamp::from_micros(row.provider_at).to_string(),
+            })
+            .collect(),
+    })
+}
+
+/// Contacts, or one by number or business-scoped id.
 #[utoipa::path(
-    get, path = "/api/v1/contacts/{id}/preferences", operation_id = "get_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)),
-    responses((status = 200, body = ContactPreferences), (status = 404, body = ProblemDocument))
+    get, path = "/api/v1/contacts", operation_id = "list_contacts", tag = "contacts", params(ContactsQuery),
+    responses((status = 200, description = "One person, or a page", body = ContactListResponse), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
 )]
-pub async fn get_preferences(
+pub async fn find(
+    caller: AuthorizedApiClient<scope::ContactsRead>,
+    state: web::Data<AppState>,
+    query: web::Query<ContactsQuery>,
+) -> Result<HttpResponse, ApiProblem> {
+    let reader = state.engine.store.reader();
+    let found = match (&query.phone, &query.user_id) {
+        (None, None) => return page(&state, &caller.bounds, &query).await,
+        (Some(phone), None) => {
+            let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
+            alias::owner_known(reader, &caller.bounds, &ContactAlias::of_phone(&phone)).await?
+        }
+        (None, Some(user_id)) => {
+            let bounds = &caller.bounds;
+            let id = |kind| ContactAlias {
+                kind,
+                value: user_id.clone(),
+            };
+            match alias::owner_known(reader, bounds, &id(ContactAliasKind::UserId)).await? {
+                Some(owner) => Some(owner),
+                // The id that spans linked portfolios.
+                None => {
+                    alias::owner_known(reader, bounds, &id(ContactAliasKind::ParentUserId)).await?
+                }
+            }
+        }
+        _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
+    };
+    let id = found.ok_or(ApiProblem::NotFound)?;
+    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
+}
+
+async fn page(
+    state: &AppState,
+    bounds: &AccessBounds,
+    query: &ContactsQuery,
+) -> Result<HttpResponse, ApiProblem> {
+    let limit = page_size(query.limit)?;
+    let store = &state.engine.store;
+    let mut found = people::page(
+        store,
+        bounds,
+        query.query.as_deref(),
+        query.after,
+        limit + 1,
+    )
+    .await?;
+    let next = cut(&mut found, limit, |person| person.contact_id);
+    let contacts = found
+        .into_iter()
+        .map(|person| ContactSummary {
+            id: person.contact_id,
+            name: person.name,
+            phone: person.phone,
+            user_id: person.user_id,
+            language: person.language,
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(ContactListResponse { contacts, next }))
+}
+
+/// One contact.
+#[utoipa::path(
+    get, path = "/api/v1/contacts/{id}", operation_id = "get_contact", tag = "contacts", params(("id" = Uuid, Path)),
+    responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
+)]
+pub async fn get(
     caller: AuthorizedApiClient<scope::ContactsRead>,
     state: web::Data<AppState>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, ApiProblem> {
-    let id = known(&state, &caller.bounds, *id).await?;
-    let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
-    Ok(HttpResponse::Ok().json(ContactPreferences { preferences }))
-}
-
-/// Replaces all preferences of a contact.
-#[utoipa::path(
-    put, path = "/api/v1/contacts/{id}/preferences", operation_id = "set_contact_preferences", tag = "contacts", params(("id" = Uuid, Path)), request_body = ContactPreferences,
-    responses((status = 200, body = ContactPreferences), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
-)]
-pub async fn put_preferences(
-    caller: AuthorizedApiClient<scope::ContactsWrite>,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-    body: web::Bytes,
-) -> Result<HttpResponse, ApiProblem> {
-    let id = known(&state, &caller.bounds, *id).await?;
-    let body: ContactPreferences = read_json(&body)?;
-    let wanted: Vec<MessagePreference> = body
-        .preferences
-        .into_iter()
-        .map(|it| MessagePreference {
-            kind: it.kind.unwrap_or_default(),
-            channel: it.channel.unwrap_or_default(),
-            wanted: it.wanted,
-        })
-        .collect();
-    let set = people::set_preferences(&state.engine.store, by(&caller, &state), id, &wanted).await;
-    if let Err(InputError::Invalid(_)) = &set {
-        // Deleted meanwhile.
-        known(&state, &caller.bounds, id).await?;
-    }
-    set?;
-    let preferences = preferences(&state.engine.store, &caller.bounds, id).await?;
-    Ok(HttpResponse::Ok().json(ContactPreferences { preferences }))
-}
-
-/// A kind of message, which recipients may turn off unless it is required.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageKindView {
-    name: String,
-    description: Option<String>,
-    /// It cannot be turned off.
-    required: bool,
-    catalogue: Option<String>,
-}
-
-/// Every kind of message.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageKindList {
-    message_kinds: Vec<MessageKindView>,
-}
-
-/// The kinds of message, and whether recipients may turn them off.
-#[utoipa::path(
-    get, path = "/api/v1/message-kinds", operation_id = "list_message_kinds", tag = "contacts",
-    responses((status = 200, body = MessageKindList), (status = 401, body = ProblemDocument))
-)]
-pub async fn kinds(
-    caller: AuthorizedApiClient<scope::CatalogueRead>,
-    state: web::Data<AppState>,
-) -> Result<HttpResponse, ApiProblem> {
-    let message_kinds = preference_rows::kinds(state.engine.store.reader(), &caller.bounds)
-        .await?
-        .into_iter()
-        .map(|row| MessageKindView {
-            name: row.name,
-            description: row.description,
-            required: row.required,
-            catalogue: row.catalogue,
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(MessageKindList { message_kinds }))
+    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, *id).await?))
 }

@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    AliasConflictView, ContactAliasView, ContactView, alias_views,
-    contacts::{by, known},
-    view,
+    LimitQuery, by,
+    contacts::{ContactAliasView, ContactView, alias_views, view},
+    known,
 };
 use crate::{
     domain::{
@@ -21,7 +21,7 @@ use crate::{
     },
     engine::people::identity,
     http::{
-        api::{ProblemDocument, read_json},
+        api::{ProblemDocument, page_size, read_json, wrong},
         auth::{AuthorizedApiClient, scope},
         problem::ApiProblem,
     },
@@ -136,6 +136,64 @@ pub async fn get(
     }))
 }
 
+/// An alias that two contacts claim.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AliasConflictView {
+    kind: String,
+    value: String,
+    /// The contact that has it.
+    contact: Uuid,
+    /// The contact that claims it.
+    other: Uuid,
+    seen_at: String,
+    /// `question`: a new user id was seen at a number, and nothing explains it yet; opt-outs of
+    /// either apply to both. `linked`: they are one person with different data given by hand; they
+    /// act as one. `contradiction`: the evidence cannot be true together.
+    state: String,
+    /// By the provider's clock.
+    since: Option<String>,
+    /// When a question counts as a change of owner, if it is not decided before.
+    due_at: Option<String>,
+}
+
+impl AliasConflictView {
+    fn of(row: entity::contact_conflict::Model) -> Self {
+        let instant = |at: i64| Timestamp::from_micros(at).to_string();
+        Self {
+            kind: row.kind,
+            value: row.value,
+            contact: row.contact_id,
+            other: row.other_id,
+            seen_at: instant(row.created_at),
+            state: row.state,
+            since: (row.since > 0).then(|| instant(row.since)),
+            due_at: row.due_at.map(instant),
+        }
+    }
+}
+
+/// Contacts that may be one person, or are one and stay separate.
+///
+/// An operator should decide (`merge`, `split`).
+#[utoipa::path(
+    get, path = "/api/v1/contacts/conflicts", operation_id = "list_contact_conflicts", tag = "contacts", params(LimitQuery),
+    responses((status = 200, body = Vec<AliasConflictView>))
+)]
+pub async fn conflicts(
+    caller: AuthorizedApiClient<scope::ContactsRead>,
+    state: web::Data<AppState>,
+    query: web::Query<LimitQuery>,
+) -> Result<HttpResponse, ApiProblem> {
+    let limit = page_size(query.limit)?;
+    let found: Vec<AliasConflictView> =
+        alias::conflicts(&state.engine.store, &caller.bounds, limit)
+            .await?
+            .into_iter()
+            .map(AliasConflictView::of)
+            .collect();
+    Ok(HttpResponse::Ok().json(found))
+}
+
 /// Two contacts that are one person.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -223,10 +281,7 @@ pub async fn split(
             identity::split(&state.engine, by, id, &aliases).await?
         }
         _ => {
-            return Err(super::wrong(
-                "/aliases",
-                "either aliases or other".to_owned(),
-            ));
+            return Err(wrong("/aliases", "either aliases or other".to_owned()));
         }
     };
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, other).await?))
@@ -238,21 +293,5 @@ fn parse(text: &str) -> Option<ContactAlias> {
         None => Phone::parse(text)
             .ok()
             .map(|phone| ContactAlias::of_phone(&phone)),
-    }
-}
-
-impl AliasConflictView {
-    pub(super) fn of(row: entity::contact_conflict::Model) -> Self {
-        let instant = |at: i64| Timestamp::from_micros(at).to_string();
-        Self {
-            kind: row.kind,
-            value: row.value,
-            contact: row.contact_id,
-            other: row.other_id,
-            seen_at: instant(row.created_at),
-            state: row.state,
-            since: (row.since > 0).then(|| instant(row.since)),
-            due_at: row.due_at.map(instant),
-        }
     }
 }

@@ -1,290 +1,23 @@
-//! Endpoints for people: contacts with their aliases, service windows, preferences and opt-outs,
-//! and staff.
+//! Endpoints for people: contacts with their identity, preferences and opt-outs, and staff. What
+//! several of them use is here.
 
+pub mod contact_changes;
 pub mod contacts;
 pub mod identity;
+pub mod preferences;
 pub mod staff;
 
-use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{ProblemDocument, cut, page_size, wrong};
 use crate::{
-    domain::{access::AccessBounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
-    http::{
-        auth::{AuthorizedApiClient, scope},
-        problem::ApiProblem,
-    },
+    domain::access::AccessBounds,
+    engine::people::PeopleActor,
+    http::{auth::AuthenticatedApiClient, problem::ApiProblem},
     state::AppState,
-    store::{
-        Store,
-        alias::{self, ContactAlias, ContactAliasKind},
-        conversation, people, preferences, suppression,
-    },
+    store::people as rows,
 };
-
-/// Selects one contact by number or id, or a page of all.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ContactsQuery {
-    /// A number in E.164: the answer is this one person.
-    phone: Option<String>,
-    /// A business-scoped id: the answer is this one person.
-    user_id: Option<String>,
-    /// Prefix of the name, handle or number.
-    query: Option<String>,
-    /// `next` of the previous page.
-    after: Option<Uuid>,
-    /// 1 to 200; 50 if absent.
-    limit: Option<u64>,
-}
-
-/// A page of contacts.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContactListResponse {
-    contacts: Vec<ContactSummary>,
-    /// Cursor of the next page.
-    next: Option<Uuid>,
-}
-
-/// A contact in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContactSummary {
-    id: Uuid,
-    name: Option<String>,
-    phone: Option<String>,
-    user_id: Option<String>,
-    language: Option<String>,
-}
-
-/// A contact.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContactView {
-    id: Uuid,
-    /// As given by hand; otherwise the person's profile name.
-    name: Option<String>,
-    /// For display: it can pass to another person.
-    username: Option<String>,
-    /// The contact's name in a catalogue.
-    handle: Option<String>,
-    /// Staff members linked to this contact.
-    users: Vec<String>,
-    language: Option<String>,
-    time_zone: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    quiet_hours: Option<QuietHours>,
-    /// The catalogue that this contact belongs to.
-    catalogue: Option<String>,
-    aliases: Vec<ContactAliasView>,
-    windows: Vec<ServiceWindowView>,
-    wishes: Vec<ContactConsentView>,
-    preferences: Vec<ContactPreferenceView>,
-}
-
-/// Whether a contact wants a kind of message on a channel.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ContactPreferenceView {
-    /// A catalogue's `[[kind]]`; absent: every kind.
-    #[serde(default)]
-    kind: Option<String>,
-    /// Absent: every channel.
-    #[serde(default)]
-    channel: Option<String>,
-    wanted: bool,
-}
-
-/// A number or user id of a contact.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContactAliasView {
-    /// `phone`, `bsuid` or `parent_bsuid`.
-    kind: String,
-    value: String,
-    /// From then on it did not belong to this person any more.
-    superseded_at: Option<String>,
-}
-
-/// The service window of a contact and a sender.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ServiceWindowView {
-    sender: Uuid,
-    open: bool,
-    until: Option<String>,
-    last_message_at: Option<String>,
-    /// Messages are free until then: the person came through an advertisement.
-    free_entry_until: Option<String>,
-}
-
-/// An opt-out or opt-in of a contact.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContactConsentView {
-    /// `all` or `marketing`.
-    scope: String,
-    wanted: bool,
-    /// `word`, `user_preferences` or `131050`.
-    source: String,
-    at: String,
-}
-
-fn alias_views(held: Vec<entity::contact_alias::Model>) -> Vec<ContactAliasView> {
-    held.into_iter()
-        .map(|row| ContactAliasView {
-            kind: row.kind,
-            value: row.value,
-            superseded_at: text(row.superseded_at),
-        })
-        .collect()
-}
-
-fn text(at: Option<i64>) -> Option<String> {
-    at.map(|at| Timestamp::from_micros(at).to_string())
-}
-
-async fn view(
-    state: &AppState,
-    bounds: &AccessBounds,
-    id: Uuid,
-) -> Result<ContactView, ApiProblem> {
-    let store = &state.engine.store;
-    let now = state.clock.now();
-    let id = people::current(store.reader(), id).await?;
-    let details = people::details(store.reader(), bounds, id)
-        .await?
-        .ok_or(ApiProblem::NotFound)?;
-    Ok(ContactView {
-        id,
-        name: details.name.or(details.profile_name),
-        username: details.username,
-        handle: details.handle,
-        users: people::users_of(store.reader(), bounds, id).await?,
-        language: details.language,
-        time_zone: details.time_zone,
-        quiet_hours: details.quiet_hours,
-        catalogue: details.catalogue,
-        preferences: preferences(store, bounds, id).await?,
-        aliases: alias_views(alias::of_contact(store.reader(), bounds, id).await?),
-        windows: conversation::of_contact(store, bounds, id)
-            .await?
-            .into_iter()
-            .map(|row| ServiceWindowView {
-                sender: row.sender_id,
-                open: window::is_open(row.window_until.map(Timestamp::from_micros), now),
-                until: text(row.window_until),
-                last_message_at: text(row.last_inbound_at),
-                free_entry_until: text(row.free_entry_until),
-            })
-            .collect(),
-        wishes: suppression::of_contact(store, id)
-            .await?
-            .into_iter()
-            .map(|row| ContactConsentView {
-                scope: row.scope,
-                wanted: row.wanted,
-                source: row.source,
-                at: Timestamp::from_micros(row.provider_at).to_string(),
-            })
-            .collect(),
-    })
-}
-
-/// Contacts, or one by number or business-scoped id.
-#[utoipa::path(
-    get, path = "/api/v1/contacts", operation_id = "list_contacts", tag = "contacts", params(ContactsQuery),
-    responses((status = 200, description = "One person, or a page", body = ContactListResponse), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument))
-)]
-pub async fn find(
-    caller: AuthorizedApiClient<scope::ContactsRead>,
-    state: web::Data<AppState>,
-    query: web::Query<ContactsQuery>,
-) -> Result<HttpResponse, ApiProblem> {
-    let reader = state.engine.store.reader();
-    let found = match (&query.phone, &query.user_id) {
-        (None, None) => return page(&state, &caller.bounds, &query).await,
-        (Some(phone), None) => {
-            let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
-            alias::owner_known(reader, &caller.bounds, &ContactAlias::of_phone(&phone)).await?
-        }
-        (None, Some(user_id)) => {
-            let bounds = &caller.bounds;
-            let id = |kind| ContactAlias {
-                kind,
-                value: user_id.clone(),
-            };
-            match alias::owner_known(reader, bounds, &id(ContactAliasKind::UserId)).await? {
-                Some(owner) => Some(owner),
-                // The id that spans linked portfolios.
-                None => {
-                    alias::owner_known(reader, bounds, &id(ContactAliasKind::ParentUserId)).await?
-                }
-            }
-        }
-        _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
-    };
-    let id = found.ok_or(ApiProblem::NotFound)?;
-    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
-}
-
-async fn page(
-    state: &AppState,
-    bounds: &AccessBounds,
-    query: &ContactsQuery,
-) -> Result<HttpResponse, ApiProblem> {
-    let limit = page_size(query.limit)?;
-    let store = &state.engine.store;
-    let mut found = people::page(
-        store,
-        bounds,
-        query.query.as_deref(),
-        query.after,
-        limit + 1,
-    )
-    .await?;
-    let next = cut(&mut found, limit, |person| person.contact_id);
-    let contacts = found
-        .into_iter()
-        .map(|person| ContactSummary {
-            id: person.contact_id,
-            name: person.name,
-            phone: person.phone,
-            user_id: person.user_id,
-            language: person.language,
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(ContactListResponse { contacts, next }))
-}
-
-async fn preferences(
-    store: &Store,
-    bounds: &AccessBounds,
-    contact: Uuid,
-) -> Result<Vec<ContactPreferenceView>, ApiProblem> {
-    let some = |text: String| (!text.is_empty()).then_some(text);
-    Ok(preferences::preferences(store, bounds, contact)
-        .await?
-        .into_iter()
-        .map(|row| ContactPreferenceView {
-            kind: some(row.message_kind),
-            channel: some(row.channel),
-            wanted: row.wanted,
-        })
-        .collect())
-}
-
-/// One contact.
-#[utoipa::path(
-    get, path = "/api/v1/contacts/{id}", operation_id = "get_contact", tag = "contacts", params(("id" = Uuid, Path)),
-    responses((status = 200, body = ContactView), (status = 404, body = ProblemDocument))
-)]
-pub async fn get(
-    caller: AuthorizedApiClient<scope::ContactsRead>,
-    state: web::Data<AppState>,
-    id: web::Path<Uuid>,
-) -> Result<HttpResponse, ApiProblem> {
-    Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, *id).await?))
-}
 
 /// Number of rows.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -295,78 +28,21 @@ pub struct LimitQuery {
     limit: Option<u64>,
 }
 
-/// An alias that two contacts claim.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AliasConflictView {
-    kind: String,
-    value: String,
-    /// The contact that has it.
-    contact: Uuid,
-    /// The contact that claims it.
-    other: Uuid,
-    seen_at: String,
-    /// `question`: a new user id was seen at a number, and nothing explains it yet; opt-outs of
-    /// either apply to both. `linked`: they are one person with different data given by hand; they
-    /// act as one. `contradiction`: the evidence cannot be true together.
-    state: String,
-    /// By the provider's clock.
-    since: Option<String>,
-    /// When a question counts as a change of owner, if it is not decided before.
-    due_at: Option<String>,
+/// The client as the actor of a change.
+fn by<'a>(client: &'a AuthenticatedApiClient, state: &AppState) -> PeopleActor<'a> {
+    PeopleActor {
+        actor: &client.actor,
+        now: state.clock.now(),
+        bounds: &client.bounds,
+    }
 }
 
-/// Contacts that may be one person, or are one and stay separate.
-///
-/// An operator should decide (`merge`, `split`).
-#[utoipa::path(
-    get, path = "/api/v1/contacts/conflicts", operation_id = "list_contact_conflicts", tag = "contacts", params(LimitQuery),
-    responses((status = 200, body = Vec<AliasConflictView>))
-)]
-pub async fn conflicts(
-    caller: AuthorizedApiClient<scope::ContactsRead>,
-    state: web::Data<AppState>,
-    query: web::Query<LimitQuery>,
-) -> Result<HttpResponse, ApiProblem> {
-    let limit = page_size(query.limit)?;
-    let found: Vec<AliasConflictView> =
-        alias::conflicts(&state.engine.store, &caller.bounds, limit)
-            .await?
-            .into_iter()
-            .map(AliasConflictView::of)
-            .collect();
-    Ok(HttpResponse::Ok().json(found))
-}
-
-/// A contact with an opt-out.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContactSuppressionView {
-    contact: Uuid,
-    scope: String,
-    source: String,
-    at: String,
-}
-
-/// Contacts with an opt-out, newest first.
-#[utoipa::path(
-    get, path = "/api/v1/suppressions", operation_id = "list_suppressions", tag = "contacts", params(LimitQuery),
-    responses((status = 200, body = Vec<ContactSuppressionView>))
-)]
-pub async fn suppressions(
-    caller: AuthorizedApiClient<scope::ContactsRead>,
-    state: web::Data<AppState>,
-    query: web::Query<LimitQuery>,
-) -> Result<HttpResponse, ApiProblem> {
-    let limit = page_size(query.limit)?;
-    let found: Vec<ContactSuppressionView> =
-        suppression::list(&state.engine.store, &caller.bounds, limit)
-            .await?
-            .into_iter()
-            .map(|row| ContactSuppressionView {
-                contact: row.contact_id,
-                scope: row.scope,
-                source: row.source,
-                at: Timestamp::from_micros(row.provider_at).to_string(),
-            })
-            .collect();
-    Ok(HttpResponse::Ok().json(found))
+/// The contact of an id, or the one it was merged into.
+async fn known(state: &AppState, bounds: &AccessBounds, id: Uuid) -> Result<Uuid, ApiProblem> {
+    let reader = state.engine.store.reader();
+    let id = rows::current(reader, id).await?;
+    rows::details(reader, bounds, id)
+        .await?
+        .map(|_| id)
+        .ok_or(ApiProblem::NotFound)
 }

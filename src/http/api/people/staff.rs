@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::contacts::by;
+use super::by;
 use crate::{
     domain::access::AccessBounds,
     engine::people::{self, StaffContactSpec},
