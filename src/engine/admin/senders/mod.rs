@@ -9,7 +9,7 @@ mod throughput;
 
 pub use ageing::turn as ageing_turn;
 pub use credentials::{MaskedCredential, NewCredential, add_credential, remove, set_active, shown};
-pub use switch::{discard, hold, release};
+pub use switch::{discard, hold, make_default, release};
 pub use throughput::turn as throughput_turn;
 
 use std::collections::BTreeSet;
@@ -359,23 +359,4 @@ fn differences(before: &entity::sender::Model, after: &entity::sender::Model) ->
         .map(|(name, before, after)| (name, json!([before, after])))
         .collect::<serde_json::Map<_, _>>()
         .into()
-}
-
-/// Makes a sender the default.
-pub async fn make_default(
-    engine: &Engine,
-    by: SenderAdminActor<'_>,
-    id: Uuid,
-) -> Result<(), SenderAdminError> {
-    change(engine, by.now, async |tx| {
-        let Some(row) = sender::find(tx, id).await? else {
-            return Err(SenderAdminError::NotFound);
-        };
-        let before = sender::default_one(tx).await?.map(|row| row.name);
-        sender::make_default(tx, id, by.now).await?;
-        let detail = json!({ "before": before });
-        changed(tx, by, "sender.default", &row.name, &detail).await?;
-        Ok(())
-    })
-    .await
 }

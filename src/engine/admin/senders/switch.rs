@@ -1,4 +1,4 @@
-//! Holds and releases a sender by hand.
+//! Sets the default sender, and holds and releases one by hand.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,6 +13,25 @@ use crate::{
     },
     store::{StoreError, notification::NotificationListFilter, sender},
 };
+
+/// Makes a sender the default.
+pub async fn make_default(
+    engine: &Engine,
+    by: SenderAdminActor<'_>,
+    id: Uuid,
+) -> Result<(), SenderAdminError> {
+    change(engine, by.now, async |tx| {
+        let Some(row) = sender::find(tx, id).await? else {
+            return Err(SenderAdminError::NotFound);
+        };
+        let before = sender::default_one(tx).await?.map(|row| row.name);
+        sender::make_default(tx, id, by.now).await?;
+        let detail = json!({ "before": before });
+        changed(tx, by, "sender.default", &row.name, &detail).await?;
+        Ok(())
+    })
+    .await
+}
 
 /// Holds a sender: requests are accepted and wait, and expire as usual.
 pub async fn hold(
