@@ -1,25 +1,11 @@
-//! The words by which people opt out and in, such as STOP and START: their settings, and which
-//! texts count as one of them.
+//! Which texts are words by which people opt out and in, such as STOP and START. The words
+//! themselves are settings.
 
 use super::{
     preference::{ConsentChange, ConsentScope},
-    settings::{SettingDeclaration, SettingsReader, section},
+    settings::ConsentKeywords,
     time::Timestamp,
 };
-
-section! {
-    /// The words by which people stop and start, in capitals and without punctuation.
-    #[derive(Clone, Debug)]
-    pub struct ConsentKeywords {
-        /// Words, separated by commas, by which a person opts out of all messages except one-time
-        /// passwords.
-        #[setting("HERALD_STOP_WORDS" = "STOP, UNSUBSCRIBE, STOPALL, ARRET, ARRÊT, BAJA, PARAR, SAIR, CANCELAR, रोकें, बंद करें, இனி வேண்டாம், IMA, MISA", words)]
-        pub stop: Vec<String>,
-        /// Words by which a person opts in again.
-        #[setting("HERALD_START_WORDS" = "START, SUBSCRIBE, UNSTOP, ALTA, VOLTAR, शुरू करें", words)]
-        pub start: Vec<String>,
-    }
-}
 
 impl ConsentKeywords {
     /// The opt-out or opt-in in a text that is such a word and nothing else: "please stop the
@@ -42,17 +28,8 @@ impl ConsentKeywords {
     }
 }
 
-impl SettingsReader<'_> {
-    /// Words, separated by commas.
-    fn words(&mut self, setting: SettingDeclaration) -> Vec<String> {
-        let text = self.text(setting);
-        let words = text.split(',').map(normal);
-        words.filter(|word| !word.is_empty()).collect()
-    }
-}
-
 /// Letters, digits and single spaces, in capitals.
-fn normal(text: &str) -> String {
+pub(super) fn normal(text: &str) -> String {
     let spaced: String = text
         .chars()
         .map(|character| {

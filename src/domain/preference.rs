@@ -1,5 +1,5 @@
-//! Opt-outs and preferences of recipients, and which messages they stop. The words by which people
-//! opt out and in are in [`consent_keywords`](super::consent_keywords).
+//! Opt-outs and preferences of recipients, and which messages they stop. Which texts are an opt-out
+//! or an opt-in is in [`consent_keywords`](super::consent_keywords).
 
 use std::collections::BTreeMap;
 

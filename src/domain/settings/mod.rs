@@ -3,12 +3,12 @@
 //! A section is a struct, in a file of its own, and each of its fields says everything about one
 //! setting: the variable, its default, how its text is read, and what it means. Reading, the list
 //! of all settings and the tables of the documents are made from that. `config` has the sections
-//! that only a process needs, and reads them all; [`consent_keywords`](super::consent_keywords) has
-//! the words of STOP beside the rule that reads them.
+//! that only a process needs, and reads them all.
 
 mod ageing;
 mod alarms;
 mod backlog;
+mod consent_keywords;
 mod declare;
 mod expiry;
 mod people;
@@ -21,6 +21,7 @@ mod whatsapp;
 pub use ageing::CredentialWarningSettings;
 pub use alarms::AlarmSettings;
 pub use backlog::BacklogLimits;
+pub use consent_keywords::ConsentKeywords;
 pub(crate) use declare::section;
 pub use declare::{SettingDeclaration, SettingsSection};
 pub use expiry::MessageExpirySettings;

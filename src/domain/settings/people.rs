@@ -1,7 +1,6 @@
 //! People, and what they write.
 
-use super::{DAY_SECONDS, MINUTE_SECONDS, section};
-use crate::domain::consent_keywords::ConsentKeywords;
+use super::{ConsentKeywords, DAY_SECONDS, MINUTE_SECONDS, section};
 
 section! {
     /// What is done about what people write, and about who they are.
