@@ -18,7 +18,10 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     dashboard,
-    domain::{credential::CredentialKind, hold::HoldReason, phone, time::Timestamp},
+    domain::{
+        audit_action::AuditAction, credential::CredentialKind, hold::HoldReason, phone,
+        time::Timestamp,
+    },
     engine::{
         Engine,
         ingest::inbox::{CallbackInbox, CallbackInboxReceiver, CallbackMemoryQueue},
@@ -617,17 +620,12 @@ async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow
             let row = sender::ensure(tx, kind, number, account_id, now).await?;
             if takes_over && !row.is_default {
                 sender::make_default(tx, row.id, now).await?;
-                let entry = store::audit::NewAuditEntry {
-                    actor: "herald",
-                    action: "sender.default",
-                    subject: &row.name,
-                    detail: serde_json::json!({
-                        "before": default.as_ref().map(|row| row.name.as_str()),
-                        "because": "the default has nothing to send with, and this is the environment's number",
-                    })
-                    .to_string(),
-                };
-                store::audit::note(tx, entry, now).await?;
+                let detail = serde_json::json!({
+                    "before": default.as_ref().map(|row| row.name.as_str()),
+                    "because": "the default has nothing to send with, and this is the environment's number",
+                });
+                let action = AuditAction::SenderDefault;
+                store::audit::note(tx, "herald", action, &row.name, &detail, now).await?;
                 return Ok(Some(row.name));
             }
             Ok(None)

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     shell::{DashboardLayout, answered, shown},
 };
 use crate::{
-    domain::login::DashboardRole,
+    domain::{audit_action::AuditAction, login::DashboardRole},
     engine::{admin::operator_actions, ingest},
     state::AppState,
     store::{audit, callback, dead_letter},
@@ -210,18 +211,8 @@ pub async fn one(
     };
     if body.is_some() {
         let (actor, subject) = (person.actor(), id.to_string());
-        let now = state.clock.now();
-        store
-            .write(async |tx| {
-                let entry = audit::NewAuditEntry {
-                    actor: &actor,
-                    action: "callback.read",
-                    subject: &subject,
-                    detail: "{}".to_owned(),
-                };
-                audit::note(tx, entry, now).await
-            })
-            .await?;
+        let (action, now) = (AuditAction::CallbackRead, state.clock.now());
+        audit::note_alone(store, &actor, action, &subject, &json!({}), now).await?;
     }
     let page = CallbackDetailScreen {
         row: CallbackScreenRow {

@@ -6,6 +6,7 @@ pub mod access;
 pub mod address;
 pub mod alarm;
 pub mod attempt_id;
+pub mod audit_action;
 pub mod backlog;
 pub mod catalogue;
 pub mod category;

@@ -26,7 +26,7 @@ pub(super) async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
         let (state, reason) = senders::standing(engine, &row);
         let of_all = engine.settings.sending.per_second;
         let pace = pace::allowed(row.pace_set, of_all, row.pace_reported);
-        let changed = audit::newest_of(&engine.store, "sender.", &row.name).await?;
+        let changed = audit::newest_of_sender(&engine.store, &row.name).await?;
         let changed_at = changed
             .as_ref()
             .map(|entry| Timestamp::from_micros(entry.created_at).to_string());

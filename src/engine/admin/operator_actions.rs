@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
+        audit_action::AuditAction,
         notification::{NotificationChange, NotificationChangeEffect},
         story::ManualAction,
         time::Timestamp,
@@ -71,6 +72,16 @@ impl OperatorAction {
         }
     }
 
+    /// Its word in the audit log.
+    const fn audit_action(self) -> AuditAction {
+        match self {
+            Self::Retry { .. } => AuditAction::NotificationRetry,
+            Self::Cancel => AuditAction::NotificationCancel,
+            Self::Discard => AuditAction::NotificationDiscard,
+            Self::SendNow => AuditAction::NotificationSendNow,
+        }
+    }
+
     fn change(self) -> NotificationChange {
         match self {
             Self::Retry { even_if_delivered } => {
@@ -107,8 +118,8 @@ pub async fn note(
     changed: u64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let action = format!("notification.{}", action.name());
-    write_down(engine, actor, &action, subject, changed, now).await
+    let (action, detail) = (action.audit_action(), json!({ "count": changed }));
+    audit::note_alone(&engine.store, actor, action, subject, &detail, now).await
 }
 
 /// Writes an audit entry for replayed callbacks.
@@ -123,29 +134,8 @@ pub async fn note_replay(
         [one] => one.to_string(),
         many => format!("{} callbacks", many.len()),
     };
-    write_down(engine, actor, "callback.replayed", &subject, changed, now).await
-}
-
-async fn write_down(
-    engine: &Engine,
-    actor: &str,
-    action: &str,
-    subject: &str,
-    changed: u64,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    engine
-        .store
-        .write(async |tx| {
-            let entry = audit::NewAuditEntry {
-                actor,
-                action,
-                subject,
-                detail: json!({ "count": changed }).to_string(),
-            };
-            audit::note(tx, entry, now).await
-        })
-        .await
+    let (action, detail) = (AuditAction::CallbackReplayed, json!({ "count": changed }));
+    audit::note_alone(&engine.store, actor, action, &subject, &detail, now).await
 }
 
 /// Performs an action on one notification within the caller's bounds; with a key, once.
@@ -350,4 +340,24 @@ pub async fn chunk(
         .await?;
     report.publish(engine);
     Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OperatorAction;
+
+    #[test]
+    fn the_audit_log_calls_an_action_by_its_name() {
+        for action in [
+            OperatorAction::Retry {
+                even_if_delivered: false,
+            },
+            OperatorAction::Cancel,
+            OperatorAction::Discard,
+            OperatorAction::SendNow,
+        ] {
+            let expected = format!("notification.{}", action.name());
+            assert_eq!(action.audit_action().name(), expected);
+        }
+    }
 }

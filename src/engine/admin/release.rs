@@ -5,7 +5,8 @@ use serde_json::json;
 use super::operator_actions::{self, BulkActionError, BulkActionReport, OperatorAction};
 use crate::{
     domain::{
-        access::AccessBounds, hold::SendingHold, status::NotificationStatus, time::Timestamp,
+        access::AccessBounds, audit_action::AuditAction, hold::SendingHold,
+        status::NotificationStatus, time::Timestamp,
     },
     engine::{
         Engine,
@@ -104,13 +105,8 @@ pub async fn release(
         .store
         .write(async |tx| {
             hold::end(tx, by.now).await?;
-            let entry = audit::NewAuditEntry {
-                actor: by.actor,
-                action: "hold.released",
-                subject: "sending",
-                detail: detail.to_string(),
-            };
-            audit::note(tx, entry, by.now).await
+            let action = AuditAction::HoldReleased;
+            audit::note(tx, by.actor, action, "sending", &detail, by.now).await
         })
         .await?;
     engine.refresh_hold().await?;

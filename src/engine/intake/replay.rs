@@ -8,7 +8,9 @@ use super::{
     expand::{EventRoutingCursor, expand},
 };
 use crate::{
-    domain::{access::AccessBounds, route::RouteOutcome, time::Timestamp},
+    domain::{
+        access::AccessBounds, audit_action::AuditAction, route::RouteOutcome, time::Timestamp,
+    },
     engine::{Engine, runtime::access},
     store::{StoreError, audit, catalogue, event},
 };
@@ -67,13 +69,8 @@ pub async fn replay(
             let routes = json!(fired).to_string();
             let cursor = Some(json!(cursor).to_string());
             event::set_progress(tx, id, "expanding", cursor, routes).await?;
-            let entry = audit::NewAuditEntry {
-                actor,
-                action: "event.replayed",
-                subject: &id.to_string(),
-                detail: "{}".to_owned(),
-            };
-            audit::note(tx, entry, now).await?;
+            let action = AuditAction::EventReplayed;
+            audit::note(tx, actor, action, &id.to_string(), &json!({}), now).await?;
             let Some(row) = event::find(tx, id).await? else {
                 return Ok((EventReplayOutcome::NotFound, nothing()));
             };

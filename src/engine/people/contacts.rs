@@ -7,6 +7,7 @@ use super::{PeopleActor, note, own};
 use crate::{
     domain::{
         access::AccessBounds,
+        audit_action::AuditAction,
         channel::MessageChannel,
         edit::ValueEdit,
         language,
@@ -122,7 +123,8 @@ pub async fn save_contact(
                 people::set_alias(tx, contact, alias, by.now).await?;
             }
             let detail = json!({ "fields": named(changes) });
-            note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
+            let action = AuditAction::ContactChanged;
+            note(tx, by, action, &contact.to_string(), &detail).await?;
             Ok(contact)
         })
         .await
@@ -225,7 +227,8 @@ pub async fn set_preferences(
             check_preferences(tx, by.bounds, wanted, at).await?;
             preferences::replace_preferences(tx, by.bounds, contact, wanted, by.now).await?;
             let detail = json!({ "count": wanted.len() });
-            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
+            let action = AuditAction::ContactPreferences;
+            note(tx, by, action, &contact.to_string(), &detail).await?;
             Ok(())
         })
         .await
@@ -248,7 +251,8 @@ pub async fn prefer(
             preferences::set_preference(tx, by.bounds, contact, wanted, by.now).await?;
             let detail =
                 json!({ "kind": wanted.kind, "channel": wanted.channel, "wanted": wanted.wanted });
-            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await?;
+            let action = AuditAction::ContactPreferences;
+            note(tx, by, action, &contact.to_string(), &detail).await?;
             Ok(())
         })
         .await
@@ -266,7 +270,8 @@ pub async fn forget_preference(
         .write(async |tx| {
             preferences::forget_preference(tx, contact, kind, channel).await?;
             let detail = json!({ "kind": kind, "channel": channel, "forgotten": true });
-            note(tx, by, "contact.preferences", &contact.to_string(), &detail).await
+            let action = AuditAction::ContactPreferences;
+            note(tx, by, action, &contact.to_string(), &detail).await
         })
         .await
 }

@@ -17,7 +17,7 @@ pub use staff::{
 use serde_json::Value;
 
 use crate::{
-    domain::{access::AccessBounds, time::Timestamp},
+    domain::{access::AccessBounds, audit_action::AuditAction, time::Timestamp},
     store::{DatabaseTransaction, StoreError, audit},
 };
 
@@ -34,15 +34,9 @@ pub struct PeopleActor<'a> {
 pub(super) async fn note(
     tx: &DatabaseTransaction,
     by: PeopleActor<'_>,
-    action: &str,
+    action: AuditAction,
     subject: &str,
     detail: &Value,
 ) -> Result<(), StoreError> {
-    let entry = audit::NewAuditEntry {
-        actor: by.actor,
-        action,
-        subject,
-        detail: detail.to_string(),
-    };
-    audit::note(tx, entry, by.now).await
+    audit::note(tx, by.actor, action, subject, detail, by.now).await
 }

@@ -10,7 +10,7 @@ use super::{
     note,
 };
 use crate::{
-    domain::access::ProductAccess,
+    domain::{access::ProductAccess, audit_action::AuditAction},
     engine::InputError,
     store::{
         DatabaseTransaction, Store, StoreError,
@@ -68,7 +68,8 @@ pub(super) async fn save(
             people::note_known(tx, name, contact, &own, by.now).await?;
             people::set_own_details(tx, name, contact, &details).await?;
             let detail = json!({ "fields": named(changes), "product": name });
-            note(tx, by, "contact.changed", &contact.to_string(), &detail).await?;
+            let action = AuditAction::ContactChanged;
+            note(tx, by, action, &contact.to_string(), &detail).await?;
             Ok(contact)
         })
         .await

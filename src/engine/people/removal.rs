@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{PeopleActor, contacts::gone, note};
 use crate::{
     domain::{
-        access::AccessBounds, notification::NotificationChange, preference::DELETED,
-        recipient::RecipientSpec, status::NotificationStatus,
+        access::AccessBounds, audit_action::AuditAction, notification::NotificationChange,
+        preference::DELETED, recipient::RecipientSpec, status::NotificationStatus,
     },
     engine::{
         Engine, InputError,
@@ -62,7 +62,8 @@ pub async fn delete_contact(
                 let refuses = people::refuses_something(tx, *contact).await?;
                 let kept = people::delete_contact(tx, *contact, refuses, by.now).await?;
                 let detail = json!({ "refusal_kept": refuses, "kept_as": kept });
-                note(tx, by, "contact.deleted", &contact.to_string(), &detail).await?;
+                let action = AuditAction::ContactDeleted;
+                note(tx, by, action, &contact.to_string(), &detail).await?;
                 kept_as = kept_as.or(kept);
             }
             Ok((all, kept_as))
@@ -178,9 +179,15 @@ async fn delete(
     if super::staff::bad_name(name) {
         return Err(absent());
     }
-    let recipient = match kind {
-        StaffEntryKind::User => RecipientSpec::User(name.to_owned()),
-        StaffEntryKind::Group => RecipientSpec::Group(name.to_owned()),
+    let (recipient, action) = match kind {
+        StaffEntryKind::User => (
+            RecipientSpec::User(name.to_owned()),
+            AuditAction::UserDeleted,
+        ),
+        StaffEntryKind::Group => (
+            RecipientSpec::Group(name.to_owned()),
+            AuditAction::GroupDeleted,
+        ),
     };
     store
         .write_or_refuse(async |tx| {
@@ -190,7 +197,7 @@ async fn delete(
             }
             is_unused(tx, std::slice::from_ref(&recipient)).await?;
             people::delete_staff(tx, kind, name).await?;
-            note(tx, by, &format!("{what}.deleted"), name, &json!({})).await?;
+            note(tx, by, action, name, &json!({})).await?;
             Ok(())
         })
         .await

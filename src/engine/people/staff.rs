@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::{PeopleActor, note};
 use crate::{
-    domain::{access::AccessBounds, phone::Phone, recipient::RecipientSpec},
+    domain::{
+        access::AccessBounds, audit_action::AuditAction, phone::Phone, recipient::RecipientSpec,
+    },
     engine::InputError,
     store::{
         Store,
@@ -63,7 +65,7 @@ pub async fn ensure_user(
                 return Ok(false);
             }
             people::link_user(tx, user, None, by.now).await?;
-            note(tx, by, "user.made", user, &json!({})).await?;
+            note(tx, by, AuditAction::UserMade, user, &json!({})).await?;
             Ok(true)
         })
         .await
@@ -95,7 +97,7 @@ pub async fn connect(
             people::keep_found(tx, person.contact_id).await?;
             let made = people::link_user(tx, user, Some(person.contact_id), by.now).await?;
             let detail = json!({ "contact": person.contact_id, "made": made });
-            note(tx, by, "user.linked", user, &detail).await?;
+            note(tx, by, AuditAction::UserLinked, user, &detail).await?;
             Ok(made)
         })
         .await
@@ -112,7 +114,7 @@ pub async fn disconnect(store: &Store, by: PeopleActor<'_>, user: &str) -> Resul
                 return Err(InputError::field("/name", "there is no user of this name"));
             }
             people::link_user(tx, user, None, by.now).await?;
-            note(tx, by, "user.unlinked", user, &json!({})).await?;
+            note(tx, by, AuditAction::UserUnlinked, user, &json!({})).await?;
             Ok(())
         })
         .await
@@ -132,7 +134,7 @@ pub async fn ensure_group(
         .write_or_refuse(async |tx| {
             let (_, created) = people::ensure_group(tx, name, description, by.now).await?;
             if created {
-                note(tx, by, "group.made", name, &json!({})).await?;
+                note(tx, by, AuditAction::GroupMade, name, &json!({})).await?;
             }
             let members = people::count_members(tx, name).await?;
             Ok(SavedStaffGroup { created, members })
@@ -184,9 +186,9 @@ async fn membership(
             let changed = people::set_member(tx, group, user, is_in, by.now).await?;
             if changed {
                 let action = if is_in {
-                    "group.member_added"
+                    AuditAction::GroupMemberAdded
                 } else {
-                    "group.member_removed"
+                    AuditAction::GroupMemberRemoved
                 };
                 note(tx, by, action, group, &json!({ "user": user })).await?;
             }

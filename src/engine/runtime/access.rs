@@ -15,6 +15,7 @@ pub use crate::domain::access::ApiKeyRole;
 use crate::{
     domain::{
         access::{AccessBounds, ApiKeyScope, ApiKeyScopes, ProductAccess, overlap},
+        audit_action::AuditAction,
         field_error::FieldError,
         own_event::SOURCE,
         time::Timestamp,
@@ -214,7 +215,8 @@ pub async fn create_key(
             let detail = json!({ "product": product.name, "role": wanted.role.name(), "scopes": wanted.scopes().to_string(),
                 "source": product.source, "senders": product.senders, "catalogue": product.catalogue,
                 "expires_at": wanted.expires_at.map(|at| at.to_string()) });
-            note(tx, actor, "key.created", &row.prefix, &detail, now).await?;
+            let action = AuditAction::KeyCreated;
+            audit::note(tx, actor, action, &row.prefix, &detail, now).await?;
             Ok(row)
         })
         .await?;
@@ -292,28 +294,12 @@ pub async fn revoke_key(
             };
             let revoked = access::revoke_key(tx, id, now).await?;
             if revoked {
-                note(tx, actor, "key.revoked", &row.prefix, &json!({}), now).await?;
+                let action = AuditAction::KeyRevoked;
+                audit::note(tx, actor, action, &row.prefix, &json!({}), now).await?;
             }
             Ok(revoked)
         })
         .await
-}
-
-async fn note(
-    tx: &DatabaseTransaction,
-    actor: &str,
-    action: &str,
-    subject: &str,
-    detail: &serde_json::Value,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let entry = audit::NewAuditEntry {
-        actor,
-        action,
-        subject,
-        detail: detail.to_string(),
-    };
-    audit::note(tx, entry, now).await
 }
 
 /// The bounds of the key that posted something.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        audit_action::AuditAction,
         hold::{HoldReason, SendingHold},
         time::Timestamp,
     },
@@ -99,13 +100,11 @@ pub(in crate::engine) async fn begin_in(
     if !hold::begin(tx, &hold, by.now).await? {
         return Ok(false);
     }
-    let entry = audit::NewAuditEntry {
-        actor: by.actor,
-        action: "hold.began",
-        subject: "sending",
-        detail: json!({ "reason": reason, "detail": detail }).to_string(),
-    };
-    audit::note(tx, entry, by.now).await?;
+    let (action, detail) = (
+        AuditAction::HoldBegan,
+        json!({ "reason": reason, "detail": detail }),
+    );
+    audit::note(tx, by.actor, action, "sending", &detail, by.now).await?;
     Ok(true)
 }
 

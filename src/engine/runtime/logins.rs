@@ -4,18 +4,19 @@ use std::net::IpAddr;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::passwords::PasswordHasher;
 use crate::{
     domain::{
+        audit_action::AuditAction,
         horizon,
         login::{self as rules, DashboardRole},
         time::Timestamp,
     },
-    store::{DatabaseTransaction, Store, StoreError, TransactionWorkError, audit, login, session},
+    store::{Store, StoreError, TransactionWorkError, audit, login, session},
 };
 
 /// Failures of a name are forgotten after this, in seconds.
@@ -220,7 +221,8 @@ pub async fn enter(
             login::forget_failures(tx, &login.id.to_string()).await?;
             login::note_in(tx, login.id, now).await?;
             let actor = format!("login:{}", login.name);
-            note(tx, &actor, "login.in", &login.name, &json!({}), now).await?;
+            let action = AuditAction::LoginIn;
+            audit::note(tx, &actor, action, &login.name, &json!({}), now).await?;
             Ok(true)
         })
         .await?;
@@ -228,23 +230,6 @@ pub async fn enter(
         return Ok(SignInOutcome::Wrong);
     }
     Ok(SignInOutcome::In(login))
-}
-
-async fn note(
-    tx: &DatabaseTransaction,
-    actor: &str,
-    action: &str,
-    subject: &str,
-    detail: &Value,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let entry = audit::NewAuditEntry {
-        actor,
-        action,
-        subject,
-        detail: detail.to_string(),
-    };
-    audit::note(tx, entry, now).await
 }
 
 /// Adds a dashboard user. It has no password yet: a link lets the user choose one.
@@ -264,7 +249,7 @@ pub async fn add(
                 return Err(DashboardUserError::Taken);
             };
             let detail = json!({ "role": role.name() });
-            note(tx, actor, "login.added", name, &detail, now).await?;
+            audit::note(tx, actor, AuditAction::LoginAdded, name, &detail, now).await?;
             Ok(id)
         })
         .await
@@ -290,15 +275,8 @@ pub async fn link(
             };
             let until = now.plus_seconds(rules::LINK_SECONDS);
             login::insert_link(tx, &digest, found.id, until, now).await?;
-            note(
-                tx,
-                actor,
-                "login.link",
-                name,
-                &json!({ "until": until.to_string() }),
-                now,
-            )
-            .await?;
+            let detail = json!({ "until": until.to_string() });
+            audit::note(tx, actor, AuditAction::LoginLink, name, &detail, now).await?;
             Ok(SecretString::from(text.clone()))
         })
         .await
@@ -341,19 +319,13 @@ pub async fn enter_by_link(
                 login::set_password(tx, found.id, hashed).await?;
                 // Ends the sessions that used the old password.
                 session::end_all(tx, found.id).await?;
-                note(tx, &actor, "login.password", &found.name, &json!({}), now).await?;
+                let action = AuditAction::LoginPassword;
+                audit::note(tx, &actor, action, &found.name, &json!({}), now).await?;
             }
             login::forget_failures(tx, &found.id.to_string()).await?;
             login::note_in(tx, found.id, now).await?;
-            note(
-                tx,
-                &actor,
-                "login.in",
-                &found.name,
-                &json!({ "by": "link" }),
-                now,
-            )
-            .await?;
+            let (action, detail) = (AuditAction::LoginIn, json!({ "by": "link" }));
+            audit::note(tx, &actor, action, &found.name, &detail, now).await?;
             Ok(found.clone())
         })
         .await
@@ -392,7 +364,8 @@ pub async fn set_password(
             login::forget_links(tx, found.id).await?;
             session::end_all(tx, found.id).await?;
             login::forget_failures(tx, &found.id.to_string()).await?;
-            note(tx, actor, "login.password", name, &json!({}), now).await?;
+            let action = AuditAction::LoginPassword;
+            audit::note(tx, actor, action, name, &json!({}), now).await?;
             Ok(())
         })
         .await
@@ -440,7 +413,7 @@ pub async fn change(
                 DashboardUserChange::Role(role) => {
                     login::set_role(tx, found.id, role.name()).await?;
                     (
-                        "login.role",
+                        AuditAction::LoginRole,
                         json!({ "before": found.role, "after": role.name() }),
                     )
                 }
@@ -448,14 +421,14 @@ pub async fn change(
                     login::set_off(tx, found.id, Some(now)).await?;
                     login::forget_links(tx, found.id).await?;
                     session::end_all(tx, found.id).await?;
-                    ("login.off", json!({}))
+                    (AuditAction::LoginOff, json!({}))
                 }
                 DashboardUserChange::On => {
                     login::set_off(tx, found.id, None).await?;
-                    ("login.on", json!({}))
+                    (AuditAction::LoginOn, json!({}))
                 }
             };
-            note(tx, actor, action, name, &detail, now).await?;
+            audit::note(tx, actor, action, name, &detail, now).await?;
             Ok(())
         })
         .await

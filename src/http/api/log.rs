@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ProblemDocument;
 use crate::{
-    domain::field_error::FieldError,
+    domain::{audit_action::AuditAction, field_error::FieldError},
     http::{
         auth::{AuthorizedApiClient, scope},
         body::JsonBody,
@@ -42,19 +42,7 @@ pub async fn put(
         }]));
     }
     let (actor, now) = (&caller.actor, state.clock.now());
-    let detail = json!({ "filter": body.filter }).to_string();
-    state
-        .engine
-        .store
-        .write(async |tx| {
-            let entry = audit::NewAuditEntry {
-                actor,
-                action: "log.filter",
-                subject: "log",
-                detail: detail.clone(),
-            };
-            audit::note(tx, entry, now).await
-        })
-        .await?;
+    let (action, detail) = (AuditAction::LogFilter, json!({ "filter": body.filter }));
+    audit::note_alone(&state.engine.store, actor, action, "log", &detail, now).await?;
     Ok(HttpResponse::Ok().json(body))
 }

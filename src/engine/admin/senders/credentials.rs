@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{FieldError, SenderAdminActor, SenderAdminError, change, changed, field, made_before};
 use crate::{
     domain::{
+        audit_action::AuditAction,
         credential as rules,
         credential::{CredentialKind, masked},
         time::Timestamp,
@@ -115,7 +116,7 @@ pub async fn add_credential(
             "kind": new.kind.name(),
             "expires_at": new.expires_at.map(|at| at.to_string()),
         });
-        changed(tx, by, "credential.added", &row.name, &detail).await?;
+        changed(tx, by, AuditAction::CredentialAdded, &row.name, &detail).await?;
         Ok(id)
     })
     .await
@@ -160,9 +161,9 @@ pub async fn set_active(
         credential::set_active(tx, id, active, by.now).await?;
         sender::forget_trouble(tx, row.id, by.now).await?;
         let action = if active {
-            "credential.activated"
+            AuditAction::CredentialActivated
         } else {
-            "credential.deactivated"
+            AuditAction::CredentialDeactivated
         };
         let detail = json!({ "credential": id, "kind": found.kind });
         changed(tx, by, action, &row.name, &detail).await?;
@@ -185,7 +186,7 @@ pub async fn remove(
         credential::remove(tx, id).await?;
         sender::forget_trouble(tx, row.id, by.now).await?;
         let detail = json!({ "credential": id, "kind": found.kind });
-        changed(tx, by, "credential.removed", &row.name, &detail).await?;
+        changed(tx, by, AuditAction::CredentialRemoved, &row.name, &detail).await?;
         Ok(())
     })
     .await

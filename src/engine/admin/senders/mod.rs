@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        credential::CredentialKind, edit::ValueEdit, field_error::FieldError, time::Timestamp,
+        audit_action::AuditAction, credential::CredentialKind, edit::ValueEdit,
+        field_error::FieldError, time::Timestamp,
     },
     engine::{
         Engine,
@@ -107,17 +108,11 @@ fn field(pointer: &str, rule: impl Into<String>) -> FieldError {
 async fn changed(
     tx: &DatabaseTransaction,
     by: SenderAdminActor<'_>,
-    action: &str,
+    action: AuditAction,
     subject: &str,
     detail: &Value,
 ) -> Result<(), StoreError> {
-    let entry = audit::NewAuditEntry {
-        actor: by.actor,
-        action,
-        subject,
-        detail: detail.to_string(),
-    };
-    audit::note(tx, entry, by.now).await
+    audit::note(tx, by.actor, action, subject, detail, by.now).await
 }
 
 /// What was made before with the same key: its id. The fingerprint may be of a secret: it is made
@@ -244,7 +239,7 @@ pub async fn add(
             "account": row.account_id,
             "app": row.app_id,
         });
-        changed(tx, by, "sender.added", &row.name, &detail).await?;
+        changed(tx, by, AuditAction::SenderAdded, &row.name, &detail).await?;
         Ok(row.id)
     })
     .await
@@ -305,7 +300,7 @@ pub async fn set(
                 detail.insert("secrets_deactivated".to_owned(), json!(retired));
             }
         }
-        changed(tx, by, "sender.changed", &after.name, &detail).await?;
+        changed(tx, by, AuditAction::SenderChanged, &after.name, &detail).await?;
         Ok(())
     })
     .await

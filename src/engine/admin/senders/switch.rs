@@ -5,13 +5,16 @@ use uuid::Uuid;
 
 use super::{SenderAdminActor, SenderAdminError, change, changed};
 use crate::{
-    domain::{access::AccessBounds, status::NotificationStatus, time::Timestamp},
+    domain::{
+        access::AccessBounds, audit_action::AuditAction, status::NotificationStatus,
+        time::Timestamp,
+    },
     engine::{
         Engine,
         admin::operator_actions::{self, BulkActionError, BulkActionReport, OperatorAction},
         delivery::sweeper,
     },
-    store::{StoreError, notification::NotificationListFilter, sender},
+    store::{StoreError, audit, notification::NotificationListFilter, sender},
 };
 
 /// Makes a sender the default.
@@ -27,7 +30,7 @@ pub async fn make_default(
         let before = sender::default_one(tx).await?.map(|row| row.name);
         sender::make_default(tx, id, by.now).await?;
         let detail = json!({ "before": before });
-        changed(tx, by, "sender.default", &row.name, &detail).await?;
+        changed(tx, by, AuditAction::SenderDefault, &row.name, &detail).await?;
         Ok(())
     })
     .await
@@ -46,7 +49,7 @@ pub async fn hold(
         };
         sender::switch(tx, id, Some(reason), by.now).await?;
         let detail = json!({ "reason": reason });
-        changed(tx, by, "sender.held", &row.name, &detail).await?;
+        changed(tx, by, AuditAction::SenderHeld, &row.name, &detail).await?;
         Ok(())
     })
     .await
@@ -65,7 +68,7 @@ pub async fn release(
         sender::switch(tx, id, None, by.now).await?;
         let detail =
             json!({ "held_since": row.off_at.map(|at| Timestamp::from_micros(at).to_string()) });
-        changed(tx, by, "sender.released", &row.name, &detail).await?;
+        changed(tx, by, AuditAction::SenderReleased, &row.name, &detail).await?;
         Ok(())
     })
     .await?;
@@ -122,10 +125,8 @@ pub async fn discard(
     }
     if !dry_run && all.changed > 0 {
         let detail = json!({ "count": all.changed, "asked_for_before": before.to_string() });
-        engine
-            .store
-            .write(async |tx| changed(tx, by, "sender.discarded", &row.name, &detail).await)
-            .await?;
+        let action = AuditAction::SenderDiscarded;
+        audit::note_alone(&engine.store, by.actor, action, &row.name, &detail, by.now).await?;
     }
     Ok(Some(all))
 }

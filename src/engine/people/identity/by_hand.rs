@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::settle::{IdentityContactAssignment, settle};
 use crate::{
     domain::{
+        audit_action::AuditAction,
         identity::{AliasDecision, AliasVerdict, ContactAlias, consent::ConsentStatement},
         preference::ConsentScope,
         time::Timestamp,
@@ -67,7 +68,8 @@ pub async fn merge(
                 return Err(InputError::field("/other", rule));
             }
             let detail = json!({ "merged": two, "into": stays, "overwrite": overwrite });
-            note(tx, by, "contact.merged", &one.to_string(), &detail).await?;
+            let action = AuditAction::ContactMerged;
+            note(tx, by, action, &one.to_string(), &detail).await?;
             Ok(stays)
         })
         .await
@@ -142,7 +144,8 @@ pub async fn split(
             }
             settle(engine, tx, everything, &[], by.now).await?;
             let detail = json!({ "contact": theirs, "aliases": leaving.len() });
-            note(tx, by, "contact.split", &contact.to_string(), &detail).await?;
+            let action = AuditAction::ContactSplit;
+            note(tx, by, action, &contact.to_string(), &detail).await?;
             Ok(theirs)
         })
         .await
@@ -176,7 +179,8 @@ pub async fn part(
             let aliases = mine.into_iter().chain(theirs).collect();
             settle(engine, tx, aliases, &[], by.now).await?;
             let detail = json!({ "other": two });
-            note(tx, by, "contact.parted", &one.to_string(), &detail).await?;
+            let action = AuditAction::ContactParted;
+            note(tx, by, action, &one.to_string(), &detail).await?;
             Ok(())
         })
         .await

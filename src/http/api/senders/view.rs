@@ -162,7 +162,7 @@ async fn view(
         ApiKeyRole::Product => None,
     };
     let changed = if client.scopes.has(ApiKeyScope::AuditRead) {
-        audit::newest_of(&state.engine.store, "sender.", &row.name).await?
+        audit::newest_of_sender(&state.engine.store, &row.name).await?
     } else {
         None
     };
