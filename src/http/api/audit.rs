@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size};
 use crate::{
-    domain::time::Timestamp,
+    domain::{audit_action::AuditAction, time::Timestamp},
     http::{
         auth::{AuthorizedApiClient, scope},
         problem::ApiProblem,
@@ -37,6 +37,7 @@ pub struct AuditEntryView {
     at: String,
     /// `key:PREFIX` or `cli:NAME`.
     actor: String,
+    #[schema(value_type = AuditAction)]
     action: String,
     subject: String,
     #[schema(value_type = Object)]
