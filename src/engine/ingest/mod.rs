@@ -16,7 +16,11 @@ use uuid::Uuid;
 
 use super::{
     Engine, lifecycle,
-    runtime::{sender_last_seen::SenderNumberMention, turn::TransactionContext},
+    runtime::{
+        isolate::{IsolatedPiece, isolate},
+        sender_last_seen::SenderNumberMention,
+        turn::TransactionContext,
+    },
 };
 use crate::{
     domain::time::Timestamp,
@@ -77,7 +81,7 @@ pub async fn process(
     }
     for body in alone {
         if body.tries > ALONE_AFTER_TRIES {
-            isolate(engine, body, now).await?;
+            set_aside(engine, body, now).await?;
             applied.bodies += 1;
             applied.dead += 1;
         } else {
@@ -111,8 +115,7 @@ async fn batch(
         dead.extend(lost.into_iter().map(|dead| (body.id, dead)));
     }
     marks.sort_by_key(|mark| mark.id.0);
-    let all: Vec<&CallbackWorkItem> = work.iter().collect();
-    let (most, rest) = all.split_at(all.len() - all.len() % MOST_TOGETHER);
+    let (most, rest) = work.split_at(work.len() - work.len() % MOST_TOGETHER);
     // No transaction of unbounded size: the bodies are marked with the last piece, and applying a
     // piece twice changes nothing.
     let mut foreign = Vec::new();
@@ -134,37 +137,32 @@ async fn batch(
         Ok(()) => {}
         Err(error) if error.is_transient() => return Err(error),
         Err(_) => {
-            // Some item cannot be applied: bisects to find it and spares the others.
-            let mut pieces: Vec<Vec<&CallbackWorkItem>> = all
-                .chunks(MOST_TOGETHER)
-                .rev()
-                .map(<[&CallbackWorkItem]>::to_vec)
-                .collect();
-            while let Some(piece) = pieces.pop() {
-                match commit(engine, &piece, &[], &[], now).await {
-                    Ok(refused) => foreign.extend(refused),
-                    Err(error) if error.is_transient() => return Err(error),
-                    Err(error) if piece.len() <= 1 => {
-                        for work in piece {
-                            let reason = format!("it cannot be applied: {error}");
-                            dead.push((
-                                work.callback_id,
-                                DeadLetterItem {
-                                    pointer: work.item.pointer.clone(),
-                                    reason,
-                                },
-                            ));
-                            if let Some(mark) =
-                                marks.iter_mut().find(|mark| mark.id.0 == work.callback_id)
-                            {
-                                mark.dead_items += 1;
+            // Some item cannot be applied: it is found, and the others are spared.
+            for chunk in work.chunks(MOST_TOGETHER) {
+                let pieces = isolate(chunk, async |piece| {
+                    commit(engine, piece, &[], &[], now).await
+                })
+                .await?;
+                for IsolatedPiece { items, result } in pieces {
+                    match result {
+                        Ok(refused) => foreign.extend(refused),
+                        Err(error) => {
+                            for work in items {
+                                let reason = format!("it cannot be applied: {error}");
+                                dead.push((
+                                    work.callback_id,
+                                    DeadLetterItem {
+                                        pointer: work.item.pointer.clone(),
+                                        reason,
+                                    },
+                                ));
+                                if let Some(mark) =
+                                    marks.iter_mut().find(|mark| mark.id.0 == work.callback_id)
+                                {
+                                    mark.dead_items += 1;
+                                }
                             }
                         }
-                    }
-                    Err(_) => {
-                        let (first, second) = piece.split_at(piece.len() / 2);
-                        pieces.push(second.to_vec());
-                        pieces.push(first.to_vec());
                     }
                 }
             }
@@ -235,7 +233,7 @@ fn read(engine: &Engine, body: &CallbackBody) -> (Vec<CallbackWorkItem>, Vec<Dea
 const FOREIGN: &str = "signed by a different app than the one its number belongs to";
 
 /// Sets aside a body during which processes crashed repeatedly, the last time alone.
-async fn isolate(engine: &Engine, body: &CallbackBody, now: Timestamp) -> Result<(), StoreError> {
+async fn set_aside(engine: &Engine, body: &CallbackBody, now: Timestamp) -> Result<(), StoreError> {
     let mark = ProcessedCallbackBody {
         id: HexUuid(body.id),
         items: 1,
@@ -267,7 +265,7 @@ fn letters<'a>(
 /// rejected items: statuses of messages that another sender sent.
 async fn commit(
     engine: &Engine,
-    work: &[&CallbackWorkItem],
+    work: &[CallbackWorkItem],
     marks: &[ProcessedCallbackBody],
     dead: &[(Uuid, DeadLetterItem)],
     now: Timestamp,
@@ -285,7 +283,6 @@ async fn commit(
             };
             let work: Vec<&CallbackWorkItem> = work
                 .iter()
-                .copied()
                 .filter(|work| !elsewhere.contains(&work.callback_id))
                 .collect();
             let dead = dead

@@ -27,7 +27,7 @@ pub async fn replay(
     applied.items = work.len();
     for piece in work.chunks(REPLAYED) {
         for work in piece {
-            match commit(engine, &[work], &[], &[], now).await {
+            match commit(engine, std::slice::from_ref(work), &[], &[], now).await {
                 Ok(foreign) => dead.extend(foreign.into_iter().map(|(_, dead)| dead)),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {

@@ -15,7 +15,11 @@ use crate::{
     engine::{
         Engine,
         lifecycle::{self, NotificationLifecycleReport},
-        runtime::{send_waiters::SendWaiter, turn::TransactionContext},
+        runtime::{
+            isolate::{IsolatedPiece, isolate},
+            send_waiters::SendWaiter,
+            turn::TransactionContext,
+        },
     },
     error::ErrorChain,
     store::{DatabaseTransaction, StoreError, notification::NewNotification},
@@ -149,35 +153,29 @@ pub async fn many(
             .and_then(ClientNotificationRequest::whole_key)
             .is_none_or(|key| keys.insert(key))
     });
-    let mut pieces: Vec<Vec<usize>> = vec![together];
-    pieces.extend(later.into_iter().map(|position| vec![position]));
-    pieces.reverse();
-    while let Some(piece) = pieces.pop() {
-        let wanted: Vec<&ClientNotificationRequest> =
-            piece.iter().filter_map(|at| all.get(*at)).collect();
-        match transaction(engine, &wanted, now).await {
-            Ok(stored) => {
-                for (position, result) in piece.into_iter().zip(stored) {
-                    if let Some(slot) = answers.get_mut(position) {
-                        *slot = Some(result.map_err(NotificationRequestError::Refused));
-                    }
-                }
+    let later = later.into_iter().map(|position| vec![position]);
+    for batch in std::iter::once(together).chain(later) {
+        let stored = isolate(&batch, async |positions| {
+            let wanted: Vec<&ClientNotificationRequest> =
+                positions.iter().filter_map(|at| all.get(*at)).collect();
+            match transaction(engine, &wanted, now).await {
+                Ok(stored) => Ok(stored
+                    .into_iter()
+                    .map(|result| result.map_err(NotificationRequestError::Refused))
+                    .collect()),
+                // The answer of these alone: the others are stored all the same.
+                Err(error) if error.is_transient() => Ok(not_stored(&error, positions.len())),
+                Err(error) => Err(error),
             }
-            // Each alone: one of them is the reason.
-            Err(error) if !error.is_transient() && piece.len() > 1 => {
-                pieces.extend(piece.into_iter().rev().map(|position| vec![position]));
-            }
-            Err(error) => {
-                tracing::error!(event = "accept.store_failed", error = %ErrorChain(&error), count = piece.len(), retryable = error.is_transient(), "requests to send messages could not be stored: their clients got an error");
-                let reason = if error.is_transient() {
-                    NotificationRequestError::Later
-                } else {
-                    NotificationRequestError::Never
-                };
-                for position in piece {
-                    if let Some(slot) = answers.get_mut(position) {
-                        *slot = Some(Err(reason.clone()));
-                    }
+        })
+        .await;
+        // No transient error is left: it has become an answer.
+        for IsolatedPiece { items, result } in stored.into_iter().flatten() {
+            let results: Vec<NotificationRequestResult> =
+                result.unwrap_or_else(|error| not_stored(&error, items.len()));
+            for (position, result) in items.iter().zip(results) {
+                if let Some(slot) = answers.get_mut(*position) {
+                    *slot = Some(result);
                 }
             }
         }
@@ -186,6 +184,17 @@ pub async fn many(
         .into_iter()
         .map(|answer| answer.unwrap_or(Err(NotificationRequestError::Later)))
         .collect()
+}
+
+/// The results of requests that the database did not store.
+fn not_stored(error: &StoreError, count: usize) -> Vec<NotificationRequestResult> {
+    tracing::error!(event = "accept.store_failed", error = %ErrorChain(error), count, retryable = error.is_transient(), "requests to send messages could not be stored: their clients got an error");
+    let reason = if error.is_transient() {
+        NotificationRequestError::Later
+    } else {
+        NotificationRequestError::Never
+    };
+    (0..count).map(|_| Err(reason.clone())).collect()
 }
 
 /// What came of requests of one transaction, each by itself.
@@ -201,7 +210,7 @@ enum NotificationRequestNovelty {
 }
 
 /// Stores requests in one transaction. If one is refused after it has written something, the whole
-/// transaction is rolled back, and each is stored again alone.
+/// transaction is rolled back, and fewer are stored at a time, until it is alone.
 async fn transaction(
     engine: &Engine,
     asked: &[&ClientNotificationRequest],

@@ -7,6 +7,7 @@ pub mod catalogue_cache;
 pub mod clock;
 pub mod heartbeat;
 pub mod hold;
+pub mod isolate;
 pub mod keyring;
 pub mod lineage;
 pub mod live_pages;

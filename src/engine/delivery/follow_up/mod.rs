@@ -2,6 +2,8 @@
 
 mod children;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,7 +15,11 @@ use crate::{
         Engine,
         intake::targets::{self, RecipientCursor},
         lifecycle::{self, NotificationLifecycleReport},
-        runtime::{backlog, turn::TransactionContext},
+        runtime::{
+            backlog,
+            isolate::{IsolatedPiece, isolate},
+            turn::TransactionContext,
+        },
     },
     store::{
         DatabaseTransaction, StoreError, catalogue,
@@ -61,23 +67,29 @@ impl FollowUpCursor {
 /// Fires due follow-ups. Returns the number decided. One that the database refuses is ended alone,
 /// with its reason.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
-    let candidates = follow_up::due_notifications(&engine.store, now, BATCH).await?;
+    let mut candidates = follow_up::due_notifications(&engine.store, now, BATCH).await?;
     // They wait while sending is on hold: the messages they would make may have been sent before.
     if candidates.is_empty() || engine.refresh_hold().await?.is_some() {
         return Ok(0);
     }
     // A receipt may be among the callbacks that are not applied yet.
     let horizon = backlog::timers_until(engine, now).await?;
-    match batch(engine, &candidates, horizon, BATCH, now).await {
-        Err(error) if !error.is_transient() => {}
-        done => return done,
-    }
+    // A notification is refused once, however many of its follow-ups are due.
+    let mut seen = HashSet::with_capacity(candidates.len());
+    candidates.retain(|notification| seen.insert(*notification));
+    let pieces = isolate(&candidates, async |piece| {
+        batch(engine, piece, horizon, BATCH, now).await
+    })
+    .await?;
     let mut count = 0;
-    for notification in candidates {
-        match batch(engine, &[notification], horizon, BATCH, now).await {
+    for IsolatedPiece { items, result } in pieces {
+        match result {
             Ok(decided) => count += decided,
-            Err(error) if error.is_transient() => return Err(error),
-            Err(error) => count += refuse(engine, notification, horizon, &error, now).await?,
+            Err(error) => {
+                for notification in items {
+                    count += refuse(engine, *notification, horizon, &error, now).await?;
+                }
+            }
         }
     }
     Ok(count)
