@@ -239,10 +239,8 @@ impl SendCommand {
             reply_to: None,
         };
         let asked = ClientNotificationRequest {
-            client: "cli".to_owned(),
             bounds: AccessBounds::All,
             key: None,
-            fingerprint: Vec::new(),
             request,
         };
         let answers = intake::many(engine, &[asked], Clock::System.now()).await;

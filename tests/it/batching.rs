@@ -6,7 +6,7 @@ use herald::domain::{access::AccessBounds, priority::MessagePriority};
 use herald::engine::intake::{
     self, ClientNotificationRequest, NotificationRequest, NotificationRequestContent,
     NotificationRequestError, NotificationRequestRefusal, RequestedTemplate,
-    StoredNotificationRequest,
+    StoredNotificationRequest, idempotency::IdempotencyKey,
 };
 use serde_json::{Map, json};
 
@@ -23,10 +23,12 @@ crate::tests![
 
 fn asked(to: &str, template: &str, key: Option<&str>) -> ClientNotificationRequest {
     ClientNotificationRequest {
-        client: "tests".to_owned(),
         bounds: AccessBounds::All,
-        key: key.map(str::to_owned),
-        fingerprint: format!("{to}{template}").into_bytes(),
+        key: key.map(|key| IdempotencyKey {
+            client: "tests".to_owned(),
+            key: key.to_owned(),
+            fingerprint: format!("{to}{template}").into_bytes(),
+        }),
         request: NotificationRequest {
             message_kind: None,
             mode: intake::MessageContentMode::Template,

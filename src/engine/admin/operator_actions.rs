@@ -16,12 +16,11 @@ use crate::{
     },
     engine::{
         Engine,
-        intake::idempotency::IdempotencyKey,
+        intake::idempotency::{IdempotencyKey, IdempotencyVerdict, idempotent},
         lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
     },
     store::{
-        DatabaseTransaction, StoreError, TransactionWorkError, audit,
-        idempotency::{self, IdempotentRequest},
+        DatabaseTransaction, StoreError, TransactionWorkError, audit, idempotency,
         notification::{self, NotificationListFilter},
     },
 };
@@ -157,15 +156,12 @@ pub async fn one(
     let (done, report) = engine
         .store
         .write(async |tx| {
-            if let Some(before) = take(engine, tx, key, action, id, now).await? {
-                let same = key.is_some_and(|key| {
-                    engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
-                });
-                let done = if same {
-                    OperatorActionOutcome::Yes
-                } else {
-                    OperatorActionOutcome::KeyReused
-                };
+            let before = match idempotent(engine, tx, key, action.name(), id, now).await? {
+                IdempotencyVerdict::New => None,
+                IdempotencyVerdict::Repeat(_) => Some(OperatorActionOutcome::Yes),
+                IdempotencyVerdict::KeyReused => Some(OperatorActionOutcome::KeyReused),
+            };
+            if let Some(done) = before {
                 return Ok((done, NotificationLifecycleReport::default()));
             }
             let report = run(engine, tx, &[id], action, now).await?;
@@ -181,25 +177,6 @@ pub async fn one(
         .await?;
     report.publish(engine);
     Ok(done)
-}
-
-async fn take(
-    engine: &Engine,
-    tx: &DatabaseTransaction,
-    key: Option<&IdempotencyKey>,
-    action: OperatorAction,
-    resource_id: Uuid,
-    now: Timestamp,
-) -> Result<Option<IdempotentRequest>, StoreError> {
-    let Some(key) = key else {
-        return Ok(None);
-    };
-    let used = IdempotentRequest {
-        fingerprint: engine.fingerprint(&key.fingerprint),
-        resource_id,
-        answer: None,
-    };
-    idempotency::take_key(tx, &key.client, &key.key, action.name(), &used, now).await
 }
 
 async fn run(
@@ -315,16 +292,19 @@ pub async fn chunk(
     let (batch, report) = engine
         .store
         .write_or_refuse::<_, BulkActionError, _>(async |tx| {
-            if let Some(before) = take(engine, tx, key, action, Uuid::nil(), now).await? {
-                let same = key.is_some_and(|key| {
-                    engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
-                });
-                let answer = before.answer.filter(|_| same);
-                let before = answer.and_then(|answer| serde_json::from_str(&answer).ok());
-                return Ok((
-                    before.ok_or(BulkActionError::KeyReused)?,
-                    NotificationLifecycleReport::default(),
-                ));
+            let nothing = Uuid::nil();
+            match idempotent(engine, tx, key, action.name(), nothing, now).await? {
+                IdempotencyVerdict::New => {}
+                IdempotencyVerdict::Repeat(before) => {
+                    let before: Option<BulkActionReport> = before
+                        .answer
+                        .and_then(|answer| serde_json::from_str(&answer).ok());
+                    return Ok((
+                        before.ok_or(BulkActionError::KeyReused)?,
+                        NotificationLifecycleReport::default(),
+                    ));
+                }
+                IdempotencyVerdict::KeyReused => return Err(BulkActionError::KeyReused),
             }
             let mut batch = batch.clone();
             let report = run(engine, tx, &ids, action, now).await?;

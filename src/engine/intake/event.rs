@@ -6,7 +6,10 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{expand::expand, idempotency::IdempotencyKey};
+use super::{
+    expand::expand,
+    idempotency::{IdempotencyKey, IdempotencyVerdict, idempotent},
+};
 use crate::{
     domain::{
         access::AccessBounds,
@@ -16,11 +19,7 @@ use crate::{
         time::Timestamp,
     },
     engine::{Engine, lifecycle::NotificationLifecycleReport, runtime::vault::of_event},
-    store::{
-        DatabaseTransaction, StoreError, TransactionWorkError, event,
-        idempotency::{self, IdempotentRequest},
-        new_id,
-    },
+    store::{DatabaseTransaction, StoreError, TransactionWorkError, event, new_id},
 };
 
 /// An event as a product posts it.
@@ -217,19 +216,9 @@ pub async fn event(
                 };
                 return Err(corrupt.into());
             };
-            if let Some(key) = key {
-                let used = IdempotentRequest {
-                    fingerprint: engine.fingerprint(&key.fingerprint),
-                    resource_id: row.id,
-                    answer: None,
-                };
-                let before =
-                    idempotency::take_key(tx, &key.client, &key.key, OPERATION, &used, now).await?;
-                if before.is_some_and(|before| {
-                    !engine.is_fingerprint(&before.fingerprint, &key.fingerprint)
-                }) {
-                    return Err(EventError::KeyReused);
-                }
+            let verdict = idempotent(engine, tx, key, OPERATION, row.id, now).await?;
+            if verdict == IdempotencyVerdict::KeyReused {
+                return Err(EventError::KeyReused);
             }
             if !fresh {
                 // An event of another product is not mentioned. One that was posted before keys had

@@ -24,7 +24,7 @@ use crate::{
     },
     engine::{
         Engine,
-        intake::idempotency::IdempotencyKey,
+        intake::idempotency::{IdempotencyKey, IdempotencyVerdict, idempotent},
         runtime::{
             keyring,
             vault::{VaultKeyError, VaultNonce},
@@ -32,9 +32,7 @@ use crate::{
     },
     providers::SenderFields,
     store::{
-        DatabaseTransaction, StoreError, TransactionWorkError, audit, credential,
-        idempotency::{self, IdempotentRequest},
-        new_id,
+        DatabaseTransaction, StoreError, TransactionWorkError, audit, credential, new_id,
         sender::{self, NewSenderRow, SenderRowChanges},
         setting,
     },
@@ -124,21 +122,13 @@ async fn made_before(
     operation: &str,
     id: Uuid,
 ) -> Result<Option<Uuid>, SenderAdminError> {
-    let Some(key) = by.key else { return Ok(None) };
-    if engine.vault().is_none() {
+    if by.key.is_some() && engine.vault().is_none() {
         return Err(SenderAdminError::NoKey);
     }
-    let used = IdempotentRequest {
-        fingerprint: engine.fingerprint(&key.fingerprint),
-        resource_id: id,
-        answer: None,
-    };
-    let before = idempotency::take_key(tx, &key.client, &key.key, operation, &used, by.now).await?;
-    match before {
-        Some(before) if !engine.is_fingerprint(&before.fingerprint, &key.fingerprint) => {
-            Err(SenderAdminError::KeyReused)
-        }
-        before => Ok(before.map(|before| before.resource_id)),
+    match idempotent(engine, tx, by.key, operation, id, by.now).await? {
+        IdempotencyVerdict::New => Ok(None),
+        IdempotencyVerdict::Repeat(before) => Ok(Some(before.resource_id)),
+        IdempotencyVerdict::KeyReused => Err(SenderAdminError::KeyReused),
     }
 }
 

@@ -13,7 +13,9 @@ use template::check_template;
 
 use super::{
     DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, NEEDS_PHONE, compose,
-    targets::ResolvedRecipient, unique,
+    idempotency::{self, IdempotencyKey, IdempotencyVerdict},
+    targets::ResolvedRecipient,
+    unique,
 };
 use crate::{
     domain::{
@@ -24,7 +26,6 @@ use crate::{
     engine::{Engine, InputError, runtime::turn::TransactionContext},
     store::{
         DatabaseTransaction, StoreError,
-        idempotency::{self, IdempotentRequest},
         inbound::{self, InboundProviderId},
         new_id,
         notification::{self, FallbackTemplate, NewNotification},
@@ -80,23 +81,19 @@ pub enum NotificationRequestRefusal {
     KeyReused,
 }
 
-/// A request with its client and idempotency key.
+/// A request with its idempotency key, if it has one.
 #[derive(Clone, Debug)]
 pub struct ClientNotificationRequest {
-    /// Scope of the idempotency keys.
-    pub client: String,
     pub bounds: AccessBounds,
-    /// The idempotency key.
-    pub key: Option<String>,
-    /// A digest of the body.
-    pub fingerprint: Vec<u8>,
+    pub key: Option<IdempotencyKey>,
     pub request: NotificationRequest,
 }
 
 impl ClientNotificationRequest {
     /// Key that must be unique among the requests of a transaction.
     pub(super) fn whole_key(&self) -> Option<(&str, &str)> {
-        Some((self.client.as_str(), self.key.as_deref()?))
+        let key = self.key.as_ref()?;
+        Some((key.client.as_str(), key.key.as_str()))
     }
 }
 
@@ -121,16 +118,10 @@ pub(super) async fn check(
 ) -> Result<(NotificationRequestCheckOutcome, bool), StoreError> {
     let TransactionContext { engine, tx, now } = turn;
     let request = &asked.request;
-    let used = IdempotentRequest {
-        fingerprint: engine.fingerprint(&asked.fingerprint),
-        resource_id: new_id(now),
-        answer: None,
-    };
-    if let Some(key) = &asked.key
-        && let Some(before) =
-            idempotency::earlier_request(tx, &asked.client, key, OPERATION).await?
-    {
-        return Ok((repeated(engine, tx, asked, &before).await?, false));
+    let (id, key) = (new_id(now), asked.key.as_ref());
+    let verdict = idempotency::look(engine, tx, key, OPERATION).await?;
+    if let Some(before) = repeated(tx, &verdict).await? {
+        return Ok((before, false));
     }
     let mut wrong = Vec::new();
     let mut recipients = recipients(tx, &asked.bounds, request, &mut wrong, now).await?;
@@ -290,25 +281,20 @@ pub(super) async fn check(
         }
         Err(InputError::Store(error)) => return Err(error),
     };
-    if let Some(key) = &asked.key {
-        // Another process may have stored the request since we looked.
-        let before = idempotency::take_key(tx, &asked.client, key, OPERATION, &used, now).await?;
-        if let Some(before) = before {
-            return Ok((repeated(engine, tx, asked, &before).await?, true));
-        }
+    // Another process may have stored the request since we looked.
+    let verdict = idempotency::idempotent(engine, tx, key, OPERATION, id, now).await?;
+    if let Some(before) = repeated(tx, &verdict).await? {
+        return Ok((before, true));
     }
     let new = new
         .into_iter()
         .map(|new| NewNotification {
             parent_id: None,
-            event_id: Some(used.resource_id),
+            event_id: Some(id),
             ..new
         })
         .collect();
-    Ok((
-        NotificationRequestCheckOutcome::New(used.resource_id, new),
-        false,
-    ))
+    Ok((NotificationRequestCheckOutcome::New(id, new), false))
 }
 
 /// The provider's id of the message being answered.
@@ -337,20 +323,21 @@ async fn reply_to(
     Ok(None)
 }
 
-/// The answer to a request whose key was used before.
+/// What a request whose key was used before gets; `None` if it is new.
 async fn repeated(
-    engine: &Engine,
     tx: &DatabaseTransaction,
-    asked: &ClientNotificationRequest,
-    before: &IdempotentRequest,
-) -> Result<NotificationRequestCheckOutcome, StoreError> {
-    if !engine.is_fingerprint(&before.fingerprint, &asked.fingerprint) {
-        return Ok(NotificationRequestCheckOutcome::Refused(
+    verdict: &IdempotencyVerdict,
+) -> Result<Option<NotificationRequestCheckOutcome>, StoreError> {
+    Ok(match verdict {
+        IdempotencyVerdict::New => None,
+        IdempotencyVerdict::Repeat(before) => {
+            let ids = notification::of_request(tx, before.resource_id).await?;
+            Some(NotificationRequestCheckOutcome::Before(ids))
+        }
+        IdempotencyVerdict::KeyReused => Some(NotificationRequestCheckOutcome::Refused(
             NotificationRequestRefusal::KeyReused,
-        ));
-    }
-    let ids = notification::of_request(tx, before.resource_id).await?;
-    Ok(NotificationRequestCheckOutcome::Before(ids))
+        )),
+    })
 }
 
 /// The notifications of a checked template, or why there are none; pointers begin with `at`.

@@ -40,7 +40,7 @@ use crate::{
         intake::{
             ClientNotificationRequest, MessageContentMode, NotificationRequest,
             NotificationRequestContent, NotificationRequestError, NotificationRequestRefusal,
-            RequestedTemplate,
+            RequestedTemplate, idempotency::IdempotencyKey,
         },
     },
     http::{
@@ -361,15 +361,16 @@ pub async fn post(
 ) -> Result<HttpResponse, ApiProblem> {
     let key = idempotency::key(&http_request)?;
     let wait = wait::preference(&http_request)?;
-
-    let fingerprint = Sha256::digest(json!(body).to_string().as_bytes()).to_vec();
+    let key = key.map(|key| IdempotencyKey {
+        client: caller.ledger.clone(),
+        key,
+        fingerprint: Sha256::digest(json!(body).to_string().as_bytes()).to_vec(),
+    });
     let now = state.clock.now();
     let request = check(body, now)?;
     let asked = ClientNotificationRequest {
-        client: caller.ledger.clone(),
         bounds: caller.bounds.clone(),
         key,
-        fingerprint,
         request,
     };
     let stored = match state.door.ask(asked).await {
