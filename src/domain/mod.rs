@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod attempt_id;
 pub mod audit_action;
 pub mod backlog;
+pub mod bounded_map;
 pub mod catalogue;
 pub mod category;
 pub mod channel;

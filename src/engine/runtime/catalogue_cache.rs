@@ -1,7 +1,7 @@
 //! Rules, templates and message kinds of all catalogues, cached in memory until one changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,6 +9,7 @@ use super::template_layout::layout;
 use crate::{
     domain::{
         access::AccessBounds,
+        bounded_map::BoundedMap,
         language::nearest,
         template::layout::TemplateLayout,
         transition::{NotificationTransition, NotificationTransitionSet},
@@ -51,7 +52,7 @@ pub struct CatalogueSnapshot {
     sensitive_events: BTreeSet<String>,
     message_kinds: BTreeMap<String, CachedMessageKind>,
     /// Templates used so far, in all their languages.
-    templates: Mutex<HashMap<String, Arc<[Arc<CachedTemplate>]>>>,
+    templates: Mutex<BoundedMap<String, Arc<[Arc<CachedTemplate>]>, MOST_TEMPLATES>>,
 }
 
 impl CatalogueSnapshot {
@@ -123,10 +124,7 @@ impl CatalogueSnapshot {
                 .templates
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= MOST_TEMPLATES {
-                known.clear();
-            }
-            known.insert(name.to_owned(), Arc::clone(&all));
+            known.insert_all(std::iter::once((name.to_owned(), Arc::clone(&all))));
         }
         Ok(all)
     }

@@ -1,13 +1,10 @@
 //! When callbacks last named each number: `sender.last_seen` is written at most every 30 seconds.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::keyring::REVISION;
 use crate::{
-    domain::{horizon, time::Timestamp},
+    domain::{bounded_map::BoundedMap, horizon, time::Timestamp},
     engine::Engine,
     store::{StoreError, sender, setting},
 };
@@ -39,7 +36,7 @@ struct OwnedSenderNumberMention {
 /// The time at which each number was last written.
 #[derive(Debug, Default)]
 pub struct SenderLastSeen {
-    at: Mutex<HashMap<String, Timestamp>>,
+    at: Mutex<BoundedMap<String, Timestamp, MOST>>,
 }
 
 impl SenderLastSeen {
@@ -102,14 +99,10 @@ impl SenderLastSeen {
     }
 
     fn remember(&self, numbers: impl ExactSizeIterator<Item = String>, now: Timestamp) {
-        let mut heard = self.lock();
-        if heard.len() + numbers.len() > MOST {
-            heard.clear();
-        }
-        heard.extend(numbers.take(MOST).map(|number| (number, now)));
+        self.lock().insert_all(numbers.map(|number| (number, now)));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, BoundedMap<String, Timestamp, MOST>> {
         self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,14 +1,13 @@
 //! Rate limit of large public responses, by address.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::peers::make_room;
-use crate::domain::address;
+use super::peers::MAX_ADDRESSES;
+use crate::domain::{address, bounded_map::BoundedMap};
 
 /// Bytes that an address gets at once.
 const BURST_BYTES: usize = 2 * 1024 * 1024;
@@ -21,7 +20,7 @@ const BYTES_PER_SECOND: usize = 512 * 1024;
 #[derive(Debug, Default)]
 pub struct ResponseByteBudget {
     /// When the bucket of an address is empty.
-    empty_at: Mutex<HashMap<IpAddr, Instant>>,
+    empty_at: Mutex<BoundedMap<IpAddr, Instant, MAX_ADDRESSES>>,
 }
 
 impl ResponseByteBudget {
@@ -29,8 +28,7 @@ impl ResponseByteBudget {
     pub fn spend(&self, address: Option<IpAddr>, bytes: usize, now: Instant) -> bool {
         let Some(address) = address else { return true };
         let mut empty_at = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);
-        make_room(&mut empty_at, |at| *at > now);
-        let at = empty_at.entry(address::network(address)).or_insert(now);
+        let at = empty_at.get_or_insert(address::network(address), now, |at| *at > now);
         let level = at.saturating_duration_since(now);
         if level >= time_of(BURST_BYTES) {
             return false;
@@ -53,7 +51,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{super::peers::MAX_ADDRESSES, BURST_BYTES, BYTES_PER_SECOND, ResponseByteBudget};
+    use super::{BURST_BYTES, BYTES_PER_SECOND, MAX_ADDRESSES, ResponseByteBudget};
 
     fn ip(text: &str) -> Option<IpAddr> {
         text.parse().ok()

@@ -1,13 +1,12 @@
 //! Remembers addresses by valid and failed requests, in bounded memory.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::domain::address;
+use crate::domain::{address, bounded_map::BoundedMap};
 
 /// Most addresses remembered of each kind.
 pub(super) const MAX_ADDRESSES: usize = 10_000;
@@ -25,34 +24,23 @@ const FREE_FAILURES: u32 = 5;
 const FREE_LATE: u32 = 5;
 
 /// Recent counts by address.
-type AddressCounts = HashMap<IpAddr, (u32, Instant)>;
+type AddressCounts = BoundedMap<IpAddr, (u32, Instant), MAX_ADDRESSES>;
 
 /// Addresses that have sent a valid signature or key, and, separately, those with failed signatures
 /// and those with late bodies. IPv6 is counted by /64 network.
 #[derive(Debug, Default)]
 pub struct PeerTracker {
-    known: Mutex<HashMap<IpAddr, Instant>>,
+    known: Mutex<BoundedMap<IpAddr, Instant, MAX_ADDRESSES>>,
     failures: Mutex<AddressCounts>,
     late: Mutex<AddressCounts>,
-}
-
-/// Makes room for another address: outdated entries are removed first, then all.
-pub(super) fn make_room<T>(by_address: &mut HashMap<IpAddr, T>, is_current: impl Fn(&T) -> bool) {
-    if by_address.len() >= MAX_ADDRESSES {
-        by_address.retain(|_, value| is_current(value));
-        if by_address.len() >= MAX_ADDRESSES {
-            by_address.clear();
-        }
-    }
 }
 
 /// Counts once more. Returns the recent count.
 fn count(counts: &Mutex<AddressCounts>, address: IpAddr, now: Instant) -> u32 {
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-    make_room(&mut counts, |(_, last)| {
+    let (count, last) = counts.get_or_insert(address::network(address), (0, now), |(_, last)| {
         now.duration_since(*last) <= REMEMBERED
     });
-    let (count, last) = counts.entry(address::network(address)).or_insert((0, now));
     if now.duration_since(*last) > REMEMBERED {
         *count = 0;
     }
@@ -66,16 +54,9 @@ impl PeerTracker {
     pub fn remember(&self, address: Option<IpAddr>, now: Instant) {
         let Some(address) = address else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_ADDRESSES {
-            known.retain(|_, last| now.duration_since(*last) <= KNOWN);
-            if known.len() >= MAX_ADDRESSES {
-                let oldest = known.iter().min_by_key(|(_, last)| **last);
-                if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                    known.remove(&oldest);
-                }
-            }
-        }
-        known.insert(address::network(address), now);
+        known.insert_over_least(address::network(address), now, |last| {
+            now.duration_since(*last) <= KNOWN
+        });
     }
 
     /// Whether an address has sent a valid signature or key within a day.
