@@ -4,7 +4,7 @@
 //!
 //! | module | what it does | not here |
 //! |---|---|---|
-//! | [`runtime`] | keys, caches, holds, work in progress, retention | decisions about messages |
+//! | [`runtime`] | keys, caches, holds, work in progress, a bad item of a batch, retention | decisions about messages |
 //! | [`lifecycle`] | moves a notification to its next state, with the consequences | the causes |
 //! | [`intake`] | turns events and requests into notifications | sending |
 //! | [`people`] | identity, consent, preferences, staff | parsing of callbacks |

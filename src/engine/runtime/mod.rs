@@ -1,5 +1,6 @@
-//! State of a running process: settings, keys, caches, wakers, and work in progress; and how long
-//! rows are kept ([`retention`]). No decisions about messages are made here.
+//! State of a running process: settings, keys, caches, wakers, and work in progress; how the bad item
+//! of a batch is found ([`isolate`]); and how long rows are kept ([`retention`]). No decisions about
+//! messages are made here.
 
 pub mod access;
 pub mod backlog;
