@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        FollowUpRule, FollowUpRuleMessage, MessageChannel, FollowUpRuleBlock,
+        FollowUpRule, FollowUpRuleBlock, FollowUpRuleMessage, MessageChannel,
         parse_duration_seconds,
     };
     use crate::domain::{

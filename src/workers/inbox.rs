@@ -17,7 +17,7 @@ use crate::{
     state::Clock,
     store::{
         StoreError,
-        callback::{self, CallbackBody, CallbackClaimSizeLimits, CallbackClaimScope},
+        callback::{self, CallbackBody, CallbackClaimScope, CallbackClaimSizeLimits},
     },
 };
 

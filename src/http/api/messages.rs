@@ -366,8 +366,12 @@ fn asked(error: ProviderQueryError) -> ApiProblem {
             ApiProblem::NotPossible("the provider no longer has this file or message")
         }
         ProviderQueryError::TooLarge => ApiProblem::NotPossible("the file is larger than 16 MiB"),
-        ProviderQueryError::Unsupported => ApiProblem::NotPossible("this provider does not offer that"),
-        ProviderQueryError::Refused(_) => ApiProblem::NotPossible("the provider refused the request"),
+        ProviderQueryError::Unsupported => {
+            ApiProblem::NotPossible("this provider does not offer that")
+        }
+        ProviderQueryError::Refused(_) => {
+            ApiProblem::NotPossible("the provider refused the request")
+        }
         ProviderQueryError::Unreachable => ApiProblem::ProviderUnreachable,
     }
 }
