@@ -21,6 +21,7 @@ use crate::{
     outbound::Sandbox,
     print, progress,
     server::{self, Server},
+    steady,
 };
 
 /// One event to everybody in many groups, while callbacks come in and messages go out.
@@ -68,7 +69,7 @@ impl Fanout {
         let stop = Arc::new(AtomicBool::new(false));
         let supply = Arc::new(Supply::new(false));
         let fire = || {
-            load::steady(
+            steady::fire(
                 server.address,
                 &shots,
                 &supply,

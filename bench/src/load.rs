@@ -17,7 +17,6 @@ use sha2::Sha256;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::{JoinHandle, JoinSet},
 };
 
 use crate::{database, server::APP_SECRET};
@@ -54,6 +53,21 @@ pub fn shots(count: usize, seed: u64) -> Vec<Shot> {
 
 /// The same over so many notifications.
 pub fn shots_of(notifications: u64, count: usize, seed: u64) -> Vec<Shot> {
+    shuffled(notifications, count, seed)
+        .into_iter()
+        .map(|number| {
+            let (notification, status) = status_of(number);
+            Shot {
+                request: request(&body(notification, status)),
+                notification,
+                status,
+            }
+        })
+        .collect()
+}
+
+/// Numbers for [`status_of`], over so many notifications: distinct, in random order.
+pub fn shuffled(notifications: u64, count: usize, seed: u64) -> Vec<u32> {
     let total = notifications * 3;
     let mut random = Random(seed | 1);
     let mut order: Vec<u32> = (0..u32::try_from(total).unwrap_or(u32::MAX)).collect();
@@ -63,19 +77,14 @@ pub fn shots_of(notifications: u64, count: usize, seed: u64) -> Vec<Shot> {
             place + usize::try_from(random.below((order.len() - place) as u64)).unwrap_or(0);
         order.swap(place, other);
     }
+    order.truncate(count);
     order
-        .into_iter()
-        .take(count)
-        .map(|number| {
-            let notification = u64::from(number) / 3;
-            let status = STATUSES.get(number as usize % 3).copied().unwrap_or("sent");
-            Shot {
-                request: request(&body(notification, status)),
-                notification,
-                status,
-            }
-        })
-        .collect()
+}
+
+/// The notification and the status that a number stands for.
+pub fn status_of(number: u32) -> (u64, &'static str) {
+    let status = STATUSES.get(number as usize % 3).copied().unwrap_or("sent");
+    (u64::from(number) / 3, status)
 }
 
 /// A callback with one status, as Meta writes it.
@@ -118,7 +127,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn note(&mut self, place: usize, is_good: bool, since: Instant) {
+    pub fn note(&mut self, place: usize, is_good: bool, since: Instant) {
         if is_good {
             self.acknowledged.push(place);
             self.latencies_micros
@@ -160,7 +169,7 @@ impl Supply {
         }
     }
 
-    fn take(&self, count: usize) -> Option<usize> {
+    pub fn take(&self, count: usize) -> Option<usize> {
         let place = self.next.fetch_add(1, Ordering::Relaxed);
         if place < count {
             Some(place)
@@ -276,113 +285,6 @@ pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<bool> {
             return Some(buffer.starts_with(b"HTTP/1.1 200"));
         }
     }
-}
-
-/// A load that goes on beside something else.
-pub struct Steady {
-    running: JoinHandle<Outcome>,
-}
-
-impl Steady {
-    /// Waits for its end, which `stop` brings about.
-    pub async fn join(self) -> anyhow::Result<Outcome> {
-        Ok(self.running.await?)
-    }
-}
-
-/// Connections of a steady load: so many answers may be late before it is.
-const STEADY_CONNECTIONS: u32 = 32;
-
-/// Fires so many shots a second, each at its own moment: how long an answer took is counted
-/// from when its shot was due, so that a server that stalls is not asked less.
-pub fn steady(
-    address: SocketAddr,
-    shots: &Arc<Vec<Shot>>,
-    supply: &Arc<Supply>,
-    per_second: u64,
-    most: Duration,
-    stop: &Arc<AtomicBool>,
-) -> Steady {
-    let (shots, supply, stop) = (Arc::clone(shots), Arc::clone(supply), Arc::clone(stop));
-    let gap = Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX);
-    // A thread of its own: the load is to leave the machine to what is measured.
-    let running = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let Ok(runtime) = runtime else {
-            return Outcome::default();
-        };
-        let started = Instant::now();
-        let mut total = runtime.block_on(async {
-            let mut workers = JoinSet::new();
-            for worker in 0..STEADY_CONNECTIONS {
-                let (shots, supply) = (Arc::clone(&shots), Arc::clone(&supply));
-                let stop = Arc::clone(&stop);
-                let turns = Turns {
-                    next: started + gap * worker,
-                    gap: gap * STEADY_CONNECTIONS,
-                    until: started + most,
-                };
-                workers
-                    .spawn(async move { in_turns(address, &shots, &supply, turns, &stop).await });
-            }
-            let mut total = Outcome::default();
-            while let Some(Ok(mine)) = workers.join_next().await {
-                total.acknowledged.extend(mine.acknowledged);
-                total.latencies_micros.extend(mine.latencies_micros);
-                total.refused += mine.refused;
-            }
-            total
-        });
-        total.elapsed = started.elapsed();
-        total
-    });
-    Steady { running }
-}
-
-/// When a connection fires.
-struct Turns {
-    next: Instant,
-    gap: Duration,
-    until: Instant,
-}
-
-async fn in_turns(
-    address: SocketAddr,
-    shots: &[Shot],
-    supply: &Supply,
-    mut turns: Turns,
-    stop: &AtomicBool,
-) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut stream = None;
-    while turns.next < turns.until {
-        tokio::time::sleep_until(turns.next.into()).await;
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let taken = supply.take(shots.len());
-        let Some((place, shot)) = taken.and_then(|place| Some((place, shots.get(place)?))) else {
-            break;
-        };
-        let mut open = match stream.take() {
-            Some(open) => Some(open),
-            None => TcpStream::connect(address).await.ok(),
-        };
-        let answer = match open.as_mut() {
-            Some(open) => exchange(open, &shot.request).await,
-            None => None,
-        };
-        if let Some(is_good) = answer {
-            outcome.note(place, is_good, turns.next);
-            stream = open;
-        } else {
-            outcome.refused += 1;
-        }
-        turns.next += turns.gap;
-    }
-    outcome
 }
 
 /// The head and as much body as it announces.

@@ -3,8 +3,10 @@
 //! the meter.
 
 mod backlog;
+mod behind;
 mod chaos;
 mod cluster;
+mod cost;
 mod crash;
 mod database;
 mod disk;
@@ -20,6 +22,7 @@ mod query;
 mod send;
 mod server;
 mod siege;
+mod steady;
 mod system;
 mod traffic;
 mod verdict;

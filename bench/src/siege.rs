@@ -21,6 +21,7 @@ use crate::{
     load::{self, Outcome, Supply},
     print, progress,
     server::{Server, request},
+    steady,
 };
 use hostile::Siege;
 use nginx::Nginx;
@@ -194,7 +195,7 @@ impl Command {
         progress(&format!("{}: good callbacks …", way.name()));
         let wanted = self.per_second * self.common.seconds;
         let shots = Arc::new(load::shots(usize::try_from(wanted)?, 19));
-        let steady = load::steady(
+        let steady = steady::fire(
             address,
             &shots,
             &Arc::new(Supply::new(false)),
