@@ -5,13 +5,13 @@
 # recipient_id; the list of contacts beside statuses is younger. pywa 4.5 takes the recipient from the first
 # of the contacts and nowhere else. Without them it fails with a KeyError, writes that to its log, and
 # drops the update. On FastAPI the answer is given before, so it is 200 either way, and on_message_status
-# hears nothing. The same status with contacts reaches it; on_raw_update gets both. pywa_async does the same.
+# is not called. The same status with contacts reaches it; on_raw_update gets both. pywa_async does the same.
 #
-# A notification service takes 200 for "received and worked on", and so does whoever forwards its raw
-# callbacks to another receiver, replays stored ones after an outage, or compares two receivers. All looks
-# well there, but bodies from before contacts came, or from a tool that still writes them so, change
-# nothing: the messages keep the state they had, and a failure starts no other channel. Nobody sends such a
-# body again, because it was answered 200. Count what was applied, not what was answered.
+# Whoever forwards the raw callbacks of a notification service to a second receiver, replays stored ones
+# after an outage, or compares two receivers takes 200 for "processed". Bodies that were stored before
+# contacts existed, or that a tool still writes without them, are answered 200 and change nothing: messages
+# keep the state they had, a failure starts no fallback, and the sender does not repeat the callback,
+# because it was answered 200. Count what was applied, not what was answered.
 #
 # Needs python3 (3.10 or later) with venv and pip. Opens no port: the app is called in the same process.
 # Exits with 1 if any of this behaves differently.
