@@ -46,6 +46,7 @@ mod m20261129_000062_evidence_key;
 mod m20261129_000064_sender_settings;
 mod m20261129_000070_timeline_words;
 mod m20261130_000071_template_status_words;
+mod m20261130_000072_template_quality_words;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -81,6 +82,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261129_000064_sender_settings,
     m20261129_000070_timeline_words,
     m20261130_000071_template_status_words,
+    m20261130_000072_template_quality_words,
 ];
 
 /// The database's dialect of SQL.

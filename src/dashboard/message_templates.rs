@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     domain::{
+        category::TemplateCategory,
         markup::{self, MarkupSpan},
+        quality::QualityRating,
         template::{
             layout::{PROVIDED, PreviewHeader, TemplateLayout},
             parameter::DeclaredTemplateParameter,
@@ -61,15 +63,18 @@ fn decided(
     row: &entity::template_sync::Model,
     shell: &DashboardLayout,
 ) -> TemplateStatusScreenPart {
-    let word = |value: &Option<String>| value.as_deref().unwrap_or("").to_lowercase();
-    let status = ReportedTemplateState::from(row).status;
+    let state = ReportedTemplateState::from(row);
+    let category = state.category.map_or("", TemplateCategory::name);
+    let quality = state.quality.map_or("", QualityRating::name);
     TemplateStatusScreenPart {
         account: row.account_id.clone(),
-        status: status.map_or_else(|| "unknown".to_owned(), TemplateStatus::phrase),
-        class: status.map_or("rest", class),
-        reason: row.status_reason.clone().unwrap_or_default(),
-        category: word(&row.category),
-        quality: word(&row.quality),
+        status: state
+            .status
+            .map_or_else(|| "unknown".to_owned(), TemplateStatus::phrase),
+        class: state.status.map_or("rest", class),
+        reason: state.reason.unwrap_or_default(),
+        category: category.to_owned(),
+        quality: quality.to_owned(),
         id: row.provider_template_id.clone().unwrap_or_default(),
         at: row.status_at.map(|at| shell.zone.micros(at)),
     }

@@ -17,6 +17,31 @@ words! {
     }
 }
 
+words! {
+    /// The category of a template, in a catalogue or in an account. Providers translate theirs.
+    #[derive(Default)]
+    pub enum TemplateCategory {
+        Authentication = "authentication",
+        Utility = "utility",
+        Marketing = "marketing",
+        /// One that this version does not know.
+        #[default]
+        Other = "other",
+    }
+}
+
+impl TemplateCategory {
+    /// What its messages count as: those of a category that is not known as neither a code nor
+    /// marketing.
+    pub const fn counted_as(self) -> MessageCategory {
+        match self {
+            Self::Authentication => MessageCategory::Authentication,
+            Self::Utility | Self::Other => MessageCategory::Utility,
+            Self::Marketing => MessageCategory::Marketing,
+        }
+    }
+}
+
 impl MessageCategory {
     /// What a stored or reported word counts as: one that is not known as neither a code nor
     /// marketing.

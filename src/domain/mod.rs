@@ -35,6 +35,7 @@ pub mod pace;
 pub mod phone;
 pub mod preference;
 pub mod priority;
+pub mod quality;
 pub mod quiet;
 pub mod recipient;
 pub mod retry;

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::template_status::TemplateStatus;
 use crate::domain::{
+    category::TemplateCategory,
     facts::DeliveryFact,
     failure::DeliveryFailure,
     notification::VersionedValue,
     preference::ConsentChange,
+    quality::QualityRating,
+    template_status::TemplateStatus,
     text::{MAX_NAME, MAX_TEXT, cut, cut_id, cut_name},
     time::Timestamp,
     voice_call,
@@ -277,15 +279,13 @@ pub enum ProviderTemplateChange {
     Status {
         status: TemplateStatus,
         reason: Option<String>,
-        /// In lower case: it may have been approved in another category than requested.
-        category: Option<String>,
+        /// It may have been approved in another category than requested.
+        category: Option<TemplateCategory>,
     },
-    /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
-    Quality(String),
-    /// In lower case.
-    Category(String),
+    Quality(QualityRating),
+    Category(TemplateCategory),
     /// It will get this category unless the owner objects.
-    CategoryDue(String),
+    CategoryDue(TemplateCategory),
     Components,
 }
 

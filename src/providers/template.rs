@@ -4,11 +4,15 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::template::{
-    layout::{TemplateButton, TemplateHeader, TemplateLayout},
-    parameter::DeclaredTemplateParameter,
+use crate::domain::{
+    category::TemplateCategory,
+    quality::QualityRating,
+    template::{
+        layout::{TemplateButton, TemplateHeader, TemplateLayout},
+        parameter::DeclaredTemplateParameter,
+    },
+    template_status::TemplateStatus,
 };
-use crate::domain::template_status::TemplateStatus;
 
 /// A template of a catalogue, with what its provider wants to know of it.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +20,7 @@ pub struct TemplateDefinition<'a> {
     /// At the provider.
     pub name: &'a str,
     pub language: &'a str,
-    /// `utility`, `marketing` or `authentication`.
-    pub category: &'a str,
+    pub category: TemplateCategory,
     pub named: bool,
     pub ttl_seconds: Option<i64>,
     pub layout: &'a TemplateLayout,
@@ -32,10 +35,8 @@ pub struct RemoteTemplate {
     pub name: String,
     pub language: String,
     pub status: TemplateStatus,
-    /// `UTILITY`, `MARKETING` or `AUTHENTICATION`.
-    pub category: Option<String>,
-    /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
-    pub quality: Option<String>,
+    pub category: Option<TemplateCategory>,
+    pub quality: Option<QualityRating>,
     pub rejected_reason: Option<String>,
     /// `NAMED` or `POSITIONAL`.
     pub parameter_format: Option<String>,
@@ -50,7 +51,7 @@ pub struct CreatedTemplate {
     pub id: String,
     pub status: TemplateStatus,
     /// The provider may have chosen another one.
-    pub category: Option<String>,
+    pub category: Option<TemplateCategory>,
 }
 
 /// A part that the provider has otherwise than we.
@@ -78,7 +79,7 @@ pub struct TemplateSampleFile {
 pub struct PulledTemplate {
     pub name: String,
     pub language: String,
-    pub category: String,
+    pub category: TemplateCategory,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter_format: Option<String>,
     pub body: String,

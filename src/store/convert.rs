@@ -5,8 +5,9 @@ use entity::{follow_up, notification};
 use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
 use crate::domain::{
-    category::MessageCategory,
+    category::{MessageCategory, TemplateCategory},
     notification::MessageSecretsState,
+    quality::QualityRating,
     status::{NotificationEngineState, NotificationStatus},
     template_status::TemplateStatus,
     time::Timestamp,
@@ -29,6 +30,22 @@ impl TryGetable for MessageCategory {
 
 /// Stored as its word.
 impl TryGetable for TemplateStatus {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let word = String::try_get_by(row, index)?;
+        Ok(Self::parse(&word).unwrap_or(Self::Other))
+    }
+}
+
+/// Stored as its word.
+impl TryGetable for TemplateCategory {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let word = String::try_get_by(row, index)?;
+        Ok(Self::parse(&word).unwrap_or(Self::Other))
+    }
+}
+
+/// Stored as its word.
+impl TryGetable for QualityRating {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let word = String::try_get_by(row, index)?;
         Ok(Self::parse(&word).unwrap_or(Self::Other))

@@ -8,7 +8,10 @@ use super::{
     dialect::{column, execute, query, query_one, read_row},
 };
 use crate::{
-    domain::{template_status::TemplateStatus, time::Timestamp},
+    domain::{
+        category::TemplateCategory, quality::QualityRating, template_status::TemplateStatus,
+        time::Timestamp,
+    },
     store::DatabaseTransaction,
 };
 
@@ -111,8 +114,8 @@ pub async fn set(
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct ReportedTemplateRow {
     pub status: Option<TemplateStatus>,
-    pub category: Option<String>,
-    pub quality: Option<String>,
+    pub category: Option<TemplateCategory>,
+    pub quality: Option<QualityRating>,
 }
 
 /// What this account has reported about this template; `None`: nothing.
@@ -139,16 +142,23 @@ pub struct ReportedTemplateState {
     pub status: Option<TemplateStatus>,
     #[sea_orm(from_alias = "status_reason")]
     pub reason: Option<String>,
-    pub category: Option<String>,
+    pub category: Option<TemplateCategory>,
+    /// The future category.
+    pub category_due: Option<TemplateCategory>,
+    pub quality: Option<QualityRating>,
 }
 
 impl From<&template_sync::Model> for ReportedTemplateState {
     fn from(row: &template_sync::Model) -> Self {
+        let category = |word: &str| TemplateCategory::parse(word).unwrap_or_default();
+        let quality = row.quality.as_deref();
         let status = row.status.as_deref();
         Self {
             status: status.map(|word| TemplateStatus::parse(word).unwrap_or_default()),
             reason: row.status_reason.clone(),
-            category: row.category.clone(),
+            category: row.category.as_deref().map(category),
+            category_due: row.category_due.as_deref().map(category),
+            quality: quality.map(|word| QualityRating::parse(word).unwrap_or_default()),
         }
     }
 }
@@ -163,7 +173,7 @@ pub async fn standing(
 ) -> Result<Option<ReportedTemplateState>, StoreError> {
     let row = query_one(
         connection,
-        "SELECT status, status_reason, category FROM template_sync \
+        "SELECT status, status_reason, category, category_due, quality FROM template_sync \
          WHERE name = $2 AND language = $3 AND (account_id = $1 OR $1 IS NULL AND NOT EXISTS \
          (SELECT 1 FROM template_sync o WHERE o.account_id <> template_sync.account_id)) \
          ORDER BY (status_at IS NULL), status_at DESC LIMIT 1",

@@ -1,7 +1,10 @@
 //! Rows of an older Herald: a migration keeps what they say.
 
 use herald::{
-    domain::{template_status::TemplateStatus, timeline::TimelineEntryKind},
+    domain::{
+        category::TemplateCategory, quality::QualityRating, template_status::TemplateStatus,
+        timeline::TimelineEntryKind,
+    },
     store::{Store, connect, migrate, template_sync::ReportedTemplateState},
 };
 use migration::MIGRATIONS;
@@ -18,6 +21,7 @@ crate::tests![
     a_sender_keeps_what_it_had_as_columns_as_settings,
     the_schema_of_a_newer_program_is_refused_by_name,
     the_status_of_a_template_keeps_its_meaning,
+    the_quality_of_a_template_keeps_its_meaning,
 ];
 
 /// Migrations up to the one that counted everything by fact.
@@ -350,4 +354,51 @@ async fn the_status_of_a_template_keeps_its_meaning(database: Database) {
         lines(store, statuses).await,
         ["PAUSED", "PENDING_DELETION", ""]
     );
+}
+
+async fn the_quality_of_a_template_keeps_its_meaning(database: Database) {
+    let before_it = Before::the_migration(&database, "template_quality_words").await;
+    let (raw, store) = (&before_it.raw, &before_it.store);
+    for (name, category, quality) in [
+        ("a", "'marketing'", "'YELLOW'"),
+        ("b", "'transactional'", "'UNKNOWN'"),
+        ("c", "NULL", "NULL"),
+        ("d", "'utility'", "'PURPLE'"),
+    ] {
+        let insert = format!(
+            "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, category, category_at, quality, quality_at) \
+             VALUES ('1', '{name}', 'en_US', 1, 1, {category}, 1, {quality}, 1)"
+        );
+        raw.execute_unprepared(&insert).await.unwrap();
+    }
+    let qualities = "SELECT coalesce(quality, '') AS line FROM template_sync ORDER BY name";
+    let before = lines(store, qualities).await;
+    assert_eq!(before, ["YELLOW", "UNKNOWN", "", "PURPLE"]);
+    migrate::apply(raw, 1).await.unwrap();
+    assert_eq!(
+        lines(store, qualities).await,
+        ["yellow", "unknown", "", "purple"]
+    );
+    let all = herald::store::template_sync::all(store).await.unwrap();
+    let meant: Vec<(Option<TemplateCategory>, Option<QualityRating>)> = all
+        .iter()
+        .map(|row| {
+            let state = ReportedTemplateState::from(row);
+            (state.category, state.quality)
+        })
+        .collect();
+    assert_eq!(
+        meant,
+        [
+            (
+                Some(TemplateCategory::Marketing),
+                Some(QualityRating::Yellow)
+            ),
+            (Some(TemplateCategory::Other), Some(QualityRating::Unknown)),
+            (None, None),
+            (Some(TemplateCategory::Utility), Some(QualityRating::Other)),
+        ]
+    );
+    migrate::revert(raw, 1).await.unwrap();
+    assert_eq!(lines(store, qualities).await, before);
 }

@@ -436,11 +436,11 @@ async fn status(engine: &Engine, which: &TemplateSelectArgs) -> anyhow::Result<(
             documents.push(json!({ "name": name, "language": language, "status": null }));
         }
         for row in heard {
-            let status = ReportedTemplateState::from(row).status;
-            refused |= status.map(TemplateStatus::outlook) == Some(TemplateOutlook::Refused);
+            let state = ReportedTemplateState::from(row);
+            refused |= state.status.map(TemplateStatus::outlook) == Some(TemplateOutlook::Refused);
             documents.push(json!({
-                "name": name, "language": language, "account": row.account_id, "status": status,
-                "reason": row.status_reason, "category": row.category, "quality": row.quality,
+                "name": name, "language": language, "account": row.account_id, "status": state.status,
+                "reason": row.status_reason, "category": state.category, "quality": state.quality,
                 "id": row.provider_template_id,
             }));
         }

@@ -89,7 +89,7 @@ impl HeraldEventType {
                 json!({ "message_template_element": "Your order {{1}} was shipped." }),
             ))],
             Self::TemplateQuality => vec![HeraldEvent::TemplateQuality(template(
-                "the quality of the template order_shipped (en_US) is YELLOW",
+                "the quality of the template order_shipped (en_US) is yellow",
                 json!({ "previous_quality_score": "GREEN", "new_quality_score": "YELLOW" }),
             ))],
             Self::TemplateStatus => vec![HeraldEvent::TemplateStatus {

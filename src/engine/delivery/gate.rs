@@ -120,7 +120,7 @@ pub(super) async fn hold_back(
             }
             // The category that the account reports outranks the catalogue's.
             if let Some(told) = standing.and_then(|standing| standing.category) {
-                category = MessageCategory::counted_as(&told);
+                category = told.counted_as();
             }
         }
         let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));

@@ -234,9 +234,15 @@ async fn apply_template(
     } = &template.change
     {
         let known = known_category(tx, name).await?;
-        let is_new =
-            template_sync::set(tx, name, TemplateSyncProperty::Category, category, None, at)
-                .await?;
+        let is_new = template_sync::set(
+            tx,
+            name,
+            TemplateSyncProperty::Category,
+            category.name(),
+            None,
+            at,
+        )
+        .await?;
         recategorised = (is_new && known.is_some_and(|known| known != *category)).then(|| {
             format!(
                 "the template {} ({}) is now {category}",
@@ -268,13 +274,28 @@ async fn apply_template(
                 data: said,
             },
         ),
-        ProviderTemplateChange::Quality(score) => (
-            template_sync::set(tx, name, TemplateSyncProperty::Quality, score, None, at).await?,
+        ProviderTemplateChange::Quality(quality) => (
+            template_sync::set(
+                tx,
+                name,
+                TemplateSyncProperty::Quality,
+                quality.name(),
+                None,
+                at,
+            )
+            .await?,
             HeraldEvent::TemplateQuality(said),
         ),
         ProviderTemplateChange::Category(category) => (
-            template_sync::set(tx, name, TemplateSyncProperty::Category, category, None, at)
-                .await?,
+            template_sync::set(
+                tx,
+                name,
+                TemplateSyncProperty::Category,
+                category.name(),
+                None,
+                at,
+            )
+            .await?,
             HeraldEvent::TemplateCategoryChanged(said),
         ),
         ProviderTemplateChange::CategoryDue(category) => (
@@ -282,7 +303,7 @@ async fn apply_template(
                 tx,
                 name,
                 TemplateSyncProperty::CategoryDue,
-                category,
+                category.name(),
                 None,
                 at,
             )

@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::{ProblemDocument, cut, page_size};
 use crate::{
-    domain::{access::AccessBounds, template_status::TemplateStatus, time::Timestamp},
+    domain::{
+        access::AccessBounds, category::TemplateCategory, quality::QualityRating,
+        template_status::TemplateStatus, time::Timestamp,
+    },
     engine::runtime::template_status::{TemplateSendability, sendable},
     http::{
         auth::{AuthorizedApiClient, scope},
@@ -113,10 +116,10 @@ pub struct AccountTemplateView {
     language: String,
     status: Option<TemplateStatus>,
     reason: Option<String>,
-    quality: Option<String>,
-    category: Option<String>,
+    quality: Option<QualityRating>,
+    category: Option<TemplateCategory>,
     /// The category that Meta has announced for the future.
-    category_due: Option<String>,
+    category_due: Option<TemplateCategory>,
     /// `yes`, `later` or `never`.
     sendable: &'static str,
     status_at: Option<String>,
@@ -199,11 +202,11 @@ pub async fn templates(
                 language: row.language,
                 status: standing.status,
                 reason: row.status_reason,
-                quality: row.quality,
-                category_due: row
+                quality: standing.quality,
+                category_due: standing
                     .category_due
-                    .filter(|due| Some(due) != row.category.as_ref()),
-                category: row.category,
+                    .filter(|due| Some(*due) != standing.category),
+                category: standing.category,
                 sendable,
                 status_at: text(row.status_at),
             }

@@ -4,11 +4,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    domain::template::{
-        TemplateBody,
-        layout::{
-            FilledTemplate, FilledTemplateHeader, OtpButtonType, TemplateButton, TemplateExtras,
-            TemplateHeader, TemplateLayout,
+    domain::{
+        category::TemplateCategory,
+        template::{
+            TemplateBody,
+            layout::{
+                FilledTemplate, FilledTemplateHeader, OtpButtonType, TemplateButton,
+                TemplateExtras, TemplateHeader, TemplateLayout,
+            },
         },
     },
     providers::{OTHER_PARTS, TemplateDefinition as Definition, TemplateDifference},
@@ -35,7 +38,7 @@ pub fn document(definition: Definition<'_>) -> Result<Value, TemplateDefinitionE
     let mut put = |key: &str, value: Value| drop(document.insert(key.to_owned(), value));
     put("name", json!(definition.name));
     put("language", json!(definition.language));
-    put("category", json!(definition.category.to_uppercase()));
+    put("category", json!(definition.category.name().to_uppercase()));
     if definition.named {
         put("parameter_format", json!("NAMED"));
     }
@@ -49,7 +52,7 @@ pub fn document(definition: Definition<'_>) -> Result<Value, TemplateDefinitionE
 /// Its parts, with examples.
 pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, TemplateDefinitionError> {
     let layout = definition.layout;
-    let is_code = definition.category == "authentication";
+    let is_code = definition.category == TemplateCategory::Authentication;
     if !is_code && layout.example().is_err() && !layout.variables().is_empty() {
         return Err(TemplateDefinitionError::NoExamples);
     }
@@ -78,7 +81,7 @@ pub fn components(definition: Definition<'_>) -> Result<Vec<Value>, TemplateDefi
 pub fn compared(definition: Definition<'_>) -> Vec<Value> {
     let layout = definition.layout;
     let extras = layout.extras();
-    if definition.category == "authentication" {
+    if definition.category == TemplateCategory::Authentication {
         return authentication(extras);
     }
     let filled = layout.example().unwrap_or_else(|_none| FilledTemplate {
@@ -280,21 +283,21 @@ fn button(button: &TemplateButton, context: &Value) -> Value {
 /// compared; Meta writes the text of an authentication template, and returns its button as a URL.
 pub fn drift(
     ours: &[Value],
-    category: &str,
+    category: TemplateCategory,
     theirs: &[Value],
-    their_category: Option<&str>,
+    their_category: Option<TemplateCategory>,
 ) -> Vec<TemplateDifference> {
     let mut all = Vec::new();
     if let Some(their_category) = their_category
-        && !their_category.eq_ignore_ascii_case(category)
+        && their_category != category
     {
         all.push(TemplateDifference {
             part: "category",
-            ours: category.to_lowercase(),
-            theirs: their_category.to_lowercase(),
+            ours: category.name().to_owned(),
+            theirs: their_category.name().to_owned(),
         });
     }
-    if theirs.is_empty() || category.eq_ignore_ascii_case("authentication") {
+    if theirs.is_empty() || category == TemplateCategory::Authentication {
         return all;
     }
     for (part, kind) in PARTS {

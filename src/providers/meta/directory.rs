@@ -65,7 +65,7 @@ impl ProviderTemplateFormat for MetaProvider {
             &definition::compared(ours),
             ours.category,
             &theirs.components,
-            theirs.category.as_deref(),
+            theirs.category,
         )
     }
 

@@ -9,7 +9,11 @@ use serde_json::Value;
 
 use super::lenient::document;
 use super::sender_fields::{API_BASE, API_VERSION};
-use crate::{domain::time::Timestamp, providers::SenderConnectionSettings};
+use super::words;
+use crate::{
+    domain::{quality::QualityRating, time::Timestamp},
+    providers::SenderConnectionSettings,
+};
 
 /// Most bytes read of a response.
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -62,7 +66,7 @@ pub struct MetaTokenFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetaNumberFacts {
     pub status: Option<String>,
-    pub quality: Option<String>,
+    pub quality: Option<QualityRating>,
     pub throughput: Option<String>,
     pub name_status: Option<String>,
     /// `AVAILABLE`, `LIMITED` or `BLOCKED`.
@@ -262,7 +266,7 @@ impl MetaQueryClient {
         let callback = |of: &str| text(&answer, &format!("/webhook_configuration/{of}"));
         Ok(MetaNumberFacts {
             status: text(&answer, "/status"),
-            quality: text(&answer, "/quality_rating"),
+            quality: text(&answer, "/quality_rating").map(|word| words::quality(&word)),
             throughput: text(&answer, "/throughput/level"),
             name_status: text(&answer, "/name_status"),
             can_send: text(&answer, "/health_status/can_send_message"),

@@ -14,5 +14,6 @@ pub mod request;
 mod sender_fields;
 pub mod signature;
 pub mod templates;
+mod words;
 
 pub use provider::MetaProvider;

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
+        category::TemplateCategory,
         template::{
             layout::{
                 OtpAutofillApp, OtpButton, OtpButtonType, PROVIDED, TemplateButton, TemplateExtras,
@@ -203,8 +204,10 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
     if let Some(other) = definition::unknown_parts(&remote.components).first() {
         return Err(format!("its component {other} has no counterpart here"));
     }
-    let category = remote.category.as_deref().unwrap_or("UTILITY");
-    let category = category.to_lowercase();
+    let category = remote.category.unwrap_or(TemplateCategory::Utility);
+    if category == TemplateCategory::Other {
+        return Err("its category has no counterpart here".to_owned());
+    }
     let part = |kind: &str| {
         remote
             .components
@@ -214,7 +217,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
     let mut pulled = Pulled {
         name: name.to_owned(),
         language: remote.language.clone(),
-        category: category.clone(),
+        category,
         parameter_format: (remote.parameter_format.as_deref() == Some("NAMED"))
             .then(|| "NAMED".to_owned()),
         body: String::new(),
@@ -222,7 +225,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
         code_expiration_minutes: None,
         add_security_recommendation: false,
         message_send_ttl_seconds: remote.ttl_seconds.filter(|seconds| {
-            let (least, most) = ttl_bounds(&category);
+            let (least, most) = ttl_bounds(category);
             (least..=most).contains(seconds)
         }),
         header: None,
@@ -236,7 +239,7 @@ pub fn written(remote: &Remote, name: &str) -> Result<Pulled, String> {
     let Some(body) = part("BODY") else {
         return Err("it has no text".to_owned());
     };
-    if category == "authentication" {
+    if category == TemplateCategory::Authentication {
         // Meta writes the text of an authentication template itself, and returns its button as a
         // URL.
         "*{{ code }}* is your verification code.".clone_into(&mut pulled.body);
@@ -324,7 +327,7 @@ impl Pulled {
             ..TemplateExtras::default()
         };
         let named = self.parameter_format.is_some();
-        let authentication = self.category == "authentication";
+        let authentication = self.category == TemplateCategory::Authentication;
         match check(&self.body, &extras, named, authentication)
             .into_iter()
             .next()
@@ -351,12 +354,12 @@ mod tests {
         providers::{TemplateDefinition as Definition, meta::definition},
     };
 
-    fn remote(category: &str, components: &Value) -> Remote {
+    fn remote(category: TemplateCategory, components: &Value) -> Remote {
         Remote {
             name: "made".to_owned(),
             language: "en".to_owned(),
             status: TemplateStatus::Approved,
-            category: Some(category.to_owned()),
+            category: Some(category),
             components: components.as_array().unwrap().clone(),
             ..Remote::default()
         }
@@ -372,7 +375,11 @@ mod tests {
                 "supported_apps": [{ "package_name": "com.example.pay", "signature_hash": "K8a/AINcGX7" }],
             }] },
         ]);
-        let pulled = written(&remote("AUTHENTICATION", &components), "made").unwrap();
+        let pulled = written(
+            &remote(TemplateCategory::Authentication, &components),
+            "made",
+        )
+        .unwrap();
         let extras = TemplateExtras {
             buttons: pulled.button.clone(),
             parameters: pulled.parameter.clone(),
@@ -385,7 +392,7 @@ mod tests {
             name: "made",
             language: "en",
             ttl_seconds: None,
-            category: "authentication",
+            category: TemplateCategory::Authentication,
             layout: &layout,
             named: false,
             sample: None,
@@ -408,7 +415,7 @@ mod tests {
                 { "type": "COPY_CODE", "example": "SAVE10" },
             ] },
         ]);
-        let remote = remote("UTILITY", &components);
+        let remote = remote(TemplateCategory::Utility, &components);
         let pulled = written(&remote, "made").unwrap();
         assert_eq!(
             pulled.body,
@@ -440,7 +447,7 @@ mod tests {
         let ours = definition::components(Definition {
             name: "made",
             language: "en",
-            category: "utility",
+            category: TemplateCategory::Utility,
             named: false,
             ttl_seconds: None,
             layout: &layout,
@@ -448,7 +455,12 @@ mod tests {
         })
         .unwrap();
         assert_eq!(
-            definition::drift(&ours, "utility", &remote.components, Some("UTILITY")),
+            definition::drift(
+                &ours,
+                TemplateCategory::Utility,
+                &remote.components,
+                Some(TemplateCategory::Utility)
+            ),
             []
         );
     }
@@ -480,7 +492,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                written(&remote("UTILITY", &components), "x").unwrap_err(),
+                written(&remote(TemplateCategory::Utility, &components), "x").unwrap_err(),
                 said
             );
         }

@@ -4,7 +4,10 @@
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::inspect::{MetaQueryClient, MetaQueryError, list, text};
+use super::{
+    inspect::{MetaQueryClient, MetaQueryError, list, text},
+    words::{category, quality, status},
+};
 use crate::{
     domain::template_status::TemplateStatus,
     providers::{CreatedTemplate as Made, RemoteTemplate as Remote, TemplateSampleFile},
@@ -12,15 +15,6 @@ use crate::{
 
 /// Meta's error code if a template of this name and language exists.
 const EXISTS: i64 = 2_388_024;
-
-/// Meta's word for a status, in either case (Meta, "Template status"; "Webhooks:
-/// message_template_status_update").
-pub fn status(word: &str) -> TemplateStatus {
-    match word.to_lowercase().as_str() {
-        "reinstated" | "unlocked" | "unarchived" => TemplateStatus::Approved,
-        word => TemplateStatus::parse(word).unwrap_or(TemplateStatus::Other),
-    }
-}
 
 /// Accepts the kinds of file that Meta takes as samples, by file extension (Meta, "Resumable
 /// Upload API").
@@ -99,7 +93,7 @@ impl MetaQueryClient {
         Ok(Made {
             id: text(&answer, "/id").unwrap_or_default(),
             status: text(&answer, "/status").map_or(TemplateStatus::Pending, |word| status(&word)),
-            category: text(&answer, "/category"),
+            category: text(&answer, "/category").map(|word| category(&word)),
         })
     }
 
@@ -160,8 +154,8 @@ fn remote(value: &Value) -> Option<Remote> {
         name: text(value, "/name")?,
         language: text(value, "/language")?,
         status: status(&text(value, "/status")?),
-        category: text(value, "/category"),
-        quality: text(value, "/quality_score/score"),
+        category: text(value, "/category").map(|word| category(&word)),
+        quality: text(value, "/quality_score/score").map(|word| quality(&word)),
         rejected_reason: text(value, "/rejected_reason").filter(|reason| reason != "NONE"),
         parameter_format: text(value, "/parameter_format"),
         ttl_seconds: value

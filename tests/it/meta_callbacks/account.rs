@@ -14,6 +14,7 @@ crate::tests![
     a_paused_template_holds_its_queue_and_an_approved_one_releases_it,
     a_refused_template_fails_what_waits_and_refuses_what_is_asked_directly,
     templates_are_shown_with_quality_and_category,
+    a_word_of_the_provider_that_is_not_known_is_other,
     template_news_in_any_order_end_the_same,
     a_restricted_account_holds_its_senders_and_a_reinstated_one_releases_them,
     properties_of_numbers_and_accounts_are_shown_newest_first_in_provider_time,
@@ -222,13 +223,55 @@ async fn templates_are_shown_with_quality_and_category(database: Database) {
         (
             &json!("en_US"),
             &json!("flagged"),
-            &json!("RED"),
+            &json!("red"),
             &json!("marketing"),
             &json!("yes")
         )
     );
     let (_, notices) = app.get("/api/v1/notices").await;
     assert_eq!(notices["notices"].as_array().unwrap().len(), 8);
+}
+
+async fn a_word_of_the_provider_that_is_not_known_is_other(database: Database) {
+    let app = app(&database).await;
+    for (field, key, word) in [
+        (
+            "message_template_quality_update",
+            "new_quality_score",
+            "PURPLE",
+        ),
+        ("template_category_update", "new_category", "TRANSACTIONAL"),
+        (
+            "template_correct_category_detection",
+            "correct_category",
+            "MARKETING",
+        ),
+        ("message_template_status_update", "event", "SLEEPING"),
+    ] {
+        let mut value =
+            json!({ "message_template_name": "hello", "message_template_language": "en-US" });
+        value[key] = json!(word);
+        told(&app, field, Some(AT), value).await;
+    }
+    let (_, templates) = app.get("/api/v1/templates").await;
+    let template = &templates[0];
+    for (key, word) in [
+        ("quality", "other"),
+        ("category", "other"),
+        ("category_due", "marketing"),
+        ("status", "other"),
+        ("sendable", "yes"),
+    ] {
+        assert_eq!(template[key], word, "{key} of {template}");
+    }
+    let (_, notices) = app.get("/api/v1/notices").await;
+    let notices = notices["notices"].as_array().unwrap();
+    assert!(
+        notices
+            .iter()
+            .any(|notice| notice["value"]["new_quality_score"] == "PURPLE"),
+        "the provider's own word is kept: {notices:?}"
+    );
 }
 
 async fn template_news_in_any_order_end_the_same(database: Database) {

@@ -4,7 +4,9 @@ use super::{
     MAX_BODY, MAX_HEADER, MAX_URL, TemplateBody, TemplateButton, TemplateExtras, TemplateHeader,
     texts,
 };
-use crate::domain::{content::ContentViolation, quiet::zone, template::check_text};
+use crate::domain::{
+    category::TemplateCategory, content::ContentViolation, quiet::zone, template::check_text,
+};
 
 /// Limits in characters.
 const MAX_FOOTER: usize = 60;
@@ -17,11 +19,11 @@ const MAX_CODE_MINUTES: u8 = 90;
 
 /// The shortest and the longest time to live of a template of a category, in seconds (Meta,
 /// "Time-to-live").
-pub fn ttl_bounds(category: &str) -> (i64, i64) {
+pub const fn ttl_bounds(category: TemplateCategory) -> (i64, i64) {
     match category {
-        "authentication" => (30, 900),
-        "utility" => (30, 43_200),
-        _ => (43_200, 2_592_000),
+        TemplateCategory::Authentication => (30, 900),
+        TemplateCategory::Utility => (30, 43_200),
+        TemplateCategory::Marketing | TemplateCategory::Other => (43_200, 2_592_000),
     }
 }
 

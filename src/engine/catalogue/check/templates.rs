@@ -7,7 +7,7 @@ use serde_json::json;
 use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
-        category::MessageCategory,
+        category::TemplateCategory,
         language::is_written_well,
         template::{
             layout::{self, PROVIDED, TemplateLayout},
@@ -32,8 +32,8 @@ pub(super) fn check(
     {
         wrong.field(at, "name", "a name has a-z, 0-9 and _ only, at most 512");
     }
-    let category = MessageCategory::parse(&entry.category);
-    if matches!(category, None | Some(MessageCategory::Service)) {
+    let category = TemplateCategory::parse(&entry.category).unwrap_or_default();
+    if category == TemplateCategory::Other {
         wrong.field(at, "category", "utility, marketing or authentication");
     }
     if !is_written_well(&entry.language) {
@@ -46,7 +46,7 @@ pub(super) fn check(
         &entry.body,
         &entry.extras().unwrap_or_default(),
         entry.parameter_format == "NAMED",
-        category == Some(MessageCategory::Authentication),
+        category == TemplateCategory::Authentication,
     );
     for broken in broken {
         let field = broken.pointer.trim_start_matches('/').replace('/', ".");
@@ -54,7 +54,7 @@ pub(super) fn check(
     }
     parameters(entry, at, wrong);
     if let Some(seconds) = entry.message_send_ttl_seconds {
-        let (least, most) = layout::ttl_bounds(&entry.category);
+        let (least, most) = layout::ttl_bounds(category);
         if !(least..=most).contains(&seconds) {
             let rule = format!("{least} to {most} in this category");
             wrong.field(at, "message_send_ttl_seconds", rule);
@@ -73,7 +73,7 @@ fn parameters(
         &entry.body,
         entry.extras().unwrap_or_default(),
         entry.parameter_format == "NAMED",
-        MessageCategory::parse(&entry.category) == Some(MessageCategory::Authentication),
+        TemplateCategory::parse(&entry.category) == Some(TemplateCategory::Authentication),
         &entry.language,
     );
     let Ok(layout) = layout else {

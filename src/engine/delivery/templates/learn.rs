@@ -4,7 +4,9 @@ use serde_json::json;
 
 use crate::{
     domain::{
+        category::TemplateCategory,
         own_event::{EventDeduplicationKey, HeraldEvent, payload::TemplateUpdateData},
+        quality::QualityRating,
         template::name::ours,
         template_status::TemplateStatus,
         time::Timestamp,
@@ -71,13 +73,10 @@ async fn one(
     // Until the account has reported a category, the requested one applies.
     let category_before = known_category(tx, name).await?;
     let id = Some(remote.id.as_str()).filter(|id| !id.is_empty());
-    let status = Some(remote.status);
-    let category = remote.category.as_ref().map(|it| it.to_lowercase());
-    let quality = remote.quality.as_ref().map(|it| it.to_uppercase());
     let after = ReportedTemplateRow {
-        status,
-        category: category.clone().or(before.category.clone()),
-        quality: quality.clone().or(before.quality.clone()),
+        status: Some(remote.status),
+        category: remote.category.or(before.category),
+        quality: remote.quality.or(before.quality),
     };
     if before == after {
         return Ok(0);
@@ -87,26 +86,29 @@ async fn one(
     // same second win.
     let at = Timestamp::from_unix_seconds(now.unix_seconds() - 1);
     let mut told = Vec::new();
-    let word = |status: Option<TemplateStatus>| status.map(|it| it.name().to_owned());
     let parts = [
         (
             TemplateSyncProperty::Status,
-            word(before.status),
-            word(status),
+            before.status.map(TemplateStatus::name),
+            Some(remote.status.name()),
         ),
         (
             TemplateSyncProperty::Category,
-            category_before,
-            category.clone(),
+            category_before.map(TemplateCategory::name),
+            remote.category.map(TemplateCategory::name),
         ),
-        (TemplateSyncProperty::Quality, before.quality, quality),
+        (
+            TemplateSyncProperty::Quality,
+            before.quality.map(QualityRating::name),
+            remote.quality.map(QualityRating::name),
+        ),
     ];
     for (part, known, value) in parts {
         let Some(value) = value else {
             continue;
         };
         let reason = remote.rejected_reason.as_deref();
-        if !template_sync::set(tx, name, part, &value, reason, at).await? {
+        if !template_sync::set(tx, name, part, value, reason, at).await? {
             continue;
         }
         // The first status of a template is not a change.
@@ -117,13 +119,12 @@ async fn one(
     release(engine, tx, name, report, now).await?;
     let count = told.len();
     for (part, value) in told {
-        let word = value.to_lowercase();
         let data = TemplateUpdateData {
             template: name.name.to_owned(),
             language: name.language.to_owned(),
             account: Some(account_id.to_owned()),
-            summary: format!("the template {} ({}) is {word}", name.name, name.language),
-            value: json!({ "status": remote.status, "category": category, "reason": remote.rejected_reason }),
+            summary: format!("the template {} ({}) is {value}", name.name, name.language),
+            value: json!({ "status": remote.status, "category": remote.category, "reason": remote.rejected_reason }),
         };
         let event = match part {
             TemplateSyncProperty::Status => HeraldEvent::TemplateStatus {
@@ -137,7 +138,7 @@ async fn one(
             account: account_id,
             template: name.name,
             language: name.language,
-            value: &value,
+            value,
             at: now,
         };
         report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
@@ -149,14 +150,14 @@ async fn one(
 pub async fn known_category(
     tx: &DatabaseTransaction,
     name: AccountTemplateName<'_>,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<TemplateCategory>, StoreError> {
     let said = template_sync::said(tx, name).await?;
     if let Some(category) = said.and_then(|said| said.category) {
         return Ok(Some(category));
     }
     let ours = catalogue::translations(tx, name.name).await?;
     let ours = ours.into_iter().find(|row| row.language == name.language);
-    Ok(ours.map(|row| row.category))
+    Ok(ours.map(|row| TemplateCategory::parse(&row.category).unwrap_or_default()))
 }
 
 /// Releases what waited for a template, unless it still has to wait.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     domain::{
+        category::TemplateCategory,
         template::{
             layout::{TemplateHeader, TemplateLayout},
             name::at_meta,
@@ -148,7 +149,7 @@ fn of<'a>(
     Definition {
         name,
         language: &row.language,
-        category: &row.category,
+        category: TemplateCategory::parse(&row.category).unwrap_or_default(),
         named: row.parameter_format == "NAMED",
         ttl_seconds: row.ttl_seconds,
         layout,

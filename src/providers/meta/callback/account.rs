@@ -15,7 +15,7 @@ use crate::{
         ProviderTemplateChange, ProviderTemplateUpdate, ProviderUpdate, ProviderUpdateSubject,
         meta::{
             lenient::{LenientText, digits},
-            templates,
+            words,
         },
     },
 };
@@ -74,25 +74,26 @@ fn template(field: &str, value: &Value) -> Option<(String, ProviderUpdateSubject
     // Decided by its content: Meta's own example shows a quality update under the field of a
     // status.
     let (summary, change) = if let Some(score) = text(value, "new_quality_score") {
+        let quality = words::quality(&score);
         (
-            format!("the quality of the template {name} ({language}) is {score}"),
-            ProviderTemplateChange::Quality(score.to_uppercase()),
+            format!("the quality of the template {name} ({language}) is {quality}"),
+            ProviderTemplateChange::Quality(quality),
         )
     } else if let Some(correct) = text(value, "correct_category") {
         // In this shape `new_category` is the present one.
-        let correct = correct.to_lowercase();
+        let correct = words::category(&correct);
         (
             format!("the template {name} ({language}) will become {correct}"),
             ProviderTemplateChange::CategoryDue(correct),
         )
     } else if let Some(category) = text(value, "new_category") {
-        let category = category.to_lowercase();
+        let category = words::category(&category);
         (
             format!("the template {name} ({language}) is now {category}"),
             ProviderTemplateChange::Category(category),
         )
     } else if let Some(event) = text(value, "event") {
-        let status = templates::status(&event);
+        let status = words::status(&event);
         let reason = text(value, "reason")
             .filter(|reason| reason != "NONE")
             .or_else(|| text_at(value, "/rejection_info/reason"))
@@ -103,7 +104,8 @@ fn template(field: &str, value: &Value) -> Option<(String, ProviderUpdateSubject
             ProviderTemplateChange::Status {
                 status,
                 reason,
-                category: text(value, "message_template_category").map(|it| it.to_lowercase()),
+                category: text(value, "message_template_category")
+                    .map(|word| words::category(&word)),
             },
         )
     } else if field == "message_template_components_update" {

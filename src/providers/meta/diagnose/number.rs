@@ -2,7 +2,7 @@
 
 use super::SenderDiagnosisFindings;
 use crate::{
-    domain::time::Timestamp,
+    domain::{quality::QualityRating, time::Timestamp},
     providers::{FindingSeverity, meta::inspect::MetaNumberFacts},
 };
 
@@ -26,17 +26,14 @@ pub(super) fn facts(sheet: &mut SenderDiagnosisFindings, number: &MetaNumberFact
             "See the number's page in WhatsApp Manager.",
         ),
     }
-    match number.quality.as_deref() {
-        Some("RED") => sheet.add(
+    match number.quality {
+        Some(QualityRating::Red) => sheet.add(
             "quality",
             FindingSeverity::Warning,
             "The number's quality is red: people block or report its messages.",
             "Send less marketing, and only to people who asked for it.",
         ),
-        Some(quality) => sheet.good(
-            "quality",
-            format!("The number's quality is {}.", quality.to_lowercase()),
-        ),
+        Some(quality) => sheet.good("quality", format!("The number's quality is {quality}.")),
         None => sheet.skip("quality", "Meta does not report the number's quality."),
     }
     if let Some(throughput) = &number.throughput {
