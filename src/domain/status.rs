@@ -69,6 +69,30 @@ impl StatusGroup {
     }
 }
 
+/// When a person may retry a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManualRetryRule {
+    /// Whenever they ask: it did not arrive.
+    Allowed,
+    /// If they accept that it may arrive twice: it is not known whether it arrived.
+    MayArriveTwice,
+    /// If they accept that it arrives twice: it is on its way, or has arrived. Nobody proposes it.
+    ArrivesTwice,
+    /// Not while it waits or is being sent.
+    NotYet,
+}
+
+impl ManualRetryRule {
+    /// Whether it allows a retry. `even_if_delivered` accepts that the message may arrive twice.
+    pub const fn permits(self, even_if_delivered: bool) -> bool {
+        match self {
+            Self::Allowed => true,
+            Self::MayArriveTwice | Self::ArrivesTwice => even_if_delivered,
+            Self::NotYet => false,
+        }
+    }
+}
+
 impl NotificationStatus {
     pub const ALL: [Self; 15] = [
         Self::Queued,
@@ -131,6 +155,20 @@ impl NotificationStatus {
             | Self::GaveUp
             | Self::Skipped
             | Self::Cancelled => true,
+        }
+    }
+
+    /// When a person may retry a message in this status.
+    pub const fn manual_retry(self) -> ManualRetryRule {
+        match self {
+            Self::Failed | Self::Expired | Self::Skipped | Self::Cancelled => {
+                ManualRetryRule::Allowed
+            }
+            Self::Unknown | Self::GaveUp => ManualRetryRule::MayArriveTwice,
+            Self::Accepted | Self::Sent | Self::Delivered | Self::Read | Self::Played => {
+                ManualRetryRule::ArrivesTwice
+            }
+            Self::Queued | Self::Held | Self::Sending | Self::Retrying => ManualRetryRule::NotYet,
         }
     }
 

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    outcome::AttemptOutcome, status::NotificationStatus, timeline::TimelineEntryKind as Kind,
+    outcome::AttemptOutcome,
+    status::{ManualRetryRule, NotificationStatus},
+    timeline::TimelineEntryKind as Kind,
     word_enum::words,
 };
 
@@ -262,24 +264,20 @@ pub const fn manual_actions(
     status: NotificationStatus,
     due_later: bool,
 ) -> &'static [ManualAction] {
-    match status {
-        NotificationStatus::Queued | NotificationStatus::Retrying if due_later => {
-            &[ManualAction::SendNow, ManualAction::Cancel]
-        }
-        NotificationStatus::Queued | NotificationStatus::Held | NotificationStatus::Retrying => {
-            &[ManualAction::Cancel]
-        }
-        NotificationStatus::Failed
-        | NotificationStatus::Expired
-        | NotificationStatus::Skipped
-        | NotificationStatus::Cancelled => &[ManualAction::Retry],
-        NotificationStatus::Unknown | NotificationStatus::GaveUp => &[ManualAction::RetryInsisting],
-        NotificationStatus::Sending
-        | NotificationStatus::Accepted
-        | NotificationStatus::Sent
-        | NotificationStatus::Delivered
-        | NotificationStatus::Read
-        | NotificationStatus::Played => &[],
+    match status.manual_retry() {
+        ManualRetryRule::Allowed => &[ManualAction::Retry],
+        ManualRetryRule::MayArriveTwice => &[ManualAction::RetryInsisting],
+        ManualRetryRule::ArrivesTwice => &[],
+        ManualRetryRule::NotYet => match status {
+            NotificationStatus::Queued | NotificationStatus::Retrying if due_later => {
+                &[ManualAction::SendNow, ManualAction::Cancel]
+            }
+            NotificationStatus::Queued
+            | NotificationStatus::Held
+            | NotificationStatus::Retrying => &[ManualAction::Cancel],
+            // It is being sent.
+            _ => &[],
+        },
     }
 }
 

@@ -2,9 +2,7 @@
 
 use super::{MessageSecretsState, NotificationChangeEffect, NotificationState};
 use crate::domain::{
-    status::{NotificationEngineState, NotificationStatus},
-    time::Timestamp,
-    timeline::TimelineEntryKind,
+    status::NotificationEngineState, time::Timestamp, timeline::TimelineEntryKind,
     transition::NotificationTransitionSet,
 };
 
@@ -15,6 +13,7 @@ impl NotificationState {
         even_if_delivered: bool,
         now: Timestamp,
     ) -> NotificationChangeEffect {
+        // Whatever its status says: a callback may have reported more while it is being sent.
         if matches!(
             self.engine,
             NotificationEngineState::Queued
@@ -31,24 +30,7 @@ impl NotificationState {
                 "its secrets have been wiped: send it as a new message",
             );
         }
-        let allowed = match self.status() {
-            NotificationStatus::Failed
-            | NotificationStatus::Expired
-            | NotificationStatus::Skipped
-            | NotificationStatus::Cancelled => true,
-            NotificationStatus::GaveUp
-            | NotificationStatus::Unknown
-            | NotificationStatus::Accepted
-            | NotificationStatus::Sent
-            | NotificationStatus::Delivered
-            | NotificationStatus::Read
-            | NotificationStatus::Played => even_if_delivered,
-            NotificationStatus::Queued
-            | NotificationStatus::Held
-            | NotificationStatus::Sending
-            | NotificationStatus::Retrying => false,
-        };
-        if !allowed {
+        if !self.status().manual_retry().permits(even_if_delivered) {
             return NotificationChangeEffect::Ignored(
                 "it arrived, or may have: retry with even_if_delivered",
             );
@@ -99,6 +81,124 @@ impl NotificationState {
                 NotificationChangeEffect::Ignored("it is held: release what holds it")
             }
             _ => NotificationChangeEffect::Ignored("it is not waiting any more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use crate::domain::{
+        category::MessageCategory,
+        facts::{DeliveryFact, DeliveryFacts},
+        notification::{
+            AttemptState, MessageSecretsState, NotificationChangeEffect, NotificationState,
+        },
+        status::{NotificationEngineState, NotificationStatus},
+        story::{ManualAction, manual_actions},
+        time::Timestamp,
+        timeline::TimelineEntryKind,
+        transition::NotificationTransitionSet,
+    };
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
+
+    const ENGINE: [NotificationEngineState; 10] = [
+        NotificationEngineState::Queued,
+        NotificationEngineState::Held,
+        NotificationEngineState::Sending,
+        NotificationEngineState::Retrying,
+        NotificationEngineState::Unknown,
+        NotificationEngineState::Settled,
+        NotificationEngineState::Skipped,
+        NotificationEngineState::Cancelled,
+        NotificationEngineState::Expired,
+        NotificationEngineState::GaveUp,
+    ];
+
+    /// A message with one attempt, of which a fact is known or none.
+    fn message(engine: NotificationEngineState, fact: Option<DeliveryFact>) -> NotificationState {
+        let mut facts = DeliveryFacts::default();
+        if let Some(fact) = fact {
+            facts.add(fact, NOW);
+        }
+        NotificationState {
+            id: Uuid::nil(),
+            created_at: NOW,
+            category: MessageCategory::Utility,
+            engine,
+            generation: 1,
+            triggered: NotificationTransitionSet::NONE,
+            replied: false,
+            insists: false,
+            reason: None,
+            failure: None,
+            due_at: None,
+            leased_until: None,
+            expires_at: None,
+            stored_wake_at: None,
+            has_fallback: false,
+            secrets: MessageSecretsState::Kept,
+            attempts: vec![AttemptState {
+                id: Uuid::nil(),
+                number: 1,
+                generation: 1,
+                created_at: NOW,
+                lease_token: Uuid::nil(),
+                sender_id: Uuid::nil(),
+                outcome: None,
+                provider_message_id: None,
+                facts,
+                failure: None,
+                pricing: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_retry_is_offered_where_it_is_accepted() {
+        let facts = DeliveryFact::ALL.map(Some);
+        let mut seen = Vec::new();
+        for engine in ENGINE {
+            for fact in facts.into_iter().chain([None]) {
+                let message = message(engine, fact);
+                let status = message.status();
+                let about = format!("{engine:?}, {fact:?}: {status:?}");
+                let accepts = |even_if_delivered: bool| {
+                    message.clone().retry_asked(even_if_delivered, NOW)
+                        == NotificationChangeEffect::Applied(TimelineEntryKind::RetryRequested)
+                };
+                let offers = |action: ManualAction| {
+                    [false, true]
+                        .map(|due_later| manual_actions(status, due_later).contains(&action))
+                };
+                assert_eq!(offers(ManualAction::Retry), [accepts(false); 2], "{about}");
+                // A second copy is proposed only of what may not have arrived.
+                let is_unknown = matches!(
+                    status,
+                    NotificationStatus::Unknown | NotificationStatus::GaveUp
+                );
+                let proposed = is_unknown && accepts(true) && !accepts(false);
+                assert_eq!(is_unknown, proposed, "{about}");
+                assert_eq!(
+                    offers(ManualAction::RetryInsisting),
+                    [proposed; 2],
+                    "{about}"
+                );
+                let is_open = matches!(
+                    engine,
+                    NotificationEngineState::Queued
+                        | NotificationEngineState::Held
+                        | NotificationEngineState::Sending
+                        | NotificationEngineState::Retrying
+                );
+                assert_eq!(accepts(true), !is_open, "{about}");
+                seen.push(status);
+            }
+        }
+        for status in NotificationStatus::ALL {
+            assert!(seen.contains(&status), "{status:?} was not reached");
         }
     }
 }
