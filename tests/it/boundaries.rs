@@ -130,8 +130,8 @@ pub fn trials() -> Vec<Trial> {
             few_files_use_words_of_meta,
         ),
         Trial::test(
-            "boundaries::every_path_that_the_readme_names_exists",
-            every_path_that_the_readme_names_exists,
+            "boundaries::every_path_that_documents_name_exists",
+            every_path_that_documents_name_exists,
         ),
         Trial::test("boundaries::no_results_are_nested", no_results_are_nested),
         Trial::test(
@@ -498,35 +498,73 @@ fn few_files_use_words_of_meta() -> Result<(), Failed> {
     }
 }
 
-/// Paths in code spans and in the map: of the repository, of `src`, or of the engine.
-fn every_path_that_the_readme_names_exists() -> Result<(), Failed> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+/// Folders whose paths documents name in full.
+const ROOTS: [&str; 5] = ["src/", "tests/", "docs/", "migration/", "bench/"];
+
+/// The paths that a document names in code spans, in links and in its map. `NAME` in one stands for
+/// any name.
+fn paths_named(document: &str) -> Vec<&str> {
     let is_path = |word: &&str| {
         let of = |end: &str| word.ends_with(end);
         let is_named = word
             .chars()
             .all(|it| it.is_ascii_alphanumeric() || "_-./".contains(it));
-        is_named && (of(".rs") || of(".md") || (of("/") && !word.starts_with('/')))
+        let is_rooted = ROOTS.iter().any(|root| word.starts_with(*root));
+        let is_file = of(".rs") || of(".md");
+        let is_folder = of("/") && !word.starts_with('/');
+        is_named && !word.contains("NAME") && (is_rooted || is_file || is_folder)
     };
-    let words = readme.split(|it: char| it.is_whitespace() || "`()[],;:*".contains(it));
-    let named: Vec<&str> = words.filter(is_path).collect();
-    assert!(named.len() > 40, "the paths were not found: {named:?}");
+    document
+        .split(|it: char| it.is_whitespace() || "`()[],;:*".contains(it))
+        .map(|word| word.trim_end_matches('.'))
+        .filter(is_path)
+        .collect()
+}
+
+/// Paths of the repository, or of a folder that the text is about.
+fn every_path_that_documents_name_exists() -> Result<(), Failed> {
+    assert_eq!(
+        paths_named(
+            "`src/lib.rs`, `templates/` beside [it](docs/keys.md), and all of tests/it.\n\
+             `src/providers/NAME/`, `/webhooks/{endpoint}`, `/api/v1/`, `cargo test --test it`, and/or"
+        ),
+        ["src/lib.rs", "templates/", "docs/keys.md", "tests/it"]
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for entry in fs::read_dir(root.join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(path);
+        }
+    }
+    documents.sort();
     let places = [
         root.to_owned(),
+        root.join("docs"),
         root.join("src"),
         root.join("src/engine"),
+        root.join("src/http/api"),
+        root.join("src/providers/meta"),
         root.join("tests/it"),
         root.join("src/dashboard"),
     ];
-    let missing: Vec<&str> = named
-        .into_iter()
-        .filter(|path| !places.iter().any(|place| place.join(path).exists()))
-        .collect();
+    let (mut count, mut missing) = (0, Vec::new());
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for path in paths_named(&text) {
+            count += 1;
+            if !places.iter().any(|place| place.join(path).exists()) {
+                let file = document.strip_prefix(root).unwrap().display();
+                missing.push(format!("{file} names {path}, which is not there"));
+            }
+        }
+    }
+    assert!(count > 120, "the paths were not found: {count}");
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(format!("README.md names what is not there: {}", missing.join(", ")).into())
+        Err(missing.join("\n").into())
     }
 }
 
