@@ -369,9 +369,8 @@ fn asked(error: ProviderQueryError) -> ApiProblem {
         ProviderQueryError::Unsupported => {
             ApiProblem::NotPossible("this provider does not offer that")
         }
-        ProviderQueryError::Refused(_) => {
-            ApiProblem::NotPossible("the provider refused the request")
-        }
+        // It may be possible later: a rate limit, a token, a fault of its own.
+        ProviderQueryError::Refused(_) => ApiProblem::State("the provider refused the request"),
         ProviderQueryError::Unreachable => ApiProblem::ProviderUnreachable,
     }
 }

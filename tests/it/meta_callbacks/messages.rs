@@ -1,5 +1,10 @@
 //! `messages[]`: every type a person can send (Meta, "Webhooks: messages").
 
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+};
+
 use herald::domain::own_event::HeraldEventType;
 use serde_json::{Value, json};
 
@@ -22,6 +27,7 @@ crate::tests![
     fields_that_are_only_kept_act_on_nothing,
     media_is_fetched_on_demand_as_a_download_and_bounded,
     a_provider_that_does_not_answer_is_named_as_the_cause,
+    what_a_provider_refuses_may_be_possible_later,
     messages_are_found_by_contact_and_time,
     what_people_write_is_marked_read_if_that_is_wanted,
     whoever_listens_hears_what_people_write,
@@ -521,7 +527,7 @@ async fn with_sandbox(
     database: &Database,
     settings: &[(&str, &str)],
 ) -> (TestApp, herald::shutdown::ShutdownTokens) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let stop = herald::shutdown::ShutdownTokens::default();
     let config = herald::sandbox::SandboxConfig {
@@ -635,6 +641,61 @@ async fn a_provider_that_does_not_answer_is_named_as_the_cause(database: Databas
         assert_eq!(
             (code, &problem["type"], &problem["retryable"]),
             (502, &json!("/problems/provider-unreachable"), &json!(true)),
+            "{problem}"
+        );
+    }
+}
+
+/// The address of a provider that limits the rate of every call.
+fn limiting_provider() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let error = json!({ "error": {
+        "message": "(#4) Application request limit reached", "type": "OAuthException",
+        "code": 4, "fbtrace_id": "A" } })
+    .to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut line, mut size) = (String::new(), 0);
+            while stream.read_line(&mut line).unwrap() > 2 {
+                let header = line.to_lowercase();
+                if let Some(length) = header.strip_prefix("content-length:") {
+                    size = length.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            stream.read_exact(&mut vec![0; size]).unwrap();
+            write!(
+                stream.get_mut(),
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{error}",
+                error.len()
+            )
+            .unwrap();
+        }
+    });
+    address
+}
+
+async fn what_a_provider_refuses_may_be_possible_later(database: Database) {
+    let base = limiting_provider();
+    let app = TestApp::spawn_with(&database, &[("WHATSAPP_API_BASE", &base)], "").await;
+    let image = json!({ "id": "media1", "mime_type": "image/jpeg" });
+    let seen = said(&app, asha(), from_asha("wamid.r1", AT, "image", image)).await;
+    let id = seen["id"].as_str().unwrap();
+    let (media, read) = (
+        app.get(&format!("/api/v1/messages/{id}/media")).await,
+        app.post(&format!("/api/v1/messages/{id}/read"), &json!({}))
+            .await,
+    );
+    for (code, problem) in [media, read] {
+        assert_eq!(
+            (code, &problem["type"], &problem["detail"]),
+            (
+                409,
+                &json!("/problems/state"),
+                &json!("the provider refused the request")
+            ),
             "{problem}"
         );
     }
