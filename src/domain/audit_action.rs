@@ -3,7 +3,7 @@
 use super::word_enum::words;
 
 words! {
-    /// What somebody did: an area, and what was done there.
+    /// What was done: an area, and the action there.
     pub enum AuditAction {
         /// The raw body of a callback was shown.
         CallbackRead = "callback.read",

@@ -76,7 +76,7 @@ pub enum ManualRetryRule {
     Allowed,
     /// If they accept that it may arrive twice: it is not known whether it arrived.
     MayArriveTwice,
-    /// If they accept that it arrives twice: it is on its way, or has arrived. Nobody proposes it.
+    /// If they accept that it arrives twice: it is on its way, or has arrived. It is not proposed.
     ArrivesTwice,
     /// Not while it waits or is being sent.
     NotYet,

@@ -119,8 +119,8 @@ pub(super) async fn hold_back(
                 }
             }
             // The category that the account reports outranks the catalogue's.
-            if let Some(told) = standing.and_then(|standing| standing.category) {
-                category = told.counted_as();
+            if let Some(reported) = standing.and_then(|standing| standing.category) {
+                category = reported.counted_as();
             }
         }
         let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));

@@ -85,7 +85,7 @@ async fn one(
     // Callback timestamps have 1 s resolution: backdating the poll by 1 s lets a callback of the
     // same second win.
     let at = Timestamp::from_unix_seconds(now.unix_seconds() - 1);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let parts = [
         (
             TemplateSyncProperty::Status,
@@ -113,12 +113,12 @@ async fn one(
         }
         // The first status of a template is not a change.
         if known.is_some_and(|known| known != value) {
-            told.push((part, value));
+            reported.push((part, value));
         }
     }
     release(engine, tx, name, report, now).await?;
-    let count = told.len();
-    for (part, value) in told {
+    let count = reported.len();
+    for (part, value) in reported {
         let data = TemplateUpdateData {
             template: name.name.to_owned(),
             language: name.language.to_owned(),
