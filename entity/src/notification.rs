@@ -85,6 +85,8 @@ pub struct Model {
     /// The product that it belongs to, if it was made with a key that has bounds.
     #[sea_orm(column_type = "Text")]
     pub product: Option<String>,
+    /// Its attempts with their facts, its planned follow-ups, and the newest lines of its timeline.
+    pub record: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -47,6 +47,7 @@ mod m20261129_000064_sender_settings;
 mod m20261129_000070_timeline_words;
 mod m20261130_000071_template_status_words;
 mod m20261130_000072_template_quality_words;
+mod m20261130_000082_notification_record;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -83,6 +84,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261129_000070_timeline_words,
     m20261130_000071_template_status_words,
     m20261130_000072_template_quality_words,
+    m20261130_000082_notification_record,
 ];
 
 /// The database's dialect of SQL.

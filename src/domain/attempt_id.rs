@@ -4,8 +4,43 @@
 //! installation recognizes its own ids even after a restore removed their rows. An id of another
 //! program looks like ours with a chance of one in four thousand million.
 
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+/// What travels with a message and comes back with its statuses: the attempt, and its
+/// notification, whose row has all that a status changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReference {
+    pub attempt: Uuid,
+    /// Absent in one that was not written by this version: it is looked up.
+    pub notification: Option<Uuid>,
+}
+
+impl fmt::Display for AttemptReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.attempt)?;
+        self.notification
+            .map_or(Ok(()), |notification| write!(formatter, ".{notification}"))
+    }
+}
+
+impl FromStr for AttemptReference {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (attempt, notification) = match text.split_once('.') {
+            Some((attempt, notification)) => (attempt, Some(notification.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            attempt: attempt.parse()?,
+            notification,
+        })
+    }
+}
 
 /// The bits of an id that are the digest.
 const MARK: u128 = 0xffff_ffff;
@@ -37,7 +72,22 @@ fn digest(installation: Uuid, id: u128) -> u128 {
 mod tests {
     use uuid::Uuid;
 
-    use super::{is_ours, marked};
+    use super::{AttemptReference, is_ours, marked};
+
+    #[test]
+    fn a_reference_is_read_as_it_was_written() {
+        let attempt = Uuid::from_u128(0x0197_7777_7777_7777_8888_0000_0000_1234);
+        for notification in [None, Some(Uuid::from_u128(5))] {
+            let reference = AttemptReference {
+                attempt,
+                notification,
+            };
+            assert_eq!(reference.to_string().parse(), Ok(reference));
+        }
+        for wrong in ["", ".", "7", &format!("{attempt}."), &format!(".{attempt}")] {
+            assert!(wrong.parse::<AttemptReference>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn an_id_is_known_again_by_its_installation_and_by_no_other() {

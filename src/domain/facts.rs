@@ -136,19 +136,6 @@ impl DeliveryFacts {
     pub fn is_empty(&self) -> bool {
         self.known.iter().all(Option::is_none)
     }
-
-    /// The facts that are only implied, as a stored bit mask (bit = position in [`DeliveryFact::ALL`]).
-    pub fn implied_mask(&self) -> i64 {
-        DeliveryFact::ALL
-            .into_iter()
-            .filter(|fact| self.get(*fact).is_some_and(|known| known.implied))
-            .fold(0, |mask, fact| mask | (1 << fact.index()))
-    }
-
-    /// Whether a stored mask marks `fact` as implied.
-    pub fn is_implied_in(mask: i64, fact: DeliveryFact) -> bool {
-        mask & (1 << fact.index()) != 0
-    }
 }
 
 #[cfg(test)]

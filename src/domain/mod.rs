@@ -21,6 +21,7 @@ pub mod edit;
 pub mod facts;
 pub mod failure;
 pub mod field_error;
+pub mod follow_up;
 pub mod hold;
 pub mod horizon;
 pub mod identity;

@@ -1,6 +1,35 @@
 //! What can stand on the timeline of a notification.
 
-use super::{facts::DeliveryFact, word_enum::words};
+use uuid::Uuid;
+
+use super::{facts::DeliveryFact, time::Timestamp, word_enum::words};
+
+/// One entry of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineEntry {
+    pub at: Timestamp,
+    pub kind: TimelineEntryKind,
+    /// When it happened by the provider's clock.
+    pub provider_at: Option<Timestamp>,
+    pub attempt_id: Option<Uuid>,
+    pub callback_id: Option<Uuid>,
+    /// JSON.
+    pub detail: Option<String>,
+}
+
+impl TimelineEntry {
+    /// An entry of Herald's own.
+    pub fn new(at: Timestamp, kind: TimelineEntryKind, detail: Option<String>) -> Self {
+        Self {
+            at,
+            kind,
+            provider_at: None,
+            attempt_id: None,
+            callback_id: None,
+            detail,
+        }
+    }
+}
 
 words! {
     /// The kind of a line on a timeline. Its sentence is in [`super::story`].
@@ -73,6 +102,8 @@ words! {
         RuleCancelled = "rule_cancelled",
         /// What a rule sent would not have been sent, had all been known.
         RuleOverruled = "rule_overruled",
+        /// A later version of Herald wrote the line.
+        Unrecognized = "unrecognized",
     }
 }
 

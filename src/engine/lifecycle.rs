@@ -12,18 +12,23 @@ use crate::{
     domain::{
         country,
         facts::DeliveryFact,
+        follow_up::{OVERTAKEN, PlannedFollowUp, PlannedFollowUpState},
         latency,
         notification::{NotificationChange, NotificationChangeEffect, NotificationState},
         preference,
         rule::FollowUpRuleBlock,
         template,
         time::Timestamp,
-        timeline::TimelineEntryKind,
+        timeline::{TimelineEntry, TimelineEntryKind},
         transition::{NotificationTransition, NotificationTransitionSet},
     },
     store::{
-        DatabaseTransaction, StoreError, attempt, catalogue::StoredRule, context, counter,
-        dialect::HexUuid, follow_up, new_id, notification, notification::NotificationFacets,
+        DatabaseTransaction, StoreError, attempt,
+        catalogue::StoredRule,
+        context, counter,
+        dialect::HexUuid,
+        follow_up, new_id, notification,
+        notification::{LoadedNotification, NotificationFacets},
         people, preferences, timeline,
     },
 };
@@ -88,7 +93,7 @@ pub struct ProviderUpdatedNotification {
 
 impl NotificationLifecycleReport {
     /// Records the recipient of a notification that received a provider update.
-    fn hear(&mut self, loaded: &notification::LoadedNotification, first: bool) {
+    fn hear(&mut self, loaded: &LoadedNotification, first: bool) {
         let heard =
             self.heard
                 .entry(loaded.state.id)
@@ -147,19 +152,19 @@ impl NotificationLifecycleReport {
 struct ChangeConsequences<'a> {
     engine: &'a Engine,
     now: Timestamp,
-    timeline: Vec<timeline::NewTimelineEntry>,
     counters: counter::CounterChanges,
+    /// Transitions that may cancel follow-ups which have started.
     reached: Vec<follow_up::ReachedTransitionMask>,
     overruled: Vec<Uuid>,
     starts: Vec<TriggeredRule<'a>>,
+    /// Of follow-ups that are not pending any more.
+    ended_timers: Vec<follow_up::FollowUpTimer>,
 }
 
 /// A rule whose trigger fired.
 struct TriggeredRule<'a> {
-    notification_id: Uuid,
-    generation: i64,
-    depth: i64,
-    reached: NotificationTransitionSet,
+    /// Position of the notification in the batch.
+    index: usize,
     trigger_at: Timestamp,
     trigger: NotificationTransition,
     occurrence: String,
@@ -171,24 +176,17 @@ impl<'a> ChangeConsequences<'a> {
         Self {
             engine,
             now,
-            timeline: Vec::new(),
             counters: counter::CounterChanges::default(),
             reached: Vec::new(),
             overruled: Vec::new(),
             starts: Vec::new(),
+            ended_timers: Vec::new(),
         }
     }
 
-    fn note(&mut self, notification_id: Uuid, kind: TimelineEntryKind, detail: Option<Value>) {
-        self.timeline.push(timeline::NewTimelineEntry {
-            notification_id: HexUuid(notification_id),
-            id: HexUuid(new_id(self.now)),
-            kind,
-            provider_at: None,
-            attempt_id: None,
-            callback_id: None,
-            detail: detail.map(|detail| detail.to_string()),
-        });
+    /// An entry of a timeline.
+    fn line(&self, kind: TimelineEntryKind, detail: &Value) -> TimelineEntry {
+        TimelineEntry::new(self.now, kind, Some(detail.to_string()))
     }
 
     fn count(&mut self, state: &NotificationState, facets: &NotificationFacets, sign: i64) {
@@ -221,8 +219,7 @@ impl<'a> ChangeConsequences<'a> {
 
     fn start(
         &mut self,
-        state: &NotificationState,
-        facets: &NotificationFacets,
+        (index, loaded): (usize, &LoadedNotification),
         trigger: NotificationTransition,
         occurrence: &str,
         rules: &'a CatalogueSnapshot,
@@ -239,13 +236,10 @@ impl<'a> ChangeConsequences<'a> {
             | NotificationTransition::Stale
             | NotificationTransition::Replied => None,
         };
-        let trigger_at = fact.map_or(self.now, |fact| state.first_at(fact, self.now));
+        let trigger_at = fact.map_or(self.now, |fact| loaded.state.first_at(fact, self.now));
         for rule in rules.on(trigger) {
             self.starts.push(TriggeredRule {
-                notification_id: state.id,
-                generation: state.generation,
-                depth: facets.depth,
-                reached: state.triggered,
+                index,
                 trigger_at,
                 trigger,
                 occurrence: occurrence.to_owned(),
@@ -254,124 +248,190 @@ impl<'a> ChangeConsequences<'a> {
         }
     }
 
-    /// Decides which rules start, and writes everything.
-    async fn write(
-        mut self,
-        tx: &DatabaseTransaction,
-        report: &mut NotificationLifecycleReport,
-    ) -> Result<(), StoreError> {
+    /// Cancels the follow-ups of a notification whose `unless` is among these transitions. Those
+    /// that have started are cancelled in [`Self::write`].
+    fn cancel(&mut self, loaded: &mut LoadedNotification, new: NotificationTransitionSet) {
+        let is_hit = |planned: &PlannedFollowUp| !planned.unless.intersection(new).is_empty();
         let now = self.now;
-        let new = self.decide(tx).await?;
-        report.wake_timers |= new
-            .iter()
-            .any(|new| new.due_at.is_some_and(|due| due <= now.micros()));
-        follow_up::insert(tx, &new, now).await?;
-        if !self.overruled.is_empty() {
-            for fired in follow_up::fired(tx, &self.overruled).await? {
-                self.note(
-                    fired.notification_id,
-                    TimelineEntryKind::RuleOverruled,
-                    Some(json!({ "rule": fired.rule_name, "reason": "it was sent because of a failure, but the message was delivered after all" })),
-                );
-            }
+        let cancelled = loaded.change_follow_ups(
+            |planned| planned.state == PlannedFollowUpState::Pending && is_hit(planned),
+            |planned| planned.cancel(OVERTAKEN, now),
+        );
+        for planned in cancelled {
+            let timer = follow_up::FollowUpTimer::of(loaded.state.id, &planned);
+            self.ended_timers.extend(timer);
+            let detail = json!({ "rule": planned.rule_name });
+            loaded.note(self.line(TimelineEntryKind::RuleCancelled, &detail));
         }
-        for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
-            self.note(
-                cancelled.notification_id,
-                TimelineEntryKind::RuleCancelled,
-                Some(json!({ "rule": cancelled.rule_name })),
-            );
+        let has_started = |planned: &PlannedFollowUp| {
+            planned.state == PlannedFollowUpState::Started && is_hit(planned)
+        };
+        if loaded.follow_ups().iter().any(has_started) {
+            self.reached.push(follow_up::ReachedTransitionMask {
+                id: HexUuid(loaded.state.id),
+                mask: new.mask(),
+            });
         }
-        timeline::insert(tx, &self.timeline, now).await?;
-        counter::add(tx, &self.counters, self.engine.slot, now).await
     }
 
-    async fn decide(
+    /// Plans what the rules that have no condition start. It goes into the records of the
+    /// notifications, before they are saved.
+    fn plan(&mut self, loaded: &mut [LoadedNotification]) -> Vec<follow_up::FollowUpTimer> {
+        let (asking, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.starts)
+            .into_iter()
+            .partition(|start| start.rule.rule.condition.is_some());
+        self.starts = asking;
+        let mut timers = Vec::new();
+        for start in others {
+            timers.extend(self.decide(start, None, loaded));
+        }
+        timers
+    }
+
+    /// Plans what the rules with a condition start: their conditions are about the notifications as
+    /// they were saved.
+    async fn plan_conditional(
         &mut self,
         tx: &DatabaseTransaction,
-    ) -> Result<Vec<follow_up::NewFollowUp>, StoreError> {
+        loaded: &mut [LoadedNotification],
+    ) -> Result<Vec<follow_up::FollowUpTimer>, StoreError> {
         let starts = std::mem::take(&mut self.starts);
         let asking: Vec<Uuid> = starts
             .iter()
-            .filter(|start| start.rule.rule.condition.is_some())
-            .map(|start| start.notification_id)
+            .filter_map(|start| Some(loaded.get(start.index)?.state.id))
             .collect();
-        let contexts: BTreeMap<Uuid, Value> = if asking.is_empty() {
-            BTreeMap::new()
-        } else {
-            context::load(tx, &asking).await?.into_iter().collect()
-        };
-        let mut new = Vec::new();
-        for start in starts {
-            let rule = &start.rule.rule;
-            if let Err(why) = rule.starts(start.depth, start.reached) {
-                // A rule that never reacts to messages of rules is not worth a line on each of
-                // them.
-                if why != FollowUpRuleBlock::MadeByARule
-                    || rule.on == NotificationTransition::Failed
-                {
-                    self.note(
-                        start.notification_id,
-                        TimelineEntryKind::RuleDidNotFire,
-                        Some(json!({ "rule": rule.name, "on": start.trigger.name(), "reason": why.reason() })),
-                    );
-                }
-                continue;
-            }
-            let nothing = Value::Null;
-            let asked = rule.condition.as_deref().map(|condition| {
-                template::holds(
-                    condition,
-                    contexts.get(&start.notification_id).unwrap_or(&nothing),
-                )
-            });
-            let (state, due_at, reason) = match asked {
-                Some(Ok(false)) => {
-                    self.note(
-                        start.notification_id,
-                        TimelineEntryKind::RuleDidNotFire,
-                        Some(json!({
-                            "rule": rule.name, "on": start.trigger.name(),
-                            "reason": "its condition does not hold", "condition": rule.condition,
-                        })),
-                    );
-                    continue;
-                }
-                Some(Err(error)) => (
-                    "skipped",
-                    None,
-                    Some(format!("its condition cannot be evaluated: {error}")),
-                ),
-                Some(Ok(true)) | None => (
-                    "pending",
-                    Some(rule.due(start.trigger_at, self.now).micros()),
-                    None,
-                ),
-            };
-            if let Some(reason) = &reason {
-                self.note(
-                    start.notification_id,
-                    TimelineEntryKind::RuleSkipped,
-                    Some(json!({ "rule": rule.name, "reason": reason })),
-                );
-            }
-            metrics::counter!("herald_follow_ups_total", "state" => state).increment(1);
-            new.push(follow_up::NewFollowUp {
-                id: HexUuid(new_id(self.now)),
-                notification_id: HexUuid(start.notification_id),
-                generation: start.generation,
-                rule_id: HexUuid(start.rule.id),
-                rule_name: rule.name.clone(),
-                trigger_name: start.trigger.name(),
-                occurrence: start.occurrence,
-                unless_mask: rule.unless.mask(),
-                state,
-                due_at,
-                reason,
-            });
+        if asking.is_empty() {
+            return Ok(Vec::new());
         }
-        new.sort_by_key(|new| (new.notification_id.0, new.id.0));
-        Ok(new)
+        for loaded in loaded.iter_mut() {
+            loaded.mark_saved()?;
+        }
+        let contexts: BTreeMap<Uuid, Value> =
+            context::load(tx, &asking).await?.into_iter().collect();
+        let mut timers = Vec::new();
+        for (start, id) in starts.into_iter().zip(asking) {
+            let context = contexts.get(&id).unwrap_or(&Value::Null);
+            timers.extend(self.decide(start, Some(context), loaded));
+        }
+        notification::save_records(tx, loaded).await?;
+        Ok(timers)
+    }
+
+    /// Decides whether a rule starts; the context is for its condition.
+    fn decide(
+        &self,
+        start: TriggeredRule<'_>,
+        context: Option<&Value>,
+        loaded: &mut [LoadedNotification],
+    ) -> Option<follow_up::FollowUpTimer> {
+        let loaded = loaded.get_mut(start.index)?;
+        let rule = &start.rule.rule;
+        if let Err(why) = rule.starts(loaded.facets.depth, loaded.state.triggered) {
+            // A rule that never reacts to messages of rules is not worth a line on each of them.
+            if why != FollowUpRuleBlock::MadeByARule || rule.on == NotificationTransition::Failed {
+                let detail = json!({ "rule": rule.name, "on": start.trigger.name(), "reason": why.reason() });
+                loaded.note(self.line(TimelineEntryKind::RuleDidNotFire, &detail));
+            }
+            return None;
+        }
+        let asked = rule
+            .condition
+            .as_deref()
+            .map(|condition| template::holds(condition, context.unwrap_or(&Value::Null)));
+        let (state, due_at, reason) = match asked {
+            Some(Ok(false)) => {
+                let detail = json!({
+                    "rule": rule.name, "on": start.trigger.name(),
+                    "reason": "its condition does not hold", "condition": rule.condition,
+                });
+                loaded.note(self.line(TimelineEntryKind::RuleDidNotFire, &detail));
+                return None;
+            }
+            Some(Err(error)) => (
+                PlannedFollowUpState::Skipped,
+                None,
+                Some(format!("its condition cannot be evaluated: {error}")),
+            ),
+            Some(Ok(true)) | None => (
+                PlannedFollowUpState::Pending,
+                Some(rule.due(start.trigger_at, self.now)),
+                None,
+            ),
+        };
+        let planned = PlannedFollowUp {
+            id: new_id(self.now),
+            created_at: self.now,
+            generation: loaded.state.generation,
+            rule_id: start.rule.id,
+            rule_name: rule.name.clone(),
+            trigger: start.trigger,
+            occurrence: start.occurrence,
+            unless: rule.unless,
+            state,
+            due_at,
+            settled_at: None,
+            reason,
+        };
+        let timer = follow_up::FollowUpTimer::of(loaded.state.id, &planned);
+        let skipped = planned
+            .reason
+            .as_ref()
+            .map(|reason| json!({ "rule": rule.name, "reason": reason }));
+        if !loaded.plan(planned) {
+            return None;
+        }
+        let word = if skipped.is_some() {
+            "skipped"
+        } else {
+            "pending"
+        };
+        metrics::counter!("herald_follow_ups_total", "state" => word).increment(1);
+        if let Some(detail) = skipped {
+            loaded.note(self.line(TimelineEntryKind::RuleSkipped, &detail));
+        }
+        timer
+    }
+
+    /// Writes what follows from notifications that are saved.
+    async fn write(
+        mut self,
+        tx: &DatabaseTransaction,
+        loaded: &mut [LoadedNotification],
+        mut timers: Vec<follow_up::FollowUpTimer>,
+        report: &mut NotificationLifecycleReport,
+    ) -> Result<(), StoreError> {
+        let now = self.now;
+        timers.extend(self.plan_conditional(tx, loaded).await?);
+        report.wake_timers |= timers.iter().any(|timer| timer.is_due(now));
+        follow_up::remove_timers(tx, &self.ended_timers).await?;
+        follow_up::set_timers(tx, &timers).await?;
+        if !self.overruled.is_empty() {
+            for fired in follow_up::fired(tx, &self.overruled).await? {
+                let detail = json!({ "rule": fired.rule_name, "reason": "it was sent because of a failure, but the message was delivered after all" });
+                let kind = TimelineEntryKind::RuleOverruled;
+                timeline::note(
+                    tx,
+                    fired.notification_id,
+                    kind,
+                    Some(detail.to_string()),
+                    now,
+                )
+                .await?;
+            }
+        }
+        for cancelled in follow_up::cancel(tx, &self.reached, now).await? {
+            let detail = json!({ "rule": cancelled.rule_name });
+            let kind = TimelineEntryKind::RuleCancelled;
+            timeline::note(
+                tx,
+                cancelled.notification_id,
+                kind,
+                Some(detail.to_string()),
+                now,
+            )
+            .await?;
+        }
+        counter::add(tx, &self.counters, self.engine.slot, now).await
     }
 }
 
@@ -397,8 +457,10 @@ pub async fn run_recorded(
     records: &[attempt::ProviderCallRecord],
     now: Timestamp,
 ) -> Result<NotificationLifecycleReport, StoreError> {
-    notification::lock(tx, &notifications(steps)).await?;
-    change(engine, tx, steps, records, now).await
+    let wanted = notifications(steps);
+    notification::lock(tx, &wanted).await?;
+    let loaded = notification::load(tx, &wanted).await?;
+    change(engine, tx, loaded, steps, records, now).await
 }
 
 /// The notifications of a batch, each once, sorted by id.
@@ -409,23 +471,34 @@ fn notifications(steps: &[NotificationLifecycleChange]) -> Vec<Uuid> {
     wanted
 }
 
-/// Like [`run`], without waiting for locks: if another transaction changes one of the notifications
-/// meanwhile, it returns [`StoreError::Conflict`] and writes nothing.
+/// Like [`run`], without waiting for locks, and with notifications that this transaction has read
+/// before, sorted by id: if another transaction has changed one of them meanwhile, it returns
+/// [`StoreError::Conflict`] and writes nothing.
 pub async fn run_unlocked(
     engine: &Engine,
     tx: &DatabaseTransaction,
+    mut loaded: Vec<LoadedNotification>,
     steps: &[NotificationLifecycleChange],
     now: Timestamp,
 ) -> Result<NotificationLifecycleReport, StoreError> {
     if steps.is_empty() {
         return Ok(NotificationLifecycleReport::default());
     }
-    change(engine, tx, steps, &[], now).await
+    let mut missing = notifications(steps);
+    let is_there = |id: &Uuid| {
+        let found = loaded.binary_search_by_key(id, |loaded| loaded.state.id);
+        found.is_ok()
+    };
+    missing.retain(|id| !is_there(id));
+    loaded.extend(notification::load(tx, &missing).await?);
+    loaded.sort_by_key(|loaded| loaded.state.id);
+    change(engine, tx, loaded, steps, &[], now).await
 }
 
 async fn change(
     engine: &Engine,
     tx: &DatabaseTransaction,
+    mut loaded: Vec<LoadedNotification>,
     steps: &[NotificationLifecycleChange],
     records: &[attempt::ProviderCallRecord],
     now: Timestamp,
@@ -433,7 +506,6 @@ async fn change(
     let mut report = NotificationLifecycleReport::default();
     let policy = &engine.settings.policy;
     let rules = engine.catalogue_snapshot(tx).await?;
-    let mut loaded = notification::load(tx, &notifications(steps)).await?;
     let before: Vec<NotificationState> = loaded.iter().map(|loaded| loaded.state.clone()).collect();
     let mut follow = ChangeConsequences::new(engine, now);
     let mut replies: Vec<(usize, String)> = Vec::new();
@@ -484,13 +556,12 @@ async fn change(
                 (TimelineEntryKind::Ignored, Some(detail))
             }
         };
-        follow.timeline.push(timeline::NewTimelineEntry {
-            notification_id: HexUuid(step.notification_id),
-            id: HexUuid(new_id(now)),
+        current.note(TimelineEntry {
+            at: now,
             kind,
-            provider_at: step.provider_at.map(Timestamp::micros),
-            attempt_id: step.attempt_id.map(HexUuid),
-            callback_id: step.callback_id.map(HexUuid),
+            provider_at: step.provider_at,
+            attempt_id: step.attempt_id,
+            callback_id: step.callback_id,
             detail: detail.map(|detail| detail.to_string()),
         });
         report.effects.push(Some(effect));
@@ -498,12 +569,7 @@ async fn change(
     for (index, (current, before)) in loaded.iter_mut().zip(&before).enumerate() {
         let new = current.state.finish(before, now, policy);
         if !new.is_empty() {
-            if rules.may_cancel(new) {
-                follow.reached.push(follow_up::ReachedTransitionMask {
-                    id: HexUuid(current.state.id),
-                    mask: new.mask(),
-                });
-            }
+            follow.cancel(current, new);
             if new.contains(NotificationTransition::Delivered)
                 && before.triggered.contains(NotificationTransition::Failed)
             {
@@ -521,7 +587,7 @@ async fn change(
                 let named = trigger == NotificationTransition::Replied
                     && replies.iter().any(|(at, _)| *at == index);
                 if !named {
-                    follow.start(&current.state, &current.facets, trigger, "", &rules);
+                    follow.start((index, current), trigger, "", &rules);
                 }
             }
         }
@@ -533,17 +599,13 @@ async fn change(
     }
     for (index, occurrence) in replies {
         if let Some(current) = loaded.get(index) {
-            follow.start(
-                &current.state,
-                &current.facets,
-                NotificationTransition::Replied,
-                &occurrence,
-                &rules,
-            );
+            let trigger = NotificationTransition::Replied;
+            follow.start((index, current), trigger, &occurrence, &rules);
         }
     }
-    notification::save(tx, &before, &loaded, records, policy, now).await?;
-    follow.write(tx, &mut report).await?;
+    let timers = follow.plan(&mut loaded);
+    notification::save(tx, &before, &mut loaded, records, policy, now).await?;
+    follow.write(tx, &mut loaded, timers, &mut report).await?;
     Ok(report)
 }
 
@@ -586,11 +648,9 @@ pub async fn introduce(
         return Ok((Vec::new(), report));
     }
     let new = &without_refused(tx, rules, new).await?;
-    let inserted = notification::insert(tx, new, now).await?;
-    people::note_reached(tx, new, now).await?;
     let mut follow = ChangeConsequences::new(engine, now);
-    for new in new.iter().filter(|new| inserted.contains(&new.id)) {
-        let mut state = notification::fresh_state(new, now);
+    let mut made: Vec<LoadedNotification> = Vec::with_capacity(new.len());
+    for new in new {
         let facets = NotificationFacets {
             sender_id: new.sender_id,
             channel: new.channel.clone(),
@@ -602,29 +662,43 @@ pub async fn introduce(
             address: new.address.clone(),
             product: new.product.clone(),
         };
+        let mut loaded = LoadedNotification::new(notification::fresh_state(new, now), facets);
         let why = json!({ "route": new.route, "rule": new.rule, "reason": new.skipped });
-        follow.note(
-            new.id,
-            if new.skipped.is_some() {
-                TimelineEntryKind::Skipped
-            } else {
-                TimelineEntryKind::Queued
-            },
-            Some(why),
-        );
+        let kind = if new.skipped.is_some() {
+            TimelineEntryKind::Skipped
+        } else {
+            TimelineEntryKind::Queued
+        };
+        loaded.note(follow.line(kind, &why));
         for unread in &new.unread {
-            follow.note(new.id, TimelineEntryKind::ValueUnread, Some(json!(unread)));
+            loaded.note(follow.line(TimelineEntryKind::ValueUnread, &json!(unread)));
         }
-        let before = state.clone();
-        let triggers = state.finish(&before, now, &engine.settings.policy);
-        for trigger in triggers.iter() {
-            *report.triggered.entry(trigger).or_default() += 1;
-            report.reached.push((state.id, trigger));
-            follow.start(&state, &facets, trigger, "", rules);
-        }
-        follow.count(&state, &facets, 1);
-        report.wake_sender |= new.skipped.is_none();
+        let before = loaded.state.clone();
+        loaded.state.finish(&before, now, &engine.settings.policy);
+        made.push(loaded);
     }
-    follow.write(tx, &mut report).await?;
+    let inserted = notification::insert(tx, new, &made, now).await?;
+    people::note_reached(tx, new, now).await?;
+    made.retain(|made| inserted.contains(&made.state.id));
+    for (index, made) in made.iter().enumerate() {
+        for trigger in made.state.triggered.iter() {
+            *report.triggered.entry(trigger).or_default() += 1;
+            report.reached.push((made.state.id, trigger));
+            follow.start((index, made), trigger, "", rules);
+        }
+        follow.count(&made.state, &made.facets, 1);
+        report.wake_sender |= made.state.due_at.is_some();
+    }
+    let timers = if follow.starts.is_empty() {
+        Vec::new()
+    } else {
+        for made in &mut made {
+            made.mark_saved()?;
+        }
+        let timers = follow.plan(&mut made);
+        notification::save_records(tx, &mut made).await?;
+        timers
+    };
+    follow.write(tx, &mut made, timers, &mut report).await?;
     Ok((inserted, report))
 }

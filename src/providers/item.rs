@@ -1,9 +1,9 @@
 //! Items of callbacks in provider-independent types: one [`CallbackItem`] for each thing in a body.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::domain::{
+    attempt_id::AttemptReference,
     category::TemplateCategory,
     facts::DeliveryFact,
     failure::DeliveryFailure,
@@ -140,7 +140,7 @@ impl PersonIds {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MessageStatusUpdate {
     pub provider_message_id: String,
-    pub our_id: Option<Uuid>,
+    pub our_id: Option<AttemptReference>,
     /// Absent for a status this version does not know.
     pub fact: Option<ReportedDeliveryFact>,
     pub status: String,

@@ -1,9 +1,7 @@
 //! What is handed to a provider, and what came of it.
 
-use uuid::Uuid;
-
 use crate::domain::{
-    content, outcome::ProviderCallOutcome, recipient::MessageAddress,
+    attempt_id::AttemptReference, content, outcome::ProviderCallOutcome, recipient::MessageAddress,
     template::layout::FilledTemplate,
 };
 
@@ -20,7 +18,7 @@ pub struct SenderNumberFacts {
 #[derive(Clone, Debug)]
 pub struct OutgoingMessage {
     /// Travels with the message and comes back in its callbacks.
-    pub attempt_id: Uuid,
+    pub our_id: AttemptReference,
     pub to: MessageAddress,
     pub content: OutgoingContent,
     /// The message that it answers.

@@ -1,116 +1,24 @@
-//! Attempts: one row a call, committed before the call is made.
+//! Attempts: one row a call that came back, with its request and answer, found by the provider's
+//! id of the message. Its facts are in the row of its notification.
 
-use entity::attempt;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QueryResult,
-};
+use entity::{attempt, notification};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{
-        HexUuid, SqlListFieldType, by_key, column, execute, list, matching, nullable, query,
-        read_row, rows,
-    },
+    dialect::{HexUuid, SqlListFieldType, column, execute, list, matching, query, rows},
+    notification::NotificationRecord,
 };
 use crate::{
     domain::{
-        facts::{DeliveryFact, DeliveryFactTime, DeliveryFacts},
-        notification::{AttemptState, NotificationState},
+        notification::{AttemptMessageId, AttemptState, NotificationState},
         outcome::AttemptOutcome,
         time::Timestamp,
     },
     store::DatabaseTransaction,
 };
-
-/// The columns [`read`] takes, of an attempt named `a` that may be missing. Those that its
-/// notification has as well have names of their own.
-pub(super) const STATE: &str = "a.id AS attempt_id, a.number, a.generation AS attempt_generation, a.created_at AS attempt_created_at, \
-     a.lease_token, a.sender_id AS attempt_sender_id, a.outcome, a.provider_message_id, a.implied, a.failure AS attempt_failure, a.pricing, a.accepted_at, a.sent_at, a.delivered_at, a.read_at, \
-     a.played_at, a.failed_at";
-
-/// The columns of [`STATE`] that hold their values as they are.
-#[derive(FromQueryResult)]
-struct AttemptRow {
-    number: i64,
-    attempt_generation: i64,
-    attempt_created_at: Timestamp,
-    lease_token: Uuid,
-    attempt_sender_id: Uuid,
-    outcome: Option<String>,
-    provider_message_id: Option<String>,
-    implied: i64,
-    attempt_failure: Option<String>,
-    pricing: Option<String>,
-    accepted_at: Option<Timestamp>,
-    sent_at: Option<Timestamp>,
-    delivered_at: Option<Timestamp>,
-    read_at: Option<Timestamp>,
-    played_at: Option<Timestamp>,
-    failed_at: Option<Timestamp>,
-}
-
-impl AttemptRow {
-    const fn at(&self, fact: DeliveryFact) -> Option<Timestamp> {
-        match fact {
-            DeliveryFact::Accepted => self.accepted_at,
-            DeliveryFact::Sent => self.sent_at,
-            DeliveryFact::Delivered => self.delivered_at,
-            DeliveryFact::Read => self.read_at,
-            DeliveryFact::Played => self.played_at,
-            DeliveryFact::Failed => self.failed_at,
-        }
-    }
-}
-
-/// Reads an attempt out of the columns of [`STATE`]; none, when the notification has none yet.
-pub(super) fn read(row: &QueryResult) -> Result<Option<AttemptState>, StoreError> {
-    let Some(id) = nullable::<Uuid>(row, "attempt_id")? else {
-        return Ok(None);
-    };
-    let stored: AttemptRow = read_row(row)?;
-    let corrupt = |column| StoreError::Corrupt {
-        table: "attempt",
-        row: id.to_string(),
-        column,
-    };
-    let outcome = stored
-        .outcome
-        .as_deref()
-        .map(|word| AttemptOutcome::parse(word).ok_or_else(|| corrupt("outcome")))
-        .transpose()?;
-    let mut facts = DeliveryFacts::default();
-    for fact in DeliveryFact::ALL {
-        let known = stored.at(fact).map(|at| DeliveryFactTime {
-            at,
-            implied: DeliveryFacts::is_implied_in(stored.implied, fact),
-        });
-        facts.restore(fact, known);
-    }
-    let failure = stored
-        .attempt_failure
-        .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
-        .transpose()?;
-    let pricing = stored
-        .pricing
-        .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("pricing")))
-        .transpose()?;
-    Ok(Some(AttemptState {
-        id,
-        number: stored.number,
-        generation: stored.attempt_generation,
-        created_at: stored.attempt_created_at,
-        lease_token: stored.lease_token,
-        sender_id: stored.attempt_sender_id,
-        outcome,
-        provider_message_id: stored.provider_message_id,
-        facts,
-        failure,
-        pricing,
-    }))
-}
 
 /// A question: which attempt is this?
 #[derive(Clone, Debug, Serialize)]
@@ -130,7 +38,8 @@ pub struct AttemptMatch {
     pub sender_id: Uuid,
 }
 
-/// Finds attempts by our id, else by the provider's message id.
+/// Finds attempts by our id, else by the provider's message id. One that was not answered yet is
+/// not found: only its notification has it.
 pub async fn find(
     tx: &DatabaseTransaction,
     wanted: &[AttemptLookup],
@@ -203,198 +112,6 @@ fn read_found(answer: &[QueryResult], found: &mut Vec<AttemptMatch>) -> Result<(
     Ok(())
 }
 
-/// An attempt about to be made.
-#[derive(Clone, Debug, Serialize)]
-pub struct NewAttempt {
-    pub id: HexUuid,
-    pub notification_id: HexUuid,
-    pub number: i64,
-    pub generation: i64,
-}
-
-/// Commits attempts before their calls are made.
-pub async fn insert(
-    tx: &DatabaseTransaction,
-    new: &[NewAttempt],
-    sender: Uuid,
-    lease_token: Uuid,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let given = rows(
-        tx.get_database_backend(),
-        &[
-            ("id", SqlListFieldType::Uuid),
-            ("notification_id", SqlListFieldType::Uuid),
-            ("number", SqlListFieldType::Int),
-            ("generation", SqlListFieldType::Int),
-        ],
-    );
-    execute(
-        tx,
-        format!(
-            "INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, implied) \
-             SELECT r.id, $2, r.notification_id, r.number, r.generation, $3, $4, 0 FROM {given}"
-        ),
-        [list(new)?, now.micros().into(), sender.into(), lease_token.into()],
-    )
-    .await?;
-    Ok(())
-}
-
-#[derive(Serialize)]
-struct AttemptFactsRow {
-    id: HexUuid,
-    implied: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pricing: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivered: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    read_time: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    played: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<i64>,
-}
-
-/// Written once for an attempt, when its answer arrives.
-#[derive(Serialize)]
-struct AttemptAnswerRow<'a> {
-    #[serde(flatten)]
-    facts: AttemptFactsRow,
-    outcome: Option<AttemptOutcome>,
-    message: Option<&'a str>,
-    #[serde(flatten)]
-    record: Option<&'a ProviderCallRecord>,
-    answered: Option<i64>,
-}
-
-const FACTS: [(&str, SqlListFieldType); 10] = [
-    ("id", SqlListFieldType::Uuid),
-    ("implied", SqlListFieldType::Int),
-    ("failure", SqlListFieldType::Text),
-    ("pricing", SqlListFieldType::Text),
-    ("accepted", SqlListFieldType::Int),
-    ("sent", SqlListFieldType::Int),
-    ("delivered", SqlListFieldType::Int),
-    ("read_time", SqlListFieldType::Int),
-    ("played", SqlListFieldType::Int),
-    ("failed", SqlListFieldType::Int),
-];
-
-const SET_FACTS: &str = "implied = r.implied, failure = r.failure, pricing = r.pricing, accepted_at = r.accepted, sent_at = r.sent, \
-     delivered_at = r.delivered, read_at = r.read_time, played_at = r.played, failed_at = r.failed";
-
-/// Saves the attempts that changed, and stores request and response of those that have a record.
-pub(super) async fn save(
-    tx: &DatabaseTransaction,
-    changed: &[(&NotificationState, &NotificationState)],
-    records: &[ProviderCallRecord],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut told: Vec<AttemptFactsRow> = Vec::new();
-    let mut answered: Vec<AttemptAnswerRow<'_>> = Vec::new();
-    for (before, after) in changed {
-        for attempt in &after.attempts {
-            if before.attempts.contains(attempt) {
-                continue;
-            }
-            let facts = facts_of(attempt);
-            let record = records.iter().find(|record| record.id.0 == attempt.id);
-            // The message id has an index that most callbacks need not touch.
-            let named = before.attempts.iter().any(|known| {
-                known.id == attempt.id
-                    && known.outcome == attempt.outcome
-                    && known.provider_message_id == attempt.provider_message_id
-            });
-            if named && record.is_none() {
-                told.push(facts);
-            } else {
-                answered.push(AttemptAnswerRow {
-                    facts,
-                    outcome: attempt.outcome,
-                    message: attempt.provider_message_id.as_deref(),
-                    record,
-                    answered: record.map(|_| now.micros()),
-                });
-            }
-        }
-    }
-    let backend = tx.get_database_backend();
-    let of_the_list = by_key(backend, "attempt.id", "r.id");
-    if !told.is_empty() {
-        let given = rows(backend, &FACTS);
-        execute(
-            tx,
-            format!("UPDATE attempt SET {SET_FACTS} FROM {given} WHERE {of_the_list}"),
-            [list(&told)?],
-        )
-        .await?;
-    }
-    if !answered.is_empty() {
-        let given = rows(
-            backend,
-            &[
-                &FACTS[..],
-                &[
-                    ("outcome", SqlListFieldType::Text),
-                    ("message", SqlListFieldType::Text),
-                    ("http_status", SqlListFieldType::Int),
-                    ("request", SqlListFieldType::Text),
-                    ("answer", SqlListFieldType::Text),
-                    ("answered", SqlListFieldType::Int),
-                ],
-            ]
-            .concat(),
-        );
-        execute(
-            tx,
-            format!(
-                "UPDATE attempt SET {SET_FACTS}, outcome = r.outcome, provider_message_id = r.message, \
-                 http_status = coalesce(r.http_status, attempt.http_status), request = coalesce(r.request, attempt.request), \
-                 answer = coalesce(r.answer, attempt.answer), answered_at = coalesce(r.answered, attempt.answered_at) \
-                 FROM {given} WHERE {of_the_list}"
-            ),
-            [list(&answered)?],
-        )
-        .await?;
-    }
-    // Records that came too late to change anything are stored all the same.
-    let rest: Vec<&ProviderCallRecord> = records
-        .iter()
-        .filter(|record| answered.iter().all(|row| row.facts.id.0 != record.id.0))
-        .collect();
-    record(tx, &rest, now).await
-}
-
-fn facts_of(attempt: &AttemptState) -> AttemptFactsRow {
-    let at = |fact| attempt.facts.get(fact).map(|known| known.at.micros());
-    AttemptFactsRow {
-        id: HexUuid(attempt.id),
-        implied: attempt.facts.implied_mask(),
-        failure: attempt
-            .failure
-            .as_ref()
-            .and_then(|failure| serde_json::to_string(failure).ok()),
-        pricing: attempt
-            .pricing
-            .as_ref()
-            .and_then(|pricing| serde_json::to_string(pricing).ok()),
-        accepted: at(DeliveryFact::Accepted),
-        sent: at(DeliveryFact::Sent),
-        delivered: at(DeliveryFact::Delivered),
-        read_time: at(DeliveryFact::Read),
-        played: at(DeliveryFact::Played),
-        failed: at(DeliveryFact::Failed),
-    }
-}
-
 /// The record of a call, for the audit.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProviderCallRecord {
@@ -405,59 +122,115 @@ pub struct ProviderCallRecord {
     pub answer: Option<String>,
 }
 
-/// Stores request and response.
-async fn record(
+#[derive(Serialize)]
+struct AttemptRow<'a> {
+    id: HexUuid,
+    notification_id: HexUuid,
+    sender_id: HexUuid,
+    number: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<AttemptOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(flatten)]
+    record: Option<&'a ProviderCallRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered: Option<i64>,
+}
+
+/// Stores what became known of calls: their outcomes, the provider's ids of their messages, and
+/// their records, which are kept however late they come.
+pub(super) async fn save(
     tx: &DatabaseTransaction,
-    records: &[&ProviderCallRecord],
+    changed: &[(&NotificationState, &NotificationState)],
+    records: &[ProviderCallRecord],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    #[derive(Serialize)]
-    struct ProviderCallRow<'a> {
-        id: HexUuid,
-        #[serde(flatten)]
-        record: &'a ProviderCallRecord,
+    let mut described: Vec<AttemptRow<'_>> = Vec::new();
+    for (before, after) in changed {
+        for attempt in &after.attempts {
+            let record = records.iter().find(|record| record.id.0 == attempt.id);
+            // The message id has an index that most callbacks need not touch.
+            let is_known = before.attempts.iter().any(|known| {
+                known.id == attempt.id
+                    && known.outcome == attempt.outcome
+                    && known.message_id == attempt.message_id
+            });
+            if is_known && record.is_none() {
+                continue;
+            }
+            described.push(AttemptRow {
+                id: HexUuid(attempt.id),
+                notification_id: HexUuid(after.id),
+                sender_id: HexUuid(attempt.sender_id),
+                number: attempt.number,
+                outcome: attempt.outcome,
+                message: match &attempt.message_id {
+                    AttemptMessageId::New(id) => Some(id),
+                    AttemptMessageId::Unknown | AttemptMessageId::Stored => None,
+                },
+                record,
+                answered: record.map(|_| now.micros()),
+            });
+        }
     }
-    if records.is_empty() {
+    if described.is_empty() {
         return Ok(());
     }
-    let described: Vec<ProviderCallRow<'_>> = records
-        .iter()
-        .map(|record| ProviderCallRow {
-            id: record.id,
-            record,
-        })
-        .collect();
-    let backend = tx.get_database_backend();
     let given = rows(
-        backend,
+        tx.get_database_backend(),
         &[
             ("id", SqlListFieldType::Uuid),
+            ("notification_id", SqlListFieldType::Uuid),
+            ("sender_id", SqlListFieldType::Uuid),
+            ("number", SqlListFieldType::Int),
+            ("outcome", SqlListFieldType::Text),
+            ("message", SqlListFieldType::Text),
             ("http_status", SqlListFieldType::Int),
             ("request", SqlListFieldType::Text),
             ("answer", SqlListFieldType::Text),
+            ("answered", SqlListFieldType::Int),
         ],
     );
     execute(
         tx,
         format!(
-            "UPDATE attempt SET http_status = r.http_status, request = r.request, answer = r.answer, answered_at = $2 \
-             FROM {given} WHERE {}",
-            by_key(backend, "attempt.id", "r.id")
+            "INSERT INTO attempt (id, notification_id, sender_id, number, outcome, provider_message_id, http_status, request, answer, answered_at) \
+             SELECT r.id, r.notification_id, r.sender_id, r.number, r.outcome, r.message, r.http_status, r.request, r.answer, r.answered \
+             FROM {given} WHERE true ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, \
+             provider_message_id = coalesce(excluded.provider_message_id, attempt.provider_message_id), \
+             http_status = coalesce(excluded.http_status, attempt.http_status), request = coalesce(excluded.request, attempt.request), \
+             answer = coalesce(excluded.answer, attempt.answer), answered_at = coalesce(excluded.answered_at, attempt.answered_at)"
         ),
-        [list(&described)?, now.micros().into()],
+        [list(&described)?],
     )
     .await?;
     Ok(())
 }
 
+/// An attempt with the record of its call, if that came back.
+#[derive(Clone, Debug)]
+pub struct AttemptDetails {
+    pub state: AttemptState,
+    pub call: Option<attempt::Model>,
+}
+
 /// The attempts of one notification, first to last.
 pub async fn of_notification(
     store: &Store,
-    notification: Uuid,
-) -> Result<Vec<attempt::Model>, StoreError> {
-    Ok(attempt::Entity::find()
-        .filter(attempt::Column::NotificationId.eq(notification))
-        .order_by_asc(attempt::Column::Number)
+    row: &notification::Model,
+) -> Result<Vec<AttemptDetails>, StoreError> {
+    let calls = attempt::Entity::find()
+        .filter(attempt::Column::NotificationId.eq(row.id))
         .all(store.reader())
-        .await?)
+        .await?;
+    let mut attempts = NotificationRecord::of(row)?.attempts;
+    attempts.sort_by_key(|attempt| attempt.number);
+    Ok(attempts
+        .into_iter()
+        .map(|state| AttemptDetails {
+            call: calls.iter().find(|call| call.id == state.id).cloned(),
+            state,
+        })
+        .collect())
 }

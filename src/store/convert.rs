@@ -6,6 +6,7 @@ use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 
 use crate::domain::{
     category::{MessageCategory, TemplateCategory},
+    follow_up::PlannedFollowUpState,
     notification::MessageSecretsState,
     quality::QualityRating,
     status::{NotificationEngineState, NotificationStatus},
@@ -122,5 +123,17 @@ pub const fn follow_up_state(state: follow_up::FollowUpState) -> &'static str {
         follow_up::FollowUpState::Fired => "fired",
         follow_up::FollowUpState::Cancelled => "cancelled",
         follow_up::FollowUpState::Skipped => "skipped",
+    }
+}
+
+/// The state of a planned follow-up; none once it has a row of its own.
+pub const fn stored_follow_up_state(
+    state: PlannedFollowUpState,
+) -> Option<follow_up::FollowUpState> {
+    match state {
+        PlannedFollowUpState::Pending => Some(follow_up::FollowUpState::Pending),
+        PlannedFollowUpState::Cancelled => Some(follow_up::FollowUpState::Cancelled),
+        PlannedFollowUpState::Skipped => Some(follow_up::FollowUpState::Skipped),
+        PlannedFollowUpState::Started => None,
     }
 }

@@ -1,6 +1,8 @@
-//! Follow-ups: one row for each decision of a rule about a notification.
+//! Follow-ups. One that waits for its time is in the record of its notification
+//! ([`super::notification::NotificationRecord`]), with a timer here; when its time comes, it gets a
+//! row, which says how it went on.
 
-use entity::follow_up;
+use entity::{follow_up, notification as notifications};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
 };
@@ -9,49 +11,182 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    convert::follow_up_state,
+    convert::{follow_up_state, stored_follow_up_state},
     dialect::{
         HexUuid, SqlListFieldType, by_key, column, execute, ids, list, locking, matching, query,
         read_row, rows,
     },
+    notification::{self, LoadedNotification, NotificationRecord},
 };
 use crate::{
-    domain::{time::Timestamp, transition::NotificationTransitionSet},
+    domain::{
+        follow_up::{OVERTAKEN, PlannedFollowUp, PlannedFollowUpState},
+        time::Timestamp,
+        transition::NotificationTransitionSet,
+    },
     store::DatabaseTransaction,
 };
 
-/// A follow-up to be stored.
-#[derive(Clone, Debug, Serialize)]
-pub struct NewFollowUp {
-    pub id: HexUuid,
-    pub notification_id: HexUuid,
-    pub generation: i64,
-    pub rule_id: HexUuid,
-    pub rule_name: String,
-    pub trigger_name: &'static str,
-    /// Empty for facts; the inbound message for replies.
-    pub occurrence: String,
-    pub unless_mask: i64,
-    pub state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due_at: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+/// When a planned follow-up is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FollowUpTimer {
+    id: HexUuid,
+    notification_id: HexUuid,
+    due: i64,
 }
 
-/// Stores follow-ups; one that is there already stays as it is.
-pub async fn insert(
+impl FollowUpTimer {
+    /// The timer of a pending follow-up; none of another.
+    pub fn of(notification: Uuid, planned: &PlannedFollowUp) -> Option<Self> {
+        (planned.state == PlannedFollowUpState::Pending).then_some(Self {
+            id: HexUuid(planned.id),
+            notification_id: HexUuid(notification),
+            due: planned.due_at?.micros(),
+        })
+    }
+
+    pub const fn is_due(&self, now: Timestamp) -> bool {
+        self.due <= now.micros()
+    }
+}
+
+const TIMER: [(&str, SqlListFieldType); 3] = [
+    ("id", SqlListFieldType::Uuid),
+    ("notification_id", SqlListFieldType::Uuid),
+    ("due", SqlListFieldType::Int),
+];
+
+/// Sets timers.
+pub async fn set_timers(
     tx: &DatabaseTransaction,
-    new: &[NewFollowUp],
-    now: Timestamp,
+    timers: &[FollowUpTimer],
 ) -> Result<(), StoreError> {
-    if new.is_empty() {
+    if timers.is_empty() {
         return Ok(());
     }
+    let given = rows(tx.get_database_backend(), &TIMER);
+    execute(
+        tx,
+        format!(
+            "INSERT INTO follow_up_timer (due_at, follow_up_id, notification_id) \
+             SELECT r.due, r.id, r.notification_id FROM {given} WHERE true ON CONFLICT DO NOTHING"
+        ),
+        [list(timers)?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Removes timers.
+pub async fn remove_timers(
+    tx: &DatabaseTransaction,
+    timers: &[FollowUpTimer],
+) -> Result<(), StoreError> {
+    if timers.is_empty() {
+        return Ok(());
+    }
+    let backend = tx.get_database_backend();
+    let given = rows(backend, &TIMER);
+    let removed = if backend == sea_orm::DbBackend::Postgres {
+        format!(
+            "DELETE FROM follow_up_timer USING {given} WHERE {} AND follow_up_timer.follow_up_id = r.id",
+            by_key(backend, "follow_up_timer.due_at", "r.due")
+        )
+    } else {
+        format!(
+            "DELETE FROM follow_up_timer WHERE (due_at, follow_up_id) IN (SELECT r.due, r.id FROM {given})"
+        )
+    };
+    execute(tx, removed, [list(timers)?]).await?;
+    Ok(())
+}
+
+/// Removes the timers of notifications that were due by then, whatever they belong to.
+pub async fn forget_timers(
+    tx: &DatabaseTransaction,
+    notifications: &[Uuid],
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    if notifications.is_empty() {
+        return Ok(());
+    }
+    let given = rows(tx.get_database_backend(), &[("id", SqlListFieldType::Uuid)]);
+    execute(
+        tx,
+        format!(
+            "DELETE FROM follow_up_timer WHERE due_at <= $2 AND notification_id IN (SELECT r.id FROM {given})"
+        ),
+        [ids(notifications.iter().copied())?, until.micros().into()],
+    )
+    .await?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct StartedFollowUpRow<'a> {
+    id: HexUuid,
+    created_at: i64,
+    notification_id: HexUuid,
+    generation: i64,
+    rule_id: HexUuid,
+    rule_name: &'a str,
+    trigger_name: &'static str,
+    occurrence: &'a str,
+    unless_mask: i64,
+    due_at: Option<i64>,
+}
+
+/// Gives the planned follow-ups of these notifications, which are locked, rows of their own if they
+/// are due by then.
+pub async fn start(
+    tx: &DatabaseTransaction,
+    loaded: &mut [LoadedNotification],
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let mut started: Vec<(Uuid, PlannedFollowUp)> = Vec::new();
+    let mut idle = Vec::new();
+    for loaded in loaded.iter_mut() {
+        let id = loaded.state.id;
+        let due = loaded.change_follow_ups(
+            |planned| {
+                planned.state == PlannedFollowUpState::Pending
+                    && planned.due_at.is_none_or(|due| due <= until)
+            },
+            |planned| {
+                planned.state = PlannedFollowUpState::Started;
+                planned.due_at = None;
+            },
+        );
+        if due.is_empty() {
+            idle.push(id);
+        }
+        started.extend(due.into_iter().map(|planned| (id, planned)));
+    }
+    // A timer without its follow-up: another process was faster, or a row was changed by hand.
+    forget_timers(tx, &idle, until).await?;
+    if started.is_empty() {
+        return Ok(());
+    }
+    let described: Vec<StartedFollowUpRow<'_>> = started
+        .iter()
+        .map(|(notification, planned)| StartedFollowUpRow {
+            id: HexUuid(planned.id),
+            created_at: planned.created_at.micros(),
+            notification_id: HexUuid(*notification),
+            generation: planned.generation,
+            rule_id: HexUuid(planned.rule_id),
+            rule_name: &planned.rule_name,
+            trigger_name: planned.trigger.name(),
+            occurrence: &planned.occurrence,
+            unless_mask: planned.unless.mask(),
+            due_at: planned.due_at.map(Timestamp::micros),
+        })
+        .collect();
     let given = rows(
         tx.get_database_backend(),
         &[
             ("id", SqlListFieldType::Uuid),
+            ("created_at", SqlListFieldType::Int),
             ("notification_id", SqlListFieldType::Uuid),
             ("generation", SqlListFieldType::Int),
             ("rule_id", SqlListFieldType::Uuid),
@@ -59,24 +194,27 @@ pub async fn insert(
             ("trigger_name", SqlListFieldType::Text),
             ("occurrence", SqlListFieldType::Text),
             ("unless_mask", SqlListFieldType::Int),
-            ("state", SqlListFieldType::Text),
             ("due_at", SqlListFieldType::Int),
-            ("reason", SqlListFieldType::Text),
         ],
     );
     execute(
         tx,
         format!(
             "INSERT INTO follow_up (id, created_at, notification_id, generation, rule_id, rule_name, trigger_name, \
-             occurrence, unless_mask, state, due_at, reason) \
-             SELECT r.id, $2, r.notification_id, r.generation, r.rule_id, r.rule_name, r.trigger_name, r.occurrence, \
-             r.unless_mask, r.state, r.due_at, r.reason FROM {given} WHERE true \
+             occurrence, unless_mask, state, due_at) \
+             SELECT r.id, r.created_at, r.notification_id, r.generation, r.rule_id, r.rule_name, r.trigger_name, r.occurrence, \
+             r.unless_mask, 'pending', r.due_at FROM {given} WHERE true \
              ON CONFLICT (notification_id, generation, rule_name, trigger_name, occurrence) DO NOTHING"
         ),
-        [list(new)?, now.micros().into()],
+        [list(&described)?],
     )
     .await?;
-    Ok(())
+    let timers: Vec<FollowUpTimer> = started
+        .iter()
+        .filter_map(|(notification, planned)| FollowUpTimer::of(*notification, planned))
+        .collect();
+    remove_timers(tx, &timers).await?;
+    notification::save_records(tx, loaded).await
 }
 
 /// A state that a notification has newly reached.
@@ -94,8 +232,8 @@ pub struct TouchedFollowUp {
     pub rule_name: String,
 }
 
-/// Cancels pending follow-ups because of reached states. The cursor of one that was partly sent
-/// stays, and shows it.
+/// Cancels started follow-ups that are pending because of reached states. The cursor of one that
+/// was partly sent stays, and shows it.
 pub async fn cancel(
     tx: &DatabaseTransaction,
     reached: &[ReachedTransitionMask],
@@ -116,7 +254,7 @@ pub async fn cancel(
     let cancelled = query(
         tx,
         format!(
-            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = 'one of its `unless` happened' \
+            "UPDATE follow_up SET state = 'cancelled', due_at = NULL, settled_at = $2, reason = '{OVERTAKEN}' \
              FROM {given} WHERE {of_the_list} AND follow_up.state = 'pending' \
              AND (follow_up.unless_mask & r.mask) <> 0 RETURNING follow_up.id, follow_up.notification_id, follow_up.rule_name"
         ),
@@ -173,7 +311,8 @@ pub async fn due(
     found.iter().map(read_row).collect()
 }
 
-/// The notifications of follow-ups that are due, so that they are locked before the follow-ups.
+/// The notifications of follow-ups that are due, so that they are locked before the follow-ups:
+/// those whose time has come, and started ones with recipients to go.
 pub async fn due_notifications(
     store: &Store,
     now: Timestamp,
@@ -181,7 +320,12 @@ pub async fn due_notifications(
 ) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         store.by_index(),
-        "SELECT notification_id FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, (cursor_at IS NOT NULL), id LIMIT $2",
+        "SELECT notification_id FROM (\
+         SELECT * FROM (SELECT due_at, false AS is_begun, follow_up_id AS id, notification_id FROM follow_up_timer \
+         WHERE due_at <= $1 ORDER BY due_at, follow_up_id LIMIT $2) AS planned UNION ALL \
+         SELECT * FROM (SELECT due_at, cursor_at IS NOT NULL AS is_begun, id, notification_id FROM follow_up \
+         WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, (cursor_at IS NOT NULL), id LIMIT $2) AS started) AS due \
+         ORDER BY due_at, is_begun, id LIMIT $2",
         [now.micros().into(), limit.into()],
     )
     .await?;
@@ -297,14 +441,35 @@ pub async fn fired(
     found.iter().map(read_row).collect()
 }
 
-/// The follow-ups of one notification, oldest first.
+/// The follow-ups of one notification, oldest first, whether they have started or not.
 pub async fn of_notification(
     store: &Store,
-    notification: Uuid,
+    row: &notifications::Model,
 ) -> Result<Vec<follow_up::Model>, StoreError> {
-    Ok(follow_up::Entity::find()
-        .filter(follow_up::Column::NotificationId.eq(notification))
+    let mut all = follow_up::Entity::find()
+        .filter(follow_up::Column::NotificationId.eq(row.id))
         .order_by_asc(follow_up::Column::Id)
         .all(store.reader())
-        .await?)
+        .await?;
+    let planned = NotificationRecord::of(row)?.follow_ups;
+    all.extend(planned.into_iter().filter_map(|planned| {
+        Some(follow_up::Model {
+            id: planned.id,
+            created_at: planned.created_at.micros(),
+            notification_id: row.id,
+            generation: planned.generation,
+            rule_id: planned.rule_id,
+            rule_name: planned.rule_name,
+            trigger_name: planned.trigger.name().to_owned(),
+            occurrence: planned.occurrence,
+            unless_mask: planned.unless.mask(),
+            state: stored_follow_up_state(planned.state)?,
+            due_at: planned.due_at.map(Timestamp::micros),
+            settled_at: planned.settled_at.map(Timestamp::micros),
+            reason: planned.reason,
+            cursor_at: None,
+        })
+    }));
+    all.sort_by_key(|follow_up| follow_up.id);
+    Ok(all)
 }

@@ -177,7 +177,8 @@ pub async fn list(
 pub async fn postponed(store: &Store, before: Timestamp) -> Result<(i64, i64), StoreError> {
     let row = query_one(
         store.reader(),
-        "SELECT (SELECT count(*) FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1) AS follow_ups, \
+        "SELECT (SELECT count(*) FROM follow_up WHERE due_at IS NOT NULL AND due_at <= $1) \
+         + (SELECT count(*) FROM follow_up_timer WHERE due_at <= $1) AS follow_ups, \
          (SELECT count(*) FROM event WHERE state = 'expanding' AND created_at <= $1) AS events",
         [before.micros().into()],
     )

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    dialect::{column, execute, ids, listed, query, query_one},
-    first_id,
+    dialect::{column, execute, ids, listed, locking, query, query_one},
+    first_id, notification, setting,
 };
 use crate::{
     domain::{time::Timestamp, word_enum::words},
@@ -110,7 +110,60 @@ pub async fn any(
     before: Timestamp,
 ) -> Result<bool, StoreError> {
     let found = query_one(store.by_index(), what.oldest(), what.bounds(before, 1)).await?;
+    if found.is_some() || what != RetainedRowKind::Timeline {
+        return Ok(found.is_some());
+    }
+    let since = lines_forgotten(store.by_index()).await?;
+    let bounds = [since.into(), first_id(before).into()];
+    let found = query_one(
+        store.by_index(),
+        "SELECT id FROM notification WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1",
+        bounds,
+    )
+    .await?;
     Ok(found.is_some())
+}
+
+/// The setting with the last notification whose record has lost its lines because of their age.
+const LINES_FORGOTTEN: &str = "timeline_lines_forgotten";
+
+async fn lines_forgotten(connection: &impl ConnectionTrait) -> Result<Uuid, StoreError> {
+    let kept = setting::get(connection, LINES_FORGOTTEN).await?;
+    Ok(kept
+        .and_then(|text| Uuid::parse_str(&text).ok())
+        .unwrap_or_default())
+}
+
+/// Takes the lines out of the records of the next old notifications. Returns how many it looked at.
+async fn forget_lines(
+    tx: &DatabaseTransaction,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let since = lines_forgotten(tx).await?;
+    let lock = locking(tx.get_database_backend(), "FOR UPDATE");
+    let found = query(
+        tx,
+        format!(
+            "SELECT id FROM notification WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 {lock}"
+        ),
+        [since.into(), first_id(before).into(), STEP.into()],
+    )
+    .await?;
+    let mut wanted = Vec::with_capacity(found.len());
+    for row in &found {
+        wanted.push(column::<Uuid>(row, "id")?);
+    }
+    let Some(last) = wanted.last() else {
+        return Ok(0);
+    };
+    let mut loaded = notification::load(tx, &wanted).await?;
+    for loaded in &mut loaded {
+        loaded.forget_lines();
+    }
+    notification::save_records(tx, &mut loaded).await?;
+    setting::put(tx, LINES_FORGOTTEN, &last.to_string(), now).await?;
+    Ok(found.len() as u64)
 }
 
 /// Keys that are deleted between two looks at the clock.
@@ -122,13 +175,17 @@ pub async fn delete(
     tx: &DatabaseTransaction,
     what: RetainedRowKind,
     before: Timestamp,
+    now: Timestamp,
     most: i64,
     time: Duration,
 ) -> Result<u64, StoreError> {
     let started = Instant::now();
     let mut gone = 0;
     for _ in 0..most.div_euclid(STEP) {
-        let step = delete_step(tx, what, before).await?;
+        let mut step = delete_step(tx, what, before).await?;
+        if what == RetainedRowKind::Timeline {
+            step += forget_lines(tx, before, now).await?;
+        }
         gone += step;
         if step == 0 || started.elapsed() >= time {
             break;

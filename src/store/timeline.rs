@@ -1,6 +1,8 @@
-//! The timeline of a notification: everything that happened to it.
+//! The timeline of a notification: everything that happened to it. Its newest lines are in the
+//! record of its row ([`super::notification::NotificationRecord`]); in the table are those for
+//! which that had no room, and those that were written without it.
 
-use entity::timeline;
+use entity::{notification, timeline};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -8,43 +10,61 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     dialect::{HexUuid, SqlListFieldType, execute, list, rows},
+    new_id,
+    notification::NotificationRecord,
 };
 use crate::{
-    domain::{time::Timestamp, timeline::TimelineEntryKind},
+    domain::{
+        time::Timestamp,
+        timeline::{TimelineEntry, TimelineEntryKind},
+    },
     store::DatabaseTransaction,
 };
 
-/// One entry of the timeline.
-#[derive(Clone, Debug, Serialize)]
-pub struct NewTimelineEntry {
-    pub notification_id: HexUuid,
-    pub id: HexUuid,
-    pub kind: TimelineEntryKind,
-    /// When it happened by the provider's clock, in microseconds.
+#[derive(Serialize)]
+struct TimelineRow<'a> {
+    notification_id: HexUuid,
+    id: HexUuid,
+    at: i64,
+    kind: TimelineEntryKind,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider_at: Option<i64>,
+    provider_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt_id: Option<HexUuid>,
+    attempt_id: Option<HexUuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub callback_id: Option<HexUuid>,
+    callback_id: Option<HexUuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    detail: Option<&'a str>,
 }
 
-/// Adds entries.
-pub async fn insert(
+/// Adds entries to the table.
+pub(super) async fn insert(
     tx: &DatabaseTransaction,
-    entries: &[NewTimelineEntry],
-    now: Timestamp,
+    entries: &[(Uuid, TimelineEntry)],
 ) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
+    let described: Vec<TimelineRow<'_>> = entries
+        .iter()
+        .map(|(notification, entry)| TimelineRow {
+            notification_id: HexUuid(*notification),
+            // In order of time, as they are read.
+            id: HexUuid(new_id(entry.at)),
+            at: entry.at.micros(),
+            kind: entry.kind,
+            provider_at: entry.provider_at.map(Timestamp::micros),
+            attempt_id: entry.attempt_id.map(HexUuid),
+            callback_id: entry.callback_id.map(HexUuid),
+            detail: entry.detail.as_deref(),
+        })
+        .collect();
     let given = rows(
         tx.get_database_backend(),
         &[
             ("notification_id", SqlListFieldType::Uuid),
             ("id", SqlListFieldType::Uuid),
+            ("at", SqlListFieldType::Int),
             ("kind", SqlListFieldType::Text),
             ("provider_at", SqlListFieldType::Int),
             ("attempt_id", SqlListFieldType::Uuid),
@@ -56,9 +76,9 @@ pub async fn insert(
         tx,
         format!(
             "INSERT INTO timeline (notification_id, id, at, kind, provider_at, attempt_id, callback_id, detail) \
-             SELECT r.notification_id, r.id, $2, r.kind, r.provider_at, r.attempt_id, r.callback_id, r.detail FROM {given}"
+             SELECT r.notification_id, r.id, r.at, r.kind, r.provider_at, r.attempt_id, r.callback_id, r.detail FROM {given}"
         ),
-        [list(entries)?, now.micros().into()],
+        [list(&described)?],
     )
     .await?;
     Ok(())
@@ -72,16 +92,8 @@ pub async fn note(
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let line = NewTimelineEntry {
-        notification_id: HexUuid(notification),
-        id: HexUuid(super::new_id(now)),
-        kind,
-        provider_at: None,
-        attempt_id: None,
-        callback_id: None,
-        detail,
-    };
-    insert(tx, &[line], now).await
+    let entry = TimelineEntry::new(now, kind, detail);
+    insert(tx, &[(notification, entry)]).await
 }
 
 /// Adds the same entry to each of these notifications.
@@ -92,31 +104,39 @@ pub async fn note_all(
     detail: &serde_json::Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let lines: Vec<NewTimelineEntry> = notifications
+    let entry = TimelineEntry::new(now, kind, Some(detail.to_string()));
+    let entries: Vec<(Uuid, TimelineEntry)> = notifications
         .iter()
-        .map(|notification| NewTimelineEntry {
-            notification_id: HexUuid(*notification),
-            id: HexUuid(super::new_id(now)),
-            kind,
-            provider_at: None,
-            attempt_id: None,
-            callback_id: None,
-            detail: Some(detail.to_string()),
-        })
+        .map(|notification| (*notification, entry.clone()))
         .collect();
-    insert(tx, &lines, now).await
+    insert(tx, &entries).await
 }
 
 /// The timeline of one notification, first to last.
 pub async fn of_notification(
     store: &Store,
-    notification: Uuid,
-) -> Result<Vec<timeline::Model>, StoreError> {
-    Ok(timeline::Entity::find()
-        .filter(timeline::Column::NotificationId.eq(notification))
+    row: &notification::Model,
+) -> Result<Vec<TimelineEntry>, StoreError> {
+    let stored = timeline::Entity::find()
+        .filter(timeline::Column::NotificationId.eq(row.id))
         .order_by_asc(timeline::Column::Id)
         .all(store.reader())
-        .await?)
+        .await?;
+    let mut entries = Vec::with_capacity(stored.len());
+    for line in stored {
+        entries.push(TimelineEntry {
+            at: Timestamp::from_micros(line.at),
+            kind: TimelineEntryKind::parse(&line.kind).unwrap_or(TimelineEntryKind::Unrecognized),
+            provider_at: line.provider_at.map(Timestamp::from_micros),
+            attempt_id: line.attempt_id,
+            callback_id: line.callback_id,
+            detail: line.detail,
+        });
+    }
+    entries.extend(NotificationRecord::of(row)?.lines_of(row)?);
+    // Stable: lines of one moment stay in the order in which they were written.
+    entries.sort_by_key(|entry| entry.at);
+    Ok(entries)
 }
 
 /// Serialises an instant as RFC 3339.

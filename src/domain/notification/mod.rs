@@ -56,6 +56,17 @@ impl<T> VersionedValue<T> {
     }
 }
 
+/// What is known of the provider's id of an attempt's message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AttemptMessageId {
+    #[default]
+    Unknown,
+    /// It is stored.
+    Stored,
+    /// It is new, and has to be stored.
+    New(String),
+}
+
 /// The state of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptState {
@@ -67,7 +78,7 @@ pub struct AttemptState {
     pub sender_id: Uuid,
     /// Absent while the call is being made.
     pub outcome: Option<AttemptOutcome>,
-    pub provider_message_id: Option<String>,
+    pub message_id: AttemptMessageId,
     pub facts: DeliveryFacts,
     pub failure: Option<VersionedValue<DeliveryFailure>>,
     pub pricing: Option<VersionedValue<serde_json::Value>>,
@@ -294,8 +305,8 @@ impl NotificationState {
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) else {
             return NotificationChangeEffect::Ignored("no such attempt");
         };
-        if attempt.provider_message_id.is_none() {
-            attempt.provider_message_id = Some(provider_message_id.to_owned());
+        if attempt.message_id == AttemptMessageId::Unknown {
+            attempt.message_id = AttemptMessageId::New(provider_message_id.to_owned());
         }
         let told_before = attempt.facts.get(fact).is_some_and(|known| !known.implied);
         let mut changed = attempt.facts.add(fact, at);
@@ -345,7 +356,7 @@ impl NotificationState {
                 ..
             } => {
                 attempt.facts.add(DeliveryFact::Accepted, now);
-                attempt.provider_message_id = Some(provider_message_id.clone());
+                attempt.message_id = AttemptMessageId::New(provider_message_id.clone());
             }
             // Throttling and account trouble say nothing about the message: no fact.
             ProviderCallOutcome::Refused(failure) => {

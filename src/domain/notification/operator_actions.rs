@@ -93,7 +93,8 @@ mod tests {
         category::MessageCategory,
         facts::{DeliveryFact, DeliveryFacts},
         notification::{
-            AttemptState, MessageSecretsState, NotificationChangeEffect, NotificationState,
+            AttemptMessageId, AttemptState, MessageSecretsState, NotificationChangeEffect,
+            NotificationState,
         },
         status::{NotificationEngineState, NotificationStatus},
         story::{ManualAction, manual_actions},
@@ -148,7 +149,7 @@ mod tests {
                 lease_token: Uuid::nil(),
                 sender_id: Uuid::nil(),
                 outcome: None,
-                provider_message_id: None,
+                message_id: AttemptMessageId::Unknown,
                 facts,
                 failure: None,
                 pricing: None,

@@ -14,7 +14,7 @@ use super::{
     take::{ClaimedMessageBatch, DeliveryClaimContext},
 };
 use crate::{
-    domain::{hold::HoldExemption, time::Timestamp},
+    domain::{attempt_id::AttemptReference, hold::HoldExemption, time::Timestamp},
     engine::{
         Engine,
         lifecycle::NotificationLifecycleReport,
@@ -24,9 +24,7 @@ use crate::{
     providers::MessageSender,
     store::{
         DatabaseTransaction, StoreError,
-        attempt::{self, NewAttempt},
-        dialect::HexUuid,
-        notification::{self, QueueSenderScope},
+        notification::{self, NewAttempt, QueueSenderScope},
         pair, sender,
     },
 };
@@ -264,13 +262,11 @@ async fn claim_in(
         count: taken,
         report,
     } = claiming.take().await?;
-    let attempts: Vec<NewAttempt> = ready
+    let attempts: Vec<NewAttempt<'_>> = ready
         .iter()
         .map(|(_, claimed)| NewAttempt {
-            id: HexUuid(engine.attempt_id(now)),
-            notification_id: HexUuid(claimed.id),
-            number: claimed.attempt_count,
-            generation: claimed.generation,
+            id: engine.attempt_id(now),
+            claimed,
         })
         .collect();
     if attempts.is_empty() {
@@ -282,7 +278,7 @@ async fn claim_in(
             advance,
         });
     }
-    attempt::insert(tx, &attempts, sender, engine.process, now).await?;
+    notification::begin_attempts(tx, &attempts, sender, engine.process, now).await?;
     let mut jobs = Vec::with_capacity(ready.len());
     let mut times = ProviderCallTimeAllocator::of(permits);
     for ((lane, claimed), attempt) in ready.iter().zip(&attempts) {
@@ -290,7 +286,7 @@ async fn claim_in(
         let (not_before, interval_micros) = times.next(lane, now);
         jobs.push(DeliveryJob {
             notification_id: claimed.id,
-            attempt_id: attempt.id.0,
+            attempt_id: attempt.id,
             not_before,
             interval_micros,
             lane,
@@ -304,9 +300,12 @@ async fn claim_in(
                 Err(gate::never(reason))
             } else {
                 let snapshot = &catalogue_snapshot;
-                let attempt = attempt.id.0;
+                let our_id = AttemptReference {
+                    attempt: attempt.id,
+                    notification: Some(claimed.id),
+                };
                 let from = (sender, capabilities);
-                match compose(tx, snapshot, engine, from, claimed, attempt, now).await {
+                match compose(tx, snapshot, engine, from, claimed, our_id, now).await {
                     Ok(message) => Ok(message),
                     Err(MessageComposeError::Failed(failure)) => Err(*failure),
                     Err(MessageComposeError::Store(error)) => return Err(error),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        attempt_id::AttemptReference,
         category::MessageCategory,
         channel::ProviderCapabilities,
         content,
@@ -47,7 +48,7 @@ pub(super) async fn compose(
     engine: &Engine,
     (sender, capabilities): (Uuid, ProviderCapabilities),
     claimed: &ClaimedNotification,
-    attempt_id: Uuid,
+    our_id: AttemptReference,
     now: Timestamp,
 ) -> Result<OutgoingMessage, MessageComposeError> {
     let fix = |title: &str, meaning: &str, remedy: &str| {
@@ -102,7 +103,7 @@ pub(super) async fn compose(
             })
         });
         return Ok(OutgoingMessage {
-            attempt_id,
+            our_id,
             to,
             content: OutgoingContent::Free(content),
             reply_to: claimed.reply_to.clone(),
@@ -163,7 +164,7 @@ pub(super) async fn compose(
             )
         })?;
         return Ok(OutgoingMessage {
-            attempt_id,
+            our_id,
             to,
             content: OutgoingContent::Free(content::FreeFormMessageContent::Text(
                 content::TextContent {
@@ -177,7 +178,7 @@ pub(super) async fn compose(
     }
     match layout.fill(&params) {
         Ok(filled) => Ok(OutgoingMessage {
-            attempt_id,
+            our_id,
             to,
             content: OutgoingContent::Template {
                 name: at_meta(

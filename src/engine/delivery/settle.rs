@@ -245,7 +245,7 @@ fn join_parked<'a>(
         .filter_map(|parked| {
             let update: MessageStatusUpdate = serde_json::from_str(&parked.update).ok()?;
             let answer = answers.iter().find(|answer| {
-                update.our_id == Some(answer.job.attempt_id)
+                update.our_id.is_some_and(|our_id| our_id.attempt == answer.job.attempt_id)
                     || matches!(&answer.exchange.outcome, ProviderCallOutcome::Accepted { provider_message_id, .. }
                         if *provider_message_id == update.provider_message_id)
             })?;

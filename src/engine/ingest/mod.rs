@@ -14,6 +14,7 @@ pub mod voice_call;
 pub use replay::replay;
 use uuid::Uuid;
 
+use self::updates::StatusUpdateSteps;
 use super::{
     Engine, lifecycle,
     runtime::{
@@ -293,16 +294,21 @@ async fn commit(
             let turn = TransactionContext { engine, tx, now };
             account_updates::identities(turn, &work).await?;
             let mut report = account_updates::apply(turn, &work).await?;
-            let (mut steps, told, foreign) = updates::steps(turn, &work).await?;
+            let StatusUpdateSteps {
+                mut steps,
+                matched,
+                foreign,
+                loaded,
+            } = updates::steps(turn, &work).await?;
             dead_letter::insert(tx, &letters(foreign.iter(), now), now).await?;
             steps.extend(inbound::steps(turn, &work, &mut report).await?);
             tries += 1;
             let changes = if tries == 1 {
-                lifecycle::run_unlocked(engine, tx, &steps, now).await?
+                lifecycle::run_unlocked(engine, tx, loaded, &steps, now).await?
             } else {
                 lifecycle::run(engine, tx, &steps, now).await?
             };
-            status_updates::learn(engine, tx, &told, &changes, now).await?;
+            status_updates::learn(engine, tx, &matched, &changes, now).await?;
             report.add(changes);
             Ok((report, foreign))
         })

@@ -1,4 +1,9 @@
 //! Matches statuses to attempts as facts; statuses of unknown messages are parked.
+//!
+//! A status of a message of ours names its notification, whose row has the attempt: one look finds
+//! all that the status changes. Another is matched by the provider's id of its message.
+
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
@@ -12,24 +17,30 @@ use crate::{
     providers::{CallbackItemContent, DeadLetterItem, MessageStatusUpdate},
     store::{
         StoreError,
-        attempt::{self, AttemptLookup},
+        attempt::{self, AttemptLookup, AttemptMatch},
         dialect::HexUuid,
-        new_id, parked,
+        new_id,
+        notification::{self, LoadedNotification},
+        parked,
     },
 };
+
+/// What statuses lead to.
+#[derive(Default)]
+pub(super) struct StatusUpdateSteps<'a> {
+    pub(super) steps: Vec<NotificationLifecycleChange>,
+    pub(super) matched: Vec<MatchedStatusUpdate<'a>>,
+    /// Items that another app than that of their sender has signed.
+    pub(super) foreign: Vec<(Uuid, DeadLetterItem)>,
+    /// The notifications that were read, sorted by id.
+    pub(super) loaded: Vec<LoadedNotification>,
+}
 
 /// Matches statuses to attempts, and parks the rest.
 pub(super) async fn steps<'a>(
     TransactionContext { engine, tx, now }: TransactionContext<'_>,
     work: &[&'a CallbackWorkItem],
-) -> Result<
-    (
-        Vec<NotificationLifecycleChange>,
-        Vec<MatchedStatusUpdate<'a>>,
-        Vec<(Uuid, DeadLetterItem)>,
-    ),
-    StoreError,
-> {
+) -> Result<StatusUpdateSteps<'a>, StoreError> {
     let updates: Vec<(&'a CallbackWorkItem, &'a MessageStatusUpdate)> = work
         .iter()
         .filter_map(|work| match &work.item.kind {
@@ -38,29 +49,37 @@ pub(super) async fn steps<'a>(
         })
         .collect();
     if updates.is_empty() {
-        return Ok((Vec::new(), Vec::new(), Vec::new()));
+        return Ok(StatusUpdateSteps::default());
     }
-    let lookups: Vec<AttemptLookup> = updates
+    let mut named: Vec<Uuid> = updates
         .iter()
-        .enumerate()
-        .map(|(position, (_, update))| AttemptLookup {
-            position,
-            our_id: update.our_id.map(HexUuid),
-            message: update.provider_message_id.clone(),
-        })
+        .filter_map(|(_, update)| update.our_id?.notification)
         .collect();
-    let mut found: Vec<Option<attempt::AttemptMatch>> = vec![None; updates.len()];
-    for known in attempt::find(tx, &lookups).await? {
-        if let Some(slot) = found.get_mut(known.position) {
-            *slot = Some(known);
+    named.sort_unstable();
+    named.dedup();
+    let loaded = notification::load(tx, &named).await?;
+    let mut found: HashMap<usize, AttemptMatch> = HashMap::with_capacity(updates.len());
+    let mut lookups: Vec<AttemptLookup> = Vec::new();
+    for (position, (_, update)) in updates.iter().enumerate() {
+        match find_in(&loaded, position, update) {
+            Some(known) => drop(found.insert(position, known)),
+            None => lookups.push(AttemptLookup {
+                position,
+                our_id: update.our_id.map(|our_id| HexUuid(our_id.attempt)),
+                message: update.provider_message_id.clone(),
+            }),
         }
     }
+    if !lookups.is_empty() {
+        let known = attempt::find(tx, &lookups).await?;
+        found.extend(known.into_iter().map(|known| (known.position, known)));
+    }
     let mut steps = Vec::with_capacity(updates.len());
-    let mut told = Vec::with_capacity(updates.len());
+    let mut matched = Vec::with_capacity(updates.len());
     let (mut unknown, mut foreign) = (Vec::<parked::NewParkedStatusUpdate>::new(), Vec::new());
     let ring = engine.keyring();
-    for ((work, update), found) in updates.into_iter().zip(found) {
-        match found {
+    for (position, (work, update)) in updates.into_iter().enumerate() {
+        match found.get(&position) {
             Some(found) if !ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id) => {
                 let dead = DeadLetterItem {
                     pointer: work.item.pointer.clone(),
@@ -75,7 +94,7 @@ pub(super) async fn steps<'a>(
                     found.attempt_id,
                     work.callback_id,
                 ));
-                told.push(MatchedStatusUpdate {
+                matched.push(MatchedStatusUpdate {
                     notification_id: found.notification_id,
                     attempt_id: found.attempt_id,
                     callback_id: work.callback_id,
@@ -89,7 +108,7 @@ pub(super) async fn steps<'a>(
                 pointer: work.item.pointer.clone(),
                 endpoint_id: work.item.endpoint_id.clone(),
                 message: update.provider_message_id.clone(),
-                our_id: update.our_id.map(HexUuid),
+                our_id: update.our_id.map(|our_id| HexUuid(our_id.attempt)),
                 update_json: serde_json::to_string(update).unwrap_or_default(),
             }),
         }
@@ -108,5 +127,31 @@ pub(super) async fn steps<'a>(
         let ids = unknown.iter().filter_map(|new| new.our_id.map(|id| id.0));
         hold::on_unknown_attempts(engine, tx, ids, now).await?;
     }
-    Ok((steps, told, foreign))
+    Ok(StatusUpdateSteps {
+        steps,
+        matched,
+        foreign,
+        loaded,
+    })
+}
+
+/// The attempt that a status names, if its notification has it.
+fn find_in(
+    loaded: &[LoadedNotification],
+    position: usize,
+    update: &MessageStatusUpdate,
+) -> Option<AttemptMatch> {
+    let our_id = update.our_id?;
+    let notification_id = our_id.notification?;
+    let index = loaded
+        .binary_search_by_key(&notification_id, |loaded| loaded.state.id)
+        .ok()?;
+    let attempts = &loaded.get(index)?.state.attempts;
+    let attempt = attempts.iter().find(|it| it.id == our_id.attempt)?;
+    Some(AttemptMatch {
+        position,
+        attempt_id: attempt.id,
+        notification_id,
+        sender_id: attempt.sender_id,
+    })
 }

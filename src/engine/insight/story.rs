@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -92,8 +92,7 @@ pub struct NotificationHistoryEntry {
     /// By the provider's clock.
     pub provider_at: Option<String>,
     pub text: String,
-    #[schema(value_type = TimelineEntryKind)]
-    pub kind: String,
+    pub kind: TimelineEntryKind,
     pub attempt: Option<Uuid>,
     pub callback: Option<Uuid>,
 }
@@ -214,31 +213,33 @@ pub async fn of(
         standing += story::ON_HOLD;
     }
     let due_later = row.due_at.is_some_and(|at| at > now.micros());
-    let attempts = attempt::of_notification(store, id).await?;
-    let lines = timeline::of_notification(store, id)
+    let attempts = attempt::of_notification(store, &row).await?;
+    let lines = timeline::of_notification(store, &row)
         .await?
         .into_iter()
         .map(|line| {
             let mut detail = read(line.detail.as_deref());
             // A callback's failure is stored with its attempt.
-            if line.kind == TimelineEntryKind::Failed.name() && detail.is_null() {
-                let of_line = attempts.iter().find(|it| Some(it.id) == line.attempt_id);
-                let failure = of_line.map(|it| read(it.failure.as_deref()));
-                detail = failure
-                    .and_then(|failure| failure.get("value").cloned())
+            if line.kind == TimelineEntryKind::Failed && detail.is_null() {
+                let attempt = attempts
+                    .iter()
+                    .find(|it| Some(it.state.id) == line.attempt_id);
+                detail = attempt
+                    .and_then(|it| it.state.failure.as_ref())
+                    .map(|failure| json!(failure.value))
                     .unwrap_or_default();
             }
             NotificationHistoryEntry {
-                at: time(line.at),
-                provider_at: line.provider_at.map(time),
-                text: story::line(&line.kind, &detail),
+                at: line.at.to_string(),
+                provider_at: line.provider_at.map(|at| at.to_string()),
+                text: story::line(line.kind, &detail),
                 kind: line.kind,
                 attempt: line.attempt_id,
                 callback: line.callback_id,
             }
         })
         .collect();
-    let follow_ups = follow_up::of_notification(store, id).await?;
+    let follow_ups = follow_up::of_notification(store, &row).await?;
     Ok(Some(NotificationHistory {
         id,
         status: status.name(),
@@ -394,16 +395,18 @@ async fn origin(
     Ok(origin)
 }
 
-fn attempt_of(row: entity::attempt::Model) -> NotificationHistoryAttempt {
-    let text = story::attempt(row.outcome.as_deref(), row.http_status);
+fn attempt_of(attempt: attempt::AttemptDetails) -> NotificationHistoryAttempt {
+    let attempt::AttemptDetails { state, call } = attempt;
+    let http_status = call.as_ref().and_then(|call| call.http_status);
+    let request = call.as_ref().and_then(|call| call.request.as_deref());
     NotificationHistoryAttempt {
-        id: row.id,
-        number: row.number,
-        at: Timestamp::from_micros(row.created_at).to_string(),
-        text,
-        request: row.request.as_deref().map(|json| read(Some(json))),
-        answer: row.answer,
-        provider_message_id: row.provider_message_id,
+        id: state.id,
+        number: state.number,
+        at: state.created_at.to_string(),
+        text: story::attempt(state.outcome, http_status),
+        request: request.map(|json| read(Some(json))),
+        answer: call.as_ref().and_then(|call| call.answer.clone()),
+        provider_message_id: call.and_then(|call| call.provider_message_id),
     }
 }
 

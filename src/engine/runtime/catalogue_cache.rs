@@ -8,11 +8,8 @@ use std::{
 use super::template_layout::layout;
 use crate::{
     domain::{
-        access::AccessBounds,
-        bounded_map::BoundedMap,
-        language::nearest,
-        template::layout::TemplateLayout,
-        transition::{NotificationTransition, NotificationTransitionSet},
+        access::AccessBounds, bounded_map::BoundedMap, language::nearest,
+        template::layout::TemplateLayout, transition::NotificationTransition,
     },
     engine::Engine,
     store::{
@@ -46,8 +43,6 @@ struct CachedMessageKind {
 pub struct CatalogueSnapshot {
     revision: i64,
     by_trigger: BTreeMap<NotificationTransition, Vec<StoredRule>>,
-    /// The triggers that any version of any rule names in `unless`.
-    unless_ever: NotificationTransitionSet,
     /// Types of events whose data are secret.
     sensitive_events: BTreeSet<String>,
     message_kinds: BTreeMap<String, CachedMessageKind>,
@@ -56,11 +51,6 @@ pub struct CatalogueSnapshot {
 }
 
 impl CatalogueSnapshot {
-    /// Whether one of these triggers may cancel a pending follow-up.
-    pub const fn may_cancel(&self, reached: NotificationTransitionSet) -> bool {
-        !self.unless_ever.intersection(reached).is_empty()
-    }
-
     /// Whether the data of this event type are secret.
     pub fn is_sensitive(&self, event_type: &str) -> bool {
         self.sensitive_events.contains(event_type)
@@ -155,9 +145,7 @@ impl Engine {
             }
         }
         let mut by_trigger: BTreeMap<NotificationTransition, Vec<StoredRule>> = BTreeMap::new();
-        let mut unless_ever = NotificationTransitionSet::NONE;
         for rule in catalogue::rules(connection).await? {
-            unless_ever = unless_ever.union(rule.rule.unless);
             if rule.active {
                 by_trigger.entry(rule.rule.on).or_default().push(rule);
             }
@@ -165,7 +153,6 @@ impl Engine {
         let fresh = Arc::new(CatalogueSnapshot {
             revision,
             by_trigger,
-            unless_ever,
             message_kinds: preferences::kinds(connection, &AccessBounds::All)
                 .await?
                 .into_iter()

@@ -73,7 +73,7 @@ impl RetentionCleaner {
             let started = Instant::now();
             let gone = engine
                 .store
-                .write(async |tx| retention::delete(tx, what, before, CHUNK, TIME).await)
+                .write(async |tx| retention::delete(tx, what, before, now, CHUNK, TIME).await)
                 .await?;
             self.lasted.insert(what.name(), started.elapsed());
             metrics::counter!("herald_deleted_rows_total", "what" => what.name()).increment(gone);

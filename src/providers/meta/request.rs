@@ -34,7 +34,7 @@ pub fn request_body(message: &OutgoingMessage) -> Value {
     }
     body.insert(
         "biz_opaque_callback_data".to_owned(),
-        json!(message.attempt_id.to_string()),
+        json!(message.our_id.to_string()),
     );
     let (kind, content) = match &message.content {
         OutgoingContent::Template {

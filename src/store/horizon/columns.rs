@@ -247,3 +247,6 @@ impl MessageTimestampRepair {
 
 /// A timer that was reckoned by a clock that was ahead; `$1` is the bound.
 pub(super) const WRONG_TIMERS: &str = "due_at > $1 AND created_at > $1";
+
+/// The same for a planned follow-up; `$2` is the first id of the bound.
+pub(super) const WRONG_PLANS: &str = "due_at > $1 AND follow_up_id > $2";

@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::columns::{MessageTimestampRepair, TimestampColumn, WRONG_TIMERS, columns, of_messages};
+use super::columns::{
+    MessageTimestampRepair, TimestampColumn, WRONG_PLANS, WRONG_TIMERS, columns, of_messages,
+};
 use crate::{
     domain::{
+        follow_up::PlannedFollowUp,
         horizon::{FutureTimestampLimits, StoredTimestampKind, TOLERANCE_MICROS},
         time::Timestamp,
     },
     store::{
         DatabaseTransaction, Store, StoreError, catalogue,
         dialect::{SqlListFieldType, column, execute, ids, locking, query, rows},
+        first_id,
+        follow_up::{self, FollowUpTimer},
+        notification,
     },
 };
 
@@ -34,8 +40,10 @@ pub struct FutureTimestampMessage {
 #[derive(Clone, Debug, Default)]
 pub struct TimestampLimitRepairPlan {
     messages: Vec<FutureTimestampMessage>,
-    /// Rules with timers, and how far ahead these can be.
+    /// Rules with started follow-ups, and how far ahead these can be.
     timers: Vec<(Uuid, Timestamp)>,
+    /// Notifications with planned follow-ups.
+    planned: Vec<Uuid>,
 }
 
 impl TimestampLimitRepairPlan {
@@ -79,6 +87,21 @@ pub async fn find(
         let after = rule.map_or(0, |stored| stored.rule.after_seconds);
         found.timers.push((id, now.plus_seconds(after)));
     }
+    let planned = query(
+        store.reader(),
+        format!(
+            "SELECT DISTINCT notification_id FROM (SELECT notification_id FROM follow_up_timer WHERE {WRONG_PLANS} LIMIT $3) AS wrong"
+        ),
+        [
+            bound.micros().into(),
+            first_id(bound).into(),
+            CHUNK.into(),
+        ],
+    )
+    .await?;
+    for row in &planned {
+        found.planned.push(column(row, "notification_id")?);
+    }
     Ok(found)
 }
 
@@ -120,6 +143,8 @@ pub async fn mend(
         let count = mend_timers(tx, *rule, *latest, now).await?;
         chunk.add(StoredTimestampKind::Timer, count);
     }
+    let count = mend_planned(tx, &found.planned, now).await?;
+    chunk.add(StoredTimestampKind::Timer, count);
     Ok(chunk)
 }
 
@@ -203,6 +228,44 @@ async fn mend_messages(
     )
     .await?;
     Ok(wrong)
+}
+
+/// The same for planned follow-ups, which the records of notifications hold.
+async fn mend_planned(
+    tx: &DatabaseTransaction,
+    wanted: &[Uuid],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    notification::lock(tx, &wanted).await?;
+    let mut loaded = notification::load(tx, &wanted).await?;
+    let bound = now.plus_micros(TOLERANCE_MICROS);
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for loaded in &mut loaded {
+        let id = loaded.state.id;
+        let wrong: Vec<PlannedFollowUp> = loaded
+            .follow_ups()
+            .iter()
+            .filter(|planned| planned.created_at > bound && planned.due_at > Some(bound))
+            .cloned()
+            .collect();
+        for planned in wrong {
+            let rule = catalogue::rule(tx, planned.rule_id).await?;
+            let latest = now.plus_seconds(rule.map_or(0, |stored| stored.rule.after_seconds));
+            if planned.due_at <= Some(latest.plus_micros(TOLERANCE_MICROS)) {
+                continue;
+            }
+            before.extend(FollowUpTimer::of(id, &planned));
+            loaded.change_follow_ups(|it| it.id == planned.id, |it| it.due_at = Some(latest));
+            let mended = loaded.follow_ups().iter().find(|it| it.id == planned.id);
+            after.extend(mended.and_then(|mended| FollowUpTimer::of(id, mended)));
+        }
+    }
+    notification::save_records(tx, &mut loaded).await?;
+    follow_up::remove_timers(tx, &before).await?;
+    follow_up::set_timers(tx, &after).await?;
+    Ok(before.len() as u64)
 }
 
 /// A timer is due no later than its rule's time from now: its trigger has been.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use self::columns::{WRONG_TIMERS, columns, of_messages};
+use self::columns::{WRONG_PLANS, WRONG_TIMERS, columns, of_messages};
 use super::{
     Store, StoreError,
     dialect::{column, nullable, query_one},
@@ -142,12 +142,23 @@ pub async fn count(
         now.plus_micros(TOLERANCE_MICROS).micros(),
     ));
     let mut counts = BTreeMap::new();
-    for (kind, sql, bound) in asked {
-        let row = query_one(store.reader(), sql, [bound.into()]).await?;
-        let count: i64 = row.map_or(Ok(0), |row| column(&row, "count"))?;
+    let mut add = |kind, count: i64| {
         if count > 0 {
             *counts.entry(kind).or_default() += count;
         }
+    };
+    for (kind, sql, bound) in asked {
+        let row = query_one(store.reader(), sql, [bound.into()]).await?;
+        add(kind, row.map_or(Ok(0), |row| column(&row, "count"))?);
     }
+    let bound = now.plus_micros(TOLERANCE_MICROS);
+    let row = query_one(
+        store.reader(),
+        format!("SELECT count(*) AS count FROM follow_up_timer WHERE {WRONG_PLANS}"),
+        [bound.micros().into(), first_id(bound).into()],
+    )
+    .await?;
+    let planned = row.map_or(Ok(0), |row| column(&row, "count"))?;
+    add(StoredTimestampKind::Timer, planned);
     Ok(counts)
 }

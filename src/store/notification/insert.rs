@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::open_status;
+use super::{LoadedNotification, open_status};
 use crate::{
     domain::{
         category::MessageCategory,
@@ -120,6 +120,9 @@ struct NewNotificationRow<'a> {
     product: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     made_with: Option<&'a str>,
+    triggered: i64,
+    /// In hex digits.
+    record: String,
 }
 
 #[derive(Serialize)]
@@ -171,11 +174,12 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
     }
 }
 
-/// Inserts notifications with their labels. An existing child of a follow-up is left out; returns
-/// the ids of the inserted ones.
+/// Inserts notifications, each with the record that it was made with, and their labels. An existing
+/// child of a follow-up is left out; returns the ids of the inserted ones.
 pub async fn insert(
     tx: &DatabaseTransaction,
     new: &[NewNotification],
+    made: &[LoadedNotification],
     now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     if new.is_empty() {
@@ -183,13 +187,14 @@ pub async fn insert(
     }
     let described: Vec<NewNotificationRow<'_>> = new
         .iter()
-        .map(|new| {
+        .zip(made)
+        .map(|(new, made)| {
             let status = if new.skipped.is_some() {
                 NotificationStatus::Skipped
             } else {
                 NotificationStatus::Queued
             };
-            NewNotificationRow {
+            Ok(NewNotificationRow {
                 id: HexUuid(new.id),
                 event_id: new.event_id.map(HexUuid),
                 route: new.route.as_deref(),
@@ -230,9 +235,11 @@ pub async fn insert(
                 sealed: new.secrets(),
                 product: new.product.as_deref(),
                 made_with: new.made_with.as_deref(),
-            }
+                triggered: made.state.triggered.mask(),
+                record: hex::encode(made.written()?),
+            })
         })
-        .collect();
+        .collect::<Result<_, StoreError>>()?;
     let text = |name| (name, SqlListFieldType::Text);
     let backend = tx.get_database_backend();
     let given = rows(
@@ -272,6 +279,8 @@ pub async fn insert(
             text("sealed"),
             text("product"),
             text("made_with"),
+            ("triggered", SqlListFieldType::Int),
+            ("record", SqlListFieldType::Bytes),
         ],
     );
     let inserted = query(
@@ -280,11 +289,11 @@ pub async fn insert(
             "INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, follow_up_id, parent_id, \
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
-             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed, product, made_with) \
+             engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed, product, made_with, record) \
              SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
-             r.state, r.reason, 0, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed, r.product, r.made_with \
+             r.state, r.reason, r.triggered, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed, r.product, r.made_with, r.record \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
         [list(&described)?, now.micros().into()],

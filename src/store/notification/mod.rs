@@ -2,16 +2,20 @@
 
 mod held;
 mod insert;
+mod loaded;
 mod queue;
+mod record;
 mod search;
 mod waiting;
 
 pub use held::{QueueHoldCause, any_held, any_to_hold, hold, release};
 pub use insert::{FallbackTemplate, NewNotification, fresh_state, insert};
+pub use loaded::{LoadedNotification, NotificationFacets};
 pub use queue::{
     ClaimedMessageDelay, ClaimedNotification, LANES, QueueClaimOrder, QueueSenderScope, answerable,
     any_woken, await_open_calls, claim, count_due, delay, extend, oldest_due, woken,
 };
+pub use record::{NotificationRecord, TimelineTail, UnreadableRecordError};
 pub use search::{
     NotificationListFilter, find, find_all, in_transaction, of_request, open_counts, read_failure,
     search,
@@ -34,11 +38,13 @@ use super::{
         HexUuid, SqlListFieldType, by_key, execute, ids, list, locking, matching, query, read_row,
         rows,
     },
+    timeline,
 };
 use crate::{
     domain::{
         category::MessageCategory,
-        notification::{MessageSecretsState, NotificationState},
+        facts::DeliveryFacts,
+        notification::{AttemptMessageId, AttemptState, MessageSecretsState, NotificationState},
         settings::DeliveryPolicySettings,
         status::{NotificationEngineState, NotificationStatus, StatusGroup},
         time::Timestamp,
@@ -47,31 +53,8 @@ use crate::{
     store::DatabaseTransaction,
 };
 
-/// The immutable properties of a notification that counters and follow-ups need.
-#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct NotificationFacets {
-    pub sender_id: Option<Uuid>,
-    pub channel: String,
-    pub template: String,
-    pub event_type: Option<String>,
-    pub language: Option<String>,
-    pub depth: i64,
-    pub contact_id: Option<Uuid>,
-    pub address: Option<String>,
-    pub product: Option<String>,
-}
-
-/// A notification as it was read in order to change it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedNotification {
-    pub state: NotificationState,
-    pub facets: NotificationFacets,
-    /// The row's version when it was read: what [`save`] insists on.
-    pub version: i64,
-}
-
 const LOADED: &str = "notification.id, notification.created_at, notification.category, notification.engine_state, notification.generation, notification.triggered, notification.replied, notification.insists, notification.reason, \
-     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.product, notification.fallback IS NOT NULL AS has_fallback, coalesce(notification.sealed = '', false) AS is_wiped";
+     notification.failure, notification.due_at, notification.leased_until, notification.expires_at, notification.wake_at, notification.sender_id, notification.channel, notification.template, notification.event_type, notification.language, notification.depth, notification.contact_id, notification.address, notification.product, notification.fallback IS NOT NULL AS has_fallback, coalesce(notification.sealed = '', false) AS is_wiped, notification.record";
 
 /// The columns of [`LOADED`], and the version.
 #[derive(FromQueryResult)]
@@ -95,6 +78,7 @@ struct LoadedNotificationRow {
     has_fallback: bool,
     #[sea_orm(from_alias = "is_wiped")]
     secrets: MessageSecretsState,
+    record: Option<Vec<u8>>,
     version: i64,
 }
 
@@ -112,29 +96,35 @@ fn loaded(row: &QueryResult) -> Result<LoadedNotification, StoreError> {
         .failure
         .map(|json| serde_json::from_str(&json).map_err(|_unreadable| corrupt("failure")))
         .transpose()?;
-    Ok(LoadedNotification {
-        state: NotificationState {
-            id,
-            created_at: stored.created_at,
-            category: stored.category,
-            engine: engine(engine_state),
-            generation: stored.generation,
-            triggered: stored.triggered,
-            replied: stored.replied,
-            insists: stored.insists,
-            reason: stored.reason,
-            failure,
-            due_at: stored.due_at,
-            leased_until: stored.leased_until,
-            expires_at: stored.expires_at,
-            stored_wake_at: stored.wake_at,
-            has_fallback: stored.has_fallback,
-            secrets: stored.secrets,
-            attempts: Vec::new(),
-        },
-        facets: stored.facets,
-        version: stored.version,
-    })
+    let record = stored.record.as_deref().unwrap_or_default();
+    let record = NotificationRecord::read(record, stored.created_at)
+        .map_err(|_unreadable| record::corrupt(id))?;
+    let state = NotificationState {
+        id,
+        created_at: stored.created_at,
+        category: stored.category,
+        engine: engine(engine_state),
+        generation: stored.generation,
+        triggered: stored.triggered,
+        replied: stored.replied,
+        insists: stored.insists,
+        reason: stored.reason,
+        failure,
+        due_at: stored.due_at,
+        leased_until: stored.leased_until,
+        expires_at: stored.expires_at,
+        stored_wake_at: stored.wake_at,
+        has_fallback: stored.has_fallback,
+        secrets: stored.secrets,
+        attempts: record.attempts,
+    };
+    Ok(LoadedNotification::stored(
+        state,
+        stored.facets,
+        record.follow_ups,
+        record.timeline,
+        stored.version,
+    ))
 }
 
 /// The version of a row: on PostgreSQL the transaction that wrote it. SQLite has
@@ -166,55 +156,29 @@ pub async fn lock(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), Store
     Ok(())
 }
 
-/// Loads notifications with their attempts, in order of id. After a lock it is a
-/// statement of its own: another process may have added facts until then.
+/// Loads notifications with their records, in order of id. After a lock it is a statement of its
+/// own: another process may have added facts until then.
 pub async fn load(
     connection: &impl ConnectionTrait,
     wanted: &[Uuid],
 ) -> Result<Vec<LoadedNotification>, StoreError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     let backend = connection.get_database_backend();
     let given = rows(backend, &[("id", SqlListFieldType::Uuid)]);
     let found = query(
         connection,
         format!(
-            "SELECT {LOADED}, {} AS version, {} FROM {given} JOIN notification ON {} LEFT JOIN attempt a ON {}",
+            "SELECT {LOADED}, {} AS version FROM {given} JOIN notification ON {}",
             version(backend),
-            attempt::STATE,
             by_key(backend, "notification.id", "r.id"),
-            by_key(backend, "a.notification_id", "notification.id"),
         ),
         [ids(wanted.iter().copied())?],
     )
     .await?;
-    let mut all: Vec<LoadedNotification> = Vec::with_capacity(wanted.len());
-    for row in &found {
-        let notification = loaded(row)?;
-        let attempt = attempt::read(row)?;
-        // The attempts of one notification come one after the other.
-        match all.last_mut() {
-            Some(last) if last.state.id == notification.state.id => {
-                last.state.attempts.extend(attempt);
-            }
-            _ => {
-                all.push(notification);
-                if let Some(last) = all.last_mut() {
-                    last.state.attempts.extend(attempt);
-                }
-            }
-        }
-    }
+    let mut all = found.iter().map(loaded).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|loaded| loaded.state.id);
-    // Should a plan ever mix them, they are brought together here.
-    all.dedup_by(|later, first| {
-        let same = later.state.id == first.state.id;
-        if same {
-            first.state.attempts.append(&mut later.state.attempts);
-        }
-        same
-    });
-    for loaded in &mut all {
-        loaded.state.attempts.sort_by_key(|attempt| attempt.number);
-    }
     Ok(all)
 }
 
@@ -243,6 +207,10 @@ struct NotificationUpdateRow {
     expires: Option<i64>,
     /// Its secrets are not needed any more.
     wipe: bool,
+    /// In hex digits.
+    record: String,
+    /// More than its record has changed.
+    is_changed: bool,
     version: i64,
 }
 
@@ -269,12 +237,13 @@ pub const fn open_status(status: NotificationStatus) -> Option<&'static str> {
 }
 
 fn saved(
-    state: &NotificationState,
-    version: i64,
+    loaded: &LoadedNotification,
+    is_changed: bool,
     policy: &DeliveryPolicySettings,
-) -> NotificationUpdateRow {
+) -> Result<NotificationUpdateRow, StoreError> {
+    let state = &loaded.state;
     let status = state.status();
-    NotificationUpdateRow {
+    Ok(NotificationUpdateRow {
         id: HexUuid(state.id),
         engine: stored_engine(state.engine),
         status: status.name(),
@@ -297,31 +266,34 @@ fn saved(
         lease: state.leased_until.map(Timestamp::micros),
         expires: state.expires_at.map(Timestamp::micros),
         wipe: is_over(state, status),
-        version,
-    }
+        record: hex::encode(loaded.written()?),
+        is_changed,
+        version: loaded.version,
+    })
 }
 
-/// Saves what changed since `before`, notifications first, then their attempts.
+/// Saves what changed since `before`: notifications with their records, the lines for which a
+/// record has no room, and what became known of calls.
 ///
-/// Every change of an attempt comes with one of its notification, so the notification's version
-/// guards both: [`StoreError::Conflict`] if a concurrent transaction has changed one since it was
-/// read.
+/// The notification's version guards all of it: [`StoreError::Conflict`] if a concurrent
+/// transaction has changed one since it was read.
 pub async fn save(
     tx: &DatabaseTransaction,
     before: &[NotificationState],
-    after: &[LoadedNotification],
+    after: &mut [LoadedNotification],
     records: &[attempt::ProviderCallRecord],
     policy: &DeliveryPolicySettings,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let changed_rows: Vec<NotificationUpdateRow> = before
-        .iter()
-        .zip(after)
-        .filter(|(before, after)| {
-            *before != &after.state || after.state.wake_at(policy) != before.stored_wake_at
-        })
-        .map(|(_, after)| saved(&after.state, after.version, policy))
-        .collect();
+    spill(tx, after).await?;
+    let mut changed_rows: Vec<NotificationUpdateRow> = Vec::with_capacity(after.len());
+    for (before, after) in before.iter().zip(after.iter()) {
+        let is_changed =
+            *before != after.state || after.state.wake_at(policy) != before.stored_wake_at;
+        if is_changed || after.is_touched() {
+            changed_rows.push(saved(after, is_changed, policy)?);
+        }
+    }
     if !changed_rows.is_empty() {
         let backend = tx.get_database_backend();
         let given = rows(
@@ -342,15 +314,17 @@ pub async fn save(
                 ("lease", SqlListFieldType::Int),
                 ("expires", SqlListFieldType::Int),
                 ("wipe", SqlListFieldType::Bool),
+                ("record", SqlListFieldType::Bytes),
+                ("is_changed", SqlListFieldType::Bool),
                 ("version", SqlListFieldType::Int),
             ],
         );
         let saved = execute(
             tx,
             format!(
-                "UPDATE notification SET updated_at = $2, engine_state = r.engine, status = r.status, \
+                "UPDATE notification SET updated_at = CASE WHEN r.is_changed THEN $2 ELSE updated_at END, engine_state = r.engine, status = r.status, \
                  open_status = r.open, generation = r.generation, triggered = r.triggered, replied = r.replied, insists = r.insists, \
-                 reason = r.reason, failure = r.failure, due_at = r.due, \
+                 reason = r.reason, failure = r.failure, due_at = r.due, record = r.record, \
                  held_for = CASE WHEN r.due IS NULL AND r.engine IN ('held', 'queued') THEN held_for END, wake_at = r.wake, leased_until = r.lease, expires_at = r.expires, \
                  sealed = CASE WHEN r.wipe AND sealed IS NOT NULL THEN '' ELSE sealed END \
                  FROM {given} WHERE {} AND {} = r.version",
@@ -364,7 +338,7 @@ pub async fn save(
             return Err(StoreError::Conflict);
         }
     }
-    for (before, after) in before.iter().zip(after) {
+    for (before, after) in before.iter().zip(after.iter()) {
         if before.has_fallback && !after.state.has_fallback {
             insert::fall_back(tx, after.state.id).await?;
         }
@@ -374,4 +348,109 @@ pub async fn save(
         .zip(after.iter().map(|after| &after.state))
         .collect();
     attempt::save(tx, &changed, records, now).await
+}
+
+/// Saves only the records of notifications that this transaction has locked, changed or made.
+pub async fn save_records(
+    tx: &DatabaseTransaction,
+    after: &mut [LoadedNotification],
+) -> Result<(), StoreError> {
+    spill(tx, after).await?;
+    let mut records = Vec::new();
+    for loaded in after.iter().filter(|loaded| loaded.is_touched()) {
+        records.push(NotificationRecordRow {
+            id: HexUuid(loaded.state.id),
+            record: hex::encode(loaded.written()?),
+        });
+    }
+    write_records(tx, &records).await
+}
+
+/// Moves lines for which a record has no room into the table of the timeline.
+async fn spill(
+    tx: &DatabaseTransaction,
+    after: &mut [LoadedNotification],
+) -> Result<(), StoreError> {
+    let mut spilled = Vec::new();
+    for loaded in after.iter_mut().filter(|loaded| loaded.is_touched()) {
+        let id = loaded.state.id;
+        let lines = loaded.spilled()?;
+        spilled.extend(lines.into_iter().map(|line| (id, line)));
+    }
+    timeline::insert(tx, &spilled).await
+}
+
+#[derive(Serialize)]
+struct NotificationRecordRow {
+    id: HexUuid,
+    /// In hex digits.
+    record: String,
+}
+
+async fn write_records(
+    tx: &DatabaseTransaction,
+    records: &[NotificationRecordRow],
+) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let backend = tx.get_database_backend();
+    let given = rows(
+        backend,
+        &[
+            ("id", SqlListFieldType::Uuid),
+            ("record", SqlListFieldType::Bytes),
+        ],
+    );
+    execute(
+        tx,
+        format!(
+            "UPDATE notification SET record = r.record FROM {given} WHERE {}",
+            by_key(backend, "notification.id", "r.id")
+        ),
+        [list(records)?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// An attempt about to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewAttempt<'a> {
+    pub id: Uuid,
+    pub claimed: &'a ClaimedNotification,
+}
+
+/// Commits attempts before their calls are made, each in the record of its notification.
+pub async fn begin_attempts(
+    tx: &DatabaseTransaction,
+    new: &[NewAttempt<'_>],
+    sender: Uuid,
+    lease_token: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut records = Vec::with_capacity(new.len());
+    for NewAttempt { id, claimed } in new {
+        let corrupt = |_unreadable| record::corrupt(claimed.id);
+        let stored = claimed.record.as_deref().unwrap_or_default();
+        let mut record = NotificationRecord::read(stored, claimed.created_at).map_err(corrupt)?;
+        record.attempts.push(AttemptState {
+            id: *id,
+            number: claimed.attempt_count,
+            generation: claimed.generation,
+            created_at: now,
+            lease_token,
+            sender_id: sender,
+            outcome: None,
+            message_id: AttemptMessageId::Unknown,
+            facts: DeliveryFacts::default(),
+            failure: None,
+            pricing: None,
+        });
+        records.push(NotificationRecordRow {
+            id: HexUuid(claimed.id),
+            record: hex::encode(record.written(claimed.created_at).map_err(corrupt)?),
+        });
+    }
+    write_records(tx, &records).await
 }

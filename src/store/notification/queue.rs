@@ -55,6 +55,8 @@ pub struct ClaimedNotification {
     pub is_at_home: bool,
     /// For a message to a staff member: the contact that they are linked to now.
     pub linked_contact_id: Option<Uuid>,
+    /// Its record, in which its attempt is put.
+    pub record: Option<Vec<u8>>,
 }
 
 /// Whether a claimed message's contact has its address: a look into the index for each, where a
@@ -186,7 +188,7 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE {} \
              RETURNING id, contact_id, recipient, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, \
+             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, record, \
              {AT_HOME} AS is_at_home, {LINKED} AS linked_contact_id",
             by_key(backend, "id", "due_id")
         ),

@@ -260,8 +260,9 @@ async fn was_seen(
     let first = first_id(since.plus_seconds(-60));
     let row = query_one(
         tx,
-        "SELECT id FROM attempt WHERE id >= $1 AND sender_id = $2 \
-         AND (sent_at IS NOT NULL OR failed_at IS NOT NULL AND accepted_at IS NOT NULL) LIMIT 1",
+        "SELECT a.id FROM attempt a JOIN notification n ON n.id = a.notification_id \
+         WHERE a.id >= $1 AND a.sender_id = $2 AND a.outcome = 'accepted' \
+         AND n.status IN ('sent', 'delivered', 'read', 'played', 'failed', 'retrying') LIMIT 1",
         [first.into(), id.into()],
     )
     .await?;

@@ -23,9 +23,9 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError, catalogue,
-        dialect::HexUuid,
         follow_up::{self, DueFollowUp},
-        new_id, notification, timeline,
+        notification::{self, LoadedNotification},
+        timeline,
     },
 };
 use entity::follow_up::FollowUpState;
@@ -112,6 +112,8 @@ pub(in crate::engine) async fn cancel_due_before(
             .store
             .write(async |tx| {
                 notification::lock(tx, &wanted).await?;
+                let mut loaded = notification::load(tx, &wanted).await?;
+                start(tx, &wanted, &mut loaded, before).await?;
                 let all = follow_up::due(tx, &wanted, before, BATCH).await?;
                 for due in &all {
                     let reason = FollowUpCursor::of(due).explain(reason);
@@ -125,6 +127,20 @@ pub(in crate::engine) async fn cancel_due_before(
         }
         cancelled += u64::try_from(count).unwrap_or(0);
     }
+}
+
+/// Starts the planned follow-ups of these notifications that are due by then.
+async fn start(
+    tx: &DatabaseTransaction,
+    wanted: &[Uuid],
+    loaded: &mut [LoadedNotification],
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    // A notification that has been deleted has timers, but no follow-ups.
+    let mut gone = wanted.to_vec();
+    gone.retain(|id| loaded.iter().all(|loaded| loaded.state.id != *id));
+    follow_up::forget_timers(tx, &gone, until).await?;
+    follow_up::start(tx, loaded, until).await
 }
 
 /// Decides the due follow-ups of these notifications in one transaction.
@@ -143,7 +159,8 @@ async fn batch(
             wanted.sort_unstable();
             wanted.dedup();
             notification::lock(tx, &wanted).await?;
-            let parents = notification::load(tx, &wanted).await?;
+            let mut parents = notification::load(tx, &wanted).await?;
+            start(tx, &wanted, &mut parents, horizon).await?;
             let turn = TransactionContext { engine, tx, now };
             let mut report = NotificationLifecycleReport::default();
             let mut count = 0;
@@ -189,6 +206,15 @@ async fn refuse(
     engine
         .store
         .write(async |tx| {
+            notification::lock(tx, &[notification]).await?;
+            match notification::load(tx, &[notification]).await {
+                Ok(mut loaded) => start(tx, &[notification], &mut loaded, horizon).await?,
+                // What its record holds cannot be read, and stays as it is.
+                Err(StoreError::Corrupt { .. }) => {
+                    follow_up::forget_timers(tx, &[notification], horizon).await?;
+                }
+                Err(error) => return Err(error),
+            }
             let all = follow_up::due(tx, &[notification], horizon, BATCH).await?;
             for due in &all {
                 let reason = FollowUpCursor::of(due).explain(&reason);
@@ -303,14 +329,6 @@ async fn note(
     detail: Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let entry = timeline::NewTimelineEntry {
-        notification_id: HexUuid(due.notification_id),
-        id: HexUuid(new_id(now)),
-        kind,
-        provider_at: None,
-        attempt_id: None,
-        callback_id: None,
-        detail: Some(detail.to_string()),
-    };
-    timeline::insert(tx, &[entry], now).await
+    let detail = Some(detail.to_string());
+    timeline::note(tx, due.notification_id, kind, detail, now).await
 }

@@ -1,6 +1,6 @@
 //! Notifications as the API shows them.
 
-use entity::{attempt, follow_up, notification, timeline};
+use entity::{follow_up, notification};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -10,12 +10,12 @@ use crate::{
     domain::{
         access::AccessBounds,
         category::MessageCategory,
-        facts::{DeliveryFact, DeliveryFacts},
+        facts::DeliveryFact,
         failure::FailureClass,
         outcome::AttemptOutcome,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
-        timeline::TimelineEntryKind,
+        timeline::{TimelineEntry, TimelineEntryKind},
     },
     http::problem::ApiProblem,
     state::AppState,
@@ -186,8 +186,7 @@ pub struct AttemptView {
     number: i64,
     generation: i64,
     created_at: String,
-    #[schema(value_type = Option<AttemptOutcome>)]
-    outcome: Option<String>,
+    outcome: Option<AttemptOutcome>,
     answered_at: Option<String>,
     http_status: Option<i64>,
     provider_message_id: Option<String>,
@@ -219,8 +218,7 @@ pub struct FollowUpView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TimelineEntryView {
     at: String,
-    #[schema(value_type = TimelineEntryKind)]
-    kind: String,
+    kind: TimelineEntryKind,
     /// When it happened by the provider's clock.
     provider_at: Option<String>,
     attempt: Option<Uuid>,
@@ -229,42 +227,34 @@ pub struct TimelineEntryView {
     detail: Option<Value>,
 }
 
-fn attempt_view(row: attempt::Model) -> AttemptView {
+fn attempt_view(attempt: attempts::AttemptDetails) -> AttemptView {
+    let attempts::AttemptDetails { state, call } = attempt;
     let facts: Map<String, Value> = DeliveryFact::ALL
         .into_iter()
-        .zip([
-            row.accepted_at,
-            row.sent_at,
-            row.delivered_at,
-            row.read_at,
-            row.played_at,
-            row.failed_at,
-        ])
-        .filter_map(|(fact, at)| {
-            let known =
-                json!({ "at": time(at?), "implied": DeliveryFacts::is_implied_in(row.implied, fact) });
+        .filter_map(|fact| {
+            let known = state.facts.get(fact)?;
+            let known = json!({ "at": known.at.to_string(), "implied": known.implied });
             Some((fact.name().to_owned(), known))
         })
         .collect();
-    let value_of = |versioned: Option<String>| {
-        versioned
-            .map(|json| parsed(&json))
-            .and_then(|json| json.get("value").cloned())
-    };
+    let call = call.as_ref();
+    let request = call.and_then(|call| call.request.as_deref());
     AttemptView {
-        id: row.id,
-        number: row.number,
-        generation: row.generation,
-        created_at: time(row.created_at),
-        outcome: row.outcome,
-        answered_at: row.answered_at.map(time),
-        http_status: row.http_status,
-        provider_message_id: row.provider_message_id,
+        id: state.id,
+        number: state.number,
+        generation: state.generation,
+        created_at: state.created_at.to_string(),
+        outcome: state.outcome,
+        answered_at: call.and_then(|call| call.answered_at).map(time),
+        http_status: call.and_then(|call| call.http_status),
+        provider_message_id: call.and_then(|call| call.provider_message_id.clone()),
         facts: Value::Object(facts),
-        failure: value_of(row.failure).map(with_action),
-        pricing: value_of(row.pricing),
-        request: row.request.as_deref().map(parsed),
-        answer: row.answer,
+        failure: state
+            .failure
+            .map(|failure| with_action(json!(failure.value))),
+        pricing: state.pricing.map(|pricing| pricing.value),
+        request: request.map(parsed),
+        answer: call.and_then(|call| call.answer.clone()),
     }
 }
 
@@ -279,14 +269,14 @@ fn follow_up_view(row: follow_up::Model) -> FollowUpView {
     }
 }
 
-fn timeline_view(row: timeline::Model) -> TimelineEntryView {
+fn timeline_view(entry: TimelineEntry) -> TimelineEntryView {
     TimelineEntryView {
-        at: time(row.at),
-        kind: row.kind,
-        provider_at: row.provider_at.map(time),
-        attempt: row.attempt_id,
-        callback: row.callback_id,
-        detail: row.detail.as_deref().map(parsed),
+        at: entry.at.to_string(),
+        kind: entry.kind,
+        provider_at: entry.provider_at.map(|at| at.to_string()),
+        attempt: entry.attempt_id,
+        callback: entry.callback_id,
+        detail: entry.detail.as_deref().map(parsed),
     }
 }
 
@@ -299,9 +289,9 @@ pub(super) async fn detail(
     let row = notifications::find(store, bounds, id)
         .await?
         .ok_or(ApiProblem::NotFound)?;
-    let attempts = attempts::of_notification(store, id).await?;
-    let follow_ups = follow_ups::of_notification(store, id).await?;
-    let timeline = story::of_notification(store, id).await?;
+    let attempts = attempts::of_notification(store, &row).await?;
+    let follow_ups = follow_ups::of_notification(store, &row).await?;
+    let timeline = story::of_notification(store, &row).await?;
     let mut summary = summary(&row);
     if let Some((next, before)) = notifications::turn_of(store, &row).await? {
         let interval = state.engine.settings.pair.interval_seconds;

@@ -7,11 +7,14 @@ use tokio::time::Instant;
 
 use super::{SendNotificationResponse, SendNotificationResponseItem};
 use crate::{
-    domain::{access::AccessBounds, status::StatusGroup, time::Timestamp},
+    domain::{access::AccessBounds, facts::DeliveryFact, status::StatusGroup},
     engine::{intake::StoredNotificationRequest, runtime::send_waiters::SendResult},
     http::problem::ApiProblem,
     state::AppState,
-    store::{attempt as attempts, convert, notification as notifications},
+    store::{
+        convert,
+        notification::{self as notifications, NotificationRecord},
+    },
 };
 
 /// Longest wait, in seconds.
@@ -104,12 +107,12 @@ async fn look(
         let accepted_at = match told.and_then(|told| told.accepted_at) {
             Some(at) => Some(at),
             // Another process sent it, or the request is a repeat.
-            None => attempts::of_notification(store, row.id)
-                .await?
+            None => NotificationRecord::of(&row)?
+                .attempts
                 .iter()
                 .rev()
-                .find_map(|attempt| attempt.accepted_at)
-                .map(Timestamp::from_micros),
+                .find_map(|attempt| attempt.facts.get(DeliveryFact::Accepted))
+                .map(|accepted| accepted.at),
         };
         known.push(SendResult { row, accepted_at });
     }

@@ -26,7 +26,7 @@ struct MetaMessageStatus<'a> {
     /// Absent for messages; `payment` says nothing about delivery.
     #[serde(default, rename = "type")]
     kind: LenientText,
-    /// Our attempt's id, if the message is ours.
+    /// Our reference, if the message is ours.
     #[serde(default)]
     biz_opaque_callback_data: LenientText,
     /// The number, or the group when `recipient_type` is `group`; absent for people with a username.
