@@ -2,7 +2,7 @@
 
 use migration::{Dialect, MIGRATIONS};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
+    ConnectionTrait, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
 };
 
@@ -11,11 +11,24 @@ use super::{Store, StoreError};
 /// The key of the advisory lock: "herald" in ASCII.
 const LOCK_KEY: i64 = 0x6865_7261_6c64;
 
-/// The names of the applied migrations: sea-orm's table, which databases have from before.
+/// The names of the applied migrations: sea-orm's table, by which older databases are recognised.
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)";
 
 /// PostgreSQL: takes away the prepared statements of the session.
 const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
+
+/// A schema that this program cannot use, by the migration that gives it away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForeignSchemaError {
+    #[error(
+        "the database's schema is newer than this program ({0}): use the version that made it, or a later one"
+    )]
+    Newer(String),
+    #[error(
+        "the database was made by a version of Herald from before the schema's baseline ({0}), and no migration leads from there to this version. Nothing in it was changed. Start with an empty database (another DATABASE_URL; without one, another HERALD_DATA_DIR), or keep using the version of Herald that made this one"
+    )]
+    Older(String),
+}
 
 /// One migration and whether it has been applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +47,18 @@ pub async fn status(store: &Store) -> Result<Vec<MigrationStatus>, StoreError> {
             name,
         })
         .collect())
+}
+
+/// What makes a schema with these migrations one that this program cannot use, if anything does.
+pub fn foreign(names: &[String]) -> Option<ForeignSchemaError> {
+    let unknown = |name: &&String| !MIGRATIONS.iter().any(|it| it.name == name.as_str());
+    let is_older = |name: &&String| MIGRATIONS.iter().all(|it| name.as_str() < it.name);
+    let mut older = names.iter().filter(is_older).cloned();
+    let mut newer = names.iter().filter(unknown).cloned();
+    older
+        .next()
+        .map(ForeignSchemaError::Older)
+        .or_else(|| newer.next().map(ForeignSchemaError::Newer))
 }
 
 /// The names of every migration this program knows, oldest first.
@@ -68,7 +93,7 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
             .await?;
     }
     let applied = match migrate_in(&tx, store.is_sqlite()).await {
-        Ok(()) => tx.commit().await,
+        Ok(()) => tx.commit().await.map_err(StoreError::from),
         Err(error) => {
             // Closing waits for the transaction to end. The first error is the one to report.
             drop(tx.rollback().await);
@@ -77,10 +102,10 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
     };
     // Whatever state it was left in ends with it.
     connection.close().await?;
-    Ok(applied?)
+    applied
 }
 
-async fn migrate_in(tx: &DatabaseTransaction, is_sqlite: bool) -> Result<(), DbErr> {
+async fn migrate_in(tx: &DatabaseTransaction, is_sqlite: bool) -> Result<(), StoreError> {
     apply(tx, usize::MAX).await?;
     if !is_sqlite {
         tx.execute_unprepared(FORGET_STATEMENTS).await?;
@@ -89,7 +114,7 @@ async fn migrate_in(tx: &DatabaseTransaction, is_sqlite: bool) -> Result<(), DbE
 }
 
 /// Applies up to `most` of the missing migrations, oldest first, in the caller's transaction.
-pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(), DbErr> {
+pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(), StoreError> {
     connection.execute_unprepared(CREATE_TABLE).await?;
     let applied = applied(connection).await?;
     let missing = MIGRATIONS
@@ -116,7 +141,7 @@ pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(),
 }
 
 /// Takes up to `most` of the applied migrations back, newest first, in the caller's transaction.
-pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<(), DbErr> {
+pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<(), StoreError> {
     let applied = applied(connection).await?;
     let present = MIGRATIONS
         .iter()
@@ -140,8 +165,9 @@ pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<()
 ///
 /// # Errors
 ///
-/// One that this program does not know is an error: the database is a newer program's.
-async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+/// One that this program does not know is an error: the database is a newer program's, or was made
+/// before the baseline.
+async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, StoreError> {
     let exists = match dialect(connection) {
         Dialect::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
         Dialect::Sqlite => {
@@ -160,15 +186,7 @@ async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, DbErr
         .iter()
         .map(|row| row.try_get_by("version"))
         .collect::<Result<_, _>>()?;
-    let unknown = applied
-        .iter()
-        .find(|name| !MIGRATIONS.iter().any(|it| it.name == name.as_str()));
-    match unknown {
-        None => Ok(applied),
-        Some(name) => Err(DbErr::Custom(format!(
-            "the database's schema is newer than this program ({name}): use the version that made it, or a later one"
-        ))),
-    }
+    foreign(&applied).map_or(Ok(applied), |error| Err(error.into()))
 }
 
 fn dialect(connection: &impl ConnectionTrait) -> Dialect {

@@ -113,6 +113,9 @@ pub enum StoreError {
     /// The work itself decided to roll back.
     #[error("rolled back on request")]
     RolledBack,
+    /// The schema is one that this program cannot use: no repetition helps.
+    #[error(transparent)]
+    ForeignSchema(#[from] migrate::ForeignSchemaError),
 }
 
 impl StoreError {
@@ -125,7 +128,9 @@ impl StoreError {
         let error = match self {
             Self::Transient(error) => error,
             Self::Conflict => return true,
-            Self::Refused(_) | Self::Corrupt { .. } | Self::RolledBack => return false,
+            Self::Refused(_) | Self::Corrupt { .. } | Self::RolledBack | Self::ForeignSchema(_) => {
+                return false;
+            }
         };
         match database_code(error).as_deref() {
             Some("40001" | "40P01" | "55P03") => true,
@@ -172,7 +177,11 @@ impl StoreError {
                 error.sql_err(),
                 Some(sea_orm::SqlErr::UniqueConstraintViolation(_))
             ),
-            Self::Transient(_) | Self::Corrupt { .. } | Self::Conflict | Self::RolledBack => false,
+            Self::Transient(_)
+            | Self::Corrupt { .. }
+            | Self::Conflict
+            | Self::RolledBack
+            | Self::ForeignSchema(_) => false,
         }
     }
 }

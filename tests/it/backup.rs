@@ -23,7 +23,7 @@ crate::tests![
     a_backup_says_what_it_is_and_overwrites_nothing,
     a_damaged_backup_is_refused_and_changes_nothing,
     a_backup_is_not_put_into_a_database_that_is_there_or_in_use,
-    a_backup_of_a_newer_program_or_another_database_is_refused,
+    a_backup_of_another_schema_or_database_is_refused,
     a_torn_copy_of_a_running_file_is_refused_with_what_helps,
 ];
 
@@ -255,25 +255,37 @@ async fn a_backup_is_not_put_into_a_database_that_is_there_or_in_use(database: D
     assert_eq!(old, 2);
 }
 
-async fn a_backup_of_a_newer_program_or_another_database_is_refused(database: Database) {
+async fn a_backup_of_another_schema_or_database_is_refused(database: Database) {
     let app = TestApp::spawn(&database).await;
-    app.sql(
-        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_later', 0)",
-    )
-    .await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup.tar");
     let name = file.to_str().unwrap();
-    done(&app.database_url, folder.path(), &["backup", name]);
     let anew = tempfile::tempdir().unwrap();
     let url = fresh_database(&database, anew.path()).await;
-    let refused = herald(&url, folder.path(), &["restore", name]);
-    assert_eq!(refused.status.code(), Some(1));
-    let said = text(&refused);
-    assert!(
-        said.contains("newer") && said.contains("m20991231"),
-        "{said}"
-    );
+    for (migration, expected) in [
+        (
+            "m20991231_000001_later",
+            "newer than this program (m20991231_000001_later)",
+        ),
+        (
+            "m20261121_000001_people_and_senders",
+            "before the schema's baseline (m20261121_000001_people_and_senders)",
+        ),
+    ] {
+        app.sql(&format!(
+            "INSERT INTO seaql_migrations (version, applied_at) VALUES ('{migration}', 0)"
+        ))
+        .await;
+        done(
+            &app.database_url,
+            folder.path(),
+            &["backup", name, "--force"],
+        );
+        let refused = herald(&url, folder.path(), &["restore", name]);
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused);
+        assert!(said.contains(expected), "{said}");
+    }
     let other = match database {
         Database::Sqlite => "postgres://herald@127.0.0.1:9/herald",
         Database::Postgres => "sqlite:other.sqlite",

@@ -1,404 +1,186 @@
-//! Rows of an older Herald: a migration keeps what they say.
+//! The schema: migrations apply at once, and take back what they made; a schema that this program
+//! cannot use is refused by name.
 
-use herald::{
-    domain::{
-        category::TemplateCategory, quality::QualityRating, template_status::TemplateStatus,
-        timeline::TimelineEntryKind,
-    },
-    store::{Store, connect, migrate, template_sync::ReportedTemplateState},
-};
+use std::path::Path;
+
+use herald::store::{connect, migrate};
 use migration::MIGRATIONS;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use secrecy::SecretString;
-use serde_json::json;
+use tempfile::TempDir;
 
-use crate::harness::{Database, fresh_database};
+use crate::{
+    cli::{herald, text},
+    harness::{Database, fresh_database},
+};
 
 crate::tests![
-    counters_become_cohorts_and_cohorts_counters,
-    evidence_stays_what_it_is_when_its_key_changes,
-    lines_of_a_timeline_keep_what_they_say_when_their_words_change,
-    a_sender_keeps_what_it_had_as_columns_as_settings,
+    an_empty_database_gets_every_migration_at_once,
+    down_takes_back_what_up_made,
     the_schema_of_a_newer_program_is_refused_by_name,
-    the_status_of_a_template_keeps_its_meaning,
-    the_quality_of_a_template_keeps_its_meaning,
+    a_database_from_before_the_baseline_is_refused_and_left_as_it_is,
 ];
 
-/// Migrations up to the one that counted everything by fact.
-const BEFORE_COHORTS: usize = 14;
-
-async fn lines(store: &Store, sql: &str) -> Vec<String> {
-    let backend = store.reader().get_database_backend();
-    let rows = store
-        .reader()
-        .query_all_raw(Statement::from_string(backend, sql))
+/// An empty database, which no process uses.
+async fn empty_database(database: &Database) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(database, folder.path()).await;
+    // Creates the file of SQLite.
+    let secret = SecretString::from(url.clone());
+    let store = connect::open(&secret, 3, connect::ConnectPurpose::Command)
         .await
         .unwrap();
+    store.close().await;
+    (folder, url)
+}
+
+async fn connection(url: &str) -> DatabaseConnection {
+    sea_orm::Database::connect(url).await.unwrap()
+}
+
+/// The first column of a query's rows, which are texts.
+async fn lines(connection: &DatabaseConnection, sql: &str) -> Vec<String> {
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let rows = connection.query_all_raw(statement).await.unwrap();
     rows.iter()
         .map(|row| row.try_get_by_index(0).unwrap())
         .collect()
 }
 
-async fn counters_become_cohorts_and_cohorts_counters(database: Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = fresh_database(&database, folder.path()).await;
-    let open = async || {
-        connect::open(
-            &SecretString::from(url.clone()),
-            3,
-            connect::ConnectPurpose::Command,
-        )
-        .await
-        .unwrap()
-    };
-    // Creates the file of SQLite.
-    drop(open().await);
-    let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-    migrate::apply(&raw, BEFORE_COHORTS).await.unwrap();
-    let nil = if url.starts_with("sqlite") {
-        "zeroblob(16)"
-    } else {
-        "'00000000-0000-0000-0000-000000000000'::uuid"
-    };
-    // Of two quarters in one hour, of two processes.
-    for (template, fact, code, count) in [
-        ("order", "created", "", 9),
-        ("order", "delivered", "", 5),
-        ("order", "failed", "131026", 2),
-        ("order", "failed", "131047", 1),
-        ("order", "priced", "utility/regular/US", 5),
-        ("", "took_sent", "07", 5),
-    ] {
-        for (grain, bucket) in [(900, 0), (900, 900), (3_600, 0), (86_400, 0)] {
-            let (template, event, code, count) = match grain {
-                3_600 => ("", "", "", 2 * count),
-                900 => (template, "shop.order", code, count),
-                _ => (template, "shop.order", code, 2 * count),
-            };
-            for slot in 1..3 {
-                raw.execute_unprepared(&format!(
-                    "INSERT INTO counter (grain, bucket, sender_id, channel, template, event_type, fact, code, slot, created_at, count) \
-                     VALUES ({grain}, {bucket} * 1000000, {nil}, 'whatsapp', '{template}', '{event}', '{fact}', '{code}', {slot}, 1, {count}) \
-                     ON CONFLICT (grain, bucket, sender_id, channel, template, event_type, fact, code, slot) DO UPDATE SET count = counter.count + excluded.count"
-                ))
-                .await
-                .unwrap();
-            }
+/// Everything that migrations have made, one object a line.
+async fn schema(connection: &DatabaseConnection) -> Vec<String> {
+    let sql = match connection.get_database_backend() {
+        DbBackend::Sqlite => {
+            "SELECT type || ' ' || name || ' ' || coalesce(sql, '') AS line FROM sqlite_master \
+             WHERE tbl_name <> 'seaql_migrations' ORDER BY 1"
         }
-    }
-    raw.close().await.unwrap();
-    let counters = "SELECT grain || ' ' || (bucket / 1000000) || ' ' || template || ' ' || event_type || ' ' || fact || ' ' || code || ' ' || slot || ' ' || count AS line FROM counter ORDER BY 1";
-    let cohorts = "SELECT grain || ' ' || (bucket / 1000000) || ' ' || template || ' ' || event_type || ' ' || slot || ' ' || created || ' ' || delivered || ' ' || failed || ' ' || out AS line FROM cohort WHERE slot = 1 ORDER BY 1";
-
-    let store = open().await;
-    let before = lines(&store, counters).await;
-    migrate::up(&store).await.unwrap();
-    assert_eq!(
-        lines(&store, cohorts).await,
-        [
-            "1800 0   1 18 10 6 0",
-            "3600 0   1 18 10 6 0",
-            "604800 0 order shop.order 1 18 10 6 0",
-            "86400 0 order shop.order 1 18 10 6 0",
-            "900 0 order shop.order 1 9 5 3 0",
-            "900 900 order shop.order 1 9 5 3 0",
-        ]
-    );
-    let coded = lines(&store, counters).await;
-    assert!(
-        coded
-            .iter()
-            .all(|line| !line.starts_with("3600 ") && !line.contains("created"))
-    );
-    // Four codes, in two quarters, a day and a week, of two processes.
-    assert_eq!(coded.len(), 4 * 4 * 2);
-    drop(store);
-
-    let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-    let after = MIGRATIONS.len() - BEFORE_COHORTS;
-    migrate::revert(&raw, after).await.unwrap();
-    raw.close().await.unwrap();
-    assert_eq!(lines(&open().await, counters).await, before);
-}
-
-/// A database as it was before the migration of a name.
-struct Before {
-    raw: sea_orm::DatabaseConnection,
-    store: Store,
-    is_sqlite: bool,
-    _folder: tempfile::TempDir,
-}
-
-impl Before {
-    async fn the_migration(database: &Database, name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = fresh_database(database, folder.path()).await;
-        // Creates the file of SQLite.
-        let secret = SecretString::from(url.clone());
-        let store = connect::open(&secret, 3, connect::ConnectPurpose::Command)
-            .await
-            .unwrap();
-        let raw = sea_orm::Database::connect(url.clone()).await.unwrap();
-        let before_it = MIGRATIONS
-            .iter()
-            .position(|migration| migration.name.ends_with(name))
-            .unwrap();
-        migrate::apply(&raw, before_it).await.unwrap();
-        Self {
-            raw,
-            store,
-            is_sqlite: url.starts_with("sqlite"),
-            _folder: folder,
+        _ => {
+            "WITH made AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+                 AND relname <> 'seaql_migrations' AND relname <> 'seaql_migrations_pkey') \
+             SELECT concat_ws(' ', relkind, relname, reloptions) AS line FROM made \
+             UNION ALL SELECT concat_ws(' ', relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull, \
+                 attcollation::regcollation, attgenerated, pg_get_expr(adbin, adrelid)) \
+                 FROM made JOIN pg_attribute ON attrelid = made.oid AND attnum > 0 \
+                 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE relkind = 'r' \
+             UNION ALL SELECT concat_ws(' ', relname, conname, pg_get_constraintdef(pg_constraint.oid)) \
+                 FROM made JOIN pg_constraint ON conrelid = made.oid \
+             UNION ALL SELECT pg_get_indexdef(indexrelid) FROM made JOIN pg_index ON indrelid = made.oid \
+             UNION ALL SELECT concat_ws(' ', 'function', proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace \
+             ORDER BY 1"
         }
-    }
-
-    /// A UUID as a literal.
-    fn id(&self, number: usize) -> String {
-        if self.is_sqlite {
-            format!("x'{number:032x}'")
-        } else {
-            format!("'{number:032x}'::uuid")
-        }
-    }
-}
-
-async fn evidence_stays_what_it_is_when_its_key_changes(database: Database) {
-    let before_it = Before::the_migration(&database, "evidence_key").await;
-    let (raw, store) = (&before_it.raw, &before_it.store);
-    let insert = |number: usize, kind: &str, other: &str, changed_at: i64| {
-        format!(
-            "INSERT INTO identity_evidence (id, created_at, kind, scope, one_kind, one, other_kind, other, changed_at, first_at, last_at, source) \
-             VALUES ({}, 1, '{kind}', '102290129340398', 'phone', '+12025550101', '', '{other}', {changed_at}, {number}, 9, 'status')",
-            before_it.id(number)
-        )
     };
-    // The same two aliases, and what can happen between them more than once.
-    for (number, kind, other, at) in [
-        (1, "seen", "", 0),
-        (2, "together", "US.1", 0),
-        (3, "moved", "+12025550102", 5),
-        (4, "moved", "+12025550102", 6),
-    ] {
-        raw.execute_unprepared(&insert(number, kind, other, at))
-            .await
-            .unwrap();
-    }
-    let all = "SELECT kind || ' ' || other || ' ' || changed_at || ' ' || first_at || ' ' || last_at || ' ' || source AS line \
-               FROM identity_evidence ORDER BY 1";
-    let again = insert(7, "moved", "+12025550102", 6) + " ON CONFLICT DO NOTHING";
-    let before = lines(store, all).await;
-    assert_eq!(before.len(), 4);
-
-    migrate::apply(raw, 1).await.unwrap();
-    assert_eq!(lines(store, all).await, before);
-    raw.execute_unprepared(&again).await.unwrap();
-    assert_eq!(lines(store, all).await, before, "a fact is there once");
-
-    migrate::revert(raw, 1).await.unwrap();
-    assert_eq!(lines(store, all).await, before);
-    raw.execute_unprepared(&again).await.unwrap();
-    assert_eq!(lines(store, all).await, before, "a fact is there once");
+    lines(connection, sql).await
 }
 
-async fn lines_of_a_timeline_keep_what_they_say_when_their_words_change(database: Database) {
-    let before_it = Before::the_migration(&database, "timeline_words").await;
-    let (raw, store) = (&before_it.raw, &before_it.store);
-    let before = [
-        "accepted",
-        "accepted, and kept back by the provider",
-        "answered late",
-        "follow_up_cancelled",
-        "follow_up_fired",
-        "follow_up_overruled",
-        "follow_up_skipped",
-        "gave up",
-        "lease ran out",
-        "more of what was known",
-        "not sent, waits",
-        "queued",
-        "refused, another try is due",
-        "retry asked",
-        "rule_did_not_fire",
-        "sent again",
-        "sent now",
-        "unknown",
+async fn an_empty_database_gets_every_migration_at_once(database: Database) {
+    let (folder, url) = empty_database(&database).await;
+    // What is said of each migration, in their order.
+    let said = |words: &[&str], code: i32| -> Vec<String> {
+        let output = herald(&url, folder.path(), words);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        let text = text(&output);
+        let of_migrations = text.lines().filter(|line| line.contains(" m20"));
+        of_migrations
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let each = |word: &str| -> Vec<String> {
+        let names = MIGRATIONS.iter().map(|migration| migration.name);
+        names.map(|name| format!("{word} {name}")).collect()
+    };
+    assert_eq!(said(&["migrate", "status"], 1), each("missing"));
+    assert_eq!(said(&["migrate", "up"], 0), each("applied"));
+    assert_eq!(said(&["migrate", "status"], 0), each("applied"));
+    assert_eq!(said(&["migrate", "up"], 0), each("applied before"));
+}
+
+async fn down_takes_back_what_up_made(database: Database) {
+    let (_folder, url) = empty_database(&database).await;
+    let raw = connection(&url).await;
+    let mut schemas = vec![schema(&raw).await];
+    assert!(schemas[0].is_empty(), "{schemas:?}");
+    for _ in MIGRATIONS {
+        migrate::apply(&raw, 1).await.unwrap();
+        schemas.push(schema(&raw).await);
+    }
+    let whole = schemas.pop().unwrap();
+    for before in schemas.iter().rev() {
+        assert_ne!(&schema(&raw).await, before);
+        migrate::revert(&raw, 1).await.unwrap();
+        assert_eq!(&schema(&raw).await, before);
+    }
+    migrate::apply(&raw, usize::MAX).await.unwrap();
+    assert_eq!(schema(&raw).await, whole);
+    let marker =
+        "SELECT CAST(id AS text) || ' ' || CAST(number AS text) AS line FROM commit_marker";
+    assert_eq!(lines(&raw, marker).await, ["1 0"]);
+}
+
+/// Every way to use a database says why this one cannot be used, and ends.
+fn every_command_says(url: &str, folder: &Path, expected: &[&str]) {
+    let commands: [(&[&str], i32); 6] = [
+        (&["migrate", "status"], 1),
+        (&["migrate", "up"], 1),
+        (&["serve"], 1),
+        (&["serve", "--migrate"], 1),
+        (&["keys", "list"], 1),
+        (&["check"], 3),
     ];
-    for (number, kind) in before.iter().enumerate() {
-        let id = before_it.id(number);
-        raw.execute_unprepared(&format!(
-            "INSERT INTO timeline (notification_id, id, at, kind) VALUES ({id}, {id}, 1, '{kind}')"
-        ))
-        .await
-        .unwrap();
+    for (words, code) in commands {
+        let refused = herald(url, folder, words);
+        let said = text(&refused);
+        assert_eq!(refused.status.code(), Some(code), "{words:?}: {said}");
+        for part in expected {
+            assert!(said.contains(part), "{words:?}: {said}");
+        }
     }
-    let all = "SELECT kind AS line FROM timeline ORDER BY kind";
-    assert_eq!(lines(store, all).await, before);
-
-    migrate::apply(raw, 1).await.unwrap();
-    let after = lines(store, all).await;
-    assert_eq!(after.len(), before.len());
-    for word in &after {
-        assert!(TimelineEntryKind::parse(word).is_some(), "{word}");
-    }
-    for word in ["retry_scheduled", "outcome_unknown", "rule_fired", "queued"] {
-        assert!(after.iter().any(|it| it == word), "{word}: {after:?}");
-    }
-
-    migrate::revert(raw, 1).await.unwrap();
-    assert_eq!(lines(store, all).await, before);
-}
-
-async fn a_sender_keeps_what_it_had_as_columns_as_settings(database: Database) {
-    let before_it = Before::the_migration(&database, "sender_settings").await;
-    let (raw, store) = (&before_it.raw, &before_it.store);
-    for (number, version, base) in [
-        (1, "'v25.0'", "'https://graph.example.org'"),
-        (2, "NULL", "'https://say \"so\".example.org'"),
-        (3, "NULL", "NULL"),
-    ] {
-        raw.execute_unprepared(&format!(
-            "INSERT INTO sender (id, created_at, updated_at, kind, name, phone_number_id, waba_id, api_version, base_url, \
-             is_default, state, pace_per_second, pace_next_at, failures_in_row) \
-             VALUES ({}, 1, 1, 'meta', 'n{number}', '{number}', '102290129340398', {version}, {base}, false, 'active', 80, 0, 0)",
-            before_it.id(number)
-        ))
-        .await
-        .unwrap();
-    }
-    let columns = "SELECT phone_number_id || ' ' || waba_id || ' ' || coalesce(api_version, '-') || ' ' || coalesce(base_url, '-') \
-                   FROM sender ORDER BY id";
-    let before = lines(store, columns).await;
-
-    migrate::apply(raw, 1).await.unwrap();
-    let settings: Vec<serde_json::Value> = lines(store, "SELECT settings FROM sender ORDER BY id")
-        .await
-        .iter()
-        .map(|text| serde_json::from_str(text).unwrap())
-        .collect();
-    assert_eq!(
-        settings,
-        [
-            json!({ "api_version": "v25.0", "api_base": "https://graph.example.org" }),
-            json!({ "api_base": "https://say \"so\".example.org" }),
-            json!({}),
-        ]
-    );
-    let names = "SELECT endpoint_id || ' ' || account_id FROM sender ORDER BY id";
-    assert_eq!(lines(store, names).await[2], "3 102290129340398");
-
-    migrate::revert(raw, 1).await.unwrap();
-    assert_eq!(lines(store, columns).await, before);
 }
 
 async fn the_schema_of_a_newer_program_is_refused_by_name(database: Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = fresh_database(&database, folder.path()).await;
-    let secret = SecretString::from(url);
-    let store = connect::open(&secret, 3, connect::ConnectPurpose::Command)
-        .await
-        .unwrap();
-    assert!(!migrate::is_current(&store).await.unwrap(), "it is empty");
-    migrate::up(&store).await.unwrap();
-    assert!(migrate::is_current(&store).await.unwrap());
-    let later =
-        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_later', 0)";
-    store.write_alone(later, []).await.unwrap();
-    for refused in [
-        migrate::up(&store).await.unwrap_err(),
-        migrate::is_current(&store).await.unwrap_err(),
-        migrate::status(&store).await.unwrap_err(),
-    ] {
-        let said = format!("{:?}", anyhow::Error::from(refused));
-        assert!(
-            said.contains("newer than this program (m20991231_000001_later)"),
-            "{said}"
-        );
-    }
-}
-
-async fn the_status_of_a_template_keeps_its_meaning(database: Database) {
-    let before_it = Before::the_migration(&database, "template_status_words").await;
-    let (raw, store) = (&before_it.raw, &before_it.store);
-    for (name, status) in [
-        ("a", "'PAUSED'"),
-        ("b", "'PENDING_DELETION'"),
-        ("c", "NULL"),
-    ] {
-        let insert = format!(
-            "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, status, status_at) \
-             VALUES ('1', '{name}', 'en_US', 1, 1, {status}, 1)"
-        );
-        raw.execute_unprepared(&insert).await.unwrap();
-    }
-    let statuses = "SELECT coalesce(status, '') AS line FROM template_sync ORDER BY name";
-    migrate::apply(raw, 1).await.unwrap();
-    assert_eq!(
-        lines(store, statuses).await,
-        ["paused", "pending_deletion", ""]
-    );
-    let all = herald::store::template_sync::all(store).await.unwrap();
-    let meant: Vec<Option<TemplateStatus>> = all
-        .iter()
-        .map(|row| ReportedTemplateState::from(row).status)
-        .collect();
-    assert_eq!(
-        meant,
-        [
-            Some(TemplateStatus::Paused),
-            Some(TemplateStatus::PendingDeletion),
-            None
-        ]
-    );
-    migrate::revert(raw, 1).await.unwrap();
-    assert_eq!(
-        lines(store, statuses).await,
-        ["PAUSED", "PENDING_DELETION", ""]
+    let (folder, url) = empty_database(&database).await;
+    let raw = connection(&url).await;
+    migrate::apply(&raw, usize::MAX).await.unwrap();
+    raw.execute_unprepared(
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_later', 0)",
+    )
+    .await
+    .unwrap();
+    raw.close().await.unwrap();
+    every_command_says(
+        &url,
+        folder.path(),
+        &["newer than this program (m20991231_000001_later)"],
     );
 }
 
-async fn the_quality_of_a_template_keeps_its_meaning(database: Database) {
-    let before_it = Before::the_migration(&database, "template_quality_words").await;
-    let (raw, store) = (&before_it.raw, &before_it.store);
-    for (name, category, quality) in [
-        ("a", "'marketing'", "'YELLOW'"),
-        ("b", "'transactional'", "'UNKNOWN'"),
-        ("c", "NULL", "NULL"),
-        ("d", "'utility'", "'PURPLE'"),
+async fn a_database_from_before_the_baseline_is_refused_and_left_as_it_is(database: Database) {
+    let (folder, url) = empty_database(&database).await;
+    let raw = connection(&url).await;
+    for sql in [
+        "CREATE TABLE seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)",
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20261121_000001_people_and_senders', 1), \
+         ('m20261130_000072_template_quality_words', 1)",
+        "CREATE TABLE setting (name text NOT NULL PRIMARY KEY, created_at bigint NOT NULL, value text NOT NULL)",
+        "INSERT INTO setting (name, created_at, value) VALUES ('colour', 1, 'green')",
     ] {
-        let insert = format!(
-            "INSERT INTO template_sync (account_id, name, language, created_at, updated_at, category, category_at, quality, quality_at) \
-             VALUES ('1', '{name}', 'en_US', 1, 1, {category}, 1, {quality}, 1)"
-        );
-        raw.execute_unprepared(&insert).await.unwrap();
+        raw.execute_unprepared(sql).await.unwrap();
     }
-    let qualities = "SELECT coalesce(quality, '') AS line FROM template_sync ORDER BY name";
-    let before = lines(store, qualities).await;
-    assert_eq!(before, ["YELLOW", "UNKNOWN", "", "PURPLE"]);
-    migrate::apply(raw, 1).await.unwrap();
-    assert_eq!(
-        lines(store, qualities).await,
-        ["yellow", "unknown", "", "purple"]
+    let everything = async |raw: &DatabaseConnection| {
+        let mut all = schema(raw).await;
+        all.extend(lines(raw, "SELECT version FROM seaql_migrations ORDER BY version").await);
+        all.extend(lines(raw, "SELECT name || ' ' || value AS line FROM setting").await);
+        all
+    };
+    let before = everything(&raw).await;
+    raw.close().await.unwrap();
+    every_command_says(
+        &url,
+        folder.path(),
+        &[
+            "before the schema's baseline (m20261121_000001_people_and_senders)",
+            "Start with an empty database",
+            "keep using the version of Herald that made this one",
+        ],
     );
-    let all = herald::store::template_sync::all(store).await.unwrap();
-    let meant: Vec<(Option<TemplateCategory>, Option<QualityRating>)> = all
-        .iter()
-        .map(|row| {
-            let state = ReportedTemplateState::from(row);
-            (state.category, state.quality)
-        })
-        .collect();
-    assert_eq!(
-        meant,
-        [
-            (
-                Some(TemplateCategory::Marketing),
-                Some(QualityRating::Yellow)
-            ),
-            (Some(TemplateCategory::Other), Some(QualityRating::Unknown)),
-            (None, None),
-            (Some(TemplateCategory::Utility), Some(QualityRating::Other)),
-        ]
-    );
-    migrate::revert(raw, 1).await.unwrap();
-    assert_eq!(lines(store, qualities).await, before);
+    assert_eq!(everything(&connection(&url).await).await, before);
 }

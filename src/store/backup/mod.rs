@@ -19,7 +19,9 @@ use super::{
     ConnectionTrait, StoreError,
     connect::DatabaseOpenError,
     dialect::{column, query},
-    lineage, migrate, setting,
+    lineage,
+    migrate::{self, ForeignSchemaError},
+    setting,
     sqlite_file::{self, DatabaseFileCheckError},
     whole_file,
 };
@@ -48,6 +50,10 @@ pub enum BackupError {
         "the backup's schema is newer than this program ({0}): use the version that made it, or a later one"
     )]
     NewerSchema(String),
+    #[error(
+        "the backup is of a database from before the schema's baseline ({0}), and no migration leads from there to this version: restore it with the version of Herald that made it"
+    )]
+    OlderSchema(String),
     #[error("the backup is of {}, and DATABASE_URL names {}", .of.title(), .here.title())]
     OtherKind {
         of: BackupDatabaseKind,
@@ -219,13 +225,10 @@ pub async fn restore(
             here,
         });
     }
-    let known = migrate::known();
-    if let Some(newer) = manifest
-        .migrations
-        .iter()
-        .find(|name| !known.contains(name))
-    {
-        return Err(BackupError::NewerSchema(newer.clone()));
+    match migrate::foreign(&manifest.migrations) {
+        None => {}
+        Some(ForeignSchemaError::Newer(name)) => return Err(BackupError::NewerSchema(name)),
+        Some(ForeignSchemaError::Older(name)) => return Err(BackupError::OlderSchema(name)),
     }
     let held = SendingHold {
         reason: HoldReason::Restored,

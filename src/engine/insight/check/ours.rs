@@ -51,6 +51,13 @@ pub fn database(why: &str) -> InstallationCheckResult {
 pub async fn of_database(store: &Store) -> (Vec<InstallationCheckResult>, bool) {
     let current = match migrate::is_current(store).await {
         Ok(current) => current,
+        Err(StoreError::ForeignSchema(error)) => {
+            let found = format!("The schema cannot be used: {error}.");
+            return (
+                vec![ours("migrations", FindingSeverity::Failed, found)],
+                false,
+            );
+        }
         Err(error) => return (vec![database(&error.to_string())], false),
     };
     let kind = if store.is_sqlite() {

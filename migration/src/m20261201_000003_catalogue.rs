@@ -1,4 +1,5 @@
-//! What a product defines: catalogues with their templates, routes and follow-up rules.
+//! What catalogues define: event types, kinds of message, routes and rules. Their templates are with the
+//! senders, their people with the people.
 
 use crate::Dialect;
 
@@ -16,24 +17,40 @@ CREATE TABLE catalogue (
     name        {text} NOT NULL PRIMARY KEY,
     created_at  bigint NOT NULL,
     applied_at  bigint NOT NULL,
-    digest      {text} NOT NULL,
     revision    bigint NOT NULL
 );
 
-CREATE TABLE template (
-    id          {uuid} NOT NULL PRIMARY KEY,
-    created_at  bigint NOT NULL,
+-- What a catalogue wrote into a row of another table, so that an edit by hand is noticed.
+CREATE TABLE catalogue_row (
+    kind        {text} NOT NULL,
     name        {text} NOT NULL,
-    language    {text} NOT NULL,
-    category    {text} NOT NULL,
-    parameter_format {text} NOT NULL,
-    body        {text} NOT NULL,
-    status      {text},
-    version     bigint NOT NULL,
-    catalogue   {text},
-    UNIQUE (name, language)
+    created_at  bigint NOT NULL,
+    catalogue   {text} NOT NULL,
+    fields      {text} NOT NULL,
+    PRIMARY KEY (kind, name)
+) {clustered};
+CREATE INDEX catalogue_row_catalogue ON catalogue_row (catalogue);
+
+-- A kind of event. `sensitive`: its data are stored as a ciphertext.
+CREATE TABLE event_type (
+    name         {text} NOT NULL PRIMARY KEY,
+    created_at   bigint NOT NULL,
+    description  {text},
+    sensitive    {bool} NOT NULL,
+    example      {text},
+    catalogue    {text}
 );
 
+-- A kind of message, which people may turn off unless it is required.
+CREATE TABLE message_kind (
+    name         {text} NOT NULL PRIMARY KEY,
+    created_at   bigint NOT NULL,
+    description  {text},
+    required     {bool} NOT NULL,
+    catalogue    {text}
+);
+
+-- Turns events of a type into notifications.
 CREATE TABLE route (
     id                     {uuid} NOT NULL PRIMARY KEY,
     created_at             bigint NOT NULL,
@@ -42,9 +59,14 @@ CREATE TABLE route (
     condition              {text},
     recipients             {text} NOT NULL,
     about                  {text},
-    template               {text} NOT NULL,
-    language               {text},
     channel                {text} NOT NULL,
+    -- The name of a sender; none: the default.
+    sender                 {text},
+    message_kind           {text},
+    mode                   {text} NOT NULL DEFAULT 'template',
+    template               {text} NOT NULL,
+    fallback_template      {text},
+    language               {text},
     params                 {text} NOT NULL,
     labels                 {text} NOT NULL,
     reference              {text},
@@ -55,7 +77,7 @@ CREATE TABLE route (
 );
 CREATE INDEX route_event_type ON route (event_type);
 
--- One row a version: a follow-up keeps the version it was made with.
+-- One version of a rule: a follow-up keeps the version it was made with.
 CREATE TABLE rule (
     id             {uuid} NOT NULL PRIMARY KEY,
     created_at     bigint NOT NULL,
@@ -75,5 +97,10 @@ CREATE TABLE rule (
 ";
 
 const DOWN: &str = r"
-DROP TABLE rule; DROP TABLE route; DROP TABLE template; DROP TABLE catalogue;
+DROP TABLE rule;
+DROP TABLE route;
+DROP TABLE message_kind;
+DROP TABLE event_type;
+DROP TABLE catalogue_row;
+DROP TABLE catalogue;
 ";

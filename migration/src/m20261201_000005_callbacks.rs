@@ -1,0 +1,139 @@
+//! The inbox of callbacks, what could not be applied of them, and what people and accounts said in
+//! them.
+
+use crate::Dialect;
+
+pub(crate) fn up(_: Dialect) -> String {
+    UP.to_owned()
+}
+
+pub(crate) fn down(_: Dialect) -> String {
+    DOWN.to_owned()
+}
+
+const UP: &str = r"
+
+-- One body in the inbox. Narrow on purpose: marking a callback processed never rewrites its body.
+CREATE TABLE callback (
+    id            {uuid} NOT NULL PRIMARY KEY,
+    created_at    bigint NOT NULL,
+    endpoint      {text} NOT NULL,
+    -- Whose signature it bore, where there are several apps.
+    signed_by     {text},
+    size_bytes    bigint NOT NULL,
+    -- What people write and news of accounts: applied before statuses.
+    urgent        {bool} NOT NULL DEFAULT true,
+    owner         {uuid} NOT NULL,
+    leased_until  bigint NOT NULL,
+    tries         bigint NOT NULL,
+    processed_at  bigint,
+    items         bigint,
+    dead_items    bigint
+) {clustered} {hot};
+CREATE INDEX callback_unapplied ON callback (urgent, leased_until) WHERE processed_at IS NULL;
+
+CREATE TABLE callback_body (
+    callback_id  {uuid} NOT NULL PRIMARY KEY,
+    body         {bytes} NOT NULL
+) {clustered};
+
+-- The ledger by which a repeated body is detected.
+CREATE TABLE callback_digest (
+    endpoint     {text} NOT NULL,
+    digest       {bytes} NOT NULL,
+    callback_id  {uuid} NOT NULL,
+    created_at   bigint NOT NULL,
+    times_seen   bigint NOT NULL,
+    PRIMARY KEY (endpoint, digest)
+) {clustered};
+-- Retention goes by age.
+CREATE INDEX callback_digest_age ON callback_digest (created_at);
+
+-- An item of a callback that could not be applied.
+CREATE TABLE dead_letter (
+    id           {uuid} NOT NULL PRIMARY KEY,
+    created_at   bigint NOT NULL,
+    callback_id  {uuid} NOT NULL,
+    pointer      {text} NOT NULL,
+    reason       {text} NOT NULL,
+    replayed_at  bigint,
+    UNIQUE (callback_id, pointer)
+);
+-- What is open: few among many.
+CREATE INDEX dead_letter_open ON dead_letter (id) WHERE replayed_at IS NULL;
+
+-- A status whose message is not known yet.
+CREATE TABLE parked_status (
+    id                   {uuid} NOT NULL PRIMARY KEY,
+    created_at           bigint NOT NULL,
+    callback_id          {uuid} NOT NULL,
+    pointer              {text} NOT NULL,
+    state                {text} NOT NULL DEFAULT 'parked',
+    endpoint_id          {text},
+    provider_message_id  {text} NOT NULL,
+    our_id               {uuid},
+    update_json          {text} NOT NULL,
+    UNIQUE (callback_id, pointer)
+);
+CREATE INDEX parked_status_message ON parked_status (provider_message_id);
+CREATE INDEX parked_status_our_id ON parked_status (our_id) WHERE our_id IS NOT NULL;
+CREATE INDEX parked_status_open ON parked_status (created_at) WHERE state = 'parked';
+
+-- A message that a person wrote, or a voice call, whose ids begin with `call:`.
+CREATE TABLE inbound_message (
+    id                   {uuid} NOT NULL PRIMARY KEY,
+    created_at           bigint NOT NULL,
+    callback_id          {uuid} NOT NULL,
+    sender_id            {uuid},
+    endpoint_id          {text} NOT NULL,
+    contact_id           {uuid},
+    -- The aliases that it came from.
+    from_phone           {text},
+    from_user_id         {text},
+    from_parent_user_id  {text},
+    group_id             {text},
+    provider_message_id  {text} NOT NULL,
+    -- The message that it answers, and the notification, if it is one of ours.
+    context_message_id   {text},
+    notification_id      {uuid},
+    kind                 {text} NOT NULL,
+    sent_at              bigint NOT NULL,
+    -- Until when it opened the service window, and made messages free.
+    window_until         bigint,
+    free_entry_until     bigint,
+    read_due_at          bigint,
+    media_id             {text},
+    text                 {text},
+    payload              {text},
+    item                 {text} NOT NULL,
+    UNIQUE (provider_message_id, endpoint_id)
+);
+CREATE INDEX inbound_message_contact ON inbound_message (contact_id, id);
+CREATE INDEX inbound_message_read ON inbound_message (read_due_at) WHERE read_due_at IS NOT NULL;
+
+-- Everything that is no message and no status, applied or not.
+CREATE TABLE notice (
+    id           {uuid} NOT NULL PRIMARY KEY,
+    created_at   bigint NOT NULL,
+    callback_id  {uuid} NOT NULL,
+    pointer      {text} NOT NULL,
+    field        {text} NOT NULL,
+    account_id   {text},
+    summary      {text} NOT NULL,
+    outcome      {text} NOT NULL,
+    provider_at  bigint,
+    item         {text} NOT NULL,
+    UNIQUE (callback_id, pointer)
+);
+
+";
+
+const DOWN: &str = r"
+DROP TABLE notice;
+DROP TABLE inbound_message;
+DROP TABLE parked_status;
+DROP TABLE dead_letter;
+DROP TABLE callback_digest;
+DROP TABLE callback_body;
+DROP TABLE callback;
+";
