@@ -10,13 +10,14 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     Common, database,
     database::Fresh,
     load::Random,
     outbound::{self, Sandbox},
-    print, progress,
+    print, progress, record,
     server::{self, Server},
 };
 
@@ -58,7 +59,7 @@ struct Run<'a> {
     servers: Vec<Server>,
     kills: u64,
     /// Attempts that were open when their process was killed, and stayed so.
-    in_flight: HashSet<String>,
+    in_flight: HashSet<Uuid>,
 }
 
 impl Chaos {
@@ -209,7 +210,7 @@ impl Run<'_> {
         // What another process has under way is answered by then.
         tokio::time::sleep(Duration::from_millis(CALL_SECONDS * 1000 + 1000)).await;
         let still = open_attempts(connection).await?;
-        self.in_flight.extend(open.intersection(&still).cloned());
+        self.in_flight.extend(open.intersection(&still).copied());
         let server = self.start(place).await?;
         if let Some(slot) = self.servers.get_mut(place) {
             *slot = server;
@@ -218,35 +219,10 @@ impl Run<'_> {
     }
 }
 
-async fn open_attempts(connection: &DatabaseConnection) -> anyhow::Result<HashSet<String>> {
-    Ok(attempts(
-        connection,
-        "SELECT id, notification_id FROM attempt WHERE outcome IS NULL",
-    )
-    .await?
-    .into_keys()
-    .collect())
-}
-
-/// Attempts with their notifications, in hex digits.
-async fn attempts(
-    connection: &DatabaseConnection,
-    sql: &str,
-) -> anyhow::Result<HashMap<String, String>> {
-    let statement = Statement::from_string(connection.get_database_backend(), sql);
-    connection
-        .query_all_raw(statement)
-        .await?
-        .iter()
-        .map(|row| {
-            let attempt: uuid::Uuid = row.try_get_by_index(0)?;
-            let notification: uuid::Uuid = row.try_get_by_index(1)?;
-            Ok((
-                attempt.simple().to_string(),
-                notification.simple().to_string(),
-            ))
-        })
-        .collect()
+async fn open_attempts(connection: &DatabaseConnection) -> anyhow::Result<HashSet<Uuid>> {
+    let attempts = record::attempts(connection).await?;
+    let open = attempts.into_iter().filter(|(_, it)| it.outcome.is_none());
+    Ok(open.map(|(_, attempt)| attempt.id).collect())
 }
 
 #[derive(Default)]
@@ -259,15 +235,16 @@ struct Compared {
 
 /// What the sandbox accepted, by notification, against what Herald says of each.
 async fn compare(connection: &DatabaseConnection, sandbox: &Sandbox) -> anyhow::Result<Compared> {
-    let of = attempts(connection, "SELECT id, notification_id FROM attempt").await?;
-    let mut accepted: HashMap<&str, u64> = HashMap::new();
+    let attempts = record::attempts(connection).await?;
+    let known: HashSet<(Uuid, Uuid)> = attempts.iter().map(|(of, it)| (*of, it.id)).collect();
+    let mut accepted: HashMap<Uuid, u64> = HashMap::new();
     for call in sandbox.accepted()? {
-        let attempt = call.our_id.replace('-', "");
-        let notification = of.get(&attempt);
-        ensure!(notification.is_some(), "a call of no attempt: {attempt}");
-        if let Some(notification) = notification {
-            *accepted.entry(notification.as_str()).or_default() += 1;
-        }
+        ensure!(
+            known.contains(&(call.notification, call.attempt)),
+            "a call of no attempt: {}",
+            call.attempt
+        );
+        *accepted.entry(call.notification).or_default() += 1;
     }
     let statement = Statement::from_string(
         connection.get_database_backend(),
@@ -275,9 +252,9 @@ async fn compare(connection: &DatabaseConnection, sandbox: &Sandbox) -> anyhow::
     );
     let mut compared = Compared::default();
     for row in connection.query_all_raw(statement).await? {
-        let id: uuid::Uuid = row.try_get_by_index(0)?;
+        let id: Uuid = row.try_get_by_index(0)?;
         let status: String = row.try_get_by_index(1)?;
-        match accepted.get(id.simple().to_string().as_str()) {
+        match accepted.get(&id) {
             Some(1) => compared.once += 1,
             Some(_) => compared.twice += 1,
             None if status == "gave_up" => compared.gave_up += 1,

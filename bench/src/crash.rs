@@ -12,15 +12,17 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use herald::domain::facts::DeliveryFact;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{
     Common, database,
     database::Fresh,
     load::{self, Random, Supply},
-    print, progress,
+    print, progress, record,
     server::Server,
 };
 
@@ -201,57 +203,68 @@ pub async fn compare(
             !stored.contains(&Sha256::digest(body.as_bytes()).to_vec())
         })
         .count();
-    // A fact that was told is not implied: bits 1, 2 and 3 of the mask are sent, delivered and read.
-    let mut told: HashMap<String, (bool, bool, bool)> = HashMap::new();
-    let facts = "SELECT provider_message_id, implied, sent_at, delivered_at, read_at FROM attempt \
-        WHERE provider_message_id IS NOT NULL";
-    for row in rows(connection, facts).await? {
-        let wamid: String = row.try_get_by_index(0)?;
-        let implied: i64 = row.try_get_by_index(1)?;
-        let at = |index: usize, bit: i64| -> anyhow::Result<bool> {
-            Ok(row.try_get_by_index::<Option<i64>>(index)?.is_some() && implied & bit == 0)
-        };
-        told.insert(wamid, (at(2, 2)?, at(3, 4)?, at(4, 8)?));
+    let recorded = record::all(connection).await?;
+    // A fact that was reported is not implied.
+    let mut reported: HashMap<String, [bool; 3]> = HashMap::new();
+    let mut known = [0_i64; 3];
+    for attempt in recorded.iter().flat_map(|it| &it.record.attempts) {
+        let facts = FACTS.map(|(_, fact)| attempt.facts.get(fact));
+        for (known, fact) in known.iter_mut().zip(facts) {
+            *known += i64::from(fact.is_some());
+        }
+        let facts = facts.map(|fact| fact.is_some_and(|fact| !fact.implied));
+        reported.insert(attempt.id.to_string(), facts);
     }
     let unapplied = acknowledged
         .iter()
         .filter_map(|place| shots.get(*place))
         .filter(|shot| {
-            let known = told
-                .get(&database::wamid(shot.notification))
-                .copied()
-                .unwrap_or_default();
-            !match shot.status {
-                "sent" => known.0,
-                "delivered" => known.1,
-                _ => known.2,
-            }
+            let our_id = database::our_id(shot.notification);
+            let attempt = our_id.split('.').next().unwrap_or_default();
+            let facts = reported.get(attempt).copied().unwrap_or_default();
+            let of_status = FACTS.iter().zip(facts);
+            !of_status
+                .into_iter()
+                .any(|((name, _), is_reported)| *name == shot.status && is_reported)
         })
         .count();
-    let twice = "SELECT count(*) FROM (SELECT notification_id, kind FROM timeline \
-         WHERE kind IN ('sent', 'delivered', 'read') GROUP BY notification_id, kind HAVING count(*) > 1) AS t";
-    let mut applied_twice = usize::try_from(database::number(connection, twice).await?)?;
-    for (fact, column) in [
-        ("sent", "sent_at"),
-        ("delivered", "delivered_at"),
-        ("read", "read_at"),
-    ] {
+    let mut applied_twice = 0;
+    let mut lines: HashMap<(Uuid, String), usize> = HashMap::new();
+    for recorded in &recorded {
+        for line in &recorded.lines {
+            let key = (recorded.notification, line.kind.name().to_owned());
+            *lines.entry(key).or_default() += 1;
+        }
+        applied_twice += usize::from(recorded.record.follow_ups.len() > 1);
+    }
+    for row in rows(connection, "SELECT notification_id, kind FROM timeline").await? {
+        let key = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        *lines.entry(key).or_default() += 1;
+    }
+    applied_twice += lines
+        .iter()
+        .filter(|((_, kind), count)| **count > 1 && FACTS.iter().any(|(name, _)| name == kind))
+        .count();
+    for ((name, _), known) in FACTS.iter().zip(known) {
         let counted = format!(
-            "SELECT CAST(coalesce(sum({fact}), 0) AS bigint) FROM cohort WHERE grain = 900"
+            "SELECT CAST(coalesce(sum({name}), 0) AS bigint) FROM cohort WHERE grain = 900"
         );
-        let known = format!("SELECT count(*) FROM attempt WHERE {column} IS NOT NULL");
-        let difference = database::number(connection, &counted).await?
-            - database::number(connection, &known).await?;
+        let difference = database::number(connection, &counted).await? - known;
         applied_twice += usize::try_from(difference.abs())?;
     }
-    let triggered = "SELECT count(*) FROM (SELECT notification_id FROM follow_up GROUP BY notification_id HAVING count(*) > 1) AS t";
-    applied_twice += usize::try_from(database::number(connection, triggered).await?)?;
     Ok(Compared {
         missing,
         applied_twice,
         unapplied,
     })
 }
+
+/// The statuses that are loaded.
+const FACTS: [(&str, DeliveryFact); 3] = [
+    ("sent", DeliveryFact::Sent),
+    ("delivered", DeliveryFact::Delivered),
+    ("read", DeliveryFact::Read),
+];
 
 async fn rows(
     connection: &DatabaseConnection,

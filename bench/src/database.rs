@@ -10,7 +10,7 @@ use herald::state::Clock;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use crate::{
-    Common,
+    Common, record,
     server::{self, READY_WITHIN, Server},
 };
 
@@ -107,10 +107,14 @@ pub fn era() -> &'static str {
     })
 }
 
-/// The attempt of a notification, as the seed writes it.
-pub fn attempt_id(number: u64) -> String {
-    format!("{}-8000-{number:012x}", era())
+/// What travels with the message of a notification, as the seed writes it.
+pub fn our_id(number: u64) -> String {
+    let era = era();
+    format!("{era}-8000-{number:012x}.{era}-9000-{number:012x}")
 }
+
+/// The sender of what is filled in.
+const SENDER: uuid::Uuid = uuid::uuid!("00000000-0000-7000-a000-000000000001");
 
 /// How SQL writes the id of row `i`; `kind` is the third group of digits.
 pub fn id_sql(postgres: bool, kind: &str) -> String {
@@ -164,19 +168,26 @@ pub async fn seed_with(fresh: &Fresh, notifications: u64) -> anyhow::Result<()> 
             "unhex('0000000000007000a000000000000001')",
         )
     };
-    let now = Clock::System.now().micros();
+    let at = Clock::System.now();
+    let now = at.micros();
+    let accepted = record::sent(at, SENDER, &[]);
+    let record = record::sql(
+        postgres,
+        &accepted,
+        at,
+        &[(record::placeholder(1), &attempt)],
+    )?;
     for statement in [
         format!(
             "INSERT INTO notification (id, created_at, updated_at, depth, sender_id, channel, recipient, address, kind, template, \
-             category, params, body, labels, priority, generation, status, engine_state, triggered, replied, attempt_count) \
+             category, params, body, labels, priority, generation, status, engine_state, triggered, replied, attempt_count, record) \
              SELECT {notification}, {now}, {now}, 0, {sender}, 'whatsapp', '+12025550101', '+12025550101', 'template', \
              'bench_template', 'utility', '{{\"name\":\"Asha\"}}', 'Hello Asha, this is a message.', '{{}}', 2, 1, 'accepted', 'settled', \
-             1, false, 1 FROM {series}"
+             1, false, 1, {record} FROM {series}"
         ),
         format!(
-            "INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, outcome, \
-             answered_at, http_status, provider_message_id, accepted_at, implied, request, answer) \
-             SELECT {attempt}, {now}, {notification}, 1, 1, {sender}, {sender}, 'accepted', {now}, 200, {wamid}, {now}, 0, \
+            "INSERT INTO attempt (id, notification_id, sender_id, number, outcome, answered_at, http_status, provider_message_id, request, answer) \
+             SELECT {attempt}, {notification}, {sender}, 1, 'accepted', {now}, 200, {wamid}, \
              '{{\"type\":\"template\",\"to\":\"+*********01\"}}', '{{\"messages\":[{{\"id\":\"x\"}}]}}' FROM {series}"
         ),
     ] {
@@ -203,6 +214,7 @@ pub async fn seed_of_sender(fresh: &Fresh, notifications: u64) -> anyhow::Result
         let of_sender = format!("UPDATE {table} SET sender_id = (SELECT id FROM sender)");
         connection.execute_unprepared(&of_sender).await?;
     }
+    record::set_sender(&connection, SENDER).await?;
     // It is going to be copied on purpose: a server of a copy would hold sending.
     connection
         .execute_unprepared("DELETE FROM setting WHERE name = 'server_file'")

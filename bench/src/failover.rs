@@ -203,7 +203,9 @@ impl Failover {
         let answers = Instant::now();
         let now = Clock::System.now().micros();
         let applied = format!("SELECT count(*) FROM callback WHERE processed_at > {now}");
-        let sent = format!("SELECT count(*) FROM attempt WHERE accepted_at > {now}");
+        let sent = format!(
+            "SELECT count(*) FROM attempt WHERE outcome = 'accepted' AND answered_at > {now}"
+        );
         loop {
             ensure!(server.ended()?.is_none(), "the server ended by itself");
             let taken = |kind: Kind| traffic.read(|ledger| ledger.took(kind, answers));

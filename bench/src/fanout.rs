@@ -149,7 +149,7 @@ impl Fanout {
         since: Instant,
     ) -> anyhow::Result<Duration> {
         let open = if self.by_rule {
-            "SELECT count(*) FROM follow_up WHERE state = 'pending' AND rule_name = 'fanout'"
+            "SELECT (SELECT count(*) FROM follow_up WHERE state = 'pending' AND rule_name = 'fanout') + (SELECT count(*) FROM follow_up_timer)"
         } else {
             "SELECT count(*) FROM event WHERE state = 'expanding'"
         };

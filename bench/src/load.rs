@@ -98,7 +98,7 @@ pub fn body(notification: u64, status: &str) -> String {
         r#"{{"object":"whatsapp_business_account","entry":[{{"id":"102290129340398","changes":[{{"value":{{"messaging_product":"whatsapp","metadata":{{"display_phone_number":"15550783881","phone_number_id":"106540352242922"}},"statuses":[{{"id":"{}","status":"{status}","timestamp":"1763692{:03}","recipient_id":"12025550101","biz_opaque_callback_data":"{}"{pricing}}}]}},"field":"messages"}}]}}]}}"#,
         database::wamid(notification),
         800 + notification % 100,
-        database::attempt_id(notification),
+        database::our_id(notification),
     )
 }
 
@@ -314,7 +314,7 @@ pub fn write_ledger(path: &Path, shots: &[Shot], acknowledged: &[usize]) -> anyh
                 file,
                 r#"{{"wamid":"{}","our_id":"{}","status":"{}"}}"#,
                 database::wamid(shot.notification),
-                database::attempt_id(shot.notification),
+                database::our_id(shot.notification),
                 shot.status
             )?;
         }

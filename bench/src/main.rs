@@ -19,6 +19,7 @@ mod network;
 mod outbound;
 mod pace;
 mod query;
+mod record;
 mod send;
 mod server;
 mod siege;

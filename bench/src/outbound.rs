@@ -9,8 +9,10 @@ use std::{
 };
 
 use anyhow::Context;
+use herald::domain::attempt_id::AttemptReference;
 use sea_orm::{ConnectionTrait, DbBackend};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{database, database::Fresh, server};
 
@@ -31,7 +33,8 @@ impl Drop for Sandbox {
 /// One message that the sandbox accepted.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    pub our_id: String,
+    pub attempt: Uuid,
+    pub notification: Uuid,
     /// By the sandbox's clock, in microseconds.
     pub at: i64,
     /// How long the answer took it, in microseconds.
@@ -89,8 +92,10 @@ impl Sandbox {
             .map_while(Result::ok)
             .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
             .filter_map(|line| {
+                let our_id: AttemptReference = line.get("our_id")?.as_str()?.parse().ok()?;
                 Some(Accepted {
-                    our_id: line.get("our_id")?.as_str()?.to_owned(),
+                    attempt: our_id.attempt,
+                    notification: our_id.notification?,
                     at: line.get("at")?.as_i64()?,
                     took: line.get("took")?.as_f64()?,
                 })

@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use herald::state::Clock;
-use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 
 use crate::{
@@ -136,7 +135,7 @@ impl Pace {
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
         drop(servers);
-        let waits = self.waits(&fresh, &asked, &sandbox.accepted()?).await?;
+        let waits = Self::waits(&asked, &sandbox.accepted()?);
         fresh.drop().await?;
         ensure!(
             waits.len() == asked.len(),
@@ -149,36 +148,17 @@ impl Pace {
         Ok(f64::from(i32::try_from(micros / 100)?) / 10.0)
     }
 
-    /// How long each took, shortest first: an attempt's id in the sandbox's ledger
-    /// leads to its notification in the database.
-    async fn waits(
-        &self,
-        fresh: &Fresh,
-        asked: &HashMap<String, i64>,
-        accepted: &[Accepted],
-    ) -> anyhow::Result<Vec<i64>> {
-        let connection = fresh.connect().await?;
-        let statement = Statement::from_string(
-            connection.get_database_backend(),
-            "SELECT a.id, a.notification_id FROM attempt a JOIN notification n ON n.id = a.notification_id \
-             WHERE n.priority = 0",
-        );
-        let mut notification_of: HashMap<String, String> = HashMap::new();
-        for row in connection.query_all_raw(statement).await? {
-            let attempt: uuid::Uuid = row.try_get_by_index(0)?;
-            let notification: uuid::Uuid = row.try_get_by_index(1)?;
-            notification_of.insert(attempt.to_string(), notification.to_string());
-        }
-        connection.close().await?;
+    /// How long each took, shortest first.
+    fn waits(asked: &HashMap<String, i64>, accepted: &[Accepted]) -> Vec<i64> {
         let mut waits: Vec<i64> = accepted
             .iter()
             .filter_map(|accepted| {
-                let notification = notification_of.get(&accepted.our_id)?;
-                Some((accepted.at - asked.get(notification)?).max(0))
+                let asked = asked.get(&accepted.notification.to_string())?;
+                Some((accepted.at - asked).max(0))
             })
             .collect();
         waits.sort_unstable();
-        Ok(waits)
+        waits
     }
 }
 

@@ -8,14 +8,21 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use herald::state::Clock;
+use herald::{
+    domain::{
+        facts::DeliveryFact,
+        time::Timestamp,
+        timeline::{TimelineEntry, TimelineEntryKind},
+    },
+    state::Clock,
+};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
 use serde_json::json;
 
 use crate::{
     Common,
     database::number,
-    print, progress,
+    print, progress, record,
     server::{self, Server},
 };
 
@@ -437,6 +444,27 @@ async fn id_of(connection: &DatabaseConnection, size: u64) -> anyhow::Result<Str
     Ok(uuid::Uuid::parse_str(&row.try_get_by_index::<String>(0)?)?.to_string())
 }
 
+/// How SQL writes the record of a message that was delivered.
+fn record_sql(words: &Words) -> anyhow::Result<String> {
+    let at = Timestamp::from_micros(words.last);
+    let mut delivered = record::sent(at, SENDER, &[DeliveryFact::Delivered]);
+    delivered.timeline.add(TimelineEntry {
+        provider_at: Some(at),
+        attempt_id: Some(record::placeholder(1)),
+        callback_id: Some(record::placeholder(2)),
+        ..TimelineEntry::new(at, TimelineEntryKind::Delivered, None)
+    });
+    let filled = [
+        (record::placeholder(1), words.id('2', "0")),
+        (record::placeholder(2), words.id('4', "0")),
+    ];
+    let filled: Vec<(uuid::Uuid, &str)> = filled.iter().map(|(id, sql)| (*id, &**sql)).collect();
+    record::sql(words.postgres, &delivered, at, &filled)
+}
+
+/// The sender of what is loaded.
+const SENDER: uuid::Uuid = uuid::uuid!("00000000-0000-7000-a000-000000000001");
+
 /// Loads notifications with their attempts, stories, callbacks, people and counters: 2 of
 /// 100 failed, 1 was skipped, the newest 200 wait.
 async fn load(url: &str, size: u64) -> anyhow::Result<()> {
@@ -480,6 +508,7 @@ async fn load(url: &str, size: u64) -> anyhow::Result<()> {
         words.sender(),
     );
     let (all, people) = (words.series(size, "i"), words.series(PEOPLE.min(size), "i"));
+    let record = record_sql(&words)?;
     let body = "Dear customer, your order is on its way and will be with you by tomorrow evening.";
     let (yes, no) = if postgres {
         ("true", "false")
@@ -499,26 +528,19 @@ async fn load(url: &str, size: u64) -> anyhow::Result<()> {
             "INSERT INTO contact_alias (created_at, contact_id, kind, value) SELECT {now}, {person}, 'phone', {phone} FROM {people}"
         ),
         format!(
-            "INSERT INTO notification (id, created_at, updated_at, event_type, depth, sender_id, channel, contact_id, recipient, address, kind, template, language, category, params, body, reference, labels, priority, generation, status, open_status, engine_state, reason, failure, triggered, replied, attempt_count, due_at) \
+            "INSERT INTO notification (id, created_at, updated_at, event_type, depth, sender_id, channel, contact_id, recipient, address, kind, template, language, category, params, body, reference, labels, priority, generation, status, open_status, engine_state, reason, failure, triggered, replied, attempt_count, due_at, record) \
                  SELECT {notification}, {at}, {at}, 'shop.order_' || (i % 5), 0, {sender}, 'whatsapp', {person}, {phone}, {phone}, 'template', 'template_' || (i % 10), 'en', 'utility', '{{\"name\":\"Asha\"}}', '{body}', 'A-' || i, '{{}}', 2, 1, \
                  {status}, CASE WHEN {waits} THEN 'queued' END, CASE WHEN {waits} THEN 'queued' ELSE 'settled' END, CASE WHEN {skipped} THEN 'the recipient has no phone number' END, \
-                 CASE WHEN {failed} AND NOT {waits} THEN '{failure}' END, 31, {no}, 1, CASE WHEN {waits} THEN {now} + 86400000000 ELSE {nothing} END FROM {all}"
+                 CASE WHEN {failed} AND NOT {waits} THEN '{failure}' END, 31, {no}, 1, CASE WHEN {waits} THEN {now} + 86400000000 ELSE {nothing} END, {record} FROM {all}"
         ),
         format!(
-            "INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, outcome, answered_at, http_status, provider_message_id, accepted_at, sent_at, delivered_at, implied, request, answer) \
-                 SELECT {attempt}, {at}, {notification}, 1, 1, {sender}, {sender}, 'accepted', {at}, 200, {wamid}, {at}, {at}, {at}, 0, '{{\"type\":\"template\"}}', '{{\"messages\":[]}}' FROM {all}"
+            "INSERT INTO attempt (id, notification_id, sender_id, number, outcome, answered_at, http_status, provider_message_id, request, answer) \
+                 SELECT {attempt}, {notification}, {sender}, 1, 'accepted', {at}, 200, {wamid}, '{{\"type\":\"template\"}}', '{{\"messages\":[]}}' FROM {all}"
         ),
         format!(
             "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, processed_at, items, dead_items) \
                  SELECT {}, {at}, 'meta', 620, {sender}, 0, 0, {at}, 1, 0 FROM {all}",
             words.id('4', "0")
-        ),
-        format!(
-            "INSERT INTO timeline (notification_id, id, at, kind, provider_at, attempt_id, callback_id) \
-                 SELECT {notification}, {}, {at}, CASE n WHEN 0 THEN 'queued' WHEN 1 THEN 'accepted' ELSE 'delivered' END, {at}, {attempt}, CASE WHEN n = 2 THEN {} END FROM {all}, {}",
-            words.id('5', "n"),
-            words.id('4', "0"),
-            words.series(3, "n")
         ),
     ];
     // Counters of a year in their grains: ten templates of five kinds of event, two

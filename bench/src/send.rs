@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::ensure;
 use clap::Args;
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -68,7 +67,7 @@ impl Send {
             tokio::time::sleep(Duration::from_millis(200)).await;
             settled = database::number(
                 &connection,
-                "SELECT count(*) FROM attempt WHERE accepted_at IS NOT NULL",
+                "SELECT count(*) FROM attempt WHERE outcome = 'accepted'",
             )
             .await?;
         }
@@ -86,15 +85,15 @@ impl Send {
         }
         drop(server);
         progress("immediate sends …");
-        let at_once = self.immediate(&fresh, &sandbox, &connection).await?;
+        let at_once = self.immediate(&fresh, &sandbox).await?;
         let slow = Sandbox::start_with(
             &fresh.directory,
             &["--takes-milliseconds", &PROVIDER_MS.to_string()],
         )
         .await?;
-        let immediate = self.immediate(&fresh, &slow, &connection).await?;
+        let immediate = self.immediate(&fresh, &slow).await?;
         let accepted = sandbox.accepted()?;
-        let distinct: HashSet<&String> = accepted.iter().map(|accepted| &accepted.our_id).collect();
+        let distinct: HashSet<Uuid> = accepted.iter().map(|accepted| accepted.attempt).collect();
         let twice = accepted.len() - distinct.len();
         let per_notification = database::number(
             &connection,
@@ -128,12 +127,7 @@ impl Send {
 
     /// All callers at once, each with one request after the other. The provider's own
     /// ledger says how long it took over each call.
-    async fn immediate(
-        &self,
-        fresh: &Fresh,
-        sandbox: &Sandbox,
-        connection: &DatabaseConnection,
-    ) -> anyhow::Result<Immediate> {
+    async fn immediate(&self, fresh: &Fresh, sandbox: &Sandbox) -> anyhow::Result<Immediate> {
         let key = server::command(
             &fresh.url,
             &fresh.directory,
@@ -176,7 +170,7 @@ impl Send {
         }
         let elapsed = started.elapsed().as_secs_f64();
         let requests = first.len() + rest.len();
-        let provider = provider_times(sandbox, connection).await?;
+        let provider = provider_times(sandbox)?;
         let own = |times: &[(Uuid, f64)]| {
             let mut own: Vec<f64> = times
                 .iter()
@@ -199,27 +193,11 @@ impl Send {
     }
 }
 
-/// How long the provider took over each notification, in milliseconds: from its ledger,
-/// which knows attempts.
-async fn provider_times(
-    sandbox: &Sandbox,
-    connection: &DatabaseConnection,
-) -> anyhow::Result<HashMap<Uuid, f64>> {
-    let took: HashMap<String, f64> = sandbox
+/// How long the provider took over each notification, in milliseconds: from its ledger.
+fn provider_times(sandbox: &Sandbox) -> anyhow::Result<HashMap<Uuid, f64>> {
+    Ok(sandbox
         .accepted()?
         .into_iter()
-        .map(|accepted| (accepted.our_id, accepted.took / 1000.0))
-        .collect();
-    let statement = Statement::from_string(
-        connection.get_database_backend(),
-        "SELECT id, notification_id FROM attempt ORDER BY id DESC LIMIT 10000",
-    );
-    let mut by_notification = HashMap::new();
-    for row in connection.query_all_raw(statement).await? {
-        let attempt: Uuid = row.try_get_by_index(0)?;
-        if let Some(took) = took.get(&attempt.to_string()) {
-            by_notification.insert(row.try_get_by_index(1)?, *took);
-        }
-    }
-    Ok(by_notification)
+        .map(|accepted| (accepted.notification, accepted.took / 1000.0))
+        .collect())
 }

@@ -13,6 +13,7 @@ use crate::{
     crash, database,
     load::Shot,
     outbound::Sandbox,
+    record,
     traffic::{Ledger, send_name},
 };
 
@@ -155,19 +156,14 @@ impl Sends {
                 stored.insert(row.try_get_by_index(0)?, Stored { name, status });
             }
         }
-        let rows = "SELECT id, notification_id FROM attempt";
-        let mut of_attempt: HashMap<Uuid, Uuid> = HashMap::new();
-        for row in connection
-            .query_all_raw(Statement::from_string(backend, rows))
-            .await?
-        {
-            of_attempt.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        }
+        let attempts = record::attempts(connection).await?;
+        let known: HashSet<(Uuid, Uuid)> = attempts.iter().map(|(of, it)| (*of, it.id)).collect();
         let (mut reached, mut unknown_calls) = (HashMap::new(), 0);
         for call in sandbox.accepted()? {
-            match of_attempt.get(&Uuid::parse_str(&call.our_id)?) {
-                Some(notification) => *reached.entry(*notification).or_insert(0) += 1,
-                None => unknown_calls += 1,
+            if known.contains(&(call.notification, call.attempt)) {
+                *reached.entry(call.notification).or_insert(0) += 1;
+            } else {
+                unknown_calls += 1;
             }
         }
         Ok(Self {

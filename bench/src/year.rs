@@ -11,13 +11,20 @@ use clap::Args;
 use herald::{
     app,
     config::{Config, SecretStrictness},
-    domain::time::Timestamp,
+    domain::{
+        facts::DeliveryFact,
+        follow_up::{OVERTAKEN, PlannedFollowUp, PlannedFollowUpState},
+        notification::VersionedValue,
+        time::Timestamp,
+        timeline::{TimelineEntry, TimelineEntryKind},
+        transition::NotificationTransition,
+    },
     engine::runtime::retention::RetentionCleaner,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;
 
-use crate::{Common, database::Fresh, print, progress};
+use crate::{Common, database::Fresh, print, progress, record};
 
 /// A year of messages in SQLite, with what is old deleted every day, and how large the file gets.
 ///
@@ -40,9 +47,6 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Callbacks of a message: sent, delivered, read.
 const CALLBACKS: i64 = 3;
-
-/// Lines of a message's story.
-const LINES: i64 = 5;
 
 impl Year {
     pub async fn run(self) -> anyhow::Result<()> {
@@ -140,6 +144,7 @@ impl Year {
         let answer = format!("'{}'", "a".repeat(160));
         let request = format!("'{}'", "r".repeat(420));
         let counted = "WITH RECURSIVE q(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM q WHERE i < 95), k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < 9)";
+        let record = record_sql(&attempt)?;
         let statements = [
             format!(
                 "{each} INSERT INTO event (id, created_at, source, external_id, event_type, data, digest, state, routes) \
@@ -148,22 +153,14 @@ impl Year {
                 "o".repeat(90)
             ),
             format!(
-                "{each} INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, depth, channel, contact_id, recipient, address, kind, template, language, category, params, body, reference, labels, priority, generation, status, engine_state, triggered, replied, insists, attempt_count, expires_at) \
-                SELECT {notification}, {micros}, {micros}, {event}, 'order', 'crm.order.created', 0, 'whatsapp', randomblob(16), '+12025550101', '+12025550101', 'template', 'order_confirmation', 'en', 'utility', '{}', '{}', 'A-{day}-' || i, '{{}}', 2, 1, 'read', 'settled', 31, 0, 0, 1, {micros} FROM s",
+                "{each} INSERT INTO notification (id, created_at, updated_at, event_id, route, event_type, depth, channel, contact_id, recipient, address, kind, template, language, category, params, body, reference, labels, priority, generation, status, engine_state, triggered, replied, insists, attempt_count, expires_at, record) \
+                SELECT {notification}, {micros}, {micros}, {event}, 'order', 'crm.order.created', 0, 'whatsapp', randomblob(16), '+12025550101', '+12025550101', 'template', 'order_confirmation', 'en', 'utility', '{}', '{}', 'A-{day}-' || i, '{{}}', 2, 1, 'read', 'settled', 31, 0, 0, 1, {micros}, {record} FROM s",
                 "p".repeat(160),
                 "t".repeat(180)
             ),
             format!(
-                "{each} INSERT INTO attempt (id, created_at, notification_id, number, generation, sender_id, lease_token, outcome, answered_at, http_status, provider_message_id, accepted_at, sent_at, delivered_at, read_at, implied, pricing, request, answer) \
-                SELECT {attempt}, {micros}, {notification}, 1, 1, randomblob(16), randomblob(16), 'accepted', {micros}, 200, 'wamid.HBgLMTIwMjU1NTAxMDEVAgARGBI{day}x' || i || 'AA', {micros}, {micros}, {micros}, {micros}, 0, '{}', {request}, {answer} FROM s",
-                "x".repeat(120)
-            ),
-            format!(
-                "{} INSERT INTO timeline (notification_id, id, at, kind, provider_at, attempt_id, callback_id, detail) \
-                SELECT {notification}, {}, {micros}, 'delivered', {micros}, {attempt}, randomblob(16), CASE n WHEN 0 THEN '{}' END FROM s, k",
-                several(LINES),
-                id('5', "n"),
-                "j".repeat(80)
+                "{each} INSERT INTO attempt (id, notification_id, sender_id, number, outcome, answered_at, http_status, provider_message_id, request, answer) \
+                SELECT {attempt}, {notification}, randomblob(16), 1, 'accepted', {micros}, 200, 'wamid.HBgLMTIwMjU1NTAxMDEVAgARGBI{day}x' || i || 'AA', {request}, {answer} FROM s"
             ),
             format!(
                 "{} INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, processed_at, items, dead_items) \
@@ -178,11 +175,6 @@ impl Year {
                 "{} INSERT INTO callback_digest (endpoint, digest, callback_id, created_at, times_seen) \
                 SELECT 'meta', randomblob(32), {callback}, {micros}, 1 FROM s, k",
                 several(CALLBACKS)
-            ),
-            format!(
-                "{each} INSERT INTO follow_up (id, created_at, notification_id, generation, rule_id, rule_name, trigger_name, occurrence, unless_mask, state, settled_at, reason) \
-                SELECT {}, {micros}, {notification}, 1, randomblob(16), 'unread-after-a-day', 'delivered', '', 520, 'cancelled', {micros}, 'one of its `unless` happened' FROM s",
-                id('6', "0")
             ),
             format!(
                 "{each} INSERT INTO inbound_message (id, created_at, callback_id, endpoint_id, contact_id, provider_message_id, kind, text, sent_at, item) \
@@ -206,6 +198,63 @@ impl Year {
         }
         Ok(())
     }
+}
+
+/// How SQL writes the record of a message that was read, with a reminder that was not needed.
+fn record_sql(attempt: &str) -> anyhow::Result<String> {
+    let at = Timestamp::from_unix_seconds(START_SECONDS);
+    let facts = [
+        DeliveryFact::Sent,
+        DeliveryFact::Delivered,
+        DeliveryFact::Read,
+    ];
+    let mut read = record::sent(at, record::placeholder(2), &facts);
+    if let Some(attempt) = read.attempts.first_mut() {
+        attempt.pricing = Some(VersionedValue {
+            at,
+            digest: "0123456789abcdef".to_owned(),
+            value: serde_json::json!({ "billable": true, "pricing_model": "PMP", "type": "regular", "category": "utility" }),
+        });
+    }
+    read.follow_ups.push(PlannedFollowUp {
+        id: record::placeholder(3),
+        created_at: at,
+        generation: 1,
+        rule_id: record::placeholder(4),
+        rule_name: "unread-after-a-day".to_owned(),
+        trigger: NotificationTransition::Delivered,
+        occurrence: String::new(),
+        unless: [
+            NotificationTransition::Read,
+            NotificationTransition::Replied,
+        ]
+        .into_iter()
+        .collect(),
+        state: PlannedFollowUpState::Cancelled,
+        due_at: None,
+        settled_at: Some(at),
+        reason: Some(OVERTAKEN.to_owned()),
+    });
+    for (place, fact) in facts.into_iter().enumerate() {
+        read.timeline.add(TimelineEntry {
+            provider_at: Some(at),
+            attempt_id: Some(record::placeholder(1)),
+            callback_id: Some(record::placeholder(u8::try_from(10 + place)?)),
+            ..TimelineEntry::new(at, fact.into(), None)
+        });
+    }
+    let cancelled = r#"{"rule":"unread-after-a-day"}"#.to_owned();
+    read.timeline.add(TimelineEntry::new(
+        at,
+        TimelineEntryKind::RuleCancelled,
+        Some(cancelled),
+    ));
+    let random = "randomblob(16)";
+    let mut filled = vec![(record::placeholder(1), attempt)];
+    for number in [2, 3, 4, 10, 11, 12] {
+        filled.push((record::placeholder(number), random));
+    }
+    record::sql(false, &read, at, &filled)
 }
 
 /// What was loaded in bulk is on the disk before anything is measured: the first

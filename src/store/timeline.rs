@@ -122,7 +122,8 @@ pub async fn of_notification(
         .order_by_asc(timeline::Column::Id)
         .all(store.reader())
         .await?;
-    let mut entries = Vec::with_capacity(stored.len());
+    // At one moment, what was noted aside follows from what the record holds.
+    let mut entries = NotificationRecord::of(row)?.lines_of(row)?;
     for line in stored {
         entries.push(TimelineEntry {
             at: Timestamp::from_micros(line.at),
@@ -133,8 +134,7 @@ pub async fn of_notification(
             detail: line.detail,
         });
     }
-    entries.extend(NotificationRecord::of(row)?.lines_of(row)?);
-    // Stable: lines of one moment stay in the order in which they were written.
+    // Stable: lines of one moment stay in this order.
     entries.sort_by_key(|entry| entry.at);
     Ok(entries)
 }

@@ -64,10 +64,15 @@ async fn order(app: &TestApp, id: &str, attempts: usize) -> Vec<(String, Option<
     let made = found["attempts"].as_array().unwrap();
     assert_eq!(made.len(), attempts);
     let mut names = vec![(notification, None)];
-    names.extend(made.iter().map(|attempt| {
-        let wamid = attempt["provider_message_id"].as_str().map(str::to_owned);
-        (attempt["id"].as_str().unwrap().to_owned(), wamid)
-    }));
+    names.extend(
+        made.iter()
+            .map(|attempt| {
+                let wamid = attempt["provider_message_id"].as_str().map(str::to_owned);
+                let our_id = format!("{}.{}", attempt["id"].as_str().unwrap(), names[0].0);
+                (our_id, wamid)
+            })
+            .collect::<Vec<_>>(),
+    );
     names
 }
 

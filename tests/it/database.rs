@@ -176,7 +176,7 @@ async fn a_change_between_reading_and_saving_is_noticed(database: Database) {
                     .unwrap();
             }
             after[0].state.insists = true;
-            rows::save(tx, &before, &after, &[], &policy, app.now()).await
+            rows::save(tx, &before, &mut after, &[], &policy, app.now()).await
         })
         .await
         .unwrap();

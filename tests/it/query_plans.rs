@@ -93,7 +93,9 @@ async fn measure(database: Database, analysed: bool) {
     let log = postgres().unwrap().log().unwrap();
     let statements = statements(&log[before..], &name);
     for known in [
-        "UPDATE follow_up SET state = 'cancelled'",
+        "UPDATE notification SET updated_at",
+        "INSERT INTO follow_up_timer",
+        "DELETE FROM follow_up_timer",
         "UPDATE callback SET processed_at",
         "INSERT INTO callback_digest",
         "WITH due AS MATERIALIZED",

@@ -7,6 +7,7 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
+use herald::store::notification::NotificationRecord;
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, SECRET_KEY, fresh_database};
@@ -162,21 +163,18 @@ pub fn call(provider: &TcpListener) -> TcpStream {
 }
 
 async fn stored(url: &str) -> Vec<(String, Option<String>)> {
-    use entity::{attempt, notification};
+    use entity::notification;
     use sea_orm::{Database, EntityTrait};
     let connection = Database::connect(url).await.unwrap();
-    let attempts = attempt::Entity::find().all(&connection).await.unwrap();
+    let all = notification::Entity::find().all(&connection).await.unwrap();
     let mut found = Vec::new();
-    for attempt in attempts {
-        let notification = notification::Entity::find_by_id(attempt.notification_id)
-            .one(&connection)
-            .await
-            .unwrap()
-            .unwrap();
-        found.push((
-            sea_orm::ActiveEnum::to_value(&notification.engine_state),
-            attempt.outcome,
-        ));
+    for row in all {
+        for attempt in NotificationRecord::of(&row).unwrap().attempts {
+            found.push((
+                sea_orm::ActiveEnum::to_value(&row.engine_state),
+                attempt.outcome.map(|outcome| outcome.name().to_owned()),
+            ));
+        }
     }
     found
 }

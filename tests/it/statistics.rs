@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use entity::{attempt, cohort, counter, notification};
-use herald::domain::{latency, time::Timestamp};
+use entity::{cohort, counter, notification};
+use herald::{
+    domain::{facts::DeliveryFact, latency, time::Timestamp},
+    store::notification::NotificationRecord,
+};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -56,9 +59,6 @@ async fn statistics_come_from_counters(database: Database) {
 
 /// A class of what is counted, without sender and slot.
 type Counted = BTreeMap<(i64, i64, String, String, String, String), i64>;
-
-/// When an attempt had a fact.
-type Column = fn(&attempt::Model) -> Option<i64>;
 
 const GRAINS: [i64; 5] = [900, 1_800, 3_600, 86_400, 604_800];
 
@@ -116,31 +116,22 @@ async fn counted(app: &TestApp) -> Counted {
 
 /// The same out of notifications and attempts, by rules written down a second time.
 async fn recounted(app: &TestApp) -> Counted {
-    let attempts = attempt::Entity::find()
-        .all(app.store.reader())
-        .await
-        .unwrap();
     let mut recounted = Counted::new();
     for row in notification::Entity::find()
         .all(app.store.reader())
         .await
         .unwrap()
     {
-        let mut own: Vec<&attempt::Model> = attempts
-            .iter()
-            .filter(|attempt| attempt.notification_id == row.id)
-            .collect();
-        own.sort_by_key(|attempt| attempt.number);
+        let own = NotificationRecord::of(&row).unwrap().attempts;
         let mut facts: Vec<(String, String)> = vec![("created".to_owned(), String::new())];
-        let columns: [(&str, Column); 5] = [
-            ("accepted", |it| it.accepted_at),
-            ("sent", |it| it.sent_at),
-            ("delivered", |it| it.delivered_at),
-            ("read", |it| it.read_at),
-            ("played", |it| it.played_at),
-        ];
-        for (name, at) in columns {
-            if own.iter().any(|attempt| at(attempt).is_some()) {
+        for (name, fact) in [
+            ("accepted", DeliveryFact::Accepted),
+            ("sent", DeliveryFact::Sent),
+            ("delivered", DeliveryFact::Delivered),
+            ("read", DeliveryFact::Read),
+            ("played", DeliveryFact::Played),
+        ] {
+            if own.iter().any(|attempt| attempt.facts.has(fact)) {
                 facts.push((name.to_owned(), String::new()));
             }
         }
@@ -168,33 +159,28 @@ async fn recounted(app: &TestApp) -> Counted {
         if shown["status"] == "accepted" && lines.iter().any(|line| line["kind"] == "stale") {
             facts.push(("stale".to_owned(), String::new()));
         }
-        for pricing in own.iter().filter_map(|attempt| attempt.pricing.as_deref()) {
-            let pricing: Value = serde_json::from_str(pricing).unwrap();
+        for pricing in own.iter().filter_map(|attempt| attempt.pricing.as_ref()) {
             let word = |key: &str| {
-                pricing["value"][key]
-                    .as_str()
-                    .unwrap_or("unknown")
-                    .to_owned()
+                let word = pricing.value[key].as_str();
+                word.unwrap_or("unknown").to_owned()
             };
             facts.push((
                 "priced".to_owned(),
                 format!("{}/{}/US", word("category"), word("type")),
             ));
         }
-        // Bits of `implied` are in the order of the facts.
-        let told = |attempt: &attempt::Model, at: Option<i64>, bit: i64| {
-            at.filter(|_| attempt.implied & (1 << bit) == 0)
-        };
-        let steps: [(&str, [(usize, i64); 2]); 3] = [
-            ("took_sent", [(0, 0), (1, 1)]),
-            ("took_delivered", [(1, 1), (2, 2)]),
-            ("took_read", [(2, 2), (3, 3)]),
-        ];
-        for (name, [from, to]) in steps {
+        for (name, from, to) in [
+            ("took_sent", DeliveryFact::Accepted, DeliveryFact::Sent),
+            (
+                "took_delivered",
+                DeliveryFact::Sent,
+                DeliveryFact::Delivered,
+            ),
+            ("took_read", DeliveryFact::Delivered, DeliveryFact::Read),
+        ] {
             let took = own.iter().find_map(|attempt| {
-                let end =
-                    |(column, bit): (usize, i64)| told(attempt, columns[column].1(attempt), bit);
-                Some(end(to)? - end(from)?)
+                let reported = |fact| attempt.facts.get(fact).filter(|known| !known.implied);
+                Some(reported(to)?.at.micros_since(reported(from)?.at))
             });
             if let Some(took) = took {
                 facts.push((name.to_owned(), latency::code(latency::class_of(took))));
@@ -287,9 +273,9 @@ async fn counters_equal_a_recount_of_a_day_with_everything_in_it(database: Datab
             let all = told().new_tree(&mut runner).unwrap().current();
             for (name, second, times, priced) in all {
                 let at = app.now().unix_seconds() + second;
-                let our_id = attempt["id"].as_str().unwrap();
+                let our_id = format!("{}.{id}", attempt["id"].as_str().unwrap());
                 let code = (name == "failed").then_some(131_026);
-                let mut one = status(wamid, Some(our_id), name, at, code);
+                let mut one = status(wamid, Some(&our_id), name, at, code);
                 if priced {
                     one["pricing"] =
                         json!({ "billable": true, "category": "utility", "type": "regular" });

@@ -181,7 +181,7 @@ impl MessageSender for FileSender {
             http_status: None,
             answer: None,
             outcome: ProviderCallOutcome::Accepted {
-                provider_message_id: message.attempt_id.to_string(),
+                provider_message_id: message.our_id.attempt.to_string(),
                 wa_id: None,
                 user_id: None,
                 kept_back: None,

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use herald::{domain::time::Timestamp, engine::delivery, workers::watchdog::ClockWatchdog};
+use herald::{
+    domain::{facts::DeliveryFact, time::Timestamp},
+    engine::delivery,
+    workers::watchdog::ClockWatchdog,
+};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -107,9 +111,25 @@ impl World<'_> {
 
     /// The provider tells of one message that it has taken.
     async fn tell(&self, name: &str) {
+        let delivered: Vec<String> = self
+            .app
+            .attempts()
+            .await
+            .iter()
+            .filter(|attempt| attempt.facts.has(DeliveryFact::Delivered))
+            .map(|attempt| attempt.id.simple().to_string())
+            .collect();
         let taken = "SELECT provider_message_id FROM attempt WHERE provider_message_id IS NOT NULL \
-                     AND delivered_at IS NULL ORDER BY provider_message_id LIMIT 1";
-        if let Some(wamid) = self.app.texts(taken).await.first() {
+                     AND lower(replace(ID, '-', '')) NOT IN ('DELIVERED') ORDER BY provider_message_id LIMIT 1";
+        let id = if self.app.store.is_sqlite() {
+            "hex(id)"
+        } else {
+            "id::text"
+        };
+        let taken = taken
+            .replace("ID", id)
+            .replace("DELIVERED", &delivered.join("', '"));
+        if let Some(wamid) = self.app.texts(&taken).await.first() {
             let told = status(wamid, None, name, self.truth(), None);
             self.app.callback(json!({ "statuses": [told] })).await;
         }
