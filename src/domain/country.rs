@@ -1,5 +1,7 @@
 //! The country of a phone number, as far as its calling code determines it.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 /// Calling codes with the country of most of their numbers (ITU-T E.164, list of assigned codes).
 /// Countries that share a code have the same price at Meta, or are rare.
 const CODES: &str = "1 US,20 EG,211 SS,212 MA,213 DZ,216 TN,218 LY,220 GM,221 SN,222 MR,223 ML,224 GN,225 CI,226 BF,227 NE,\
@@ -15,20 +17,27 @@ const CODES: &str = "1 US,20 EG,211 SS,212 MA,213 DZ,216 TN,218 LY,220 GM,221 SN
 856 LA,86 CN,880 BD,886 TW,90 TR,91 IN,92 PK,93 AF,94 LK,95 MM,960 MV,961 LB,962 JO,963 SY,964 IQ,965 KW,966 SA,967 YE,\
 968 OM,970 PS,971 AE,972 IL,973 BH,974 QA,975 BT,976 MN,977 NP,98 IR,992 TJ,993 TM,994 AZ,995 GE,996 KG,998 UZ";
 
+/// The country of each code.
+static COUNTRIES: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
+    let entries = CODES.split(',');
+    entries.filter_map(|entry| entry.split_once(' ')).collect()
+});
+
+/// The longest code.
+const CODE_DIGITS: usize = 3;
+
 /// The country (ISO 3166-1, two letters) of a number in E.164; `ZZ` when its code is not assigned.
 pub fn of_number(number: &str) -> &'static str {
     let digits = number.trim_start_matches('+');
-    CODES
-        .split(',')
-        .filter_map(|entry| entry.split_once(' '))
-        .filter(|(code, _)| digits.starts_with(code))
-        .max_by_key(|(code, _)| code.len())
-        .map_or("ZZ", |(_, country)| country)
+    (1..=CODE_DIGITS)
+        .rev()
+        .find_map(|length| COUNTRIES.get(digits.get(..length)?).copied())
+        .unwrap_or("ZZ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CODES, of_number};
+    use super::{CODE_DIGITS, CODES, of_number};
 
     #[test]
     fn the_longest_code_counts() {
@@ -50,7 +59,8 @@ mod tests {
     fn the_list_is_whole() {
         assert!(CODES.split(',').all(|entry| {
             entry.split_once(' ').is_some_and(|(code, country)| {
-                code.bytes().all(|byte| byte.is_ascii_digit())
+                code.len() <= CODE_DIGITS
+                    && code.bytes().all(|byte| byte.is_ascii_digit())
                     && country.len() == 2
                     && country.bytes().all(|byte| byte.is_ascii_uppercase())
             })

@@ -161,6 +161,23 @@ struct ChangeConsequences<'a> {
     ended_timers: Vec<follow_up::FollowUpTimer>,
 }
 
+/// What is counted, with its code.
+type CountedFact = (&'static str, String);
+
+/// What is counted now and was not, and what was and is not any more.
+fn changed_counts(before: Vec<CountedFact>, after: Vec<CountedFact>) -> Vec<(CountedFact, i64)> {
+    let mut gone = before;
+    let mut changed = Vec::new();
+    for fact in after {
+        match gone.iter().position(|was| *was == fact) {
+            Some(position) => drop(gone.swap_remove(position)),
+            None => changed.push((fact, 1)),
+        }
+    }
+    changed.extend(gone.into_iter().map(|fact| (fact, -1)));
+    changed
+}
+
 /// A rule whose trigger fired.
 struct TriggeredRule<'a> {
     /// Position of the notification in the batch.
@@ -189,7 +206,35 @@ impl<'a> ChangeConsequences<'a> {
         TimelineEntry::new(self.now, kind, Some(detail.to_string()))
     }
 
-    fn count(&mut self, state: &NotificationState, facets: &NotificationFacets, sign: i64) {
+    /// Counts what a notification is, in place of what it was; a new one was nothing.
+    fn count(
+        &mut self,
+        before: Option<&NotificationState>,
+        state: &NotificationState,
+        facets: &NotificationFacets,
+    ) {
+        let changed = |of: fn(&NotificationState) -> Vec<CountedFact>| {
+            changed_counts(before.map(of).unwrap_or_default(), of(state))
+        };
+        let mut counted = changed(NotificationState::tally);
+        let prices = changed(|state| {
+            let prices = state.prices().into_iter();
+            prices.map(|price| (counter::PRICED, price)).collect()
+        });
+        if !prices.is_empty() {
+            let country = facets.address.as_deref().map_or("ZZ", country::of_number);
+            counted.extend(prices.into_iter().map(|((fact, price), difference)| {
+                ((fact, format!("{price}/{country}")), difference)
+            }));
+        }
+        let took = changed(|state| {
+            let took = state.took().into_iter();
+            took.map(|(name, took)| (name, latency::code(took)))
+                .collect()
+        });
+        if counted.is_empty() && took.is_empty() {
+            return;
+        }
         let class = counter::NotificationCounterGroup {
             sender_id: facets.sender_id.unwrap_or_default(),
             channel: facets.channel.clone(),
@@ -197,24 +242,18 @@ impl<'a> ChangeConsequences<'a> {
             event_type: facets.event_type.clone().unwrap_or_default(),
             product: facets.product.clone().unwrap_or_default(),
         };
-        // Latencies are counted by sender, channel and product only: there are many latency
-        // classes.
-        let of_all = counter::NotificationCounterGroup {
-            sender_id: class.sender_id,
-            channel: class.channel.clone(),
-            product: class.product.clone(),
-            ..counter::NotificationCounterGroup::default()
-        };
-        let country = facets.address.as_deref().map_or("ZZ", country::of_number);
-        let prices = state
-            .prices()
-            .into_iter()
-            .map(|(category, kind)| (counter::PRICED, format!("{category}/{kind}/{country}")));
-        let took = state.took().into_iter();
-        let took = took.map(|(name, took)| (name, latency::code(took)));
-        let counted = state.tally().into_iter().chain(prices);
-        self.counters.add(state.created_at, class, counted, sign);
-        self.counters.add(state.created_at, of_all, took, sign);
+        if !took.is_empty() {
+            // Latencies are counted by sender, channel and product only: there are many latency
+            // classes.
+            let of_all = counter::NotificationCounterGroup {
+                sender_id: class.sender_id,
+                channel: class.channel.clone(),
+                product: class.product.clone(),
+                ..counter::NotificationCounterGroup::default()
+            };
+            self.counters.add(state.created_at, of_all, took);
+        }
+        self.counters.add(state.created_at, class, counted);
     }
 
     fn start(
@@ -593,8 +632,7 @@ async fn change(
         }
         report.wake_sender |= current.state.due_at.is_some_and(|due| due <= now);
         if current.state != *before {
-            follow.count(before, &current.facets, -1);
-            follow.count(&current.state, &current.facets, 1);
+            follow.count(Some(before), &current.state, &current.facets);
         }
     }
     for (index, occurrence) in replies {
@@ -686,7 +724,7 @@ pub async fn introduce(
             report.reached.push((made.state.id, trigger));
             follow.start((index, made), trigger, "", rules);
         }
-        follow.count(&made.state, &made.facets, 1);
+        follow.count(None, &made.state, &made.facets);
         report.wake_sender |= made.state.due_at.is_some();
     }
     let timers = if follow.starts.is_empty() {

@@ -164,6 +164,18 @@ impl Serialize for HexUuid {
     }
 }
 
+/// Bytes as hex digits, which both databases read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HexBytes(pub Vec<u8>);
+
+impl Serialize for HexBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut digits = vec![0; self.0.len() * 2];
+        hex::encode_to_slice(&self.0, &mut digits).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(std::str::from_utf8(&digits).map_err(serde::ser::Error::custom)?)
+    }
+}
+
 /// One row of a list of ids.
 #[derive(Debug, Serialize)]
 pub struct IdRow {

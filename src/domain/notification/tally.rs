@@ -42,9 +42,9 @@ impl NotificationState {
             .collect()
     }
 
-    /// The reported price, which may be nothing, by category and type: once for each message that
-    /// was sent, however often and with whichever status it was reported.
-    pub fn prices(&self) -> Vec<(String, String)> {
+    /// The reported price, which may be nothing, as category and type (`utility/regular`): once for
+    /// each message that was sent, however often and with whichever status it was reported.
+    pub fn prices(&self) -> Vec<String> {
         let word = |pricing: &serde_json::Value, key: &str| {
             let word = pricing.get(key).and_then(serde_json::Value::as_str);
             // A word that PostgreSQL cannot store is not from a price list.
@@ -56,10 +56,8 @@ impl NotificationState {
             .iter()
             .filter_map(|attempt| attempt.pricing.as_ref())
             .map(|pricing| {
-                (
-                    word(&pricing.value, "category"),
-                    word(&pricing.value, "type"),
-                )
+                let category = word(&pricing.value, "category");
+                format!("{category}/{}", word(&pricing.value, "type"))
             })
             .collect()
     }

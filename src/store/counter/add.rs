@@ -37,12 +37,11 @@ impl CounterChanges {
         &mut self,
         created_at: Timestamp,
         class: NotificationCounterGroup,
-        counted: impl IntoIterator<Item = (&'static str, String)>,
-        difference: i64,
+        counted: impl IntoIterator<Item = ((&'static str, String), i64)>,
     ) {
         let quarter = CounterPeriodLength::Quarter.start(created_at);
         let counts = self.0.entry((quarter, class)).or_default();
-        for fact in counted {
+        for (fact, difference) in counted {
             *counts.entry(fact).or_default() += difference;
         }
     }

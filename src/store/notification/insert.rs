@@ -18,7 +18,8 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            HexUuid, SqlListFieldType, column, execute, list, nullable, query, query_one, rows,
+            HexBytes, HexUuid, SqlListFieldType, column, execute, list, nullable, query, query_one,
+            rows,
         },
     },
 };
@@ -121,8 +122,7 @@ struct NewNotificationRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     made_with: Option<&'a str>,
     triggered: i64,
-    /// In hex digits.
-    record: String,
+    record: HexBytes,
 }
 
 #[derive(Serialize)]
@@ -236,7 +236,7 @@ pub async fn insert(
                 product: new.product.as_deref(),
                 made_with: new.made_with.as_deref(),
                 triggered: made.state.triggered.mask(),
-                record: hex::encode(made.written()?),
+                record: HexBytes(made.written()?),
             })
         })
         .collect::<Result<_, StoreError>>()?;

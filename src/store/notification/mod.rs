@@ -35,8 +35,8 @@ use super::{
     StoreError, attempt,
     convert::{engine, stored_engine},
     dialect::{
-        HexUuid, SqlListFieldType, by_key, execute, ids, list, locking, matching, query, read_row,
-        rows,
+        HexBytes, HexUuid, SqlListFieldType, by_key, execute, ids, list, locking, matching, query,
+        read_row, rows,
     },
     timeline,
 };
@@ -207,8 +207,7 @@ struct NotificationUpdateRow {
     expires: Option<i64>,
     /// Its secrets are not needed any more.
     wipe: bool,
-    /// In hex digits.
-    record: String,
+    record: HexBytes,
     /// More than its record has changed.
     is_changed: bool,
     version: i64,
@@ -266,7 +265,7 @@ fn saved(
         lease: state.leased_until.map(Timestamp::micros),
         expires: state.expires_at.map(Timestamp::micros),
         wipe: is_over(state, status),
-        record: hex::encode(loaded.written()?),
+        record: HexBytes(loaded.written()?),
         is_changed,
         version: loaded.version,
     })
@@ -360,7 +359,7 @@ pub async fn save_records(
     for loaded in after.iter().filter(|loaded| loaded.is_touched()) {
         records.push(NotificationRecordRow {
             id: HexUuid(loaded.state.id),
-            record: hex::encode(loaded.written()?),
+            record: HexBytes(loaded.written()?),
         });
     }
     write_records(tx, &records).await
@@ -383,8 +382,7 @@ async fn spill(
 #[derive(Serialize)]
 struct NotificationRecordRow {
     id: HexUuid,
-    /// In hex digits.
-    record: String,
+    record: HexBytes,
 }
 
 async fn write_records(
@@ -449,7 +447,7 @@ pub async fn begin_attempts(
         });
         records.push(NotificationRecordRow {
             id: HexUuid(claimed.id),
-            record: hex::encode(record.written(claimed.created_at).map_err(corrupt)?),
+            record: HexBytes(record.written(claimed.created_at).map_err(corrupt)?),
         });
     }
     write_records(tx, &records).await
