@@ -253,6 +253,7 @@ impl App {
         if store.is_sqlite() {
             // The file's lock is ours: any other owner of a lease is dead.
             store
+                .inbox()
                 .write(async |tx| callback::release_all(tx, process).await)
                 .await?;
         }

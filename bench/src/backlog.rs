@@ -311,7 +311,7 @@ impl Backlog {
         let (stopped, slowest) = people?;
 
         crate::ingest::wait_applied(&connection).await?;
-        let stored = database::number(&connection, "SELECT count(*) FROM callback").await?;
+        let stored = database::stored(&connection).await?;
         let dead = database::number(&connection, "SELECT count(*) FROM dead_letter").await?;
         let expected = ledger.acknowledged() + stopped;
         let lost = expected.saturating_sub(u64::try_from(stored)?);

@@ -36,8 +36,7 @@ pub const LEAST_SECONDS: u64 = 8;
 
 /// Bodies that are stored and not applied.
 pub async fn unapplied(connection: &DatabaseConnection) -> anyhow::Result<u64> {
-    let waiting = "SELECT count(*) FROM callback WHERE processed_at IS NULL";
-    Ok(u64::try_from(database::number(connection, waiting).await?)?)
+    Ok(u64::try_from(database::waiting(connection).await?)?)
 }
 
 /// Notifications of a load that is held back.

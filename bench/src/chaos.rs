@@ -184,8 +184,7 @@ impl Run<'_> {
         progress("everything is to be decided …");
         loop {
             let pending = database::number(connection, PENDING).await?;
-            let unread = "SELECT count(*) FROM callback WHERE processed_at IS NULL";
-            if (pending == 0 && database::number(connection, unread).await? == 0)
+            if (pending == 0 && database::waiting(connection).await? == 0)
                 || started.elapsed() > LIMIT
             {
                 return Ok(pending);

@@ -12,10 +12,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use herald::domain::facts::DeliveryFact;
+use herald::{domain::facts::DeliveryFact, engine::ingest::inbox, store::callback::segment};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
@@ -164,11 +163,7 @@ impl Crash {
 pub async fn wait(connection: &DatabaseConnection) -> anyhow::Result<i64> {
     let started = Instant::now();
     loop {
-        let waiting = database::number(
-            connection,
-            "SELECT count(*) FROM callback WHERE processed_at IS NULL",
-        )
-        .await?;
+        let waiting = database::waiting(connection).await?;
         if waiting == 0 || started.elapsed() > Duration::from_mins(2) {
             return Ok(waiting);
         }
@@ -190,17 +185,13 @@ pub async fn compare(
     shots: &[load::Shot],
     acknowledged: &[usize],
 ) -> anyhow::Result<Compared> {
-    let stored: HashSet<Vec<u8>> = rows(connection, "SELECT digest FROM callback_digest")
-        .await?
-        .iter()
-        .map(|row| row.try_get_by_index(0))
-        .collect::<Result<_, _>>()?;
+    let stored = stored_digests(connection).await?;
     let missing = acknowledged
         .iter()
         .filter_map(|place| shots.get(*place))
         .filter(|shot| {
             let body = load::body(shot.notification, shot.status);
-            !stored.contains(&Sha256::digest(body.as_bytes()).to_vec())
+            !stored.contains(&inbox::digest("meta", body.as_bytes(), None))
         })
         .count();
     let recorded = record::all(connection).await?;
@@ -265,6 +256,20 @@ const FACTS: [(&str, DeliveryFact); 3] = [
     ("delivered", DeliveryFact::Delivered),
     ("read", DeliveryFact::Read),
 ];
+
+/// The digests of all bodies that are stored, from the heads of their segments.
+async fn stored_digests(connection: &DatabaseConnection) -> anyhow::Result<HashSet<[u8; 32]>> {
+    let mut stored = HashSet::new();
+    let segments = "SELECT bodies, size_bytes, heads FROM inbox_segment";
+    for row in rows(connection, segments).await? {
+        let heads: Vec<u8> = row.try_get_by_index(2)?;
+        let heads =
+            segment::decode_heads(&heads, row.try_get_by_index(0)?, row.try_get_by_index(1)?)
+                .context("the heads of a segment cannot be read")?;
+        stored.extend(heads.iter().map(|head| head.digest));
+    }
+    Ok(stored)
+}
 
 async fn rows(
     connection: &DatabaseConnection,

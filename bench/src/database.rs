@@ -265,6 +265,25 @@ pub async fn number(connection: &DatabaseConnection, sql: &str) -> anyhow::Resul
     Ok(row.try_get_by_index(0)?)
 }
 
+/// How many callbacks are stored.
+pub async fn stored(connection: &DatabaseConnection) -> anyhow::Result<i64> {
+    let stored = "SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_segment";
+    number(connection, stored).await
+}
+
+/// How many callbacks are stored and not applied.
+pub async fn waiting(connection: &DatabaseConnection) -> anyhow::Result<i64> {
+    let waiting = "SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_pending";
+    number(connection, waiting).await
+}
+
+/// How many callbacks are applied.
+pub async fn applied(connection: &DatabaseConnection) -> anyhow::Result<i64> {
+    let applied = "SELECT CAST(coalesce(sum(s.bodies), 0) AS bigint) FROM inbox_segment s \
+         JOIN inbox_applied a ON a.segment = s.id";
+    number(connection, applied).await
+}
+
 /// Where a file of a measurement goes.
 pub fn file(directory: &Path, name: &str) -> PathBuf {
     directory.join(name)

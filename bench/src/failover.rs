@@ -202,7 +202,7 @@ impl Failover {
         database::number(&connection, "SELECT CAST(txid_current() AS bigint)").await?;
         let answers = Instant::now();
         let now = Clock::System.now().micros();
-        let applied = format!("SELECT count(*) FROM callback WHERE processed_at > {now}");
+        let applied = format!("SELECT count(*) FROM inbox_applied WHERE processed_at > {now}");
         let sent = format!(
             "SELECT count(*) FROM attempt WHERE outcome = 'accepted' AND answered_at > {now}"
         );

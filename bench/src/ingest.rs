@@ -210,11 +210,7 @@ impl Ingest {
             cost: Value::Null,
         };
         if !bare {
-            let applied = database::number(
-                &connection,
-                "SELECT count(*) FROM callback WHERE processed_at IS NOT NULL",
-            )
-            .await?;
+            let applied = database::applied(&connection).await?;
             measured.applied_per_second =
                 load::count(usize::try_from(applied)?) / measured.outcome.elapsed.as_secs_f64();
             if let Offer::Most(shots) = offer {
@@ -224,7 +220,7 @@ impl Ingest {
                     &measured.outcome.acknowledged,
                 )?;
             }
-            let stored = database::number(&connection, "SELECT count(*) FROM callback").await?;
+            let stored = database::stored(&connection).await?;
             ensure!(
                 usize::try_from(stored)? >= measured.outcome.acknowledged.len(),
                 "{} were acknowledged and {stored} are stored",

@@ -15,6 +15,7 @@ use herald::{
         timeline::{TimelineEntry, TimelineEntryKind},
     },
     state::Clock,
+    store::callback::segment,
 };
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
 use serde_json::json;
@@ -22,7 +23,7 @@ use serde_json::json;
 use crate::{
     Common,
     database::number,
-    print, progress, record,
+    load, print, progress, record,
     server::{self, Server},
 };
 
@@ -50,7 +51,10 @@ const DAYS: u64 = 365;
 const PEOPLE: u64 = 50_000;
 
 /// What is loaded is kept under this version: another shape is loaded anew.
-const SHAPE: &str = "3";
+const SHAPE: &str = "4";
+
+/// The counts of a callback with one item, as Herald stores them.
+const ONE_ITEM: [u8; 3] = [1, 1, 0];
 
 /// One database with its server.
 struct Side {
@@ -137,7 +141,7 @@ impl Query {
             ));
             make_empty(&url, admin, directory, size).await?;
             server::command(&url, &folder, &["migrate", "up"])?;
-            load(&url, size).await?;
+            fill(&url, size).await?;
         }
         // What was kept may be of an older version.
         server::command(&url, &folder, &["migrate", "up"])?;
@@ -390,6 +394,44 @@ impl Words {
         }
     }
 
+    /// The segment with the callback of notification `i`.
+    fn segment(&self) -> String {
+        format!("({} / 1000 * 65536 + 29696)", self.at())
+    }
+
+    /// The one callback of that segment.
+    fn callback(&self) -> String {
+        let millis = format!("{} / 1000", self.at());
+        if self.postgres {
+            format!("(lpad(to_hex(({millis})::bigint), 12, '0') || '74008000000000000000')::uuid")
+        } else {
+            format!("unhex(printf('%012x', {millis}) || '74008000000000000000')")
+        }
+    }
+
+    fn bytes(&self, bytes: &[u8]) -> String {
+        let bytes = hex::encode(bytes);
+        if self.postgres {
+            format!("decode('{bytes}', 'hex')")
+        } else {
+            format!("x'{bytes}'")
+        }
+    }
+
+    /// Stores a callback for each notification.
+    fn insert_segments(&self, all: &str) -> String {
+        let body = load::body(1, "delivered");
+        let encoded = segment::encode([(&[0; 32], None, body.as_bytes())]);
+        format!(
+            "INSERT INTO inbox_segment (id, endpoint, urgent, bodies, size_bytes, heads, data) \
+             SELECT {}, 'meta', false, 1, {}, {}, {} FROM {all}",
+            self.segment(),
+            encoded.size_bytes,
+            self.bytes(&encoded.heads),
+            self.bytes(&encoded.data),
+        )
+    }
+
     fn person(&self, i: &str) -> String {
         let number = format!("({i} % {PEOPLE})");
         if self.postgres {
@@ -456,7 +498,7 @@ fn record_sql(words: &Words) -> anyhow::Result<String> {
     });
     let filled = [
         (record::placeholder(1), words.id('2', "0")),
-        (record::placeholder(2), words.id('4', "0")),
+        (record::placeholder(2), words.callback()),
     ];
     let filled: Vec<(uuid::Uuid, &str)> = filled.iter().map(|(id, sql)| (*id, &**sql)).collect();
     record::sql(words.postgres, &delivered, at, &filled)
@@ -467,7 +509,7 @@ const SENDER: uuid::Uuid = uuid::uuid!("00000000-0000-7000-a000-000000000001");
 
 /// Loads notifications with their attempts, stories, callbacks, people and counters: 2 of
 /// 100 failed, 1 was skipped, the newest 200 wait.
-async fn load(url: &str, size: u64) -> anyhow::Result<()> {
+async fn fill(url: &str, size: u64) -> anyhow::Result<()> {
     let connection = connect(url).await?;
     let postgres = connection.get_database_backend() == DbBackend::Postgres;
     let now = Clock::System.now().micros();
@@ -537,10 +579,11 @@ async fn load(url: &str, size: u64) -> anyhow::Result<()> {
             "INSERT INTO attempt (id, notification_id, sender_id, number, outcome, answered_at, http_status, provider_message_id, request, answer) \
                  SELECT {attempt}, {notification}, {sender}, 1, 'accepted', {at}, 200, {wamid}, '{{\"type\":\"template\"}}', '{{\"messages\":[]}}' FROM {all}"
         ),
+        words.insert_segments(&all),
         format!(
-            "INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, processed_at, items, dead_items) \
-                 SELECT {}, {at}, 'meta', 620, {sender}, 0, 0, {at}, 1, 0 FROM {all}",
-            words.id('4', "0")
+            "INSERT INTO inbox_applied (segment, processed_at, counts) SELECT {}, {at}, {} FROM {all}",
+            words.segment(),
+            words.bytes(&ONE_ITEM)
         ),
     ];
     // Counters of a year in their grains: ten templates of five kinds of event, two

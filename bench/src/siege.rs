@@ -167,7 +167,7 @@ impl Command {
         let rss_idle = rss(server.pid());
         let stood = self.under_siege(way, address, &server, rss_idle).await?;
         let connection = fresh.connect().await?;
-        let stored = database::number(&connection, "SELECT count(*) FROM callback").await?;
+        let stored = database::stored(&connection).await?;
         connection.close().await?;
         drop((nginx, server));
         fresh.drop().await?;

@@ -20,11 +20,12 @@ use herald::{
         transition::NotificationTransition,
     },
     engine::runtime::retention::RetentionCleaner,
+    store::callback::segment,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;
 
-use crate::{Common, database::Fresh, print, progress, record};
+use crate::{Common, database::Fresh, load, print, progress, record};
 
 /// A year of messages in SQLite, with what is old deleted every day, and how large the file gets.
 ///
@@ -139,8 +140,22 @@ impl Year {
             )
         };
         let (notification, attempt, event) = (id('1', "0"), id('2', "0"), id('3', "0"));
-        let callback = id('4', "n");
-        let body = format!("'{}' || i", "b".repeat(620));
+        // Callbacks come one at a time, so that each is a segment. Half of the digest is another one
+        // each time, and all of it is where the key leads.
+        let segment = format!("(({start} + i * {step}) * 65536 + 28672 + n)");
+        let key = format!(
+            "((({start} + i * {step}) * 48271 + n * 69621) % 2147483647 << 32 | (({start} + i * {step}) % 2147483647))"
+        );
+        let body = load::body(1, "delivered");
+        let encoded = segment::encode([(&[0; 32], None, body.as_bytes())]);
+        let (size, data) = (encoded.size_bytes, hex::encode(&encoded.data));
+        // Before its digest a head has the version and the size, and after it a zero.
+        let heads = hex::encode(&encoded.heads);
+        let before = heads.get(..heads.len() - 66).unwrap_or_default();
+        let heads = format!(
+            "unhex('{before}' || printf('%016x', {key}) || '{}' || '00')",
+            "0".repeat(48)
+        );
         let answer = format!("'{}'", "a".repeat(160));
         let request = format!("'{}'", "r".repeat(420));
         let counted = "WITH RECURSIVE q(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM q WHERE i < 95), k(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n < 9)";
@@ -163,17 +178,16 @@ impl Year {
                 SELECT {attempt}, {notification}, randomblob(16), 1, 'accepted', {micros}, 200, 'wamid.HBgLMTIwMjU1NTAxMDEVAgARGBI{day}x' || i || 'AA', {request}, {answer} FROM s"
             ),
             format!(
-                "{} INSERT INTO callback (id, created_at, endpoint, size_bytes, owner, leased_until, tries, processed_at, items, dead_items) \
-                SELECT {callback}, {micros}, 'meta', 620, randomblob(16), 0, 0, {micros}, 1, 0 FROM s, k",
+                "{} INSERT INTO inbox_segment (id, endpoint, urgent, bodies, size_bytes, heads, data) \
+                SELECT {segment}, 'meta', false, 1, {size}, {heads}, x'{data}' FROM s, k",
                 several(CALLBACKS)
             ),
             format!(
-                "{} INSERT INTO callback_body (callback_id, body) SELECT {callback}, CAST({body} AS blob) FROM s, k",
+                "{} INSERT INTO inbox_applied (segment, processed_at, counts) SELECT {segment}, {micros}, x'010100' FROM s, k",
                 several(CALLBACKS)
             ),
             format!(
-                "{} INSERT INTO callback_digest (endpoint, digest, callback_id, created_at, times_seen) \
-                SELECT 'meta', randomblob(32), {callback}, {micros}, 1 FROM s, k",
+                "{} INSERT INTO inbox_digest (digest_key, segment) SELECT {key}, {segment} FROM s, k WHERE true ON CONFLICT DO NOTHING",
                 several(CALLBACKS)
             ),
             format!(

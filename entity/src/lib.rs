@@ -8,7 +8,6 @@ pub mod alarm;
 pub mod api_key;
 pub mod attempt;
 pub mod audit;
-pub mod callback;
 pub mod cohort;
 pub mod consent;
 pub mod contact;

@@ -23,10 +23,11 @@ mod m20261201_000001_people;
 mod m20261201_000002_senders_and_templates;
 mod m20261201_000003_catalogue;
 mod m20261201_000004_events_and_notifications;
-mod m20261201_000005_callbacks;
-mod m20261201_000006_follow_ups_and_counters;
-mod m20261201_000007_access;
-mod m20261201_000008_runtime;
+mod m20261201_000005_inbox;
+mod m20261201_000006_callback_items;
+mod m20261201_000007_follow_ups_and_counters;
+mod m20261201_000008_access;
+mod m20261201_000009_runtime;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -34,10 +35,11 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261201_000002_senders_and_templates,
     m20261201_000003_catalogue,
     m20261201_000004_events_and_notifications,
-    m20261201_000005_callbacks,
-    m20261201_000006_follow_ups_and_counters,
-    m20261201_000007_access,
-    m20261201_000008_runtime,
+    m20261201_000005_inbox,
+    m20261201_000006_callback_items,
+    m20261201_000007_follow_ups_and_counters,
+    m20261201_000008_access,
+    m20261201_000009_runtime,
 ];
 
 /// The database's dialect of SQL.

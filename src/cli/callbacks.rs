@@ -77,13 +77,13 @@ async fn show(store: &Store, id: Uuid) -> anyhow::Result<()> {
     for letter in dead_letter::open(store, Some(id), 1000).await? {
         say(format!("dead       {}  {}", letter.pointer, letter.reason));
     }
-    match callback::body(store.reader(), id).await? {
+    match callback::body(store, id).await? {
         None => say("body       deleted after its retention time"),
         Some(body) => {
-            let pretty = serde_json::from_slice::<serde_json::Value>(&body.body)
+            let pretty = serde_json::from_slice::<serde_json::Value>(&body.content.body)
                 .ok()
                 .and_then(|value| serde_json::to_string_pretty(&value).ok());
-            say(pretty.unwrap_or_else(|| String::from_utf8_lossy(&body.body).into_owned()));
+            say(pretty.unwrap_or_else(|| String::from_utf8_lossy(&body.content.body).into_owned()));
         }
     }
     Ok(())
@@ -142,7 +142,9 @@ impl CallbacksCommand {
                         ));
                     }
                 }
-                let waiting = callback::waiting(store.reader()).await?.callbacks;
+                let waiting = callback::waiting(store.inbox().reader(), store.reader())
+                    .await?
+                    .callbacks;
                 if !json && waiting > 0 {
                     say(format!("{waiting} callbacks wait to be processed."));
                 }

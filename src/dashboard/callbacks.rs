@@ -91,7 +91,9 @@ pub async fn page(
     };
     let more = listed.len() > usize::try_from(SHOWN).unwrap_or(50);
     listed.truncate(usize::try_from(SHOWN).unwrap_or(50));
-    let waiting = callback::waiting(store.reader()).await?.callbacks;
+    let waiting = callback::waiting(store.inbox().reader(), store.reader())
+        .await?
+        .callbacks;
     let page = CallbacksScreen {
         found: !q.is_empty(),
         q,
@@ -205,7 +207,7 @@ pub async fn one(
         "/dashboard/callbacks",
     )?;
     let body = if person.role >= DashboardRole::Admin {
-        callback::body(store.reader(), *id).await?
+        callback::body(store, *id).await?
     } else {
         None
     };
@@ -234,10 +236,10 @@ pub async fn one(
             })
             .collect(),
         body: body.map(|body| {
-            serde_json::from_slice::<serde_json::Value>(&body.body)
+            serde_json::from_slice::<serde_json::Value>(&body.content.body)
                 .ok()
                 .and_then(|value| serde_json::to_string_pretty(&value).ok())
-                .unwrap_or_else(|| String::from_utf8_lossy(&body.body).into_owned())
+                .unwrap_or_else(|| String::from_utf8_lossy(&body.content.body).into_owned())
         }),
         shell,
     };

@@ -9,6 +9,7 @@ pub mod attempt_id;
 pub mod audit_action;
 pub mod backlog;
 pub mod bounded_map;
+pub mod callback_id;
 pub mod catalogue;
 pub mod category;
 pub mod channel;

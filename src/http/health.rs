@@ -98,7 +98,7 @@ async fn read_gauges(state: &AppState) -> Result<(), StoreError> {
     for (status, number) in template_sync::counts(store).await? {
         metrics::gauge!("herald_templates", "status" => status).set(count(number));
     }
-    let waiting = callback::waiting(store.reader()).await?;
+    let waiting = callback::waiting(store.inbox().reader(), store.reader()).await?;
     metrics::gauge!("herald_callbacks_waiting").set(count(waiting.callbacks));
     metrics::gauge!("herald_apply_lag_seconds").set(age(waiting.oldest));
     metrics::gauge!("herald_parked_statuses").set(count(parked::count(store).await?));

@@ -279,6 +279,7 @@ async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, Datab
         reader: direct(reading.clone(), 4),
         backend: DbBackend::Sqlite,
         writes: Arc::default(),
+        last_segment: Arc::default(),
         writable: Arc::default(),
         proof: Some(Arc::new(CommitDurabilityChecker::new(direct(reading, 1)))),
         checkpointer: (purpose == ConnectPurpose::Serve)
@@ -417,6 +418,7 @@ async fn open_postgres(
         reader,
         backend: DbBackend::Postgres,
         writes: Arc::default(),
+        last_segment: Arc::default(),
         writable: Arc::default(),
         proof: None,
         checkpointer: None,

@@ -1,7 +1,7 @@
 //! All database access: functions grouped by kind of row, without traits.
 //!
 //! One function, [`Store::write`], opens every write transaction. Inside it only SQL is awaited,
-//! tables are touched in one order (callback, conversation, notification, attempt, follow-up,
+//! tables are touched in one order (inbox, conversation, notification, attempt, follow-up,
 //! counter) and rows in the order of their keys. Lists travel as one JSON parameter
 //! ([`dialect::rows`]), not as thousands.
 
@@ -68,7 +68,7 @@ mod writable;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -82,7 +82,7 @@ use uuid::Uuid;
 
 use proof::{CommitDurabilityChecker, CommitDurabilityVerdict};
 
-use crate::domain::time::Timestamp;
+use crate::domain::{callback_id::CallbackSegmentId, time::Timestamp};
 
 /// No write transaction should last longer: storing callbacks waits for it.
 const LONG_WRITE: Duration = Duration::from_millis(50);
@@ -268,6 +268,8 @@ pub struct Store {
     writable: Arc<writable::WritableCheck>,
     /// SQLite: looks whether commits are there.
     proof: Option<Arc<CommitDurabilityChecker>>,
+    /// The last segment of callbacks that this process has made.
+    last_segment: Arc<AtomicI64>,
     /// SQLite's connection for writing the log back; a server's only.
     checkpointer: Option<SingleStatementPool>,
     /// Held while the process lives: refuses a second `serve` on one SQLite file.
@@ -294,6 +296,31 @@ impl Store {
         }
         self.reader.pool.close().await;
         self.writer.pool.close().await;
+    }
+
+    /// The database with the inbox of callbacks, but for what was applied: today the same one.
+    /// Whatever reads or writes it goes through here, or gets its transaction by itself.
+    pub const fn inbox(&self) -> &Self {
+        self
+    }
+
+    /// The id of a new segment of the inbox: after those that this process has made.
+    pub fn new_segment_id(&self, now: Timestamp) -> CallbackSegmentId {
+        let after = |last| CallbackSegmentId::after(CallbackSegmentId::from_number(last), now);
+        let mut last = self.last_segment.load(Ordering::Relaxed);
+        loop {
+            let new = after(last);
+            let exchanged = self.last_segment.compare_exchange_weak(
+                last,
+                new.number(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match exchanged {
+                Ok(_) => return new,
+                Err(other) => last = other,
+            }
+        }
     }
 
     /// For reads that need no transaction.

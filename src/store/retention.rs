@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, callback,
     dialect::{column, execute, ids, listed, locking, query, query_one},
     first_id, notification, setting,
 };
@@ -39,12 +39,8 @@ impl RetainedRowKind {
     /// Finds up to `$2` keys older than `$1`.
     const fn oldest(self) -> &'static str {
         match self {
-            Self::Bodies => {
-                "SELECT id FROM callback WHERE id < $1 AND processed_at IS NOT NULL ORDER BY id LIMIT $2"
-            }
-            Self::Digests => {
-                "SELECT digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2"
-            }
+            // Both are found in the inbox.
+            Self::Bodies | Self::Digests => "",
             Self::Timeline => {
                 "SELECT notification_id AS id FROM timeline WHERE notification_id < $1 ORDER BY notification_id LIMIT $2"
             }
@@ -66,12 +62,6 @@ impl RetainedRowKind {
     /// Tables from which rows are deleted, with the column of their owner.
     const fn tables(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Bodies => &[
-                ("parked_status", "callback_id"),
-                ("dead_letter", "callback_id"),
-                ("callback_body", "callback_id"),
-                ("callback", "id"),
-            ],
             Self::Timeline => &[("timeline", "notification_id")],
             Self::Notices => &[("notice", "id")],
             Self::Inbound => &[("inbound_message", "id")],
@@ -83,14 +73,14 @@ impl RetainedRowKind {
                 ("notification", "id"),
             ],
             Self::Events => &[("event", "id")],
-            Self::Digests | Self::Idempotency => &[],
+            Self::Bodies | Self::Digests | Self::Idempotency => &[],
         }
     }
 
     /// The parameters of [`Self::oldest`].
     fn bounds(self, before: Timestamp, limit: i64) -> Vec<Value> {
         match self {
-            Self::Digests | Self::Idempotency => vec![before.micros().into(), limit.into()],
+            Self::Idempotency => vec![before.micros().into(), limit.into()],
             // An old notification with a recent attempt stays: a status of a deleted attempt would
             // look as if the database had lost it.
             Self::Notifications => vec![
@@ -109,7 +99,15 @@ pub async fn any(
     what: RetainedRowKind,
     before: Timestamp,
 ) -> Result<bool, StoreError> {
-    let found = query_one(store.by_index(), what.oldest(), what.bounds(before, 1)).await?;
+    let found = match what {
+        RetainedRowKind::Bodies => {
+            return callback::any_segment_before(store.inbox().by_index(), before).await;
+        }
+        RetainedRowKind::Digests => {
+            return callback::any_digest_before(store.inbox().by_index(), before).await;
+        }
+        _ => query_one(store.by_index(), what.oldest(), what.bounds(before, 1)).await?,
+    };
     if found.is_some() || what != RetainedRowKind::Timeline {
         return Ok(found.is_some());
     }
@@ -199,20 +197,22 @@ async fn delete_step(
     what: RetainedRowKind,
     before: Timestamp,
 ) -> Result<u64, StoreError> {
-    let by_key = match what {
-        RetainedRowKind::Digests => {
-            "DELETE FROM callback_digest WHERE (endpoint, digest) IN \
-             (SELECT endpoint, digest FROM callback_digest WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
+    match what {
+        RetainedRowKind::Bodies => {
+            return callback::forget_segment_step(tx, tx, before, STEP).await;
         }
+        RetainedRowKind::Digests => return callback::forget_digest_step(tx, before, STEP).await,
         RetainedRowKind::Idempotency => {
-            "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
-             (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)"
+            let gone = execute(
+                tx,
+                "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
+                 (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)",
+                what.bounds(before, STEP),
+            )
+            .await?;
+            return Ok(gone.rows_affected());
         }
-        _ => "",
-    };
-    if !by_key.is_empty() {
-        let gone = execute(tx, by_key, what.bounds(before, STEP)).await?;
-        return Ok(gone.rows_affected());
+        _ => {}
     }
     let found = query(tx, what.oldest(), what.bounds(before, STEP)).await?;
     let mut keys = Vec::with_capacity(found.len());

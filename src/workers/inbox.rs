@@ -17,7 +17,10 @@ use crate::{
     state::Clock,
     store::{
         StoreError,
-        callback::{self, CallbackBody, CallbackClaimScope, CallbackClaimSizeLimits},
+        callback::{
+            self, CallbackClaimScope, CallbackClaimSizeLimits, CallbackSegment,
+            CallbackSegmentLease, UnreadableCallbackSegment,
+        },
     },
 };
 
@@ -49,9 +52,27 @@ const MAX_CLAIM_BYTES: i64 = 4 * 1024 * 1024;
 /// State of the processor between turns.
 #[derive(Debug, Default)]
 pub struct CallbackProcessor {
-    /// Bodies that were taken and not finished: a transient error repeats them.
-    unfinished: Vec<CallbackBody>,
+    /// Segments that were taken and not finished: a transient error repeats them.
+    unfinished: Vec<CallbackSegment>,
+    /// Segments that were claimed and cannot be read.
+    unreadable: Vec<UnreadableCallbackSegment>,
     next_look: Timestamp,
+}
+
+/// How many bodies segments have.
+fn bodies(segments: &[CallbackSegment]) -> usize {
+    segments.iter().map(|segment| segment.bodies.len()).sum()
+}
+
+/// How many of these segments, from the first on, are applied in one transaction.
+fn together(segments: &[CallbackSegment], most_bodies: usize) -> usize {
+    let (mut bodies, mut size) = (0, 0);
+    let fitting = segments.iter().take_while(|segment| {
+        bodies += segment.bodies.len();
+        size += segment.size();
+        bodies <= most_bodies && size <= MAX_TURN_BYTES
+    });
+    fitting.count().max(1)
 }
 
 impl CallbackProcessor {
@@ -62,46 +83,46 @@ impl CallbackProcessor {
         handover: &CallbackMemoryQueue,
         now: Timestamp,
     ) -> Result<WorkerTurnOutcome, StoreError> {
-        let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
+        let lease = CallbackSegmentLease {
+            owner: engine.process,
+            until: now.plus_seconds(engine.settings.policy.lease_seconds),
+        };
         if self.unfinished.is_empty() {
             self.gather(engine, handover, lease, now).await?;
         } else {
-            let ids: Vec<_> = self.unfinished.iter().map(|body| body.id).collect();
-            engine
-                .store
-                .write(async |tx| callback::renew(tx, &ids, engine.process, lease).await)
+            let ids: Vec<_> = self.unfinished.iter().map(|segment| segment.id).collect();
+            let inbox = engine.store.inbox();
+            inbox
+                .write(async |tx| callback::renew(tx, &ids, lease).await)
                 .await?;
         }
-        if self.unfinished.is_empty() {
+        if self.unfinished.is_empty() && self.unreadable.is_empty() {
             return Ok(WorkerTurnOutcome::Idle);
         }
+        // What may end the process comes after the others.
+        self.unfinished.sort_by_key(ingest::is_suspect);
+        let most = ingest::batch_size(&engine.store);
         while !self.unfinished.is_empty() {
-            let mut size = 0;
-            let count = self
-                .unfinished
-                .iter()
-                .take_while(|body| {
-                    let fits = size == 0 || size + body.body.len() <= MAX_TURN_BYTES;
-                    size += body.body.len();
-                    fits
-                })
-                .count();
+            let count = together(&self.unfinished, most);
             let (batch, _) = self.unfinished.split_at(count);
             ingest::process(engine, batch, now).await?;
             self.unfinished.drain(..count);
         }
+        // Last: they must not keep the others waiting.
+        ingest::set_aside_unreadable(engine, &self.unreadable, now).await?;
+        self.unreadable.clear();
         Ok(WorkerTurnOutcome::Worked)
     }
 }
 
 impl CallbackProcessor {
-    /// Takes the next bodies: urgent ones first, wherever they wait, then the oldest. Bodies in
+    /// Takes the next segments: urgent ones first, wherever they wait, then the oldest. Those in
     /// memory are older than those left in the table for lack of memory.
     async fn gather(
         &mut self,
         engine: &Engine,
         handover: &CallbackMemoryQueue,
-        lease: Timestamp,
+        lease: CallbackSegmentLease,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let limit = ingest::batch_size(&engine.store);
@@ -110,6 +131,7 @@ impl CallbackProcessor {
         // Bodies that wait in the table are claimed as soon as memory has nothing older.
         let is_next = handover.is_table_first() && !handover.has_ordinary();
         let is_time = horizon::has_come(self.next_look, now, LOOK_MICROS);
+        let mut has_ordinary = false;
         if (is_next || is_time) && engine.may_claim() {
             self.next_look = now.plus_micros(LOOK_MICROS);
             let (urgent, ordinary) = callback::unowned(&engine.store, now).await?;
@@ -120,24 +142,27 @@ impl CallbackProcessor {
                 urgent.then_some(CallbackClaimScope::Urgent)
             };
             if let Some(which) = which {
+                has_ordinary = which == CallbackClaimScope::All;
+                let left = limit.saturating_sub(bodies(&self.unfinished));
                 let most = CallbackClaimSizeLimits {
-                    bodies: i64::try_from(limit - self.unfinished.len()).unwrap_or(1),
+                    bodies: i64::try_from(left).unwrap_or(1),
                     bytes: MAX_CLAIM_BYTES,
                 };
-                let claimed = engine
-                    .store
-                    .write(async |tx| {
-                        callback::claim(tx, which, engine.process, lease, now, most).await
-                    })
+                let (inbox, main) = (engine.store.inbox(), engine.store.reader());
+                let claimed = inbox
+                    .write(async |tx| callback::claim(tx, main, which, lease, now, most).await)
                     .await?;
                 // There may be more: look again at once.
                 self.next_look = now;
-                self.unfinished.extend(claimed);
+                self.unfinished.extend(claimed.segments);
+                self.unreadable.extend(claimed.unreadable);
             }
         }
-        let left = limit - self.unfinished.len();
+        // A segment of them at least, however large those before it are.
+        let at_least = usize::from(!has_ordinary);
+        let left = limit.saturating_sub(bodies(&self.unfinished)).max(at_least);
         self.unfinished.extend(handover.take_ordinary(left));
-        let left = limit - self.unfinished.len();
+        let left = limit.saturating_sub(bodies(&self.unfinished));
         self.unfinished.extend(handover.take_urgent(left));
         Ok(())
     }

@@ -226,7 +226,7 @@ async fn an_item_that_cannot_be_applied_is_isolated_and_can_be_replayed(database
     assert_eq!(app.status_of(&id).await, "read");
     assert_eq!(app.number("SELECT count(*) FROM inbound_message").await, 50);
     assert_eq!(app.number("SELECT count(*) FROM dead_letter WHERE pointer = '/entry/0/changes/0/value/messages/17'").await, 1);
-    assert_eq!(app.number("SELECT dead_items FROM callback").await, 1);
+    assert_eq!(app.newest_counts().await, (52, 1));
     let callback = app.newest_callback().await;
     assert_eq!(
         app.replay(callback).await.dead,
@@ -289,7 +289,7 @@ async fn what_a_dead_process_held_is_taken_over(database: Database) {
     );
     assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
     // The process dies: what it held in memory is gone.
-    assert_eq!(app.handover.take(10).len(), 1);
+    assert_eq!(app.handover.take_all().len(), 1);
     app.process().await;
     assert_eq!(
         app.status_of(&id).await,
@@ -304,31 +304,28 @@ async fn what_a_dead_process_held_is_taken_over(database: Database) {
 async fn a_body_that_ends_processes_is_isolated(database: Database) {
     let app = TestApp::spawn(&database).await;
     assert_eq!(app.callback_bytes(br#"{"entry":[]}"#.to_vec()).await, 200);
-    app.handover.take(10);
-    // Three processes take it up and die.
-    app.sql("UPDATE callback SET tries = 3, leased_until = 0")
+    app.handover.take_all();
+    // Three processes take it up and die, the last one while it worked on nothing else.
+    app.sql("UPDATE inbox_pending SET tries = 3, alone_at = 0, leased_until = 0")
         .await;
     app.process().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback WHERE processed_at IS NOT NULL")
-            .await,
-        1
-    );
+    assert_eq!(app.callbacks_applied().await, 1);
+    assert_eq!(app.newest_counts().await, (1, 1));
     // One that ended a process twice is tried once more, alone.
     assert_eq!(
         app.callback_bytes(br#"{"entry":[],"x":1}"#.to_vec()).await,
         200
     );
-    app.handover.take(10);
+    app.handover.take_all();
     app.pass(2);
-    app.sql("UPDATE callback SET tries = 2, leased_until = 0 WHERE processed_at IS NULL")
+    app.sql("UPDATE inbox_pending SET tries = 2, leased_until = 0")
         .await;
     app.process().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
+    assert_eq!(app.callbacks_waiting().await, 0);
     assert_eq!(
-        app.number("SELECT count(*) FROM callback WHERE processed_at IS NULL")
-            .await,
+        app.number("SELECT count(*) FROM inbox_applied_body").await,
         0
     );
 }
@@ -403,9 +400,5 @@ async fn two_processes_change_the_same_notifications_at_once(database: Database)
     assert_eq!(stats["read"], 20, "{stats}");
     assert_eq!(stats["delivered"], 20, "{stats}");
     assert_eq!(one.number("SELECT count(*) FROM dead_letter").await, 0);
-    assert_eq!(
-        one.number("SELECT count(*) FROM callback WHERE processed_at IS NULL")
-            .await,
-        0
-    );
+    assert_eq!(one.callbacks_waiting().await, 0);
 }

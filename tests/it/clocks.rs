@@ -387,7 +387,7 @@ async fn a_callback_taken_by_a_clock_ahead_is_applied_after_one_lease(database: 
     let body = value(json!({ "statuses": [status("wamid.FAKE0", None, "delivered", at, None)] }));
     assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
     // The process that had it in memory is gone.
-    drop(app.handover.take(10));
+    drop(app.handover.take_all());
     app.pass(-HOURS);
     assert!(checked(&app).await.contains("callback_lease 1"));
     mend(&app).await;
@@ -566,7 +566,7 @@ async fn the_processor_and_the_senders_look_again_after_a_step_back(database: Da
     let at = app.now().unix_seconds();
     let body = value(json!({ "statuses": [status("wamid.FAKE0", None, "delivered", at, None)] }));
     assert_eq!(app.callback_bytes(body.to_string().into_bytes()).await, 200);
-    drop(app.handover.take(10));
+    drop(app.handover.take_all());
     app.pass(61);
     app.process().await;
     assert_eq!(app.status_of(&id).await, "delivered");

@@ -321,8 +321,8 @@ async fn timers_wait_as_long_as_a_backlog_moves_and_not_for_one_that_is_stuck(da
         app.pass(60);
     }
     app.pass(130);
-    let apply_oldest = "UPDATE callback SET processed_at = 1 WHERE id = \
-         (SELECT id FROM callback WHERE processed_at IS NULL ORDER BY created_at LIMIT 1)";
+    let apply_oldest =
+        "DELETE FROM inbox_pending WHERE segment = (SELECT min(segment) FROM inbox_pending)";
     for _ in 0..2 {
         // The oldest has waited for over two minutes; yet they are applied, one by one.
         app.follow_up().await;

@@ -41,6 +41,7 @@ mod harness;
 mod health;
 mod hold;
 mod identity;
+mod inbox_segments;
 mod incidents;
 mod language;
 mod large_catalogues;
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
         follow_ups::tests(),
         health::tests(),
         identity::tests(),
+        inbox_segments::tests(),
         incidents::tests(),
         api_keys::tests(),
         message_kinds::tests(),

@@ -96,8 +96,15 @@ async fn measure(database: Database, analysed: bool) {
         "UPDATE notification SET updated_at",
         "INSERT INTO follow_up_timer",
         "DELETE FROM follow_up_timer",
-        "UPDATE callback SET processed_at",
-        "INSERT INTO callback_digest",
+        "INSERT INTO inbox_segment",
+        "INSERT INTO inbox_digest (",
+        "INSERT INTO inbox_repeat",
+        "SELECT segment, bodies, size_bytes FROM inbox_pending WHERE urgent",
+        "UPDATE inbox_pending SET owner",
+        "INSERT INTO inbox_applied (",
+        "DELETE FROM inbox_pending",
+        "DELETE FROM inbox_digest ",
+        "DELETE FROM inbox_segment",
         "WITH due AS MATERIALIZED",
         "DELETE FROM timeline",
     ] {
@@ -203,7 +210,7 @@ async fn day(app: &TestApp, tag: &str, count: usize) {
             .await,
         200
     );
-    app.handover.take(10);
+    app.handover.take_all();
     app.pass(24 * 3600 + 120);
     app.settle().await;
     sweeper::parked_turn(&app.engine, app.now()).await.unwrap();
@@ -264,11 +271,9 @@ async fn fill(app: &TestApp) {
         "gen_random_uuid()",
         "md5(number::text || clock_timestamp()::text)",
     );
-    let digest = "'\\x' || md5(number::text) || md5((-number)::text)";
     // What belongs together has ids that can be found out again.
-    let [contact, event, notification, callback, waiting] =
-        ["contact", "event", "notification", "callback", "waiting"]
-            .map(|kind| format!("md5('{kind}' || number)::uuid"));
+    let [contact, event, notification, callback] = ["contact", "event", "notification", "callback"]
+        .map(|kind| format!("md5('{kind}' || number)::uuid"));
     let (contact, event, callback) = (contact.as_str(), event.as_str(), callback.as_str());
     let notification = notification.as_str();
     let known = [("id", contact), ("handle", "NULL")];
@@ -332,24 +337,21 @@ async fn fill(app: &TestApp) {
     let line = [("id", id), ("notification_id", notification)];
     clone(app, "timeline", "true", &line).await;
     clone(app, "notification_label", "true", &line[1..]).await;
-    clone(
-        app,
-        "callback",
-        "processed_at IS NOT NULL",
-        &[("id", callback)],
-    )
+    // Segments of each millisecond: one that was applied, and one that another process works on.
+    let [applied, waiting] = [0x7000, 0x7001].map(|rest| format!("number * 65536 + {rest}"));
+    for segment in [&applied, &waiting] {
+        clone(app, "inbox_segment", "true", &[("id", segment)]).await;
+    }
+    clone(app, "inbox_applied", "true", &[("segment", &applied)]).await;
+    let key = "('x' || md5(number::text))::bit(64)::bigint";
+    let seen = [("digest_key", key), ("segment", applied.as_str())];
+    clone(app, "inbox_digest", "true", &seen).await;
+    clone(app, "inbox_repeat", "true", &[("callback_id", callback)]).await;
+    app.sql(&format!(
+        "INSERT INTO inbox_pending (segment, urgent, bodies, size_bytes, owner, leased_until, tries) \
+         SELECT {waiting}, number % 2 = 0, 1, 100, gen_random_uuid(), {far}, 0 FROM generate_series(1, {MANY}) AS number"
+    ))
     .await;
-    // A backlog that another process works on.
-    let leased = [
-        ("id", waiting.as_str()),
-        ("processed_at", "NULL"),
-        ("leased_until", far.as_str()),
-        ("urgent", "number % 2 = 0"),
-    ];
-    clone(app, "callback", "processed_at IS NOT NULL", &leased).await;
-    clone(app, "callback_body", "true", &[("callback_id", callback)]).await;
-    let seen = [("digest", digest), ("callback_id", callback)];
-    clone(app, "callback_digest", "true", &seen).await;
     let written = [
         ("id", id),
         ("contact_id", contact),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     cli,
     harness::{
-        APP_SECRET, DEMO, Database, SmallDisk, TestApp, Wire, fresh_database, postgres, sign,
+        APP_SECRET, DEMO, Database, SmallDisk, TestApp, Wire, fresh_database, noise, postgres, sign,
     },
 };
 
@@ -222,7 +222,7 @@ async fn commands_beside_a_busy_server_are_not_locked_out(database: Database) {
     let busy = async {
         let mut written = 0_u32;
         while !stop.load(Ordering::Acquire) {
-            let text = "y".repeat(20_000);
+            let text = noise(u64::from(written), 20_000);
             let body = format!(r#"{{"entry":[],"number":{written},"text":"{text}"}}"#);
             assert_eq!(app.callback_bytes(body.into_bytes()).await, 200);
             written += 1;

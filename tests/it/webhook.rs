@@ -1,9 +1,10 @@
 //! The webhook: who gets in, and what a 200 means.
 
+use herald::store::callback;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    APP_SECRET, Database, TestApp, VERIFY_TOKEN, fresh_blocker, sign, status, value,
+    APP_SECRET, Database, TestApp, VERIFY_TOKEN, fresh_blocker, noise, sign, status, value,
 };
 
 crate::tests![
@@ -93,7 +94,7 @@ async fn a_callback_without_a_valid_signature_is_refused_and_stored_nowhere(data
     );
     assert_eq!(answers[0].0, 401);
     insta::assert_snapshot!("a_callback_that_cannot_be_verified", answers[0].1);
-    assert_eq!(app.number("SELECT count(*) FROM callback").await, 0);
+    assert_eq!(app.callbacks_stored().await, 0);
     assert_eq!(app.callback_with(body, Some(&right)).await.0, 200);
 }
 
@@ -129,7 +130,7 @@ async fn without_an_app_secret_nothing_is_taken(database: Database) {
         .unwrap();
     assert_eq!(answer.status().as_u16(), 503);
     assert!(answer.headers().contains_key("retry-after"));
-    assert_eq!(app.number("SELECT count(*) FROM callback").await, 0);
+    assert_eq!(app.callbacks_stored().await, 0);
 }
 
 async fn a_repeat_is_answered_200_and_stored_once(database: Database) {
@@ -141,12 +142,10 @@ async fn a_repeat_is_answered_200_and_stored_once(database: Database) {
         futures_util::future::join_all((0..20).map(|_| app.callback_bytes(body.clone()))).await;
     assert!(all.iter().all(|status| *status == 200));
     assert_eq!(app.callback_bytes(body).await, 200);
-    assert_eq!(app.number("SELECT count(*) FROM callback").await, 1);
-    assert_eq!(app.number("SELECT count(*) FROM callback_body").await, 1);
-    assert_eq!(
-        app.number("SELECT times_seen FROM callback_digest").await,
-        21
-    );
+    assert_eq!(app.callbacks_stored().await, 1);
+    assert_eq!(app.number("SELECT count(*) FROM inbox_digest").await, 1);
+    assert_eq!(app.number("SELECT count(*) FROM inbox_pending").await, 1);
+    assert_eq!(app.number("SELECT times_seen FROM inbox_repeat").await, 21);
 }
 
 async fn a_body_that_is_empty_is_stored_like_any_other(database: Database) {
@@ -156,7 +155,7 @@ async fn a_body_that_is_empty_is_stored_like_any_other(database: Database) {
         assert_eq!(app.callback_bytes(Vec::new()).await, 200);
     }
     app.process().await;
-    assert_eq!(app.number("SELECT count(*) FROM callback").await, 1);
+    assert_eq!(app.callbacks_stored().await, 1);
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
 }
 
@@ -165,21 +164,20 @@ async fn a_body_of_three_megabytes_is_taken_and_one_of_five_is_not(database: Dat
     let text = "x".repeat(3 * 1024 * 1024 - 200);
     let body = format!(r#"{{"entry":[{{"changes":[{{"field":"flows","value":"{text}"}}]}}]}}"#)
         .into_bytes();
-    let size = i64::try_from(body.len()).unwrap();
+    let (size, sent) = (i64::try_from(body.len()).unwrap(), body.clone());
     assert_eq!(app.callback_bytes(body).await, 200);
     assert_eq!(
-        app.number("SELECT CAST(length(body) AS bigint) FROM callback_body")
-            .await,
+        app.number("SELECT size_bytes FROM inbox_segment").await,
         size
     );
     app.process().await;
     assert_eq!(
-        app.number(
-            "SELECT count(*) FROM callback WHERE processed_at IS NOT NULL AND dead_items = 0"
-        )
-        .await,
-        1
+        (app.callbacks_applied().await, app.newest_counts().await.1),
+        (1, 0)
     );
+    let newest = app.newest_callback().await;
+    let stored = callback::body(&app.store, newest).await.unwrap().unwrap();
+    assert_eq!(stored.content.body, sent);
     // Refused by what it announces: the rest is not even read.
     let head = "POST /webhooks/meta HTTP/1.1\r\nHost: herald\r\nContent-Length: 5242880\r\n\r\n";
     let answer = app.raw(head).await;
@@ -215,7 +213,7 @@ async fn of_a_thousand_updates_one_bad_one_harms_nobody(database: Database) {
     assert_eq!(app.status_of(&id).await, "delivered");
     assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 998);
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 1);
-    assert_eq!(app.number("SELECT items FROM callback").await, 1000);
+    assert_eq!(app.newest_counts().await, (1000, 1));
     assert_eq!(
         app.number("SELECT count(*) FROM dead_letter WHERE pointer = '/entry/0/changes/0/value/statuses/400'").await,
         1
@@ -234,11 +232,7 @@ async fn what_is_no_callback_is_stored_and_dead_lettered(database: Database) {
         assert_eq!(app.callback_bytes(body.to_vec()).await, 200);
     }
     app.process().await;
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback WHERE processed_at IS NOT NULL")
-            .await,
-        5
-    );
+    assert_eq!(app.callbacks_applied().await, 5);
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 5);
 }
 
@@ -253,11 +247,7 @@ async fn nul_and_unknown_fields_harm_nobody(database: Database) {
         {"field":"tomorrow","value":{"x":1}}]}]}"#;
     assert_eq!(app.callback_bytes(text.as_bytes().to_vec()).await, 200);
     app.process().await;
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback WHERE processed_at IS NOT NULL")
-            .await,
-        1
-    );
+    assert_eq!(app.callbacks_applied().await, 1);
     assert_eq!(
         app.number("SELECT count(*) FROM inbound_message").await,
         2,
@@ -281,7 +271,7 @@ async fn a_callback_that_cannot_be_stored_in_time_is_answered_503(database: Data
     blocker.release().await;
     // What was late may be stored all the same: the redelivery is a repeat, or the first.
     assert_eq!(app.callback_bytes(body).await, 200);
-    assert_eq!(app.number("SELECT count(*) FROM callback").await, 1);
+    assert_eq!(app.callbacks_stored().await, 1);
 }
 
 async fn a_full_inbox_is_answered_503_and_recovers(database: Database) {
@@ -318,7 +308,7 @@ async fn a_full_inbox_is_answered_503_and_recovers(database: Database) {
         }
         assert_eq!(answer, 200);
     }
-    assert_eq!(app.number("SELECT count(*) FROM callback").await, 8);
+    assert_eq!(app.callbacks_stored().await, 8);
 }
 
 async fn a_full_disk_is_answered_503_and_loses_nothing(database: Database) {
@@ -328,7 +318,7 @@ async fn a_full_disk_is_answered_503_and_loses_nothing(database: Database) {
     let mut acknowledged = 0;
     let mut refused = false;
     for number in 0..200 {
-        let text = "y".repeat(16 * 1024);
+        let text = noise(number, 16 * 1024);
         let body = format!(r#"{{"entry":[],"number":{number},"text":"{text}"}}"#).into_bytes();
         match app.callback_bytes(body).await {
             200 => acknowledged += 1,
@@ -343,16 +333,11 @@ async fn a_full_disk_is_answered_503_and_loses_nothing(database: Database) {
         refused && acknowledged > 5,
         "{acknowledged} were acknowledged, refused: {refused}"
     );
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback").await,
-        acknowledged
-    );
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback_body").await,
-        acknowledged
-    );
+    assert_eq!(app.callbacks_stored().await, acknowledged);
+    let waiting = app.callbacks_waiting().await;
+    assert_eq!(waiting, acknowledged);
     // Room again: it recovers by itself.
-    app.sql("DELETE FROM callback_body").await;
+    app.sql("DELETE FROM inbox_segment").await;
     assert_eq!(app.callback_bytes(br#"{"entry":[]}"#.to_vec()).await, 200);
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 0);
 }

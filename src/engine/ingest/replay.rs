@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{CallbackBatchSummary, REPLAYED, commit, read};
+use super::{CallbackBatchSummary, REPLAYED, commit::commit, read::read};
 use crate::{
     domain::time::Timestamp,
     engine::Engine,
@@ -17,17 +17,17 @@ pub async fn replay(
     callback_id: Uuid,
     now: Timestamp,
 ) -> Result<Option<CallbackBatchSummary>, StoreError> {
-    let Some(body) = callback::body(engine.store.reader(), callback_id).await? else {
+    let Some(body) = callback::body(&engine.store, callback_id).await? else {
         return Ok(None);
     };
     engine.refresh_keyring().await?;
     let mut applied = CallbackBatchSummary::default();
-    let (work, mut dead) = read(engine, &body);
+    let (work, mut dead) = read(engine, callback_id, &body.endpoint, &body.content);
     applied.bodies = 1;
     applied.items = work.len();
     for piece in work.chunks(REPLAYED) {
         for work in piece {
-            match commit(engine, std::slice::from_ref(work), &[], &[], now).await {
+            match commit(engine, std::slice::from_ref(work), None, &[], now).await {
                 Ok(foreign) => dead.extend(foreign.into_iter().map(|(_, dead)| dead)),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {

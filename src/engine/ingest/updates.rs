@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{CallbackWorkItem, FOREIGN};
+use super::{CallbackWorkItem, read::FOREIGN};
 use crate::{
     engine::{
         delivery::status_updates::{MatchedStatusUpdate, step},

@@ -97,7 +97,8 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
 /// Measures the backlog, and derives the reactions.
 pub async fn measure(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     let started = Instant::now();
-    let waiting = callback::waiting(engine.store.by_index()).await?;
+    let (inbox, main) = (engine.store.inbox().by_index(), engine.store.by_index());
+    let waiting = callback::waiting(inbox, main).await?;
     let lag = backlog::lag_micros(waiting.oldest, now);
     let is_full = is_full(engine, &waiting, now).await?;
     let pause = started.elapsed() * PAUSE_PER_LOOK;
@@ -169,7 +170,8 @@ pub async fn timers_until(engine: &Engine, now: Timestamp) -> Result<Timestamp, 
     if last.callbacks > FEW {
         return Ok(backlog::timers_until(last.oldest, now));
     }
-    let oldest = callback::oldest(&engine.store).await?;
+    let (inbox, main) = (engine.store.inbox().by_index(), engine.store.by_index());
+    let oldest = callback::oldest(inbox, main).await?;
     let known = engine
         .backlog
         .change(|measured| measured.oldest = OldestCallback::next(measured.oldest, oldest, now));

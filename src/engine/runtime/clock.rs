@@ -173,7 +173,7 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
         let chunk = engine
             .store
             .write(async |tx| {
-                let chunk = horizon::mend(tx, &found, &bounds, now).await?;
+                let chunk = horizon::mend(tx, tx, &found, &bounds, now).await?;
                 let waiting = chunk
                     .messages
                     .iter()

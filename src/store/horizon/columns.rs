@@ -24,6 +24,8 @@ pub(super) struct TimestampColumn {
     pub(super) is_cheap: bool,
     /// It is left as it is: its readers do not count it, and the table is large.
     pub(super) is_left: bool,
+    /// The table is in the database of the inbox.
+    pub(super) is_of_inbox: bool,
 }
 
 impl TimestampColumn {
@@ -43,6 +45,7 @@ impl TimestampColumn {
             becomes: 0,
             is_cheap: false,
             is_left: false,
+            is_of_inbox: false,
         }
     }
 
@@ -71,6 +74,11 @@ impl TimestampColumn {
 
     const fn left(mut self) -> Self {
         self.is_left = true;
+        self
+    }
+
+    const fn of_inbox(mut self) -> Self {
+        self.is_of_inbox = true;
         self
     }
 
@@ -125,11 +133,11 @@ pub(super) fn columns(horizon: &FutureTimestampLimits) -> Vec<TimestampColumn> {
         .cheap(),
         TimestampColumn::new(
             StoredTimestampKind::CallbackLease,
-            "callback",
-            &["id"],
+            "inbox_pending",
+            &["segment"],
             "leased_until",
         )
-        .only("processed_at IS NULL")
+        .of_inbox()
         .granted(horizon.lease)
         .cheap(),
         TimestampColumn::new(

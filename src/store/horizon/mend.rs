@@ -123,12 +123,14 @@ impl TimestampLimitRepairOutcome {
 /// Repairs the rows found, and a chunk of everything else.
 pub async fn mend(
     tx: &DatabaseTransaction,
+    inbox: &DatabaseTransaction,
     found: &TimestampLimitRepairPlan,
     horizon: &FutureTimestampLimits,
     now: Timestamp,
 ) -> Result<TimestampLimitRepairOutcome, StoreError> {
     let mut chunk = TimestampLimitRepairOutcome::default();
     for column in columns(horizon).iter().filter(|column| !column.is_left) {
+        let tx = if column.is_of_inbox { inbox } else { tx };
         let count = mend_column(tx, column, now).await?;
         chunk.add(column.kind, count);
     }

@@ -17,30 +17,25 @@ use uuid::Uuid;
 
 use self::columns::{WRONG_PLANS, WRONG_TIMERS, columns, of_messages};
 use super::{
-    Store, StoreError,
+    SingleStatementPool, Store, StoreError, callback,
     dialect::{column, nullable, query_one},
     first_id, made_at,
 };
 use crate::domain::{
+    callback_id::CallbackSegmentId,
     horizon::{FutureTimestampLimits, StoredTimestampKind, TOLERANCE_MICROS},
     time::Timestamp,
 };
 
 /// The tables whose rows show how far the clock has been: their ids contain the time.
-const WITNESSES: [&str; 6] = [
-    "notification",
-    "attempt",
-    "callback",
-    "event",
-    "follow_up",
-    "audit",
-];
+const WITNESSES: [&str; 5] = ["notification", "attempt", "event", "follow_up", "audit"];
 
 /// Rows that were made at instants that are still to come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FutureTimestampTraces {
     /// The newest of each kind that shows it.
     newest: [Option<Uuid>; WITNESSES.len()],
+    newest_segment: Option<CallbackSegmentId>,
     /// Instants that are kept for later lie further ahead than they can.
     pub any_wrong: bool,
 }
@@ -48,7 +43,8 @@ pub struct FutureTimestampTraces {
 impl FutureTimestampTraces {
     /// How far the clock has been ahead of now, if it was.
     pub fn latest(&self) -> Option<Timestamp> {
-        self.newest.iter().flatten().max().map(|id| made_at(*id))
+        let newest = self.newest.iter().flatten().max().map(|id| made_at(*id));
+        newest.max(self.newest_segment.map(CallbackSegmentId::received_at))
     }
 
     /// The traces after the repair: ids keep the time they were made with.
@@ -93,12 +89,18 @@ pub async fn traces(
             *newest = nullable(row, &format!("newest_{table}"))?;
         }
     }
+    let inbox = store.inbox().reader();
+    let (after, last) = (
+        CallbackSegmentId::of(after),
+        CallbackSegmentId::from_number(i64::MAX),
+    );
+    traces.newest_segment = callback::newest_segment(inbox, after, last).await?;
     for column in columns(horizon).iter().filter(|column| column.is_cheap) {
         if traces.any_wrong {
             break;
         }
         let found = query_one(
-            store.reader(),
+            reader(store, column.is_of_inbox),
             format!(
                 "SELECT 1 FROM {} WHERE {} > $1 AND {} LIMIT 1",
                 column.table, column.name, column.only
@@ -118,7 +120,8 @@ pub async fn count(
     horizon: &FutureTimestampLimits,
     now: Timestamp,
 ) -> Result<BTreeMap<StoredTimestampKind, i64>, StoreError> {
-    let mut asked: Vec<(StoredTimestampKind, String, i64)> = columns(horizon)
+    let main = store.reader();
+    let mut asked: Vec<(StoredTimestampKind, &SingleStatementPool, String, i64)> = columns(horizon)
         .iter()
         .map(|column| {
             let condition = format!("{} > $1 AND {}", column.name, column.only);
@@ -126,7 +129,8 @@ pub async fn count(
                 "SELECT count(*) AS count FROM {} WHERE {condition}",
                 column.table
             );
-            (column.kind, sql, column.bound(now))
+            let reader = reader(store, column.is_of_inbox);
+            (column.kind, reader, sql, column.bound(now))
         })
         .collect();
     asked.extend(of_messages(horizon).iter().map(|of| {
@@ -134,10 +138,11 @@ pub async fn count(
             "SELECT count(*) AS count FROM notification WHERE {}",
             of.wrong
         );
-        (of.kind, sql, of.bound(now))
+        (of.kind, main, sql, of.bound(now))
     }));
     asked.push((
         StoredTimestampKind::Timer,
+        main,
         format!("SELECT count(*) AS count FROM follow_up WHERE {WRONG_TIMERS}"),
         now.plus_micros(TOLERANCE_MICROS).micros(),
     ));
@@ -147,8 +152,8 @@ pub async fn count(
             *counts.entry(kind).or_default() += count;
         }
     };
-    for (kind, sql, bound) in asked {
-        let row = query_one(store.reader(), sql, [bound.into()]).await?;
+    for (kind, reader, sql, bound) in asked {
+        let row = query_one(reader, sql, [bound.into()]).await?;
         add(kind, row.map_or(Ok(0), |row| column(&row, "count"))?);
     }
     let bound = now.plus_micros(TOLERANCE_MICROS);
@@ -161,4 +166,13 @@ pub async fn count(
     let planned = row.map_or(Ok(0), |row| column(&row, "count"))?;
     add(StoredTimestampKind::Timer, planned);
     Ok(counts)
+}
+
+/// Where tables are read.
+const fn reader(store: &Store, of_inbox: bool) -> &SingleStatementPool {
+    if of_inbox {
+        store.inbox().reader()
+    } else {
+        store.reader()
+    }
 }

@@ -17,8 +17,8 @@ pub use queue::{
 };
 pub use record::{NotificationRecord, TimelineTail, UnreadableRecordError};
 pub use search::{
-    NotificationListFilter, find, find_all, in_transaction, of_request, open_counts, read_failure,
-    search,
+    NotificationListFilter, callbacks_of, find, find_all, in_transaction, of_request, open_counts,
+    read_failure, search,
 };
 pub use waiting::{
     AwaitedTemplate, MessageQueueStage, MessageWaitReason, UnclaimedMessage, awaited_after,

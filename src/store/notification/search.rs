@@ -6,7 +6,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::open_status;
+use super::{NotificationRecord, open_status};
 use crate::{
     domain::{
         access::AccessBounds,
@@ -55,6 +55,16 @@ pub async fn find_all(
         .from_raw_sql(statement)
         .all(store.by_index())
         .await?)
+}
+
+/// The callbacks that the records of these notifications name.
+pub async fn callbacks_of(store: &Store, wanted: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    let mut callbacks = Vec::new();
+    for row in find_all(store, &AccessBounds::All, wanted).await? {
+        let lines = NotificationRecord::of(&row)?.lines_of(&row)?;
+        callbacks.extend(lines.into_iter().filter_map(|line| line.callback_id));
+    }
+    Ok(callbacks)
 }
 
 /// The filter of a list.

@@ -524,6 +524,38 @@ impl TestApp {
         store::callback::newest(&self.store, 1).await.unwrap()[0].id
     }
 
+    /// How many callbacks are stored.
+    pub async fn callbacks_stored(&self) -> i64 {
+        self.number("SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_segment")
+            .await
+    }
+
+    /// How many callbacks are stored and not applied.
+    pub async fn callbacks_waiting(&self) -> i64 {
+        self.number("SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_pending")
+            .await
+    }
+
+    /// How many callbacks are marked as applied.
+    pub async fn callbacks_applied(&self) -> i64 {
+        self.number(
+            "SELECT CAST(coalesce(sum(s.bodies), 0) AS bigint) FROM inbox_segment s \
+             JOIN inbox_applied a ON a.segment = s.id",
+        )
+        .await
+    }
+
+    /// All callbacks as they are listed, newest first.
+    pub async fn callbacks(&self) -> Vec<store::callback::CallbackListRow> {
+        store::callback::newest(&self.store, 100_000).await.unwrap()
+    }
+
+    /// Items and dead items of the callback that came last.
+    pub async fn newest_counts(&self) -> (i64, i64) {
+        let newest = store::callback::newest(&self.store, 1).await.unwrap();
+        (newest[0].items.unwrap(), newest[0].dead_items.unwrap())
+    }
+
     /// Applies a callback's dead letters again.
     pub async fn replay(&self, callback: Uuid) -> ingest::CallbackBatchSummary {
         ingest::replay(&self.engine, callback, self.now())

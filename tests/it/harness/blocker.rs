@@ -28,7 +28,7 @@ pub async fn fresh_blocker(url: &str) -> Blocker {
     }
     let name = url.rsplit('/').next().unwrap().to_owned();
     side.raw_writer()
-        .execute_unprepared("BEGIN; LOCK TABLE callback, callback_digest, contact_alias, identity_evidence, notification, timeline IN ACCESS EXCLUSIVE MODE")
+        .execute_unprepared("BEGIN; LOCK TABLE inbox_segment, inbox_pending, inbox_applied, inbox_digest, contact_alias, identity_evidence, notification, timeline IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
     Blocker {

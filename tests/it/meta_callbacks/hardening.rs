@@ -189,11 +189,7 @@ async fn alive(app: &TestApp) {
     app.send().await;
     app.told(&id, "delivered", None).await;
     assert_eq!(app.status_of(&id).await, "delivered");
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback WHERE processed_at IS NULL")
-            .await,
-        0
-    );
+    assert_eq!(app.callbacks_waiting().await, 0);
 }
 
 async fn no_mutated_body_is_refused_or_loses_a_neighbour(database: Database) {
@@ -302,7 +298,7 @@ async fn ten_of_a_thousand_that_cannot_be_applied_are_dead_one_by_one_until_the_
             .await,
         10
     );
-    assert_eq!(app.number("SELECT dead_items FROM callback").await, 10);
+    assert_eq!(app.newest_counts().await, (1000, 10));
     let callback = app.newest_callback().await;
     assert_eq!(
         app.replay(callback).await.dead,

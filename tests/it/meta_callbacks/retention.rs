@@ -4,7 +4,7 @@ use herald::{engine::runtime::retention::RetentionCleaner, store, workers};
 use serde_json::json;
 
 use super::{app, from_asha, said};
-use crate::harness::{Database, TestApp};
+use crate::harness::{Database, TestApp, noise};
 
 crate::tests![
     each_kind_of_row_is_kept_as_long_as_it_should_be,
@@ -49,17 +49,13 @@ async fn each_kind_of_row_is_kept_as_long_as_it_should_be(database: Database) {
     assert_eq!(clean(&app).await, 0, "nothing is old");
     app.pass(9 * DAY + 60);
     clean(&app).await;
-    assert_eq!(count(&app, "callback_digest").await, 0);
-    assert_eq!(count(&app, "callback_body").await, 3);
+    assert_eq!(count(&app, "inbox_digest").await, 0);
+    assert_eq!(app.callbacks_stored().await, 3);
     app.pass(5 * DAY);
     clean(&app).await;
-    assert_eq!(
-        (
-            count(&app, "callback").await,
-            count(&app, "callback_body").await
-        ),
-        (0, 0)
-    );
+    for table in ["inbox_segment", "inbox_applied", "inbox_repeat"] {
+        assert_eq!(count(&app, table).await, 0, "{table}");
+    }
     assert!(app.timeline_lines().await > 0);
     app.pass(166 * DAY);
     clean(&app).await;
@@ -99,12 +95,12 @@ async fn a_repeat_within_nine_days_is_known_and_bodies_go_by_themselves(database
     app.pass(8 * DAY);
     clean(&app).await;
     assert_eq!(app.callback_bytes(body.clone()).await, 200);
-    assert_eq!(count(&app, "callback").await, 1, "a repeat");
+    assert_eq!(app.callbacks_stored().await, 1, "a repeat");
     app.pass(2 * DAY);
     clean(&app).await;
-    assert_eq!(count(&app, "callback").await, 0);
+    assert_eq!(app.callbacks_stored().await, 0);
     assert_eq!(app.callback_bytes(body).await, 200);
-    assert_eq!(count(&app, "callback").await, 1, "forgotten");
+    assert_eq!(app.callbacks_stored().await, 1, "forgotten");
 }
 
 async fn what_is_open_is_never_deleted(database: Database) {
@@ -123,11 +119,11 @@ async fn what_is_open_is_never_deleted(database: Database) {
     app.pass(500 * DAY);
     clean(&app).await;
     assert_eq!(app.status_of(&id).await, "queued");
-    assert_eq!(count(&app, "callback").await, 1, "it is not processed");
+    assert_eq!(app.callbacks_stored().await, 1, "it is not processed");
     app.watch().await;
     app.process().await;
     clean(&app).await;
-    assert_eq!(count(&app, "callback").await, 0);
+    assert_eq!(app.callbacks_stored().await, 0);
     assert_eq!(count(&app, "notification").await, 1, "it has just ended");
     app.pass(500 * DAY);
     clean(&app).await;
@@ -139,7 +135,7 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
     for number in 0..450 {
         let body = format!(
             r#"{{"entry":[],"number":{number},"text":"{}"}}"#,
-            "y".repeat(20_000)
+            noise(number, 20_000)
         );
         assert_eq!(app.callback_bytes(body.into_bytes()).await, 200);
     }
@@ -153,7 +149,7 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
             .unwrap(),
         workers::WorkerTurnOutcome::Worked
     );
-    let left = count(&app, "callback").await;
+    let left = app.callbacks_stored().await;
     assert!((250..450).contains(&left), "at most 200 at a time: {left}");
     // However slow the disk is: when the time is over, nothing more is begun.
     let before = app.now().plus_seconds(-14 * DAY);
@@ -165,13 +161,13 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
         })
         .await
         .unwrap();
-    assert_eq!(count(&app, "callback").await, left - store::retention::STEP);
+    assert_eq!(app.callbacks_stored().await, left - store::retention::STEP);
     assert_eq!(
         app.callback_bytes(br#"{"entry":[],"n":3}"#.to_vec()).await,
         200
     );
     clean(&app).await;
-    assert_eq!(count(&app, "callback").await, 1, "the new one");
+    assert_eq!(app.callbacks_stored().await, 1, "the new one");
     assert_eq!(
         workers::cleanup::turn(&mut cleaner, &app.engine, app.now())
             .await

@@ -475,13 +475,9 @@ async fn the_same_bytes_of_two_apps_are_two_callbacks(database: Database) {
         "delivered",
         "the right app's copy is no repeat"
     );
-    let stored = app.number("SELECT count(*) FROM callback").await;
+    let stored = app.callbacks_stored().await;
     assert_eq!(tell(&app, APP_SECRET, body).await, 200);
-    assert_eq!(
-        app.number("SELECT count(*) FROM callback").await,
-        stored,
-        "this one is"
-    );
+    assert_eq!(app.callbacks_stored().await, stored, "this one is");
 }
 
 async fn the_environments_secret_stays_good_when_its_token_moves(database: Database) {
@@ -540,8 +536,7 @@ async fn what_was_not_believed_stays_dead_when_it_is_replayed(database: Database
     );
     tell(&app, OTHER_SECRET, forged).await;
     let callback = app.newest_callback().await;
-    let listed = "SELECT dead_items FROM callback ORDER BY id DESC LIMIT 1";
-    assert_eq!((dead(&app).await, app.number(listed).await), (1, 1));
+    assert_eq!((dead(&app).await, app.newest_counts().await.1), (1, 1));
     let applied = app.replay(callback).await;
     assert_eq!(applied.dead, 1);
     let open = app

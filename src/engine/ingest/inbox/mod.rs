@@ -1,22 +1,18 @@
 //! The inbox of callbacks: stores bodies that arrive together in one transaction, and acknowledges
 //! them only after it has committed.
 
-use std::{
-    borrow::Cow,
-    collections::{HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+mod batch;
+mod memory;
 mod room;
 
+pub use batch::store_turn;
+pub use memory::CallbackMemoryQueue;
 pub use room::{BodyMemoryReservation, CallbackPeerTrust};
 
 use crate::{
@@ -25,23 +21,8 @@ use crate::{
         Engine,
         runtime::{backlog::CallbackBacklogMonitor, keyring::CallbackSignerNames},
     },
-    error::ErrorChain,
     providers::ProviderCallbackReceiver,
-    store::{
-        callback::{self, CallbackBatchLeases, CallbackBody, NewCallback},
-        new_id,
-    },
 };
-
-/// Most bodies per transaction.
-const MAX_BATCH: usize = 512;
-
-/// Most bytes per transaction: a batch must not take long.
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-
-/// Bytes of either class that may wait in memory for the processor; further bodies are read from
-/// the table.
-const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Result of storing a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +136,7 @@ impl CallbackInbox {
         urgent: bool,
         room: BodyMemoryReservation,
     ) -> Result<CallbackStoreOutcome, CallbackInboxRefusal> {
-        let digest = digest(&body, signature.as_ref());
+        let digest = digest(endpoint, &body, scopes(signature.as_ref()));
         let (answer, stored) = oneshot::channel();
         if self
             .queue
@@ -180,235 +161,23 @@ impl CallbackInbox {
     }
 }
 
-/// The key that detects repeats. The same bytes signed by two apps are two callbacks: one may be
-/// accepted where the other is not.
-fn digest(body: &Bytes, signature: Option<&CallbackSignerNames>) -> [u8; 32] {
+/// The digest that detects repeats. The same bytes at two endpoints, or signed by two apps, are two
+/// callbacks: one may be accepted where the other is not. `scopes` are those of the signers, if there
+/// are several apps.
+pub fn digest(endpoint: &str, body: &[u8], scopes: Option<&str>) -> [u8; 32] {
     let mut digest = Sha256::new();
-    if let Some(signature) = signature {
-        digest.update(signature.scopes.as_bytes());
+    digest.update(endpoint.as_bytes());
+    digest.update([0, u8::from(scopes.is_some())]);
+    if let Some(scopes) = scopes {
+        digest.update(scopes.as_bytes());
         digest.update([0]);
     }
     digest.update(body);
     digest.finalize().into()
 }
 
-/// Passes bodies to the processor in memory, without reading them back from the table.
-#[derive(Debug, Default)]
-pub struct CallbackMemoryQueue {
-    urgent: CallbackMemoryQueueLane,
-    ordinary: CallbackMemoryQueueLane,
-    /// Older ordinary bodies wait in the table: new ones queue behind them.
-    table_first: AtomicBool,
-    pub arrived: Notify,
-}
-
-/// Bodies of one class, oldest first.
-#[derive(Debug, Default)]
-struct CallbackMemoryQueueLane {
-    bodies: Mutex<VecDeque<CallbackBody>>,
-    bytes: AtomicUsize,
-}
-
-impl CallbackMemoryQueueLane {
-    fn bodies(&self) -> MutexGuard<'_, VecDeque<CallbackBody>> {
-        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, body: CallbackBody) {
-        self.bytes.fetch_add(body.body.len(), Ordering::AcqRel);
-        self.bodies().push_back(body);
-    }
-
-    fn take(&self, limit: usize) -> Vec<CallbackBody> {
-        let mut bodies = self.bodies();
-        let count = bodies.len().min(limit);
-        let taken: Vec<CallbackBody> = bodies.drain(..count).collect();
-        drop(bodies);
-        self.bytes.fetch_sub(
-            taken.iter().map(|body| body.body.len()).sum(),
-            Ordering::AcqRel,
-        );
-        taken
-    }
-}
-
-impl CallbackMemoryQueue {
-    const fn lane(&self, urgent: bool) -> &CallbackMemoryQueueLane {
-        if urgent { &self.urgent } else { &self.ordinary }
-    }
-
-    /// Whether a class has room for so many bytes.
-    fn takes(&self, urgent: bool, size: usize) -> bool {
-        let is_behind = !urgent && self.table_first.load(Ordering::Acquire);
-        !is_behind && self.lane(urgent).bytes.load(Ordering::Acquire) + size <= HANDOVER_BYTES
-    }
-
-    fn put(&self, new: impl Iterator<Item = (bool, CallbackBody)>) {
-        for (urgent, body) in new {
-            self.lane(urgent).put(body);
-        }
-        self.arrived.notify_one();
-    }
-
-    /// Sets whether ordinary bodies wait in the table, so that new ones must queue behind them.
-    pub fn set_table_first(&self, is_first: bool) {
-        self.table_first.store(is_first, Ordering::Release);
-    }
-
-    /// Whether new ordinary bodies must queue in the table.
-    pub fn is_table_first(&self) -> bool {
-        self.table_first.load(Ordering::Acquire)
-    }
-
-    /// Number of waiting bodies.
-    pub fn len(&self) -> usize {
-        self.urgent.bodies().len() + self.ordinary.bodies().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub fn has_ordinary(&self) -> bool {
-        !self.ordinary.bodies().is_empty()
-    }
-
-    /// Up to `limit` urgent bodies, oldest first.
-    pub fn take_urgent(&self, limit: usize) -> Vec<CallbackBody> {
-        self.urgent.take(limit)
-    }
-
-    /// Up to `limit` bodies that are not urgent, oldest first.
-    pub fn take_ordinary(&self, limit: usize) -> Vec<CallbackBody> {
-        self.ordinary.take(limit)
-    }
-
-    /// Up to `limit` bodies: urgent ones first, then the oldest.
-    pub fn take(&self, limit: usize) -> Vec<CallbackBody> {
-        let mut taken = self.urgent.take(limit);
-        taken.extend(self.ordinary.take(limit - taken.len()));
-        taken
-    }
-}
-
-/// Stores the bodies that have gathered. Waits for at least one; `None` when the inbox is closed.
-pub async fn store_turn(
-    engine: &Engine,
-    intake: &mut CallbackInboxReceiver,
-    handover: Option<&CallbackMemoryQueue>,
-    clock: impl Fn() -> Timestamp,
-) -> Option<usize> {
-    let first = intake.queue.recv().await?;
-    let mut size = first.body.len();
-    let mut batch = vec![first];
-    while batch.len() < MAX_BATCH && size < MAX_BATCH_BYTES {
-        let Ok(next) = intake.queue.try_recv() else {
-            break;
-        };
-        size += next.body.len();
-        batch.push(next);
-    }
-    let count = batch.len();
-    store(engine, batch, handover, clock()).await;
-    Some(count)
-}
-
-async fn store(
-    engine: &Engine,
-    mut batch: Vec<CallbackInboxSubmission>,
-    handover: Option<&CallbackMemoryQueue>,
-    now: Timestamp,
-) {
-    // Sorted by digest: all processes lock the ledger's rows in one order.
-    batch.sort_unstable_by_key(|waiting| (waiting.endpoint, waiting.digest));
-    let mut new: Vec<NewCallback> = Vec::with_capacity(batch.len());
-    for waiting in &batch {
-        match new.last_mut() {
-            Some(last) if last.digest == waiting.digest && last.endpoint == waiting.endpoint => {
-                last.copies += 1;
-            }
-            _ => new.push(NewCallback {
-                id: new_id(now),
-                endpoint: waiting.endpoint,
-                digest: waiting.digest,
-                body: waiting.body.clone(),
-                copies: 1,
-                signed_by: waiting.signed_by.clone(),
-                urgent: waiting.urgent,
-            }),
-        }
-    }
-    // A body that is not handed over gets no lease: the first process that looks takes it.
-    let fits = [false, true].map(|urgent| {
-        let class = new.iter().filter(|callback| callback.urgent == urgent);
-        let size = class.map(|callback| callback.body.len()).sum();
-        handover.is_some_and(|handover| handover.takes(urgent, size))
-    });
-    let [ordinary, urgent] = fits.map(|fits| {
-        let seconds = engine.settings.policy.lease_seconds;
-        now.plus_seconds(if fits { seconds } else { 0 })
-    });
-    let leases = CallbackBatchLeases {
-        owner: engine.process,
-        urgent,
-        ordinary,
-    };
-    let stored = engine
-        .store
-        .write(async |tx| {
-            let mut known: HashSet<(&str, [u8; 32])> = HashSet::new();
-            for some in new.chunk_by(|one, other| one.endpoint == other.endpoint) {
-                let repeats = callback::store_batch(tx, some, leases, now).await?;
-                let endpoint = some.first().map_or("", |callback| callback.endpoint);
-                known.extend(repeats.into_iter().map(|digest| (endpoint, digest)));
-            }
-            Ok(known)
-        })
-        .await;
-    metrics::histogram!("herald_ingest_batch")
-        .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-    let known = match stored {
-        Ok(known) => known,
-        Err(error) => {
-            tracing::error!(event = "callback.store_failed", error = %ErrorChain(&error), "callbacks could not be stored: they were answered 503, so that the provider sends them again");
-            for waiting in batch {
-                let _ = waiting.answer.send(Err(CallbackInboxRefusal::Failed));
-            }
-            return;
-        }
-    };
-    // Before anything is acknowledged: a client that gets 200 and queries finds the callback in
-    // progress.
-    if let Some(handover) = handover {
-        let [ordinary, urgent] = fits;
-        handover.put(
-            new.iter()
-                .filter(|callback| if callback.urgent { urgent } else { ordinary })
-                .filter(|callback| !known.contains(&(callback.endpoint, callback.digest)))
-                .map(|callback| {
-                    let body = CallbackBody {
-                        id: callback.id,
-                        endpoint: Cow::Borrowed(callback.endpoint),
-                        body: callback.body.clone(),
-                        tries: 0,
-                        signed_by: callback.signed_by.clone(),
-                    };
-                    (callback.urgent, body)
-                }),
-        );
-    }
-    let mut seen: HashSet<(&str, [u8; 32])> = HashSet::new();
-    for waiting in batch {
-        let key = (waiting.endpoint, waiting.digest);
-        let repeat = known.contains(&key) || !seen.insert(key);
-        let receipt = if repeat {
-            CallbackStoreOutcome::Repeat
-        } else {
-            CallbackStoreOutcome::Stored
-        };
-        // A client that has hung up sends it again, as a repeat.
-        let _ = waiting.answer.send(Ok(receipt));
-    }
+fn scopes(signature: Option<&CallbackSignerNames>) -> Option<&str> {
+    signature.map(|signature| signature.scopes.as_str())
 }
 
 impl CallbackInbox {
@@ -422,12 +191,13 @@ impl CallbackInbox {
         now: Timestamp,
     ) -> Result<CallbackStoreOutcome, CallbackInboxRefusal> {
         let (answer, stored) = oneshot::channel();
-        let digest = digest(&body, signature.as_ref());
+        let endpoint = receiver.endpoint();
+        let digest = digest(endpoint, &body, scopes(signature.as_ref()));
         let urgent = receiver.is_urgent(&body);
-        store(
+        batch::store(
             engine,
             vec![CallbackInboxSubmission {
-                endpoint: receiver.endpoint(),
+                endpoint,
                 body,
                 signed_by: signature.map(|signature| signature.labels),
                 urgent,
@@ -440,5 +210,26 @@ impl CallbackInbox {
         )
         .await;
         stored.await.unwrap_or(Err(CallbackInboxRefusal::Failed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digest;
+
+    #[test]
+    fn endpoint_signers_and_bytes_make_a_callback() {
+        let all = [
+            digest("meta", b"{}", None),
+            digest("file", b"{}", None),
+            digest("meta", b"{} ", None),
+            digest("meta", b"{}", Some("")),
+            digest("meta", b"{}", Some("111")),
+            digest("meta", b"111\0{}", None),
+            digest("meta", b"", Some("111\0{}")),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().position(|other| other == one), Some(place));
+        }
     }
 }

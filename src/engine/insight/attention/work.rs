@@ -131,7 +131,7 @@ pub(super) async fn queues(
             "Check whether herald serve runs (herald check), and whether a sender is slowed down.",
         ),
     );
-    let waiting = callback::waiting(store.reader()).await?;
+    let waiting = callback::waiting(store.inbox().reader(), store.reader()).await?;
     let measure = AlarmMeasure {
         value: age(waiting.oldest),
         raise_at: BEHIND_SECONDS,

@@ -257,7 +257,7 @@ fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> i64 {
 }
 
 async fn callbacks(store: &Store, now: Timestamp) -> Result<CallbackBacklogCounts, StoreError> {
-    let waiting = callback::waiting(store.reader()).await?;
+    let waiting = callback::waiting(store.inbox().reader(), store.reader()).await?;
     Ok(CallbackBacklogCounts {
         waiting: waiting.callbacks,
         oldest_waiting_seconds: seconds_since(waiting.oldest, now),

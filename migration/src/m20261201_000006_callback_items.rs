@@ -1,5 +1,5 @@
-//! The inbox of callbacks, what could not be applied of them, and what people and accounts said in
-//! them.
+//! Items of callbacks: those that could not be applied or are not known yet, messages of people, and
+//! news of accounts.
 
 use crate::Dialect;
 
@@ -12,42 +12,6 @@ pub(crate) fn down(_: Dialect) -> String {
 }
 
 const UP: &str = r"
-
--- One body in the inbox. Narrow on purpose: marking a callback processed never rewrites its body.
-CREATE TABLE callback (
-    id            {uuid} NOT NULL PRIMARY KEY,
-    created_at    bigint NOT NULL,
-    endpoint      {text} NOT NULL,
-    -- Whose signature it bore, where there are several apps.
-    signed_by     {text},
-    size_bytes    bigint NOT NULL,
-    -- What people write and news of accounts: applied before statuses.
-    urgent        {bool} NOT NULL DEFAULT true,
-    owner         {uuid} NOT NULL,
-    leased_until  bigint NOT NULL,
-    tries         bigint NOT NULL,
-    processed_at  bigint,
-    items         bigint,
-    dead_items    bigint
-) {clustered} {hot};
-CREATE INDEX callback_unapplied ON callback (urgent, leased_until) WHERE processed_at IS NULL;
-
-CREATE TABLE callback_body (
-    callback_id  {uuid} NOT NULL PRIMARY KEY,
-    body         {bytes} NOT NULL
-) {clustered};
-
--- The ledger by which a repeated body is detected.
-CREATE TABLE callback_digest (
-    endpoint     {text} NOT NULL,
-    digest       {bytes} NOT NULL,
-    callback_id  {uuid} NOT NULL,
-    created_at   bigint NOT NULL,
-    times_seen   bigint NOT NULL,
-    PRIMARY KEY (endpoint, digest)
-) {clustered};
--- Retention goes by age.
-CREATE INDEX callback_digest_age ON callback_digest (created_at);
 
 -- An item of a callback that could not be applied.
 CREATE TABLE dead_letter (
@@ -133,7 +97,4 @@ DROP TABLE notice;
 DROP TABLE inbound_message;
 DROP TABLE parked_status;
 DROP TABLE dead_letter;
-DROP TABLE callback_digest;
-DROP TABLE callback_body;
-DROP TABLE callback;
 ";
