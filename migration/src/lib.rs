@@ -28,6 +28,7 @@ mod m20261201_000006_callback_items;
 mod m20261201_000007_follow_ups_and_counters;
 mod m20261201_000008_access;
 mod m20261201_000009_runtime;
+mod m20261201_000010_change_stream;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -40,6 +41,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261201_000007_follow_ups_and_counters,
     m20261201_000008_access,
     m20261201_000009_runtime,
+    m20261201_000010_change_stream,
 ];
 
 /// The database's dialect of SQL.

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::DeliveryFact;
+
 /// The first time a notification acquires a fact or reaches a state in its
 /// present generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,6 +74,18 @@ impl NotificationTransition {
         Self::ALL
             .into_iter()
             .find(|transition| transition.name() == name)
+    }
+
+    /// The fact whose first time it is, for those that a single fact brings.
+    pub const fn fact(self) -> Option<DeliveryFact> {
+        match self {
+            Self::Accepted => Some(DeliveryFact::Accepted),
+            Self::Sent => Some(DeliveryFact::Sent),
+            Self::Delivered => Some(DeliveryFact::Delivered),
+            Self::Read => Some(DeliveryFact::Read),
+            Self::Played => Some(DeliveryFact::Played),
+            Self::Failed | Self::Expired | Self::Skipped | Self::Stale | Self::Replied => None,
+        }
     }
 
     const fn bit(self) -> u16 {

@@ -1,6 +1,6 @@
 //! Moves notifications from state to state: loads them under lock, applies changes, saves them, and
-//! writes what follows (timeline, follow-ups, counters) in the same transaction. A batch costs a
-//! handful of statements.
+//! writes what follows (timeline, follow-ups, counters, events) in the same transaction. A batch
+//! costs a handful of statements.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,15 @@ use super::{Engine, runtime::catalogue_cache::CatalogueSnapshot};
 use crate::{
     domain::{
         country,
-        facts::DeliveryFact,
         follow_up::{OVERTAKEN, PlannedFollowUp, PlannedFollowUpState},
         latency,
-        notification::{NotificationChange, NotificationChangeEffect, NotificationState},
+        notification::{
+            NotificationChange, NotificationChangeEffect, NotificationState, TransitionOccurrence,
+        },
+        own_event::{
+            HeraldEvent,
+            payload::{NotificationChangeData, NotificationFailureData},
+        },
         preference,
         rule::FollowUpRuleBlock,
         template,
@@ -159,6 +164,7 @@ struct ChangeConsequences<'a> {
     starts: Vec<TriggeredRule<'a>>,
     /// Of follow-ups that are not pending any more.
     ended_timers: Vec<follow_up::FollowUpTimer>,
+    events: Vec<HeraldEvent>,
 }
 
 /// What is counted, with its code.
@@ -198,6 +204,7 @@ impl<'a> ChangeConsequences<'a> {
             overruled: Vec::new(),
             starts: Vec::new(),
             ended_timers: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -263,18 +270,7 @@ impl<'a> ChangeConsequences<'a> {
         occurrence: &str,
         rules: &'a CatalogueSnapshot,
     ) {
-        let fact = match trigger {
-            NotificationTransition::Accepted => Some(DeliveryFact::Accepted),
-            NotificationTransition::Sent => Some(DeliveryFact::Sent),
-            NotificationTransition::Delivered => Some(DeliveryFact::Delivered),
-            NotificationTransition::Read => Some(DeliveryFact::Read),
-            NotificationTransition::Played => Some(DeliveryFact::Played),
-            NotificationTransition::Failed
-            | NotificationTransition::Expired
-            | NotificationTransition::Skipped
-            | NotificationTransition::Stale
-            | NotificationTransition::Replied => None,
-        };
+        let fact = trigger.fact();
         let trigger_at = fact.map_or(self.now, |fact| loaded.state.first_at(fact, self.now));
         for rule in rules.on(trigger) {
             self.starts.push(TriggeredRule {
@@ -285,6 +281,41 @@ impl<'a> ChangeConsequences<'a> {
                 rule,
             });
         }
+    }
+
+    /// Raises the event of a transition.
+    fn raise(
+        &mut self,
+        state: &NotificationState,
+        facets: &NotificationFacets,
+        transition: NotificationTransition,
+    ) {
+        let TransitionOccurrence { attempt, at } = state.occurrence(transition, self.now);
+        let failure = state
+            .present_failure()
+            .filter(|_| transition == NotificationTransition::Failed)
+            .map(|failure| NotificationFailureData {
+                code: failure.code,
+                title: failure.title.clone(),
+            });
+        self.events.push(HeraldEvent::NotificationChanged {
+            transition,
+            data: NotificationChangeData {
+                notification: state.id,
+                at: at.to_string(),
+                generation: state.generation,
+                attempt: attempt.map(|attempt| attempt.number),
+                event_type: facets.event_type.clone(),
+                channel: facets.channel.clone(),
+                template: Some(facets.template.clone()).filter(|name| !name.is_empty()),
+                sender_id: attempt
+                    .map(|attempt| attempt.sender_id)
+                    .or(facets.sender_id),
+                contact: facets.contact_id,
+                product: facets.product.clone(),
+                failure,
+            },
+        });
     }
 
     /// Cancels the follow-ups of a notification whose `unless` is among these transitions. Those
@@ -470,7 +501,8 @@ impl<'a> ChangeConsequences<'a> {
             )
             .await?;
         }
-        counter::add(tx, &self.counters, self.engine.slot, now).await
+        counter::add(tx, &self.counters, self.engine.slot, now).await?;
+        self.events.iter().try_for_each(|event| tx.emit(event, now))
     }
 }
 
@@ -622,6 +654,7 @@ async fn change(
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;
                 report.reached.push((current.state.id, trigger));
+                follow.raise(&current.state, &current.facets, trigger);
                 // A reply that names its message is an occurrence of its own.
                 let named = trigger == NotificationTransition::Replied
                     && replies.iter().any(|(at, _)| *at == index);
@@ -722,6 +755,7 @@ pub async fn introduce(
         for trigger in made.state.triggered.iter() {
             *report.triggered.entry(trigger).or_default() += 1;
             report.reached.push((made.state.id, trigger));
+            follow.raise(&made.state, &made.facets, trigger);
             follow.start((index, made), trigger, "", rules);
         }
         follow.count(None, &made.state, &made.facets);

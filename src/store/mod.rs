@@ -2,7 +2,7 @@
 //!
 //! One function, [`Store::write`], opens every write transaction. Inside it only SQL is awaited,
 //! tables are touched in one order (inbox, conversation, notification, attempt, follow-up,
-//! counter) and rows in the order of their keys. Lists travel as one JSON parameter
+//! counter, the stream of events) and rows in the order of their keys. Lists travel as one JSON parameter
 //! ([`dialect::rows`]), not as thousands.
 
 pub mod access;
@@ -15,6 +15,7 @@ pub mod backup;
 pub mod bounds;
 pub mod callback;
 pub mod catalogue;
+pub mod changes;
 pub mod checkpoint;
 mod cluster;
 pub mod connect;
@@ -427,6 +428,10 @@ impl Store {
     }
 
     async fn commit(&self, begun: OpenWriteTransaction) -> Result<(), StoreError> {
+        let emitted = begun.tx.take_emitted();
+        if let Err(error) = changes::append(&begun.tx, emitted).await {
+            return Err(self.roll_back(begun, error).await);
+        }
         let committed = begun.tx.commit().await.map_err(StoreError::from);
         self.count_write(begun.started);
         let committed = committed.inspect_err(|error| self.writable.learn(error))?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, callback,
-    dialect::{column, execute, ids, listed, locking, query, query_one},
+    dialect::{among, column, execute, ids, listed, locking, query, query_one},
     first_id, notification, setting,
 };
 use crate::{
@@ -31,6 +31,9 @@ words! {
         /// Notifications with attempts, labels and follow-ups. Open ones stay.
         Notifications = "notifications",
         Events = "events",
+        /// Batches of the stream. Each goes by its own age: the age of another one says nothing of it,
+        /// as clocks may jump.
+        Changes = "changes",
         Idempotency = "idempotency",
     }
 }
@@ -53,6 +56,9 @@ impl RetainedRowKind {
             Self::Events => {
                 "SELECT id FROM event WHERE id < $1 AND state <> 'expanding' ORDER BY id LIMIT $2"
             }
+            Self::Changes => {
+                "SELECT last FROM change_batch WHERE created_at < $1 ORDER BY created_at LIMIT $2"
+            }
             Self::Idempotency => {
                 "SELECT idempotency_key FROM idempotency WHERE created_at < $1 LIMIT $2"
             }
@@ -73,14 +79,14 @@ impl RetainedRowKind {
                 ("notification", "id"),
             ],
             Self::Events => &[("event", "id")],
-            Self::Bodies | Self::Digests | Self::Idempotency => &[],
+            Self::Bodies | Self::Digests | Self::Changes | Self::Idempotency => &[],
         }
     }
 
     /// The parameters of [`Self::oldest`].
     fn bounds(self, before: Timestamp, limit: i64) -> Vec<Value> {
         match self {
-            Self::Idempotency => vec![before.micros().into(), limit.into()],
+            Self::Changes | Self::Idempotency => vec![before.micros().into(), limit.into()],
             // An old notification with a recent attempt stays: a status of a deleted attempt would
             // look as if the database had lost it.
             Self::Notifications => vec![
@@ -207,6 +213,16 @@ async fn delete_step(
                 tx,
                 "DELETE FROM idempotency WHERE (client, idempotency_key, operation) IN \
                  (SELECT client, idempotency_key, operation FROM idempotency WHERE created_at < $1 LIMIT $2)",
+                what.bounds(before, STEP),
+            )
+            .await?;
+            return Ok(gone.rows_affected());
+        }
+        RetainedRowKind::Changes => {
+            let old = among(tx.get_database_backend(), "last", what.oldest());
+            let gone = execute(
+                tx,
+                format!("DELETE FROM change_batch WHERE {old}"),
                 what.bounds(before, STEP),
             )
             .await?;

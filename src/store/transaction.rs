@@ -7,7 +7,7 @@
 //! transaction is open on it.
 
 use std::sync::{
-    Arc,
+    self, Arc, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -15,9 +15,12 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statem
 use tokio::sync::Mutex;
 
 use super::{
+    StoreError,
+    changes::PendingEvents,
     connection::{StoreConnection, StoreConnectionError},
     pool::{ConnectionLease, ConnectionPool, ConnectionSource},
 };
+use crate::domain::{own_event::HeraldEvent, time::Timestamp};
 
 /// Ends a transaction that wrote, and counts it. SQLite refuses the last statement while a
 /// transaction is open on the connection (pragma `synchronous`): that reads the
@@ -41,6 +44,7 @@ pub struct Transaction {
     backend: DbBackend,
     state: Mutex<TransactionState>,
     statements: Arc<AtomicU64>,
+    emitted: sync::Mutex<PendingEvents>,
 }
 
 #[derive(Debug)]
@@ -85,7 +89,22 @@ impl Transaction {
                 broken: false,
             }),
             statements: Arc::clone(statements),
+            emitted: sync::Mutex::default(),
         })
+    }
+
+    /// Appends an event to the stream ([`super::changes`]) when the transaction commits. If it does
+    /// not commit, nothing has happened.
+    pub fn emit(&self, event: &HeraldEvent, now: Timestamp) -> Result<(), StoreError> {
+        self.emitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(event, now)
+    }
+
+    /// What has been emitted since the last call.
+    pub(super) fn take_emitted(&self) -> PendingEvents {
+        std::mem::take(&mut *self.emitted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Commits. After an error the changes may be there or not, and the connection is closed.

@@ -23,6 +23,7 @@ mod callback_order;
 mod callbacks;
 mod catalogue_ownership;
 mod catalogues;
+mod changes;
 mod check;
 mod cli;
 mod clocks;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         operator_actions::tests(),
         callbacks::tests(),
         catalogues::tests(),
+        changes::tests(),
         check::tests(),
         cli::tests(),
         clocks::tests(),

@@ -6,8 +6,8 @@ use herald::domain::own_event::{
     HeraldEvent, HeraldEventType, SOURCE,
     payload::{
         AccountUpdateData, AlarmChangeData, ContactConsentData, CredentialRenewalData,
-        MessageReceivedData, SenderHoldChangeData, SenderSilenceData, ServiceWindowEndData,
-        TemplateUpdateData,
+        MessageReceivedData, NotificationChangeData, SenderHoldChangeData, SenderSilenceData,
+        ServiceWindowEndData, TemplateUpdateData,
     },
 };
 use libtest_mimic::{Failed, Trial};
@@ -44,6 +44,7 @@ fn is_payload_of(event: &HeraldEvent, data: &Value) -> bool {
             reads::<CredentialRenewalData>(data)
         }
         HeraldEvent::MessageReceived(_) => reads::<MessageReceivedData>(data),
+        HeraldEvent::NotificationChanged { .. } => reads::<NotificationChangeData>(data),
         HeraldEvent::SenderHeld(_) | HeraldEvent::SenderReleased(_) => {
             reads::<SenderHoldChangeData>(data)
         }
@@ -73,6 +74,7 @@ async fn every_type_is_listed_with_examples_that_its_payload_reads(database: Dat
     let (_, contract) = app.get("/api/v1/openapi.json").await;
     for (own, entry) in HeraldEventType::ALL.iter().zip(listed) {
         assert_eq!(entry["description"], own.description());
+        assert_eq!(entry["routable"], own.is_routable());
         let events = own.examples();
         let examples = entry["examples"].as_array().unwrap();
         assert_eq!(examples.len(), events.len(), "{own}");
@@ -90,6 +92,9 @@ async fn every_type_is_listed_with_examples_that_its_payload_reads(database: Dat
 /// What `docs/events.md` says about a type.
 fn section(own: HeraldEventType) -> String {
     let mut text = format!("### `{own}`\n\n{}\n", own.description());
+    if !own.is_routable() {
+        text.push_str("\nIn the stream only.\n");
+    }
     for event in own.examples() {
         let name = event.type_name();
         if name != own.name() {

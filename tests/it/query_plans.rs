@@ -107,6 +107,8 @@ async fn measure(database: Database, analysed: bool) {
         "DELETE FROM inbox_segment",
         "WITH due AS MATERIALIZED",
         "DELETE FROM timeline",
+        "WITH head AS (UPDATE change_head",
+        "DELETE FROM change_batch",
     ] {
         assert!(
             statements.keys().any(|sql| sql.starts_with(known)),
@@ -352,6 +354,8 @@ async fn fill(app: &TestApp) {
          SELECT {waiting}, number % 2 = 0, 1, 100, gen_random_uuid(), {far}, 0 FROM generate_series(1, {MANY}) AS number"
     ))
     .await;
+    let batch = [("last", "1000000 + number")];
+    clone(app, "change_batch", "true", &batch).await;
     let written = [
         ("id", id),
         ("contact_id", contact),

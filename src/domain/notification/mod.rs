@@ -17,6 +17,7 @@ mod transitions;
 mod unknown;
 
 pub use tally::{OUT, STALE, TOOK};
+pub use transitions::TransitionOccurrence;
 pub use unknown::{UnknownOutcomePolicies, UnknownOutcomePolicy};
 
 use uuid::Uuid;

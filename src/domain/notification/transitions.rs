@@ -4,7 +4,7 @@
 //! `engine/lifecycle.rs` calls [`NotificationState::finish`] after the changes of a transaction,
 //! and starts the rules.
 
-use super::{DeliveryPolicySettings, NotificationState};
+use super::{AttemptState, DeliveryPolicySettings, NotificationState};
 use crate::domain::{
     facts::DeliveryFact,
     status::{NotificationEngineState, NotificationStatus},
@@ -12,7 +12,40 @@ use crate::domain::{
     transition::{NotificationTransition, NotificationTransitionSet},
 };
 
+/// The attempt by which a transition happened, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransitionOccurrence<'a> {
+    pub attempt: Option<&'a AttemptState>,
+    /// By the provider's clock, if the provider has reported it.
+    pub at: Timestamp,
+}
+
 impl NotificationState {
+    /// By which attempt a transition happened that has been found now, and when: that of a fact when
+    /// the first attempt has it, in the present generation if any of it does.
+    pub fn occurrence(
+        &self,
+        transition: NotificationTransition,
+        now: Timestamp,
+    ) -> TransitionOccurrence<'_> {
+        let found = match (transition, transition.fact()) {
+            (NotificationTransition::Failed, _) => self.newest().map(|attempt| {
+                let failed = attempt.facts.get(DeliveryFact::Failed);
+                (attempt, failed.map_or(now, |known| known.at))
+            }),
+            (_, Some(fact)) => self
+                .attempts
+                .iter()
+                .filter_map(|attempt| Some((attempt, attempt.facts.get(fact)?.at)))
+                .min_by_key(|(attempt, at)| (attempt.generation != self.generation, *at)),
+            (_, None) => None,
+        };
+        TransitionOccurrence {
+            attempt: found.map(|(attempt, _)| attempt),
+            at: found.map_or(now, |(_, at)| at),
+        }
+    }
+
     /// The transitions that its state and its facts amount to, those of before included.
     fn reached(
         &self,

@@ -7,15 +7,17 @@ use super::{
     HeraldEvent, HeraldEventType,
     payload::{
         AccountUpdateData, AlarmChangeData, ContactConsentData, CredentialRenewalData,
-        MessageReceivedData, SenderHealthData, SenderHoldChangeData, SenderSilenceData,
-        ServiceWindowEndData, TemplateUpdateData,
+        MessageReceivedData, NotificationChangeData, NotificationFailureData, SenderHealthData,
+        SenderHoldChangeData, SenderSilenceData, ServiceWindowEndData, TemplateUpdateData,
     },
 };
-use crate::domain::alarm::AlarmKind;
-use crate::domain::template_status::TemplateStatus;
+use crate::domain::{
+    alarm::AlarmKind, template_status::TemplateStatus, transition::NotificationTransition,
+};
 
 const CONTACT: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0001);
 const NOTIFICATION: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0002);
+const SENDER: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0004);
 const CREDENTIAL: Uuid = Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0003);
 const ACCOUNT: &str = "102290129340398";
 
@@ -44,6 +46,16 @@ impl HeraldEventType {
                 "the access token of shop has been in use since 2025-10-01T00:00:00.000000Z",
             ))],
             Self::MessageReceived => vec![HeraldEvent::MessageReceived(message())],
+            Self::NotificationAccepted => vec![notification(NotificationTransition::Accepted)],
+            Self::NotificationDelivered => vec![notification(NotificationTransition::Delivered)],
+            Self::NotificationExpired => vec![notification(NotificationTransition::Expired)],
+            Self::NotificationFailed => vec![notification(NotificationTransition::Failed)],
+            Self::NotificationPlayed => vec![notification(NotificationTransition::Played)],
+            Self::NotificationRead => vec![notification(NotificationTransition::Read)],
+            Self::NotificationReplied => vec![notification(NotificationTransition::Replied)],
+            Self::NotificationSent => vec![notification(NotificationTransition::Sent)],
+            Self::NotificationSkipped => vec![notification(NotificationTransition::Skipped)],
+            Self::NotificationStale => vec![notification(NotificationTransition::Stale)],
             Self::SenderHeld => vec![
                 HeraldEvent::SenderHeld(SenderHoldChangeData::Sender(SenderHealthData {
                     sender: "shop".to_owned(),
@@ -162,6 +174,30 @@ fn message() -> MessageReceivedData {
         group: None,
         notification: Some(NOTIFICATION),
         message: "wamid.HBgLMTIwMjU1NTAxMDEVAgASGBQzQTdCNUJBQTY0".to_owned(),
+    }
+}
+
+fn notification(transition: NotificationTransition) -> HeraldEvent {
+    let is_of_attempt = transition.fact().is_some() || transition == NotificationTransition::Failed;
+    let failure = NotificationFailureData {
+        code: Some(131_026),
+        title: "Message undeliverable".to_owned(),
+    };
+    HeraldEvent::NotificationChanged {
+        transition,
+        data: NotificationChangeData {
+            notification: NOTIFICATION,
+            at: "2026-01-01T00:00:02.000000Z".to_owned(),
+            generation: 1,
+            attempt: is_of_attempt.then_some(1),
+            event_type: Some("shop.order.shipped".to_owned()),
+            channel: "whatsapp".to_owned(),
+            template: Some("order_shipped".to_owned()),
+            sender_id: Some(SENDER),
+            contact: Some(CONTACT),
+            product: Some("shop".to_owned()),
+            failure: (transition == NotificationTransition::Failed).then_some(failure),
+        },
     }
 }
 

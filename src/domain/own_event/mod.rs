@@ -1,7 +1,8 @@
 //! Events of Herald's own: what they are called, what they carry, and which of them are the same.
 //!
-//! Routes answer them like the events of products. Names and payloads are part of the contract:
-//! `docs/events.md` lists them, and so does `GET /api/v1/event-types`.
+//! Every one goes to the stream (`store/changes.rs`), and routes answer most of them like the events
+//! of products. Names and payloads are part of the contract: `docs/events.md` lists them, and so does
+//! `GET /api/v1/event-types`.
 
 mod examples;
 mod occurrence;
@@ -11,16 +12,16 @@ pub use occurrence::EventDeduplicationKey;
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use self::payload::{
     AccountUpdateData, AlarmChangeData, ContactConsentData, CredentialRenewalData,
-    MessageReceivedData, SenderHoldChangeData, SenderSilenceData, ServiceWindowEndData,
-    TemplateUpdateData,
+    MessageReceivedData, NotificationChangeData, SenderHoldChangeData, SenderSilenceData,
+    ServiceWindowEndData, TemplateUpdateData,
 };
 use super::word_enum::words;
-use crate::domain::template_status::TemplateStatus;
+use crate::domain::{template_status::TemplateStatus, transition::NotificationTransition};
 use utoipa::ToSchema;
 
 /// The source of events that Herald itself raises.
@@ -28,6 +29,10 @@ pub const SOURCE: &str = "herald";
 
 /// How the types of Herald's own events begin.
 pub const PREFIX: &str = "herald.";
+
+/// How those types begin that no route answers: what happens to notifications. A route that made a
+/// message of a message would never end; follow-up rules are for that.
+pub const UNROUTABLE_PREFIX: &str = "herald.notification.";
 
 words! {
     /// The types of Herald's own events. What is in braces is the provider's word.
@@ -40,6 +45,16 @@ words! {
         CredentialExpiring = "herald.credential.expiring",
         CredentialOld = "herald.credential.old",
         MessageReceived = "herald.message.received",
+        NotificationAccepted = "herald.notification.accepted",
+        NotificationDelivered = "herald.notification.delivered",
+        NotificationExpired = "herald.notification.expired",
+        NotificationFailed = "herald.notification.failed",
+        NotificationPlayed = "herald.notification.played",
+        NotificationRead = "herald.notification.read",
+        NotificationReplied = "herald.notification.replied",
+        NotificationSent = "herald.notification.sent",
+        NotificationSkipped = "herald.notification.skipped",
+        NotificationStale = "herald.notification.stale",
         SenderHeld = "herald.sender.held",
         SenderReleased = "herald.sender.released",
         SenderSilent = "herald.silence",
@@ -70,8 +85,26 @@ impl HeraldEventType {
             Self::CredentialOld => {
                 "A credential has been in use for long. Once for each credential."
             }
-            Self::MessageReceived => {
-                "A person has written, tapped or called. Raised only if a route listens to it."
+            Self::MessageReceived => "A person has written, tapped or called.",
+            Self::NotificationAccepted => "The provider has accepted a notification.",
+            Self::NotificationDelivered => "A notification has reached its recipient.",
+            Self::NotificationExpired => {
+                "A notification was not sent in time, and is not sent any more."
+            }
+            Self::NotificationFailed => {
+                "A notification has failed, and is not tried again by itself."
+            }
+            Self::NotificationPlayed => {
+                "The recipient has played the voice message of a notification."
+            }
+            Self::NotificationRead => "The recipient has read a notification.",
+            Self::NotificationReplied => "The recipient has replied to a notification.",
+            Self::NotificationSent => "The provider has sent a notification on its way.",
+            Self::NotificationSkipped => {
+                "A notification is not sent: its recipient does not want it, or cannot be reached."
+            }
+            Self::NotificationStale => {
+                "The provider has accepted a notification, and has reported nothing about it for long."
             }
             Self::SenderHeld => {
                 "A sender is held: its calls fail, or the provider has stopped its account. Its messages wait."
@@ -96,6 +129,39 @@ impl HeraldEventType {
         }
     }
 
+    /// Whether routes can answer it. The others are in the stream only.
+    pub const fn is_routable(self) -> bool {
+        !matches!(
+            self,
+            Self::NotificationAccepted
+                | Self::NotificationDelivered
+                | Self::NotificationExpired
+                | Self::NotificationFailed
+                | Self::NotificationPlayed
+                | Self::NotificationRead
+                | Self::NotificationReplied
+                | Self::NotificationSent
+                | Self::NotificationSkipped
+                | Self::NotificationStale
+        )
+    }
+
+    /// The type of the event of a transition.
+    const fn of_transition(transition: NotificationTransition) -> Self {
+        match transition {
+            NotificationTransition::Accepted => Self::NotificationAccepted,
+            NotificationTransition::Delivered => Self::NotificationDelivered,
+            NotificationTransition::Expired => Self::NotificationExpired,
+            NotificationTransition::Failed => Self::NotificationFailed,
+            NotificationTransition::Played => Self::NotificationPlayed,
+            NotificationTransition::Read => Self::NotificationRead,
+            NotificationTransition::Replied => Self::NotificationReplied,
+            NotificationTransition::Sent => Self::NotificationSent,
+            NotificationTransition::Skipped => Self::NotificationSkipped,
+            NotificationTransition::Stale => Self::NotificationStale,
+        }
+    }
+
     /// The name of its payload's schema in the API's description.
     pub fn schema(self) -> Cow<'static, str> {
         match self {
@@ -104,6 +170,16 @@ impl HeraldEventType {
             Self::ContactOptedIn | Self::ContactOptedOut => ContactConsentData::name(),
             Self::CredentialExpiring | Self::CredentialOld => CredentialRenewalData::name(),
             Self::MessageReceived => MessageReceivedData::name(),
+            Self::NotificationAccepted
+            | Self::NotificationDelivered
+            | Self::NotificationExpired
+            | Self::NotificationFailed
+            | Self::NotificationPlayed
+            | Self::NotificationRead
+            | Self::NotificationReplied
+            | Self::NotificationSent
+            | Self::NotificationSkipped
+            | Self::NotificationStale => NotificationChangeData::name(),
             Self::SenderHeld | Self::SenderReleased => SenderHoldChangeData::name(),
             Self::SenderSilent => SenderSilenceData::name(),
             Self::TemplateCategoryChanged
@@ -131,6 +207,10 @@ pub enum HeraldEvent {
     CredentialExpiring(CredentialRenewalData),
     CredentialOld(CredentialRenewalData),
     MessageReceived(MessageReceivedData),
+    NotificationChanged {
+        transition: NotificationTransition,
+        data: NotificationChangeData,
+    },
     SenderHeld(SenderHoldChangeData),
     SenderReleased(SenderHoldChangeData),
     SenderSilent(SenderSilenceData),
@@ -158,6 +238,9 @@ impl HeraldEvent {
             Self::CredentialExpiring(_) => HeraldEventType::CredentialExpiring,
             Self::CredentialOld(_) => HeraldEventType::CredentialOld,
             Self::MessageReceived(_) => HeraldEventType::MessageReceived,
+            Self::NotificationChanged { transition, .. } => {
+                HeraldEventType::of_transition(*transition)
+            }
             Self::SenderHeld(_) => HeraldEventType::SenderHeld,
             Self::SenderReleased(_) => HeraldEventType::SenderReleased,
             Self::SenderSilent(_) => HeraldEventType::SenderSilent,
@@ -182,34 +265,56 @@ impl HeraldEvent {
         }
     }
 
-    /// What it carries, as routes see it.
+    /// What it carries, as routes see it. A payload has string keys only, so that it is always a
+    /// value.
     pub fn data(&self) -> Value {
-        match self {
-            Self::AccountChanged { data, .. } => value(data),
-            Self::AlarmCleared(data) | Self::AlarmRaised(data) => value(data),
-            Self::ContactOptedIn(data) | Self::ContactOptedOut(data) => value(data),
-            Self::CredentialExpiring(data) | Self::CredentialOld(data) => value(data),
-            Self::MessageReceived(data) => value(data),
-            Self::SenderHeld(data) | Self::SenderReleased(data) => value(data),
-            Self::SenderSilent(data) => value(data),
-            Self::TemplateCategoryChanged(data)
-            | Self::TemplateCategoryDue(data)
-            | Self::TemplateChanged(data)
-            | Self::TemplateQuality(data)
-            | Self::TemplateStatus { data, .. } => value(data),
-            Self::WindowClosed(data) | Self::WindowClosing(data) => value(data),
+        serde_json::to_value(self.payload()).unwrap_or_default()
+    }
+
+    /// What it carries, to be written.
+    pub const fn payload(&self) -> HeraldEventPayload<'_> {
+        HeraldEventPayload(self)
+    }
+}
+
+/// The payload of an event, whichever it is.
+#[derive(Clone, Copy, Debug)]
+pub struct HeraldEventPayload<'a>(&'a HeraldEvent);
+
+impl Serialize for HeraldEventPayload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            HeraldEvent::AccountChanged { data, .. } => data.serialize(serializer),
+            HeraldEvent::AlarmCleared(data) | HeraldEvent::AlarmRaised(data) => {
+                data.serialize(serializer)
+            }
+            HeraldEvent::ContactOptedIn(data) | HeraldEvent::ContactOptedOut(data) => {
+                data.serialize(serializer)
+            }
+            HeraldEvent::CredentialExpiring(data) | HeraldEvent::CredentialOld(data) => {
+                data.serialize(serializer)
+            }
+            HeraldEvent::MessageReceived(data) => data.serialize(serializer),
+            HeraldEvent::NotificationChanged { data, .. } => data.serialize(serializer),
+            HeraldEvent::SenderHeld(data) | HeraldEvent::SenderReleased(data) => {
+                data.serialize(serializer)
+            }
+            HeraldEvent::SenderSilent(data) => data.serialize(serializer),
+            HeraldEvent::TemplateCategoryChanged(data)
+            | HeraldEvent::TemplateCategoryDue(data)
+            | HeraldEvent::TemplateChanged(data)
+            | HeraldEvent::TemplateQuality(data)
+            | HeraldEvent::TemplateStatus { data, .. } => data.serialize(serializer),
+            HeraldEvent::WindowClosed(data) | HeraldEvent::WindowClosing(data) => {
+                data.serialize(serializer)
+            }
         }
     }
 }
 
-/// A payload has string keys only, so that it is always a value.
-fn value(payload: &impl Serialize) -> Value {
-    serde_json::to_value(payload).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::HeraldEventType;
+    use super::{HeraldEventType, UNROUTABLE_PREFIX};
 
     #[test]
     fn every_type_has_an_example_of_its_own() {
@@ -222,6 +327,14 @@ mod tests {
                 let pattern = kind.name().split('{').next().unwrap_or_default();
                 assert!(example.type_name().starts_with(pattern), "{kind}");
             }
+        }
+    }
+
+    #[test]
+    fn what_no_route_answers_is_known_by_its_prefix() {
+        for kind in HeraldEventType::ALL.iter().copied() {
+            let is_by_prefix = !kind.name().starts_with(UNROUTABLE_PREFIX);
+            assert_eq!(kind.is_routable(), is_by_prefix, "{kind}");
         }
     }
 }

@@ -30,6 +30,43 @@ pub struct MessageReceivedData {
     pub message: String,
 }
 
+/// A notification that has reached a state for the first time in its generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NotificationChangeData {
+    pub notification: Uuid,
+    /// When it happened, in RFC 3339: by the provider's clock if the provider has reported it,
+    /// otherwise by Herald's.
+    pub at: String,
+    /// The first is 1; each retry by an operator begins another one.
+    pub generation: i64,
+    /// The number of the attempt that reached it; null if no attempt did.
+    pub attempt: Option<i64>,
+    /// The type of the event that it was made from, by a route or by a rule that followed one; null
+    /// if it was requested directly.
+    pub event_type: Option<String>,
+    /// By which way it goes, such as `whatsapp`.
+    pub channel: String,
+    /// The template that it is sent with; null for a text.
+    pub template: Option<String>,
+    /// The id of the sender; null while it has not been sent and names none.
+    pub sender_id: Option<Uuid>,
+    /// The contact that it is for; null if it names none.
+    pub contact: Option<Uuid>,
+    /// The product that it belongs to.
+    pub product: Option<String>,
+    /// Why it failed; null if it did not, or if the reason is not known.
+    pub failure: Option<NotificationFailureData>,
+}
+
+/// Why a notification failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NotificationFailureData {
+    /// The provider's code; null when the failure is ours.
+    pub code: Option<i64>,
+    /// In a few words.
+    pub title: String,
+}
+
 /// What a person has decided to receive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContactConsentData {

@@ -60,7 +60,7 @@ pub(super) async fn steps(
     }
     let mut people = people::of_messages(turn, &messages).await?;
     let quoted = find_quoted(engine, tx, &messages).await?;
-    // One event per message, but only if a route listens to it.
+    // One event per message. It is stored by itself only if a route listens to it.
     let received = HeraldEventType::MessageReceived.name();
     let routes = catalogue::routes(tx, &AccessBounds::All, received).await?;
     let listened = !routes.is_empty();
@@ -133,7 +133,7 @@ pub(super) async fn steps(
         report
             .received
             .push((work.callback_id, message.kind.clone()));
-        if listened && !message.standby {
+        if !message.standby {
             let wa_id = message.person.wa_id.as_ref();
             let event = HeraldEvent::MessageReceived(MessageReceivedData {
                 contact: contact_id,
@@ -146,7 +146,11 @@ pub(super) async fn steps(
                 notification: answered,
                 message: message.provider_message_id.clone(),
             });
-            account_updates::raise(turn, work, &event, report).await?;
+            if listened {
+                account_updates::raise(turn, work, &event, report).await?;
+            } else {
+                tx.emit(&event, now)?;
+            }
         }
         let mut answers: Vec<Uuid> = answered.into_iter().collect();
         if let (Some(until), Some(sender_id), Some(met)) = (window_until, sender_id, met) {

@@ -120,7 +120,7 @@ fn digest(new: &PostedEvent) -> Vec<u8> {
 }
 
 /// Raises an event of Herald's own in a transaction that is under way, unless the same was raised
-/// before.
+/// before: appends it to the stream, and expands its routes.
 pub async fn raise(
     engine: &Engine,
     tx: &DatabaseTransaction,
@@ -142,6 +142,7 @@ pub async fn raise(
     if !event::insert(tx, stored, now).await? {
         return Ok(NotificationLifecycleReport::default());
     }
+    tx.emit(own, now)?;
     match event::by_external_id(tx, &new.source, &new.id).await? {
         Some(row) => expand(engine, tx, row, now).await,
         None => Ok(NotificationLifecycleReport::default()),

@@ -38,11 +38,19 @@ const FAILURES: &str = "login_failures";
 /// Retention of the ledgers of digests and idempotency keys: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
 
+/// Retention of the stream of Herald's own events, unless what they are about goes before: who reads
+/// the stream may be away for so long.
+const CHANGES_DAYS: i64 = 14;
+
 /// How many days a kind of row is kept.
 const fn kept_days(what: RetainedRowKind, keep: &RetentionSettings) -> i64 {
     match what {
         RetainedRowKind::Bodies => keep.bodies_days,
         RetainedRowKind::Digests | RetainedRowKind::Idempotency => DIGEST_DAYS,
+        RetainedRowKind::Changes if keep.notifications_days < CHANGES_DAYS => {
+            keep.notifications_days
+        }
+        RetainedRowKind::Changes => CHANGES_DAYS,
         RetainedRowKind::Timeline | RetainedRowKind::Notices => keep.timeline_days,
         RetainedRowKind::Inbound | RetainedRowKind::Notifications | RetainedRowKind::Events => {
             keep.notifications_days

@@ -231,14 +231,15 @@ pub struct EventTypeView {
     catalogue: Option<String>,
 }
 
-/// A type of event that Herald itself raises, with the source `herald`. Routes answer them like
-/// any other.
+/// A type of event that Herald itself raises, with the source `herald`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HeraldEventTypeView {
     /// What is in braces is the provider's word: `herald.template.{status}`.
     r#type: HeraldEventType,
     /// When it is raised.
     description: &'static str,
+    /// Routes of catalogues can answer it, like an event of a product.
+    routable: bool,
     /// Where the schema of its `data` is, relative to `/api/v1/`.
     schema: String,
     /// One for each form that its `data` has.
@@ -258,6 +259,7 @@ impl HeraldEventTypeView {
         Self {
             r#type: own,
             description: own.description(),
+            routable: own.is_routable(),
             schema: format!("openapi.json#/components/schemas/{}", own.schema()),
             examples: own.examples().iter().map(HeraldEventExample::of).collect(),
         }

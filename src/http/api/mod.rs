@@ -35,7 +35,7 @@ use utoipa::{
 #[openapi(
     info(title = "Herald", description = "Sends WhatsApp notifications and tracks their delivery.", version = env!("CARGO_PKG_VERSION")),
     components(schemas(
-        ProblemDocument, payload::AccountUpdateData, payload::AlarmChangeData, payload::ContactConsentData, payload::CredentialRenewalData, payload::MessageReceivedData,
+        ProblemDocument, payload::AccountUpdateData, payload::AlarmChangeData, payload::ContactConsentData, payload::CredentialRenewalData, payload::MessageReceivedData, payload::NotificationChangeData, payload::NotificationFailureData,
         payload::SenderHoldChangeData, payload::SenderSilenceData, payload::TemplateUpdateData, payload::ServiceWindowEndData
     )),
     modifiers(&ApiKeySecurityModifier),

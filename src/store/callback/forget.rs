@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Most bodies of the segments that are deleted together, unless one alone has more.
-const MOST_BODIES: i64 = 200;
+const MOST_BODIES: i64 = 100;
 
 /// Finds segments from before `$1` that were applied.
 const APPLIED: &str = "inbox_segment s WHERE s.id < $1 \

@@ -6,7 +6,7 @@ use super::wrong::{CatalogueEntryRef, MistakeCollector};
 use crate::{
     domain::{
         channel::MessageChannel,
-        own_event::PREFIX,
+        own_event::{PREFIX, UNROUTABLE_PREFIX},
         priority::MessagePriority,
         recipient::{RecipientSpec, is_expression},
         rule::parse_duration_seconds,
@@ -39,6 +39,10 @@ pub(super) fn check(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
         // Herald's own are declared by no catalogue.
         if !declared.is_empty() && !declared.contains(event) && !event.starts_with(PREFIX) {
             wrong.field(at, "event", format!("{event} is none of its [[event]]s"));
+        }
+        if event.starts_with(UNROUTABLE_PREFIX) {
+            let rule = "no route answers it: a [[rule]] reacts to what happens to notifications";
+            wrong.field(at, "event", rule);
         }
         route(entry, at, wrong);
     }
