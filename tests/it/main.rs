@@ -53,6 +53,7 @@ mod message_kinds;
 mod meta_callbacks;
 mod migrations;
 mod notification_filters;
+mod notification_record;
 mod openapi;
 mod operator_actions;
 mod own_events;
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
         event_recipients::tests(),
         event_replay::tests(),
         notification_filters::tests(),
+        notification_record::tests(),
         follow_ups::tests(),
         health::tests(),
         identity::tests(),

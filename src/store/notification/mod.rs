@@ -183,6 +183,10 @@ pub async fn load(
 }
 
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column, or says how a column is written"
+)]
 struct NotificationUpdateRow {
     id: HexUuid,
     engine: &'static str,

@@ -85,7 +85,8 @@ impl NotificationRecord {
     /// [`StoreError::Corrupt`]
     pub fn of(row: &notification::Model) -> Result<Self, StoreError> {
         let bytes = row.record.as_deref().unwrap_or_default();
-        Self::read(bytes, Timestamp::from_micros(row.created_at)).map_err(|_| corrupt(row.id))
+        Self::read(bytes, Timestamp::from_micros(row.created_at))
+            .map_err(|_unreadable| corrupt(row.id))
     }
 
     /// All lines that the record holds, oldest first.
@@ -103,7 +104,7 @@ impl NotificationRecord {
     /// [`StoreError::Corrupt`]
     pub fn lines_of(&self, row: &notification::Model) -> Result<Vec<TimelineEntry>, StoreError> {
         self.lines(Timestamp::from_micros(row.created_at))
-            .map_err(|_| corrupt(row.id))
+            .map_err(|_unreadable| corrupt(row.id))
     }
 
     /// The record as it is stored.

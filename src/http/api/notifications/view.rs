@@ -269,7 +269,7 @@ fn follow_up_view(row: follow_up::Model) -> FollowUpView {
     }
 }
 
-fn timeline_view(entry: TimelineEntry) -> TimelineEntryView {
+fn timeline_view(entry: &TimelineEntry) -> TimelineEntryView {
     TimelineEntryView {
         at: entry.at.to_string(),
         kind: entry.kind,
@@ -314,6 +314,6 @@ pub(super) async fn detail(
         failure: row.failure.as_deref().map(parsed).map(with_action),
         attempts: attempts.into_iter().map(attempt_view).collect(),
         follow_ups: follow_ups.into_iter().map(follow_up_view).collect(),
-        timeline: timeline.into_iter().map(timeline_view).collect(),
+        timeline: timeline.iter().map(timeline_view).collect(),
     })
 }

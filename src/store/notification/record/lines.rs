@@ -55,7 +55,7 @@ impl StoredLineAttempt {
         match self {
             Self::None => Ok(None),
             Self::Position(position) => {
-                let position = usize::try_from(*position).map_err(|_| UnreadableRecordError)?;
+                let position = usize::try_from(*position).unwrap_or(usize::MAX);
                 let attempt = attempts.get(position).ok_or(UnreadableRecordError)?;
                 Ok(Some(attempt.id))
             }
