@@ -83,10 +83,10 @@ pub const fn placeholder(number: u8) -> Uuid {
 }
 
 /// A message that was queued, sent at once and accepted, with these facts after it.
-pub fn sent(created_at: Timestamp, sender: Uuid, told: &[DeliveryFact]) -> NotificationRecord {
+pub fn sent(created_at: Timestamp, sender: Uuid, reported: &[DeliveryFact]) -> NotificationRecord {
     let mut facts = DeliveryFacts::default();
     facts.add(DeliveryFact::Accepted, created_at);
-    for fact in told {
+    for fact in reported {
         facts.add(*fact, created_at);
     }
     let attempt = placeholder(1);

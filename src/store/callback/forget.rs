@@ -218,7 +218,7 @@ async fn forget_digests(
     Ok(gone.rows_affected())
 }
 
-/// Whoever had the same key as a body that is forgotten is found by the key from now on.
+/// Another body with the same key as one that is forgotten is found by the key from now on.
 async fn keep_colliding(
     inbox: &DatabaseTransaction,
     forgotten: &HashSet<i64>,

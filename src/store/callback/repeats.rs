@@ -156,7 +156,7 @@ pub(super) async fn find(
         .filter_map(|(place, segment)| Some((place, lookups.get(place)?, segment)))
         .filter(|(_, lookup, segment)| !(lookup.is_first_of_key && lookup.segment == *segment))
         .collect();
-    // A body of this batch is no repeat of itself: whoever has the key there is another one.
+    // A body of this batch is no repeat of itself: the key there is that of another one.
     let own: HashSet<CallbackSegmentId> = lookups.iter().map(|lookup| lookup.segment).collect();
     let stored = hits.iter().map(|hit| hit.2).filter(|id| !own.contains(id));
     heads.read(inbox, stored).await?;

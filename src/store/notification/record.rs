@@ -189,12 +189,12 @@ mod tests {
             id in any_uuid(), sender_id in any_uuid(), lease_token in any_uuid(),
             number in 1_i64..20, generation in 1_i64..5, created_at in any_time(),
             outcome in prop::option::of(0_usize..AttemptOutcome::ALL.len()),
-            known in prop::bool::ANY, told in prop::collection::vec((0_usize..6, any_time()), 0..6),
+            known in prop::bool::ANY, reported in prop::collection::vec((0_usize..6, any_time()), 0..6),
             failed in prop::bool::ANY, priced in prop::bool::ANY,
         ) -> AttemptState {
             let outcome = outcome.map(|index| AttemptOutcome::ALL[index]);
             let mut facts = DeliveryFacts::default();
-            for (fact, at) in told {
+            for (fact, at) in reported {
                 facts.add(DeliveryFact::ALL[fact], at);
             }
             let is_over = matches!(outcome, Some(AttemptOutcome::Accepted | AttemptOutcome::Refused | AttemptOutcome::Unavailable));
