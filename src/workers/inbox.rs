@@ -150,7 +150,14 @@ impl CallbackProcessor {
                 };
                 let (inbox, main) = (engine.store.inbox(), engine.store.reader());
                 let claimed = inbox
-                    .write(async |tx| callback::claim(tx, main, which, lease, now, most).await)
+                    .write(async |tx| {
+                        // On PostgreSQL it is one database, and a second connection might not be free.
+                        if inbox.is_sqlite() {
+                            callback::claim(tx, main, which, lease, now, most).await
+                        } else {
+                            callback::claim(tx, tx, which, lease, now, most).await
+                        }
+                    })
                     .await?;
                 // There may be more: look again at once.
                 self.next_look = now;

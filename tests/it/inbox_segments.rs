@@ -268,10 +268,10 @@ async fn a_pending_row_of_an_applied_segment_is_dropped(database: Database) {
         [0]
     );
     // The process ended between the mark and the deletion.
-    let nobody = Uuid::new_v4().simple().to_string();
+    let dead_process = Uuid::new_v4().simple().to_string();
     let owner = match database {
-        Database::Sqlite => format!("x'{nobody}'"),
-        Database::Postgres => format!("'{nobody}'::uuid"),
+        Database::Sqlite => format!("x'{dead_process}'"),
+        Database::Postgres => format!("'{dead_process}'::uuid"),
     };
     app.sql(&format!(
         "INSERT INTO inbox_pending (segment, urgent, bodies, size_bytes, owner, leased_until, tries) \

@@ -292,6 +292,9 @@ pub async fn renew(
     segments: &[CallbackSegmentId],
     lease: CallbackSegmentLease,
 ) -> Result<(), StoreError> {
+    // Every process locks rows in one order.
+    let mut segments = segments.to_vec();
+    segments.sort_unstable();
     let backend = inbox.get_database_backend();
     let given = rows(backend, &SEGMENT_KEYS);
     execute(
@@ -301,7 +304,7 @@ pub async fn renew(
             by_key(backend, "inbox_pending.segment", "r.segment")
         ),
         [
-            segment_keys(segments.iter().copied())?,
+            segment_keys(segments)?,
             lease.until.micros().into(),
             lease.owner.into(),
         ],

@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// Endpoint, class and first bytes of the digests.
-    fn said(drafts: &[CallbackSegmentDraft]) -> Vec<(&str, bool, Vec<u8>)> {
+    fn contents(drafts: &[CallbackSegmentDraft]) -> Vec<(&str, bool, Vec<u8>)> {
         let numbers =
             |draft: &CallbackSegmentDraft| draft.bodies.iter().map(|new| new.digest[1]).collect();
         drafts
@@ -252,7 +252,7 @@ mod tests {
         ];
         let drafts = cut(&batch, 100);
         assert_eq!(
-            said(&drafts),
+            contents(&drafts),
             [
                 ("meta", false, vec![9, 6]),
                 ("meta", true, vec![8, 5]),
