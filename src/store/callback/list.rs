@@ -7,11 +7,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    HEADS, SEGMENT_KEYS,
+    HEADS,
     counts::{self, CallbackItemCounts},
-    heads, report_damage,
+    heads, pending, report_damage,
     segment::MAX_SEGMENT_BODIES,
-    segment_id, segment_keys, segments,
+    segment_id, segments,
 };
 use crate::{
     domain::{
@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         Store, StoreError,
-        dialect::{column, matching, query, rows},
+        dialect::{column, query},
         notification,
     },
 };
@@ -224,21 +224,7 @@ async fn applied(
     store: &Store,
     segments: &[CallbackSegmentId],
 ) -> Result<HashMap<CallbackSegmentId, Vec<CallbackItemCounts>>, StoreError> {
-    let backend = store.backend();
-    let given = rows(backend, &SEGMENT_KEYS);
-    let found = matching(
-        backend,
-        &given,
-        "inbox_applied",
-        "a",
-        "a.segment = r.segment",
-    );
-    let found = query(
-        store.reader(),
-        format!("SELECT a.segment, a.counts FROM {found}"),
-        [segment_keys(segments.iter().copied())?],
-    )
-    .await?;
+    let found = pending::applied_rows(store.reader(), segments.iter().copied()).await?;
     let mut applied = HashMap::new();
     for row in &found {
         let stored: Vec<u8> = column(row, "counts")?;

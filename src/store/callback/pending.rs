@@ -1,6 +1,6 @@
 //! What waits to be applied.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{SEGMENT_KEYS, segment_id, segment_keys};
 use crate::{
@@ -20,11 +20,11 @@ pub struct CallbackBacklog {
     pub oldest: Option<Timestamp>,
 }
 
-/// Which of these segments were applied.
-pub(super) async fn applied_among(
+/// The rows of these segments that were applied.
+pub(super) async fn applied_rows(
     main: &impl ConnectionTrait,
     segments: impl IntoIterator<Item = CallbackSegmentId>,
-) -> Result<Vec<CallbackSegmentId>, StoreError> {
+) -> Result<Vec<QueryResult>, StoreError> {
     let backend = main.get_database_backend();
     let given = rows(backend, &SEGMENT_KEYS);
     let found = matching(
@@ -34,12 +34,20 @@ pub(super) async fn applied_among(
         "a",
         "a.segment = r.segment",
     );
-    let found = query(
+    query(
         main,
-        format!("SELECT a.segment FROM {found}"),
+        format!("SELECT a.segment, a.counts FROM {found}"),
         [segment_keys(segments)?],
     )
-    .await?;
+    .await
+}
+
+/// Which of these segments were applied.
+pub(super) async fn applied_among(
+    main: &impl ConnectionTrait,
+    segments: impl IntoIterator<Item = CallbackSegmentId>,
+) -> Result<Vec<CallbackSegmentId>, StoreError> {
+    let found = applied_rows(main, segments).await?;
     found.iter().map(|row| segment_id(row, "segment")).collect()
 }
 
