@@ -91,9 +91,10 @@ fn notifications(steps: &[NotificationLifecycleChange]) -> Vec<Uuid> {
     wanted
 }
 
-/// Like [`run`], without waiting for locks, and with notifications that this transaction has read
-/// before, sorted by id: if another transaction has changed one of them meanwhile, it returns
-/// [`StoreError::Conflict`] and writes nothing.
+/// Like [`run`], without waiting for locks, and with notifications that this transaction has just
+/// read, sorted by id: it must not have changed them since, as they are saved as a whole. If another
+/// transaction has changed one of them meanwhile, it returns [`StoreError::Conflict`] and writes
+/// nothing.
 pub async fn run_unlocked(
     engine: &Engine,
     tx: &DatabaseTransaction,

@@ -146,6 +146,8 @@ pub(super) async fn commit(
             let turn = TransactionContext { engine, tx, now };
             account_updates::identities(turn, &work).await?;
             let mut report = account_updates::apply(turn, &work).await?;
+            let of_messages = inbound::steps(turn, &work, &mut report).await?;
+            // Last: it reads notifications, which the steps before may have changed.
             let StatusUpdateSteps {
                 mut steps,
                 matched,
@@ -156,7 +158,7 @@ pub(super) async fn commit(
             if let Some(marks) = marks {
                 marks.correct(tx, &foreign).await?;
             }
-            steps.extend(inbound::steps(turn, &work, &mut report).await?);
+            steps.extend(of_messages);
             tries += 1;
             let changes = if tries == 1 {
                 lifecycle::run_unlocked(engine, tx, loaded, &steps, now).await?
