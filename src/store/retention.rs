@@ -161,7 +161,7 @@ async fn forget_lines(
     let Some(last) = wanted.last() else {
         return Ok(0);
     };
-    let mut loaded = notification::load(tx, &wanted).await?;
+    let mut loaded = notification::load_readable(tx, &wanted).await?;
     for loaded in &mut loaded {
         loaded.forget_lines();
     }

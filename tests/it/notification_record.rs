@@ -1,5 +1,6 @@
 //! The record in a notification's row: complete however much happens, and bad for one message only.
 
+use herald::engine::runtime::retention::RetentionCleaner;
 use serde_json::{Value, json};
 
 use crate::harness::{DEMO, Database, TestApp, status};
@@ -8,6 +9,8 @@ crate::tests![
     a_timeline_stays_complete_when_its_record_has_no_room,
     a_record_that_cannot_be_read_harms_no_other_message,
     a_status_is_matched_whatever_it_names,
+    a_status_undoes_nothing_that_came_with_it,
+    timers_without_a_follow_up_are_removed,
 ];
 
 async fn sent(app: &TestApp, order: &str, phone: &str) -> (String, Value) {
@@ -53,29 +56,61 @@ async fn a_record_that_cannot_be_read_harms_no_other_message(database: Database)
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(DEMO).await;
     let (bad, attempt) = sent(&app, "A-1", "+12025550101").await;
-    let (good, _) = sent(&app, "A-2", "+12025550102").await;
-    let hex = bad.replace('-', "");
-    let (record, whose) = match database {
-        Database::Sqlite => ("x'01ff'", format!("x'{hex}'")),
-        Database::Postgres => ("'\\x01ff'::bytea", format!("'{hex}'::uuid")),
+    let good = app.order("A-2", "+12025550102").await;
+    let never = app.order("A-3", "+12025550103").await;
+    let damage = async |id: &str| {
+        let hex = id.replace('-', "");
+        app.sql(&match database {
+            Database::Sqlite => {
+                format!("UPDATE notification SET record = x'01ff' WHERE id = x'{hex}'")
+            }
+            Database::Postgres => {
+                format!("UPDATE notification SET record = '\\x01ff'::bytea WHERE id = '{id}'")
+            }
+        })
+        .await;
     };
-    app.sql(&format!(
-        "UPDATE notification SET record = {record} WHERE id = {whose}"
-    ))
-    .await;
+    // It is due, and not sent; the other one is.
+    damage(&never).await;
+    app.send().await;
+    assert_eq!(app.status_of(&good).await, "accepted");
+    assert_eq!(app.meta.calls(), 2);
+    // Each has a reminder planned.
+    app.told(&bad, "delivered", None).await;
+    app.told(&good, "delivered", None).await;
+    let timers = "SELECT count(*) FROM follow_up_timer";
+    assert_eq!(app.number(timers).await, 2);
+    damage(&bad).await;
     let at = app.now().unix_seconds();
     let wamid = attempt["provider_message_id"].as_str().unwrap();
-    let of_bad = status(wamid, None, "delivered", at, None);
+    let of_bad = status(wamid, None, "sent", at, None);
     app.callback(json!({ "statuses": [of_bad] })).await;
-    app.told(&good, "delivered", None).await;
+    app.told(&good, "sent", None).await;
     assert_eq!(app.status_of(&good).await, "delivered");
     assert_eq!(app.callbacks_waiting().await, 0);
     let reasons = app.texts("SELECT reason FROM dead_letter").await;
     assert_eq!(reasons.len(), 1);
     assert!(reasons[0].contains("unreadable record"), "{reasons:?}");
-    // Its timers do not stop the others either.
+    // Nor does it stop what is due of others.
+    app.sql("UPDATE notification SET wake_at = 1").await;
+    app.watch().await;
+    app.watch().await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM notification WHERE wake_at = 1")
+            .await,
+        0
+    );
     app.pass(48 * 3600);
     app.follow_up().await;
+    assert_eq!(app.number(timers).await, 0);
+    let fired = app.texts("SELECT state FROM follow_up").await;
+    assert_eq!(fired, ["fired"], "that of the other one");
+    // Nor does it keep what is old.
+    app.pass(181 * 24 * 3600);
+    let mut cleaner = RetentionCleaner::default();
+    while cleaner.turn(&app.engine, app.now()).await.unwrap() > 0 {}
+    let lines = app.notification(&good).await["timeline"].clone();
+    assert_eq!(lines, json!([]));
     let (code, _) = app.get(&format!("/api/v1/notifications/{bad}")).await;
     assert_eq!(code, 500);
 }
@@ -103,4 +138,49 @@ async fn a_status_is_matched_whatever_it_names(database: Database) {
         app.pass(10);
     }
     assert_eq!(app.number("SELECT count(*) FROM parked_status").await, 0);
+}
+
+async fn a_status_undoes_nothing_that_came_with_it(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let (id, attempt) = sent(&app, "A-1", "+12025550101").await;
+    app.told(&id, "failed", Some(131_026)).await;
+    // It waits until its person has an address again.
+    app.sql(
+        "UPDATE notification SET engine_state = 'held', status = 'held', open_status = 'held', held_for = 'address', due_at = NULL",
+    )
+    .await;
+    let at = app.now().unix_seconds();
+    let our_id = format!("{}.{id}", attempt["id"].as_str().unwrap());
+    let wamid = attempt["provider_message_id"].as_str().unwrap();
+    let known = status(wamid, Some(&our_id), "failed", at, Some(131_026));
+    // One body names another id of that person, and says again that the first attempt failed.
+    app.callback(json!({
+        "contacts": [{ "wa_id": "12025550101", "user_id": "US.13491208655302741918" }],
+        "messages": [{ "id": "wamid.in", "from": "12025550101", "from_user_id": "US.13491208655302741918",
+            "timestamp": at.to_string(), "type": "text", "text": { "body": "Here I am." } }],
+        "statuses": [known],
+    }))
+    .await;
+    assert_eq!(app.send().await, 1);
+    assert_eq!(app.status_of(&id).await, "accepted");
+}
+
+async fn timers_without_a_follow_up_are_removed(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let (id, _) = sent(&app, "A-1", "+12025550101").await;
+    let (gone, other) = (uuid::Uuid::from_u128(7), uuid::Uuid::from_u128(8));
+    for notification in [gone.to_string(), id] {
+        let [timer, notification] = [other.to_string(), notification].map(|id| match database {
+            Database::Sqlite => format!("x'{}'", id.replace('-', "")),
+            Database::Postgres => format!("'{id}'::uuid"),
+        });
+        app.sql(&format!(
+            "INSERT INTO follow_up_timer (due_at, follow_up_id, notification_id) VALUES (1, {timer}, {notification})"
+        ))
+        .await;
+        app.follow_up().await;
+        assert_eq!(app.number("SELECT count(*) FROM follow_up_timer").await, 0);
+    }
 }

@@ -30,7 +30,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     if !notification::any_woken(&engine.store, now).await? {
         return Ok(0);
     }
-    let (count, report) = engine
+    let turn = engine
         .store
         .write(async |tx| {
             let woken = notification::woken(tx, now, BATCH).await?;
@@ -46,9 +46,32 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             let report = lifecycle::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
         })
-        .await?;
+        .await;
+    let (count, report) = match turn {
+        Err(StoreError::Corrupt { .. }) => return set_unreadable_aside(engine, now).await,
+        turn => turn?,
+    };
     report.publish(engine);
     Ok(count)
+}
+
+/// Takes the timers of notifications that cannot be read, so that they do not stop the others.
+/// Returns the number.
+async fn set_unreadable_aside(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let unreadable = engine
+        .store
+        .write(async |tx| {
+            let mut woken = notification::woken(tx, now, BATCH).await?;
+            let readable = notification::load_readable(tx, &woken).await?;
+            woken.retain(|id| readable.iter().all(|loaded| loaded.state.id != *id));
+            notification::stop_timers(tx, &woken).await?;
+            Ok(woken)
+        })
+        .await?;
+    for notification in &unreadable {
+        tracing::error!(event = "notification.unreadable", notification.id = %notification, "this notification was due and cannot be read: it stays as it is until its row is repaired, and is not looked at again");
+    }
+    Ok(unreadable.len())
 }
 
 /// Joins parked statuses whose message has become known, and drops those that have waited too long.

@@ -241,7 +241,7 @@ async fn mend_planned(
     let mut wanted = wanted.to_vec();
     wanted.sort_unstable();
     notification::lock(tx, &wanted).await?;
-    let mut loaded = notification::load(tx, &wanted).await?;
+    let mut loaded = notification::load_readable(tx, &wanted).await?;
     let bound = now.plus_micros(TOLERANCE_MICROS);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for loaded in &mut loaded {

@@ -13,7 +13,7 @@ pub use insert::{FallbackTemplate, NewNotification, fresh_state, insert};
 pub use loaded::{LoadedNotification, NotificationFacets};
 pub use queue::{
     ClaimedMessageDelay, ClaimedNotification, LANES, QueueClaimOrder, QueueSenderScope, answerable,
-    any_woken, await_open_calls, claim, count_due, delay, extend, oldest_due, woken,
+    any_woken, await_open_calls, claim, count_due, delay, extend, oldest_due, stop_timers, woken,
 };
 pub use record::{NotificationRecord, TimelineTail, UnreadableRecordError};
 pub use search::{
@@ -179,6 +179,26 @@ pub async fn load(
     .await?;
     let mut all = found.iter().map(loaded).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|loaded| loaded.state.id);
+    Ok(all)
+}
+
+/// Like [`load`], for work that goes on without those that cannot be read: they are left out.
+pub async fn load_readable(
+    connection: &impl ConnectionTrait,
+    wanted: &[Uuid],
+) -> Result<Vec<LoadedNotification>, StoreError> {
+    match load(connection, wanted).await {
+        Err(StoreError::Corrupt { .. }) => {}
+        loaded => return loaded,
+    }
+    let mut all = Vec::with_capacity(wanted.len());
+    for id in wanted {
+        match load(connection, &[*id]).await {
+            Ok(loaded) => all.extend(loaded),
+            Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(all)
 }
 

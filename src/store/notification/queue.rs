@@ -4,6 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::record::NotificationRecord;
 use crate::{
     domain::{
         access::AccessBounds, category::MessageCategory, channel::MessageChannel,
@@ -13,8 +14,8 @@ use crate::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, of_notifications},
         dialect::{
-            HexUuid, SqlListFieldType, by_key, column, execute, ids, list, locking, nil, nullable,
-            query, query_one, read_row, rows,
+            HexUuid, SqlListFieldType, by_key, column, execute, ids, list, listed, locking, nil,
+            nullable, query, query_one, read_row, rows,
         },
         hold,
     },
@@ -199,6 +200,12 @@ pub async fn claim(
         .iter()
         .map(read_row)
         .collect::<Result<Vec<ClaimedNotification>, _>>()?;
+    // One whose record cannot be read is not sent and stops no other: its lease runs out, and the
+    // sweeper sets it aside.
+    all.retain(|claimed| {
+        let record = claimed.record.as_deref().unwrap_or_default();
+        NotificationRecord::read(record, claimed.created_at).is_ok()
+    });
     all.sort_by_key(|claimed| claimed.id);
     Ok(all)
 }
@@ -217,6 +224,20 @@ pub async fn woken(
     )
     .await?;
     found.iter().map(|row| column(row, "id")).collect()
+}
+
+/// Takes the timers of these notifications.
+pub async fn stop_timers(tx: &DatabaseTransaction, wanted: &[Uuid]) -> Result<(), StoreError> {
+    execute(
+        tx,
+        format!(
+            "UPDATE notification SET wake_at = NULL WHERE {}",
+            listed(tx.get_database_backend(), "id")
+        ),
+        [ids(wanted.iter().copied())?],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Extends the wait of those messages whose lost answer would be decided now although their call is

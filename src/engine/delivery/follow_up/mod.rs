@@ -136,7 +136,7 @@ async fn start(
     loaded: &mut [LoadedNotification],
     until: Timestamp,
 ) -> Result<(), StoreError> {
-    // A notification that has been deleted has timers, but no follow-ups.
+    // Of a notification that has been deleted, or cannot be read, only the timers are left.
     let mut gone = wanted.to_vec();
     gone.retain(|id| loaded.iter().all(|loaded| loaded.state.id != *id));
     follow_up::forget_timers(tx, &gone, until).await?;
@@ -207,14 +207,9 @@ async fn refuse(
         .store
         .write(async |tx| {
             notification::lock(tx, &[notification]).await?;
-            match notification::load(tx, &[notification]).await {
-                Ok(mut loaded) => start(tx, &[notification], &mut loaded, horizon).await?,
-                // What its record holds cannot be read, and stays as it is.
-                Err(StoreError::Corrupt { .. }) => {
-                    follow_up::forget_timers(tx, &[notification], horizon).await?;
-                }
-                Err(error) => return Err(error),
-            }
+            // What an unreadable record holds stays as it is: without timers it is asked no more.
+            let mut loaded = notification::load_readable(tx, &[notification]).await?;
+            start(tx, &[notification], &mut loaded, horizon).await?;
             let all = follow_up::due(tx, &[notification], horizon, BATCH).await?;
             for due in &all {
                 let reason = FollowUpCursor::of(due).explain(&reason);
