@@ -12,7 +12,7 @@ pub(crate) fn down(_: Dialect) -> String {
 
 const UP: &str = r"
 
--- Somebody who can receive messages: the person that had the alias `anchor` at `anchor_at`.
+-- A person who can receive messages: the one that had the alias `anchor` at `anchor_at`.
 CREATE TABLE contact (
     id               {uuid} NOT NULL PRIMARY KEY,
     created_at       bigint NOT NULL,
@@ -59,7 +59,7 @@ CREATE TABLE contact_alias (
     given          {bool} NOT NULL DEFAULT true,
     -- When the provider first named it.
     seen_at        bigint,
-    -- When the person got another number or id: a message after it is somebody else's.
+    -- When the person got another number or id: a message after it is another person's.
     superseded_at  bigint,
     PRIMARY KEY (kind, value)
 ) {clustered};
@@ -165,7 +165,7 @@ CREATE TABLE preference (
     PRIMARY KEY (contact_id, message_kind, channel, product)
 ) {clustered};
 
--- Whom a product knows, and what it says of them: nobody else reads or changes that.
+-- Whom a product knows, and what it says of them: no other product reads or changes that.
 CREATE TABLE product_contact (
     product      {text} NOT NULL,
     contact_id   {uuid} NOT NULL REFERENCES contact (id),
@@ -181,7 +181,7 @@ CREATE TABLE product_contact (
 CREATE INDEX product_contact_contact ON product_contact (contact_id);
 CREATE UNIQUE INDEX product_contact_handle ON product_contact (product, handle) WHERE handle IS NOT NULL;
 
--- At which numbers and user ids a product has reached them, or was told to.
+-- At which numbers and user ids a product has reached them, or named them.
 CREATE TABLE product_address (
     product     {text} NOT NULL,
     contact_id  {uuid} NOT NULL REFERENCES contact (id),

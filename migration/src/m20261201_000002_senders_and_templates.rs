@@ -31,7 +31,7 @@ CREATE TABLE sender (
     credentials           {text},
     -- When what it sends with last changed: trouble of an older call says nothing.
     credentials_at        bigint NOT NULL DEFAULT 0,
-    -- Counts those changes: whoever sends knows by it that it must look again.
+    -- Counts those changes: a process that sends sees by it that it must look again.
     revision              bigint NOT NULL DEFAULT 0,
     is_default            {bool} NOT NULL,
     state                 {text} NOT NULL,
@@ -45,7 +45,7 @@ CREATE TABLE sender (
     account_held_at       bigint,
     -- Reported as spam: no marketing until then.
     marketing_held_until  bigint,
-    -- Since when messages were accepted and no callback was heard; when that was reported.
+    -- Since when messages were accepted and no callback came; when that was reported.
     unheard_since         bigint,
     silent_at             bigint,
     pace_per_second       bigint NOT NULL,

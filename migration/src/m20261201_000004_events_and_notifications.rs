@@ -115,7 +115,7 @@ CREATE UNIQUE INDEX notification_child ON notification (follow_up_id, recipient,
 -- One sender's backlog is not in the way of another's. What has no sender yet is under a value, not
 -- under NULL: PostgreSQL would not know that it is in order.
 CREATE INDEX notification_queue ON notification (coalesce(sender_id, {nil}), priority, due_at) WHERE due_at IS NOT NULL;
--- Those to a number, and those that were for somebody by name.
+-- Those to a number, and those that were for a person by name.
 CREATE INDEX notification_address ON notification (address, id) WHERE address IS NOT NULL;
 CREATE INDEX notification_named ON notification (recipient, id) WHERE (address IS NULL OR recipient <> address);
 CREATE INDEX notification_ended ON notification (ended, id) WHERE ended IS NOT NULL;

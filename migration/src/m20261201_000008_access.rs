@@ -43,7 +43,7 @@ CREATE TABLE login (
     last_in_at     bigint
 );
 
--- Tries that failed in a row, by whom they were for. Names that nobody has share a fixed number of
+-- Tries that failed in a row, by whom they were for. Names that no user has share a fixed number of
 -- rows, so that nothing tells them from those that exist.
 CREATE TABLE login_failure (
     subject     {text} NOT NULL PRIMARY KEY,

@@ -147,7 +147,7 @@ async fn change(
                 ..
             }
         ) {
-            report.hear(current, false);
+            report.note_update(current, false);
         }
         if let (NotificationChange::Replied, Some(occurrence)) = (&step.change, &step.occurrence) {
             replies.push((index, occurrence.clone()));
@@ -199,7 +199,7 @@ async fn change(
             if new.contains(NotificationTransition::Sent)
                 || new.contains(NotificationTransition::Failed)
             {
-                report.hear(current, true);
+                report.note_update(current, true);
             }
             for trigger in new.iter() {
                 *report.triggered.entry(trigger).or_default() += 1;

@@ -69,10 +69,10 @@ pub(in crate::engine) async fn learn(
 ) -> Result<(), StoreError> {
     let mut sightings = Vec::new();
     for told in told {
-        let Some(heard) = report.heard.get(&told.notification_id) else {
+        let Some(updated) = report.updated.get(&told.notification_id) else {
             continue;
         };
-        let facets = &heard.facets;
+        let facets = &updated.facets;
         let address = facets.address.as_deref().and_then(MessageAddress::parse);
         let recipient = ReportedRecipient {
             address: address.as_ref(),

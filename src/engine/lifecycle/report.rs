@@ -23,7 +23,7 @@ pub struct NotificationLifecycleReport {
     /// The effect of each step, in order; absent if there is no such notification.
     pub effects: Vec<Option<NotificationChangeEffect>>,
     /// Notifications that got their first update from the provider, or a failure.
-    pub heard: BTreeMap<Uuid, ProviderUpdatedNotification>,
+    pub updated: BTreeMap<Uuid, ProviderUpdatedNotification>,
     /// Something may be due at once.
     pub wake_sender: bool,
     pub wake_timers: bool,
@@ -41,15 +41,15 @@ pub struct ProviderUpdatedNotification {
 
 impl NotificationLifecycleReport {
     /// Records the recipient of a notification that received a provider update.
-    pub(super) fn hear(&mut self, loaded: &LoadedNotification, first: bool) {
-        let heard =
-            self.heard
+    pub(super) fn note_update(&mut self, loaded: &LoadedNotification, first: bool) {
+        let updated =
+            self.updated
                 .entry(loaded.state.id)
                 .or_insert_with(|| ProviderUpdatedNotification {
                     first: false,
                     facets: loaded.facets.clone(),
                 });
-        heard.first |= first;
+        updated.first |= first;
     }
 
     /// Adds the result of another batch in the same transaction.
@@ -62,7 +62,7 @@ impl NotificationLifecycleReport {
         self.reached.extend(other.reached);
         self.received.extend(other.received);
         self.effects.extend(other.effects);
-        self.heard.extend(other.heard);
+        self.updated.extend(other.updated);
         self.wake_sender |= other.wake_sender;
         self.wake_timers |= other.wake_timers;
         self.wake_expansion |= other.wake_expansion;
