@@ -44,7 +44,7 @@ use crate::{
     state::{AppState, CallbackIngestMode, Clock, random_bytes},
     store::{
         self, Store, callback, connect, credential, migrate, sender,
-        sqlite_file::{self, SqliteFileCondition, SqliteFilePresence, SqliteFileUsage},
+        sqlite_file::{self, SqliteDatabasePresence, SqliteFileCondition, SqliteFileUsage},
         state_mark::StateMarkLocation,
     },
     telemetry, workers,
@@ -142,12 +142,11 @@ async fn open_store(
     if is_in_data_dir && let Err(error) = store::files::own_folder(&config.server.data_dir) {
         tracing::warn!(event = "data_dir.permissions", %error, "HERALD_DATA_DIR could not be created, or could not be closed to other users of this machine, who may then read it");
     }
-    let path = sqlite_file::path_of(&database_url);
-    let before = path.as_deref().map(SqliteFilePresence::look);
+    let before = sqlite_file::path_of(&database_url).map(SqliteDatabasePresence::look);
     let store = open_database(config, connect::ConnectPurpose::Serve).await?;
-    let condition = match (&path, before) {
-        (Some(path), Some(before)) => sqlite_file::check(&store, path, before).await?,
-        _ => SqliteFileCondition::Sound,
+    let condition = match &before {
+        Some(before) => sqlite_file::check(&store, before).await?,
+        None => SqliteFileCondition::Sound,
     };
     if migrate_now {
         migrate::up(&store)
@@ -159,6 +158,16 @@ async fn open_store(
     {
         bail!(
             "the database's schema is older than this program: run `herald migrate up`, or start with --migrate"
+        );
+    }
+    let is_other = condition == SqliteFileCondition::Copy;
+    if let Some(segments) = callback::restore_pending(&store, is_other).await?
+        && segments > 0
+    {
+        tracing::warn!(
+            event = "database.inbox_ahead",
+            segments,
+            "the database is older than its stored callbacks: those that it does not know are applied again"
         );
     }
     sqlite_file::put_use(&store, SqliteFileUsage::Running, now).await?;

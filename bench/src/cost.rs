@@ -125,12 +125,13 @@ async fn read(
     })
 }
 
-/// The size of the database; on SQLite with what is in the log only.
+/// The size of the database; on SQLite of both files, with what is in their logs only.
 async fn bytes(connection: &DatabaseConnection) -> anyhow::Result<u64> {
     let sql = if connection.get_database_backend() == DbBackend::Postgres {
         "SELECT pg_database_size(current_database())"
     } else {
-        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        "SELECT m.page_count * p.page_size + i.page_count * p.page_size \
+         FROM pragma_page_count('main') AS m, pragma_page_count('inbox') AS i, pragma_page_size('main') AS p"
     };
     Ok(u64::try_from(database::number(connection, sql).await?)?)
 }

@@ -78,9 +78,7 @@ impl Fresh {
     }
 
     pub async fn connect(&self) -> anyhow::Result<DatabaseConnection> {
-        let mut options = sea_orm::ConnectOptions::new(self.url.as_str());
-        options.max_connections(1).sqlx_logging(false);
-        Ok(Database::connect(options).await?)
+        open(&self.url).await
     }
 
     /// Drops what was made.
@@ -93,6 +91,19 @@ impl Fresh {
         }
         Ok(())
     }
+}
+
+/// One connection to a database; on SQLite with its second file.
+pub async fn open(url: &str) -> anyhow::Result<DatabaseConnection> {
+    let mut options = sea_orm::ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let connection = Database::connect(options).await?;
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.split('?').next().unwrap_or_default();
+        let attach = format!("ATTACH DATABASE '{path}.inbox' AS inbox");
+        connection.execute_unprepared(&attach).await?;
+    }
+    Ok(connection)
 }
 
 /// The first half of the ids of this run, as text: the millisecond it began. What
@@ -273,7 +284,8 @@ pub async fn stored(connection: &DatabaseConnection) -> anyhow::Result<i64> {
 
 /// How many callbacks are stored and not applied.
 pub async fn waiting(connection: &DatabaseConnection) -> anyhow::Result<i64> {
-    let waiting = "SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_pending";
+    let waiting = "SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_pending \
+         WHERE NOT EXISTS (SELECT 1 FROM inbox_applied a WHERE a.segment = inbox_pending.segment)";
     number(connection, waiting).await
 }
 

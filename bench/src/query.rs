@@ -17,12 +17,12 @@ use herald::{
     state::Clock,
     store::callback::segment,
 };
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use serde_json::json;
 
 use crate::{
     Common,
-    database::number,
+    database::{self, number},
     load, print, progress, record,
     server::{self, Server},
 };
@@ -177,7 +177,7 @@ impl Query {
             .and_then(|cookie| cookie.split(';').next())
             .context("the login gave no cookie")?
             .to_owned();
-        let connection = connect(&url).await?;
+        let connection = database::open(&url).await?;
         let notification = id_of(&connection, size).await?;
         connection.close().await?;
         Ok(Side {
@@ -308,14 +308,8 @@ fn p99(mut taken: Vec<f64>) -> f64 {
         .map_or(0.0, |value| (value * 10.0).round() / 10.0)
 }
 
-async fn connect(url: &str) -> anyhow::Result<DatabaseConnection> {
-    let mut options = sea_orm::ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false);
-    Ok(Database::connect(options).await?)
-}
-
 async fn is_loaded(url: &str) -> bool {
-    let Ok(connection) = connect(url).await else {
+    let Ok(connection) = database::open(url).await else {
         return false;
     };
     let marked =
@@ -335,7 +329,7 @@ async fn make_empty(
 ) -> anyhow::Result<()> {
     if let Some(admin) = admin {
         let name = url.rsplit('/').next().unwrap_or_default();
-        let connection = connect(admin).await?;
+        let connection = database::open(admin).await?;
         connection
             .execute_unprepared(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
             .await?;
@@ -345,7 +339,15 @@ async fn make_empty(
         connection.close().await?;
         return Ok(());
     }
-    for ending in ["sqlite", "sqlite-wal", "sqlite-shm", "sqlite.lock"] {
+    for ending in [
+        "sqlite",
+        "sqlite-wal",
+        "sqlite-shm",
+        "sqlite.lock",
+        "sqlite.inbox",
+        "sqlite.inbox-wal",
+        "sqlite.inbox-shm",
+    ] {
         let file: PathBuf = directory.join(format!("query_{size}.{ending}"));
         if file.exists() {
             std::fs::remove_file(file)?;
@@ -510,7 +512,7 @@ const SENDER: uuid::Uuid = uuid::uuid!("00000000-0000-7000-a000-000000000001");
 /// Loads notifications with their attempts, stories, callbacks, people and counters: 2 of
 /// 100 failed, 1 was skipped, the newest 200 wait.
 async fn fill(url: &str, size: u64) -> anyhow::Result<()> {
-    let connection = connect(url).await?;
+    let connection = database::open(url).await?;
     let postgres = connection.get_database_backend() == DbBackend::Postgres;
     let now = Clock::System.now().micros();
     let year = i64::try_from(DAYS * 24 * 60 * 60)? * 1_000_000;

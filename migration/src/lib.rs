@@ -12,10 +12,15 @@
 //! on both databases. A row without a product (`NULL`; an empty text where it is part of a key)
 //! belongs to none: it was made by a person, or with a key that has no bounds.
 
-/// Each module by its name.
+/// Each module by its name, with what it belongs to.
 macro_rules! migrations {
-    ($($module:ident),* $(,)?) => {
-        [$(Migration { name: stringify!($module), up: $module::up, down: $module::down }),*]
+    ($($module:ident: $part:ident),* $(,)?) => {
+        [$(Migration {
+            name: stringify!($module),
+            part: SchemaPart::$part,
+            up: $module::up,
+            down: $module::down,
+        }),*]
     };
 }
 
@@ -32,16 +37,16 @@ mod m20261201_000010_change_stream;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
-    m20261201_000001_people,
-    m20261201_000002_senders_and_templates,
-    m20261201_000003_catalogue,
-    m20261201_000004_events_and_notifications,
-    m20261201_000005_inbox,
-    m20261201_000006_callback_items,
-    m20261201_000007_follow_ups_and_counters,
-    m20261201_000008_access,
-    m20261201_000009_runtime,
-    m20261201_000010_change_stream,
+    m20261201_000001_people: Main,
+    m20261201_000002_senders_and_templates: Main,
+    m20261201_000003_catalogue: Main,
+    m20261201_000004_events_and_notifications: Main,
+    m20261201_000005_inbox: Inbox,
+    m20261201_000006_callback_items: Main,
+    m20261201_000007_follow_ups_and_counters: Main,
+    m20261201_000008_access: Main,
+    m20261201_000009_runtime: Main,
+    m20261201_000010_change_stream: Main,
 ];
 
 /// The database's dialect of SQL.
@@ -51,11 +56,21 @@ pub enum Dialect {
     Postgres,
 }
 
+/// A part of the schema. On SQLite each is a file of its own, with a writer of its own, and no
+/// statement concerns both; on PostgreSQL they are one database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaPart {
+    Main,
+    /// Stored callbacks.
+    Inbox,
+}
+
 /// One change of the schema, and the way back.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// The name of its file. Databases keep the names of those that have been applied.
     pub name: &'static str,
+    pub part: SchemaPart,
     up: fn(Dialect) -> String,
     down: fn(Dialect) -> String,
 }
@@ -82,10 +97,11 @@ impl Migration {
 /// | `{bool}` | `boolean` | `boolean` |
 /// | `{computed}` | `STORED`: kept with the row | `VIRTUAL`: kept in indexes only |
 /// | `{clustered}` | nothing | `WITHOUT ROWID`: the primary key is the table |
+/// | `{key}` | `bigint NOT NULL PRIMARY KEY` | `INTEGER NOT NULL PRIMARY KEY`: the table itself |
 /// | `{nil}` | the nil UUID | the same |
 /// | `{hot}` | `WITH (fillfactor = 75)`: room for updates in place | nothing |
 fn ddl(dialect: Dialect, sql: &str) -> String {
-    let words: [(&str, &str); 8] = if dialect == Dialect::Postgres {
+    let words: [(&str, &str); 9] = if dialect == Dialect::Postgres {
         [
             ("{uuid}", "uuid"),
             ("{bytes}", "bytea"),
@@ -94,6 +110,7 @@ fn ddl(dialect: Dialect, sql: &str) -> String {
             ("{computed}", "STORED"),
             ("{clustered}", ""),
             ("{hot}", "WITH (fillfactor = 75)"),
+            ("{key}", "bigint NOT NULL PRIMARY KEY"),
             ("{nil}", "'00000000-0000-0000-0000-000000000000'::uuid"),
         ]
     } else {
@@ -105,6 +122,7 @@ fn ddl(dialect: Dialect, sql: &str) -> String {
             ("{computed}", "VIRTUAL"),
             ("{clustered}", "WITHOUT ROWID"),
             ("{hot}", ""),
+            ("{key}", "INTEGER NOT NULL PRIMARY KEY"),
             ("{nil}", "x'00000000000000000000000000000000'"),
         ]
     };

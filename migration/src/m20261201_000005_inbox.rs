@@ -1,27 +1,31 @@
 //! The inbox of callbacks: compressed segments of bodies, the digests by which repeats are found, and
-//! what is applied of them.
+//! what waits to be applied. On SQLite it is a file of its own.
 
 use crate::Dialect;
 
 pub(crate) fn up(dialect: Dialect) -> String {
-    let (key, due, stored) = match dialect {
-        // An index of integers, and nothing to be compressed once more.
+    let (due, stored) = match dialect {
+        // Nothing is to be compressed once more.
         Dialect::Postgres => (
-            "bigint NOT NULL PRIMARY KEY",
             "urgent, leased_until, segment",
             "ALTER TABLE inbox_segment ALTER COLUMN heads SET STORAGE EXTERNAL; \
              ALTER TABLE inbox_segment ALTER COLUMN data SET STORAGE EXTERNAL;",
         ),
-        // Spelt so, it is the key of the table itself, and part of each index.
-        Dialect::Sqlite => ("INTEGER NOT NULL PRIMARY KEY", "urgent, leased_until", ""),
+        // The key of the table is part of each index.
+        Dialect::Sqlite => ("urgent, leased_until", ""),
     };
-    UP.replace("{key}", key)
-        .replace("{due}", due)
-        .replace("{stored}", stored)
+    let inbox = UP.replace("{due}", due).replace("{stored}", stored);
+    match dialect {
+        Dialect::Postgres => inbox,
+        Dialect::Sqlite => inbox + UP_FILE,
+    }
 }
 
-pub(crate) fn down(_: Dialect) -> String {
-    DOWN.to_owned()
+pub(crate) fn down(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Postgres => DOWN.to_owned(),
+        Dialect::Sqlite => DOWN.to_owned() + DOWN_FILE,
+    }
 }
 
 const UP: &str = r"
@@ -75,32 +79,37 @@ CREATE TABLE inbox_pending (
     alone_at      bigint
 );
 CREATE INDEX inbox_pending_due ON inbox_pending ({due});
-
--- Segments that are applied.
-CREATE TABLE inbox_applied (
-    segment       {key},
-    processed_at  bigint NOT NULL,
-    counts        {bytes} NOT NULL
-);
-
--- Bodies that are applied, of a segment that is being worked body by body.
-CREATE TABLE inbox_applied_body (
-    segment     bigint NOT NULL,
-    position    bigint NOT NULL,
-    items       bigint NOT NULL,
-    dead_items  bigint NOT NULL,
-    PRIMARY KEY (segment, position)
-) {clustered};
-
 ";
 
 const DOWN: &str = r"
-DROP TABLE inbox_applied_body;
-DROP TABLE inbox_applied;
 DROP TABLE inbox_pending;
 DROP TABLE inbox_repeat;
 DROP TABLE inbox_digest_horizon;
 DROP TABLE inbox_digest_collision;
 DROP TABLE inbox_digest;
 DROP TABLE inbox_segment;
+";
+
+/// What a SQLite file has of its own.
+const UP_FILE: &str = r"
+-- A fact of this file, by name.
+CREATE TABLE setting (
+    name        {text} NOT NULL PRIMARY KEY,
+    created_at  bigint NOT NULL,
+    value       {text} NOT NULL
+);
+
+-- One row: a number that every commit raises, for a reader to find; and the number of the commit to the
+-- main file that the rows missing from inbox_pending rely on.
+CREATE TABLE commit_marker (
+    id           integer PRIMARY KEY CHECK (id = 1),
+    number       bigint NOT NULL,
+    main_number  bigint NOT NULL
+);
+INSERT INTO commit_marker (id, number, main_number) VALUES (1, 0, 0);
+";
+
+const DOWN_FILE: &str = r"
+DROP TABLE commit_marker;
+DROP TABLE setting;
 ";

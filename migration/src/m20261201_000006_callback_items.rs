@@ -1,5 +1,5 @@
 //! Items of callbacks: those that could not be applied or are not known yet, messages of people, and
-//! news of accounts.
+//! news of accounts; and which callbacks are applied.
 
 use crate::Dialect;
 
@@ -90,9 +90,27 @@ CREATE TABLE notice (
     UNIQUE (callback_id, pointer)
 );
 
+-- Segments that are applied.
+CREATE TABLE inbox_applied (
+    segment       {key},
+    processed_at  bigint NOT NULL,
+    counts        {bytes} NOT NULL
+);
+
+-- Bodies that are applied, of a segment that is being worked body by body.
+CREATE TABLE inbox_applied_body (
+    segment     bigint NOT NULL,
+    position    bigint NOT NULL,
+    items       bigint NOT NULL,
+    dead_items  bigint NOT NULL,
+    PRIMARY KEY (segment, position)
+) {clustered};
+
 ";
 
 const DOWN: &str = r"
+DROP TABLE inbox_applied_body;
+DROP TABLE inbox_applied;
 DROP TABLE notice;
 DROP TABLE inbound_message;
 DROP TABLE parked_status;

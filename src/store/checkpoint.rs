@@ -15,20 +15,30 @@ pub const RESTART_PAGES: i64 = 16_000;
 /// Writes back what no reader needs, without waiting. Answers the length of the log.
 const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
-/// Progress of the checkpointer.
+/// Progress of the checkpointer: the writes to each file that are written back.
 #[derive(Debug, Default)]
 pub struct CheckpointProgress {
-    writes: u64,
+    main: u64,
+    inbox: u64,
 }
 
 /// Writes back what was committed since the last turn. Returns whether there was anything; if there
 /// was not, the database is not asked.
 pub async fn turn(store: &Store, progress: &mut CheckpointProgress) -> Result<bool, StoreError> {
+    let main = write_back(store, &mut progress.main).await?;
+    let inbox = match &store.inbox {
+        Some(inbox) => write_back(inbox, &mut progress.inbox).await?,
+        None => false,
+    };
+    Ok(main || inbox)
+}
+
+async fn write_back(store: &Store, written: &mut u64) -> Result<bool, StoreError> {
     let Some(connection) = &store.checkpointer else {
         return Ok(false);
     };
     let writes = store.writes.load(Ordering::Relaxed);
-    if writes == progress.writes {
+    if writes == *written {
         return Ok(false);
     }
     let row = query_one(connection, WRITE_BACK, []).await?;
@@ -42,6 +52,6 @@ pub async fn turn(store: &Store, progress: &mut CheckpointProgress) -> Result<bo
         query_one(connection, WRITE_BACK, []).await?;
         query_one(&store.writer, WRITE_BACK, []).await?;
     }
-    progress.writes = writes;
+    *written = writes;
     Ok(true)
 }

@@ -17,6 +17,7 @@ use sea_orm::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     SingleStatementPool, Store, StoreError,
@@ -27,9 +28,6 @@ use super::{
     sqlite_file::{self, DamagedDatabaseFileError, SqliteFilePresence},
     sqlx_error, whole_file,
 };
-
-/// SQLite's cache of the writing connection, in KiB.
-const WRITER_CACHE_KIB: i64 = 32 * 1024;
 
 /// A server writes the log back beside its writer ([`super::checkpoint`]); the
 /// writer does it itself only when the log has grown to this many pages.
@@ -203,104 +201,175 @@ async fn open_unlocked(
 
 async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, DatabaseOpenError> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    if let Some(folder) = Path::new(path)
+    let path = Path::new(path);
+    if let Some(folder) = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
         files::make_folder(folder)
             .map_err(|error| DatabaseOpenError::Folder(folder.display().to_string(), error))?;
     }
-    let is_new = !Path::new(path).exists();
-    if let Err(error) = files::own_database(Path::new(path)) {
-        // If the file cannot be used at all, SQLite says so in a moment.
+    let inbox_path = sqlite_file::inbox_of(path);
+    let are_new = [path, &inbox_path].map(|path| !path.exists());
+    if let Err(error) = files::own_database(path) {
+        // If a file cannot be used at all, SQLite says so in a moment.
         tracing::warn!(event = "database.permissions", %error, "the permissions of the database's files could not be set");
     }
     let lock = if purpose == ConnectPurpose::Serve {
-        Some(Arc::new(lock(Path::new(path)).await?))
+        Some(Arc::new(lock(path).await?))
     } else {
         None
     };
-    let before = SqliteFilePresence::look(Path::new(path));
-    let common = SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .busy_timeout(if purpose == ConnectPurpose::Serve {
-            SERVER_WAITS
-        } else {
-            COMMAND_WAITS
-        })
-        .pragma("temp_store", "MEMORY")
-        .statement_cache_capacity(256)
-        .row_buffer_size(1024);
-    let autocheckpoint = if purpose == ConnectPurpose::Serve {
-        SERVER_CHECKPOINT_PAGES
-    } else {
-        COMMAND_CHECKPOINT_PAGES
-    };
-    let mut writing = common
-        .clone()
-        .create_if_missing(true)
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("secure_delete", "ON")
-        .pragma("cache_size", (-WRITER_CACHE_KIB).to_string())
-        .pragma("wal_autocheckpoint", autocheckpoint.to_string());
-    // For tests of a full disk: `?max_page_count=N`.
-    if let Some(pages) = query
+    let [before, inbox_before] = [path, &inbox_path].map(SqliteFilePresence::look);
+    // For tests of a full disk: `?max_page_count=N`, in each file.
+    let max_pages = query
         .strip_prefix("max_page_count=")
-        .and_then(|pages| i64::from_str(pages).ok())
-    {
-        writing = writing.pragma("max_page_count", pages.to_string());
-    }
-    let statements = Arc::new(AtomicU64::new(0));
-    let direct = |options: SqliteConnectOptions, size: u32| SingleStatementPool {
-        pool: ConnectionPool::new(
-            ConnectionSource::Sqlite(Box::new(options)),
-            size,
-            None,
-            PoolGeneration::default(),
-        ),
-        statements: Arc::clone(&statements),
+        .and_then(|pages| i64::from_str(pages).ok());
+    let shared = SqliteSharedState::default();
+    let open = async |path, is_new, limits| {
+        let opening = SqliteFileOpening {
+            path,
+            purpose,
+            is_new,
+            max_pages,
+        };
+        opening.open(limits, &shared).await
     };
-    // Asks for nothing that needs a lock: readers open while another connection writes.
-    let reading = common.clone().read_only(true).pragma("query_only", "ON");
-    let writer = direct(writing, 1);
-    if purpose == ConnectPurpose::Serve || is_new {
-        // Makes the file, which readers do not.
-        let lease = writer
-            .pool
-            .acquire()
-            .await
-            .map_err(|error| refused(path, error))?;
-        lease.give_back();
-    }
+    let [is_new, is_inbox_new] = are_new;
+    let inbox = open(&inbox_path, is_inbox_new, OF_INBOX).await?;
     let store = Store {
-        reader: direct(reading.clone(), 4),
-        backend: DbBackend::Sqlite,
-        writes: Arc::default(),
-        last_segment: Arc::default(),
-        writable: Arc::default(),
-        proof: Some(Arc::new(CommitDurabilityChecker::new(direct(reading, 1)))),
-        checkpointer: (purpose == ConnectPurpose::Serve)
-            .then(|| direct(common.pragma("synchronous", "FULL"), 1)),
+        inbox: Some(Arc::new(inbox)),
         _lock: lock,
-        writer,
+        ..open(path, is_new, OF_MAIN).await?
     };
     if purpose == ConnectPurpose::Command {
-        sqlite_file::note_recovery(&store, Path::new(path), before)
-            .await
-            .map_err(DatabaseOpenError::Recovery)?;
+        for (file, path, before) in [
+            (&store, path, before),
+            (store.inbox(), &inbox_path, inbox_before),
+        ] {
+            sqlite_file::note_recovery(file, path, before)
+                .await
+                .map_err(DatabaseOpenError::Recovery)?;
+        }
     }
     Ok(store)
 }
 
+/// Memory and connections of a SQLite file.
+#[derive(Clone, Copy)]
+struct SqliteFileLimits {
+    writer_cache_kib: i64,
+    readers: u32,
+}
+
+const OF_MAIN: SqliteFileLimits = SqliteFileLimits {
+    writer_cache_kib: 32 * 1024,
+    readers: 4,
+};
+
+/// Segments are written at the end, and read once if at all; only the digests are found by random
+/// keys.
+const OF_INBOX: SqliteFileLimits = SqliteFileLimits {
+    writer_cache_kib: 8 * 1024,
+    readers: 2,
+};
+
+/// What the files of a database have in common.
+#[derive(Default)]
+struct SqliteSharedState {
+    statements: Arc<AtomicU64>,
+    hopeless: CancellationToken,
+}
+
+/// A SQLite file about to be opened.
+struct SqliteFileOpening<'a> {
+    path: &'a Path,
+    purpose: ConnectPurpose,
+    is_new: bool,
+    max_pages: Option<i64>,
+}
+
+impl SqliteFileOpening<'_> {
+    async fn open(
+        &self,
+        limits: SqliteFileLimits,
+        shared: &SqliteSharedState,
+    ) -> Result<Store, DatabaseOpenError> {
+        let is_server = self.purpose == ConnectPurpose::Serve;
+        let common = SqliteConnectOptions::new()
+            .filename(self.path)
+            .foreign_keys(true)
+            .busy_timeout(if is_server {
+                SERVER_WAITS
+            } else {
+                COMMAND_WAITS
+            })
+            .pragma("temp_store", "MEMORY")
+            .statement_cache_capacity(256)
+            .row_buffer_size(1024);
+        let autocheckpoint = if is_server {
+            SERVER_CHECKPOINT_PAGES
+        } else {
+            COMMAND_CHECKPOINT_PAGES
+        };
+        let mut writing = common
+            .clone()
+            .create_if_missing(true)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("secure_delete", "ON")
+            .pragma("cache_size", (-limits.writer_cache_kib).to_string())
+            .pragma("wal_autocheckpoint", autocheckpoint.to_string());
+        if let Some(pages) = self.max_pages {
+            writing = writing.pragma("max_page_count", pages.to_string());
+        }
+        let direct = |options: SqliteConnectOptions, size: u32| SingleStatementPool {
+            pool: ConnectionPool::new(
+                ConnectionSource::Sqlite(Box::new(options)),
+                size,
+                None,
+                PoolGeneration::default(),
+            ),
+            statements: Arc::clone(&shared.statements),
+        };
+        // Asks for nothing that needs a lock: readers open while another connection writes.
+        let reading = common.clone().read_only(true).pragma("query_only", "ON");
+        let writer = direct(writing, 1);
+        if is_server || self.is_new {
+            // Makes the file, which readers do not.
+            let lease = writer
+                .pool
+                .acquire()
+                .await
+                .map_err(|error| refused(self.path, error))?;
+            lease.give_back();
+        }
+        let proof =
+            CommitDurabilityChecker::new(direct(reading.clone(), 1), shared.hopeless.clone());
+        Ok(Store {
+            reader: direct(reading, limits.readers),
+            backend: DbBackend::Sqlite,
+            inbox: None,
+            applied_segments: Arc::default(),
+            writes: Arc::default(),
+            newest_commit: Arc::default(),
+            last_segment: Arc::default(),
+            writable: Arc::default(),
+            proof: Some(Arc::new(proof)),
+            checkpointer: is_server.then(|| direct(common.pragma("synchronous", "FULL"), 1)),
+            _lock: None,
+            writer,
+        })
+    }
+}
+
 /// Why a SQLite file could not be opened.
-fn refused(path: &str, error: DbErr) -> DatabaseOpenError {
+fn refused(path: &Path, error: DbErr) -> DatabaseOpenError {
     match sqlx_error(&error) {
         Some(cause) if sqlite_file::is_damage_at_open(cause) => {
             DatabaseOpenError::Damaged(DamagedDatabaseFileError {
-                path: path.to_owned(),
+                path: path.display().to_string(),
                 finding: cause.to_string(),
             })
         }
@@ -417,7 +486,10 @@ async fn open_postgres(
         writer,
         reader,
         backend: DbBackend::Postgres,
+        inbox: None,
+        applied_segments: Arc::default(),
         writes: Arc::default(),
+        newest_commit: Arc::default(),
         last_segment: Arc::default(),
         writable: Arc::default(),
         proof: None,

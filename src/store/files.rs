@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::sqlite_file::inbox_of;
+
 /// Read and written by its owner.
 const FILE: u32 = 0o600;
 
@@ -18,8 +20,17 @@ const FOLDER: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 
 /// Files beside a SQLite file: SQLite itself makes the first two with the permissions of the
-/// database.
-const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+/// database. The second file has its own.
+const BESIDE: [&str; 8] = [
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".inbox",
+    ".inbox-wal",
+    ".inbox-shm",
+    ".inbox-journal",
+];
 
 /// Creates a folder and its parents for their owner alone. Existing ones stay as they are.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
@@ -46,11 +57,13 @@ pub fn open_private(path: &Path) -> io::Result<fs::File> {
         .open(path)
 }
 
-/// Creates a SQLite file if there is none, and closes it and the files beside it to others. An
-/// empty file is an empty database.
+/// Creates the two SQLite files of a database if there are none, and closes them and the files beside
+/// them to others. An empty file is an empty database.
 pub fn own_database(path: &Path) -> io::Result<()> {
-    if !path.try_exists()? {
-        open_private(path)?;
+    for path in [path, &inbox_of(path)] {
+        if !path.try_exists()? {
+            open_private(path)?;
+        }
     }
     for file in files(path) {
         close(&file, FILE)?;

@@ -1,6 +1,6 @@
 //! Applies migrations of the schema, under a lock.
 
-use migration::{Dialect, MIGRATIONS};
+use migration::{Dialect, MIGRATIONS, Migration, SchemaPart};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
@@ -39,7 +39,7 @@ pub struct MigrationStatus {
 
 /// Every migration this program knows, oldest first.
 pub async fn status(store: &Store) -> Result<Vec<MigrationStatus>, StoreError> {
-    let applied = applied(store.reader()).await?;
+    let applied = applied_anywhere(store).await?;
     Ok(known()
         .into_iter()
         .map(|name| MigrationStatus {
@@ -68,14 +68,48 @@ pub fn known() -> Vec<String> {
 
 /// Whether every migration has been applied.
 pub async fn is_current(store: &Store) -> Result<bool, StoreError> {
-    Ok(applied(store.reader()).await?.len() == MIGRATIONS.len())
+    Ok(applied_anywhere(store).await?.len() == MIGRATIONS.len())
 }
 
-/// Applies missing migrations in one transaction on a connection of its own. Two processes may do
-/// this at once: one waits.
+/// The names of the migrations that the files of a database have.
+async fn applied_anywhere(store: &Store) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    for (file, parts) in files(store) {
+        names.extend(applied(file.reader(), parts).await?);
+    }
+    Ok(names)
+}
+
+/// The files of a database, with the parts of the schema that each has.
+fn files(store: &Store) -> Vec<(&Store, &'static [SchemaPart])> {
+    if store.is_sqlite() {
+        vec![
+            (store, &[SchemaPart::Main]),
+            (store.inbox(), &[SchemaPart::Inbox]),
+        ]
+    } else {
+        vec![(store, &[SchemaPart::Main, SchemaPart::Inbox])]
+    }
+}
+
+/// The migrations of parts of the schema, oldest first.
+fn of_parts(parts: &[SchemaPart]) -> impl DoubleEndedIterator<Item = &'static Migration> {
+    let all = MIGRATIONS.iter();
+    all.filter(move |migration| parts.contains(&migration.part))
+}
+
+/// Applies missing migrations, to each file in one transaction on a connection of its own. Two
+/// processes may do this at once: one waits.
 ///
 /// PostgreSQL: an advisory lock of the transaction. SQLite: its write lock.
 pub async fn up(store: &Store) -> Result<(), StoreError> {
+    for (file, parts) in files(store) {
+        up_in_file(file, parts).await?;
+    }
+    Ok(())
+}
+
+async fn up_in_file(store: &Store, parts: &[SchemaPart]) -> Result<(), StoreError> {
     let connection = store.writer.pool.source().migrating().await?;
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -92,7 +126,7 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
         tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_KEY})"))
             .await?;
     }
-    let applied = match migrate_in(&tx, store.is_sqlite()).await {
+    let applied = match migrate_in(&tx, parts).await {
         Ok(()) => tx.commit().await.map_err(StoreError::from),
         Err(error) => {
             // Closing waits for the transaction to end. The first error is the one to report.
@@ -105,21 +139,24 @@ pub async fn up(store: &Store) -> Result<(), StoreError> {
     applied
 }
 
-async fn migrate_in(tx: &DatabaseTransaction, is_sqlite: bool) -> Result<(), StoreError> {
-    apply(tx, usize::MAX).await?;
-    if !is_sqlite {
+async fn migrate_in(tx: &DatabaseTransaction, parts: &[SchemaPart]) -> Result<(), StoreError> {
+    apply(tx, parts, usize::MAX).await?;
+    if dialect(tx) == Dialect::Postgres {
         tx.execute_unprepared(FORGET_STATEMENTS).await?;
     }
     Ok(())
 }
 
-/// Applies up to `most` of the missing migrations, oldest first, in the caller's transaction.
-pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(), StoreError> {
+/// Applies up to `most` of the missing migrations of these parts, oldest first, in the caller's
+/// transaction.
+pub async fn apply(
+    connection: &impl ConnectionTrait,
+    parts: &[SchemaPart],
+    most: usize,
+) -> Result<(), StoreError> {
     connection.execute_unprepared(CREATE_TABLE).await?;
-    let applied = applied(connection).await?;
-    let missing = MIGRATIONS
-        .iter()
-        .filter(|it| !applied.iter().any(|name| name == it.name));
+    let applied = applied(connection, parts).await?;
+    let missing = of_parts(parts).filter(|it| !applied.iter().any(|name| name == it.name));
     let dialect = dialect(connection);
     for migration in missing.take(most) {
         // Before it begins: if it fails, this line says which one did.
@@ -140,11 +177,15 @@ pub async fn apply(connection: &impl ConnectionTrait, most: usize) -> Result<(),
     Ok(())
 }
 
-/// Takes up to `most` of the applied migrations back, newest first, in the caller's transaction.
-pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<(), StoreError> {
-    let applied = applied(connection).await?;
-    let present = MIGRATIONS
-        .iter()
+/// Takes up to `most` of the applied migrations of these parts back, newest first, in the caller's
+/// transaction.
+pub async fn revert(
+    connection: &impl ConnectionTrait,
+    parts: &[SchemaPart],
+    most: usize,
+) -> Result<(), StoreError> {
+    let applied = applied(connection, parts).await?;
+    let present = of_parts(parts)
         .rev()
         .filter(|it| applied.iter().any(|name| name == it.name));
     for migration in present.take(most) {
@@ -160,14 +201,17 @@ pub async fn revert(connection: &impl ConnectionTrait, most: usize) -> Result<()
     Ok(())
 }
 
-/// The names of the migrations that the database has. It creates nothing: a user of the database
-/// may ask who may not change its schema.
+/// The names of the migrations that a file with these parts has. It creates nothing: a user of the
+/// database may ask who may not change its schema.
 ///
 /// # Errors
 ///
 /// One that this program does not know is an error: the database is a newer program's, or was made
-/// before the baseline.
-async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, StoreError> {
+/// before the baseline. So is one of a part that is elsewhere.
+async fn applied(
+    connection: &impl ConnectionTrait,
+    parts: &[SchemaPart],
+) -> Result<Vec<String>, StoreError> {
     let exists = match dialect(connection) {
         Dialect::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
         Dialect::Sqlite => {
@@ -186,7 +230,14 @@ async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<String>, Store
         .iter()
         .map(|row| row.try_get_by("version"))
         .collect::<Result<_, _>>()?;
-    foreign(&applied).map_or(Ok(applied), |error| Err(error.into()))
+    if let Some(error) = foreign(&applied) {
+        return Err(error.into());
+    }
+    let is_elsewhere = |name: &&String| of_parts(parts).all(|it| it.name != name.as_str());
+    match applied.iter().find(is_elsewhere) {
+        Some(name) => Err(ForeignSchemaError::Older(name.clone()).into()),
+        None => Ok(applied),
+    }
 }
 
 fn dialect(connection: &impl ConnectionTrait) -> Dialect {

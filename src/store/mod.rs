@@ -258,14 +258,21 @@ impl From<DbErr> for StoreError {
     }
 }
 
-/// The database: one writer and a pool of readers on SQLite, one pool on PostgreSQL.
+/// The database. PostgreSQL: two pools. SQLite: two files, each with one writer and a pool of
+/// readers; the second one has the inbox of callbacks.
 #[derive(Clone, Debug)]
 pub struct Store {
     writer: SingleStatementPool,
     reader: SingleStatementPool,
     backend: DbBackend,
+    /// SQLite: the file with the inbox.
+    inbox: Option<Arc<Store>>,
+    /// Segments of the inbox that were applied here since it was written to.
+    applied_segments: Arc<callback::AppliedSegmentQueue>,
     /// Write transactions committed since the start.
     writes: Arc<AtomicU64>,
+    /// SQLite: the number of the newest commit.
+    newest_commit: Arc<AtomicI64>,
     writable: Arc<writable::WritableCheck>,
     /// SQLite: looks whether commits are there.
     proof: Option<Arc<CommitDurabilityChecker>>,
@@ -289,6 +296,9 @@ impl Store {
     /// Closes the connections at the end of a server, the writer's last: it writes SQLite's
     /// log back and removes it, so that the file alone is the database.
     pub async fn close(&self) {
+        if let Some(inbox) = &self.inbox {
+            Box::pin(inbox.close()).await;
+        }
         if let Some(proof) = &self.proof {
             proof.close().await;
         }
@@ -299,10 +309,11 @@ impl Store {
         self.writer.pool.close().await;
     }
 
-    /// The database with the inbox of callbacks, but for what was applied: today the same one.
-    /// Whatever reads or writes it goes through here, or gets its transaction by itself.
-    pub const fn inbox(&self) -> &Self {
-        self
+    /// The database with the inbox of callbacks, but for what was applied: on SQLite a file of its
+    /// own, so that storing callbacks does not wait for applying them, nor the other way round. No
+    /// statement or transaction concerns both.
+    pub fn inbox(&self) -> &Self {
+        self.inbox.as_deref().unwrap_or(self)
     }
 
     /// The id of a new segment of the inbox: after those that this process has made.
@@ -352,7 +363,13 @@ impl Store {
 
     /// Write transactions committed since the start.
     pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
+        let of_inbox = self.inbox.as_ref().map_or(0, |inbox| inbox.writes());
+        self.writes.load(Ordering::Relaxed) + of_inbox
+    }
+
+    /// SQLite: the number of the newest commit, or of an older one if there was none since the start.
+    fn newest_commit(&self) -> i64 {
+        self.newest_commit.load(Ordering::Acquire)
     }
 
     /// Runs `work` in a write transaction and commits it. A transaction that
@@ -435,6 +452,10 @@ impl Store {
         let committed = begun.tx.commit().await.map_err(StoreError::from);
         self.count_write(begun.started);
         let committed = committed.inspect_err(|error| self.writable.learn(error))?;
+        if let Some(committed) = committed {
+            self.newest_commit
+                .fetch_max(committed.number, Ordering::AcqRel);
+        }
         let pool = &self.writer.pool;
         if let (Some(proof), Some(committed)) = (&self.proof, committed)
             && proof.look(committed, begun.proven, || pool.renew()).await

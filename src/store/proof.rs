@@ -53,12 +53,12 @@ impl CommitDurabilityChecker {
         self.reader.pool.close().await;
     }
 
-    pub(super) fn new(reader: SingleStatementPool) -> Self {
+    pub(super) fn new(reader: SingleStatementPool, hopeless: CancellationToken) -> Self {
         Self {
             reader,
             highest: AtomicI64::new(0),
             seen: Mutex::default(),
-            hopeless: CancellationToken::new(),
+            hopeless,
         }
     }
 

@@ -107,7 +107,12 @@ pub async fn any(
 ) -> Result<bool, StoreError> {
     let found = match what {
         RetainedRowKind::Bodies => {
-            return callback::any_segment_before(store.inbox().by_index(), before).await;
+            let inbox = store.inbox().by_index();
+            if callback::any_segment_before(inbox, before).await? {
+                return Ok(true);
+            }
+            let until = callback::forgotten_until(inbox, before).await?;
+            return callback::any_forgotten(store.by_index(), until).await;
         }
         RetainedRowKind::Digests => {
             return callback::any_digest_before(store.inbox().by_index(), before).await;
@@ -173,29 +178,99 @@ async fn forget_lines(
 /// Keys that are deleted between two looks at the clock.
 pub const STEP: i64 = 10;
 
-/// Deletes up to `most` older rows with everything that belongs to them, and starts nothing more
-/// after `time`. Returns the number of deleted rows.
+/// A limit on what one transaction deletes.
+#[derive(Clone, Copy, Debug)]
+pub struct DeletionLimits {
+    /// Most keys.
+    pub most: i64,
+    /// Nothing more is begun after this time.
+    pub time: Duration,
+}
+
+impl DeletionLimits {
+    /// Works in steps of [`STEP`] keys until there is nothing more, or a limit is reached. Returns the
+    /// number of deleted rows.
+    async fn steps(
+        self,
+        mut step: impl AsyncFnMut() -> Result<u64, StoreError>,
+    ) -> Result<u64, StoreError> {
+        let started = Instant::now();
+        let mut gone = 0;
+        for _ in 0..self.most.div_euclid(STEP) {
+            let deleted = step().await?;
+            gone += deleted;
+            if deleted == 0 || started.elapsed() >= self.time {
+                break;
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// Deletes older rows with everything that belongs to them, within limits for each transaction.
+/// Returns the number of deleted rows.
 pub async fn delete(
-    tx: &DatabaseTransaction,
+    store: &Store,
     what: RetainedRowKind,
     before: Timestamp,
     now: Timestamp,
-    most: i64,
-    time: Duration,
+    limits: DeletionLimits,
 ) -> Result<u64, StoreError> {
-    let started = Instant::now();
-    let mut gone = 0;
-    for _ in 0..most.div_euclid(STEP) {
-        let mut step = delete_step(tx, what, before).await?;
-        if what == RetainedRowKind::Timeline {
-            step += forget_lines(tx, before, now).await?;
+    match what {
+        RetainedRowKind::Bodies => delete_bodies(store, before, limits).await,
+        RetainedRowKind::Digests => {
+            store
+                .inbox()
+                .write(async |tx| {
+                    limits
+                        .steps(async || callback::forget_digest_step(tx, before, STEP).await)
+                        .await
+                })
+                .await
         }
-        gone += step;
-        if step == 0 || started.elapsed() >= time {
-            break;
+        _ => {
+            store
+                .write(async |tx| {
+                    limits
+                        .steps(async || {
+                            let step = delete_step(tx, what, before).await?;
+                            match what {
+                                RetainedRowKind::Timeline => {
+                                    Ok(step + forget_lines(tx, before, now).await?)
+                                }
+                                _ => Ok(step),
+                            }
+                        })
+                        .await
+                })
+                .await
         }
     }
-    Ok(gone)
+}
+
+/// Segments first: what is left of them elsewhere is found without them.
+async fn delete_bodies(
+    store: &Store,
+    before: Timestamp,
+    limits: DeletionLimits,
+) -> Result<u64, StoreError> {
+    let segments = store
+        .inbox()
+        .write(async |tx| {
+            limits
+                .steps(async || callback::forget_segment_step(tx, before, STEP).await)
+                .await
+        })
+        .await?;
+    let until = callback::forgotten_until(store.inbox().by_index(), before).await?;
+    let elsewhere = store
+        .write(async |tx| {
+            limits
+                .steps(async || callback::forget_applied_step(tx, until, STEP).await)
+                .await
+        })
+        .await?;
+    Ok(segments + elsewhere)
 }
 
 async fn delete_step(
@@ -204,10 +279,6 @@ async fn delete_step(
     before: Timestamp,
 ) -> Result<u64, StoreError> {
     match what {
-        RetainedRowKind::Bodies => {
-            return callback::forget_segment_step(tx, tx, before, STEP).await;
-        }
-        RetainedRowKind::Digests => return callback::forget_digest_step(tx, before, STEP).await,
         RetainedRowKind::Idempotency => {
             let gone = execute(
                 tx,
@@ -256,12 +327,14 @@ const PAGES_GIVEN_BACK: i64 = 100;
 /// Gives space back to the system. PostgreSQL does it by itself.
 pub async fn give_back(store: &Store) -> Result<(), StoreError> {
     if store.is_sqlite() {
-        query(
-            &store.writer,
-            format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"),
-            [],
-        )
-        .await?;
+        for file in [store, store.inbox()] {
+            query(
+                &file.writer,
+                format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"),
+                [],
+            )
+            .await?;
+        }
     }
     Ok(())
 }

@@ -144,18 +144,20 @@ pub async fn clock_ahead_micros(
 pub async fn durability(store: &super::Store) -> Result<Vec<(String, String)>, StoreError> {
     let mut settings = Vec::new();
     if store.is_sqlite() {
-        for pragma in [
-            "synchronous",
-            "journal_mode",
-            "auto_vacuum",
-            "secure_delete",
-        ] {
-            if let Some(row) = query_one(&store.writer, format!("PRAGMA {pragma}"), []).await? {
-                let value = match column::<i64>(&row, pragma) {
-                    Ok(number) => number.to_string(),
-                    Err(_) => column(&row, pragma)?,
-                };
-                settings.push((pragma.to_owned(), value));
+        for (file, prefix) in [(store, ""), (store.inbox(), "inbox_")] {
+            for pragma in [
+                "synchronous",
+                "journal_mode",
+                "auto_vacuum",
+                "secure_delete",
+            ] {
+                if let Some(row) = query_one(&file.writer, format!("PRAGMA {pragma}"), []).await? {
+                    let value = match column::<i64>(&row, pragma) {
+                        Ok(number) => number.to_string(),
+                        Err(_) => column(&row, pragma)?,
+                    };
+                    settings.push((format!("{prefix}{pragma}"), value));
+                }
             }
         }
     } else {

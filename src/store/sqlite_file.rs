@@ -106,6 +106,11 @@ impl SqliteFilePresence {
     }
 }
 
+/// The file with the inbox of callbacks that belongs to a database file: `herald.sqlite.inbox`.
+pub fn inbox_of(path: &Path) -> PathBuf {
+    whole_file::beside(path, "inbox")
+}
+
 /// The write-ahead log of a database file.
 pub fn log_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -122,8 +127,61 @@ pub enum SqliteFileCondition {
     Copy,
 }
 
-/// Checks a file that was not closed in order, before it is used: reads all of it.
+/// Both files of a database as they were before opening.
+#[derive(Clone, Debug)]
+pub struct SqliteDatabasePresence {
+    path: PathBuf,
+    main: SqliteFilePresence,
+    inbox: SqliteFilePresence,
+}
+
+impl SqliteDatabasePresence {
+    /// Looks at the files.
+    pub fn look(path: PathBuf) -> Self {
+        Self {
+            main: SqliteFilePresence::look(&path),
+            inbox: SqliteFilePresence::look(&inbox_of(&path)),
+            path,
+        }
+    }
+}
+
+/// Checks the files of a database before they are used.
 pub async fn check(
+    store: &Store,
+    before: &SqliteDatabasePresence,
+) -> Result<SqliteFileCondition, DatabaseFileCheckError> {
+    let SqliteDatabasePresence { path, main, inbox } = before;
+    let inbox_path = inbox_of(path);
+    // As after a restore that was interrupted: an empty database must not take its place.
+    if !main.has_data && inbox.has_data && stored_use(store.inbox().reader()).await?.is_some() {
+        return Err(DamagedDatabaseFileError {
+            path: path.display().to_string(),
+            finding: format!("it is missing, while {} is there", inbox_path.display()),
+        }
+        .into());
+    }
+    let condition = check_file(store, path, *main).await?;
+    let of_inbox = check_file(store.inbox(), &inbox_path, *inbox).await?;
+    let was_used = main.has_data && stored_use(store.reader()).await?.is_some();
+    let is_other = was_used && stored_use(store.inbox().reader()).await?.is_none();
+    if is_other {
+        tracing::error!(
+            event = "database.inbox_missing",
+            file = %inbox_path.display(),
+            "the file with the callbacks is missing, or is empty: those that were not applied are lost. Both files are needed to move a database; `herald backup` copies both"
+        );
+    }
+    let is_copy = is_other || of_inbox == SqliteFileCondition::Copy;
+    Ok(if is_copy {
+        SqliteFileCondition::Copy
+    } else {
+        condition
+    })
+}
+
+/// Checks a file that was not closed in order, before it is used: reads all of it.
+async fn check_file(
     store: &Store,
     path: &Path,
     before: SqliteFilePresence,
@@ -223,8 +281,13 @@ async fn is_other_file(connection: &impl ConnectionTrait, path: &Path) -> bool {
     }
 }
 
-/// Stores which file a server uses, for the next start.
+/// Stores which files a server uses, for the next start.
 pub async fn put_identity(store: &Store, path: &Path, now: Timestamp) -> Result<(), StoreError> {
+    put_file_identity(store, path, now).await?;
+    put_file_identity(store.inbox(), &inbox_of(path), now).await
+}
+
+async fn put_file_identity(store: &Store, path: &Path, now: Timestamp) -> Result<(), StoreError> {
     // Where there is no identity, an older one must not be taken for this file's.
     let identity = identity(path).unwrap_or_default();
     if stored(store.reader(), FILE).await?.as_deref() == Some(&identity) {
@@ -259,7 +322,7 @@ async fn stored(
     setting::get(connection, name).await
 }
 
-/// Stores whether a server uses the file, in the file itself and not only in its log.
+/// Stores whether a server uses the files, in the files themselves and not only in their logs.
 pub async fn put_use(
     store: &Store,
     state: SqliteFileUsage,
@@ -268,9 +331,12 @@ pub async fn put_use(
     if !store.is_sqlite() {
         return Ok(());
     }
-    let values = [USE.into(), now.micros().into(), state.name().into()];
-    store.write_alone(setting::PUT, values).await?;
-    query_one(store.raw_writer(), "PRAGMA wal_checkpoint(PASSIVE)", []).await?;
+    // The inbox first: the main file says last that all is well.
+    for file in [store.inbox(), store] {
+        let values = [USE.into(), now.micros().into(), state.name().into()];
+        file.write_alone(setting::PUT, values).await?;
+        query_one(file.raw_writer(), "PRAGMA wal_checkpoint(PASSIVE)", []).await?;
+    }
     Ok(())
 }
 

@@ -43,9 +43,18 @@ impl WritableCheck {
 }
 
 impl Store {
-    /// Whether the database takes writes: none has just failed because of the disk, and one
-    /// of no meaning succeeds.
+    /// Whether the database takes writes, on SQLite in both files: none has just failed because of
+    /// the disk, and one of no meaning succeeds.
     pub async fn is_writable(&self) -> bool {
+        if let Some(inbox) = &self.inbox
+            && !inbox.is_file_writable().await
+        {
+            return false;
+        }
+        self.is_file_writable().await
+    }
+
+    async fn is_file_writable(&self) -> bool {
         if self.writable.failed_lately() {
             return false;
         }

@@ -11,7 +11,7 @@ use herald::{
         changes::{self, MAX_EVENTS, StreamedEvent},
         connect::{self, ConnectPurpose},
         dialect::execute,
-        retention::{self, RetainedRowKind},
+        retention::{self, DeletionLimits, RetainedRowKind},
     },
 };
 use secrecy::SecretString;
@@ -549,19 +549,12 @@ async fn batches_are_kept_for_two_weeks_each_by_its_own_age(database: Database) 
         emit(&app, 1).await;
     }
     let before = app.now().plus_seconds(60);
-    let gone = app
-        .store
-        .write(async |tx| {
-            retention::delete(
-                tx,
-                RetainedRowKind::Changes,
-                before,
-                app.now(),
-                20,
-                Duration::MAX,
-            )
-            .await
-        })
+    let limits = DeletionLimits {
+        most: 20,
+        time: Duration::MAX,
+    };
+    let what = RetainedRowKind::Changes;
+    let gone = retention::delete(&app.store, what, before, app.now(), limits)
         .await
         .unwrap();
     assert_eq!(gone, 20);

@@ -42,6 +42,7 @@ mod harness;
 mod health;
 mod hold;
 mod identity;
+mod inbox_file;
 mod inbox_segments;
 mod incidents;
 mod language;
@@ -120,6 +121,7 @@ fn main() -> ExitCode {
         follow_ups::tests(),
         health::tests(),
         identity::tests(),
+        inbox_file::tests(),
         inbox_segments::tests(),
         incidents::tests(),
         api_keys::tests(),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use herald::store::{connect, migrate};
-use migration::MIGRATIONS;
+use migration::{MIGRATIONS, SchemaPart};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ crate::tests![
     an_empty_database_gets_every_migration_at_once,
     down_takes_back_what_up_made,
     the_schema_of_a_newer_program_is_refused_by_name,
+    a_sqlite_database_with_its_inbox_in_one_file_is_refused,
     a_database_from_before_the_baseline_is_refused_and_left_as_it_is,
 ];
 
@@ -94,26 +95,40 @@ async fn an_empty_database_gets_every_migration_at_once(database: Database) {
     assert_eq!(said(&["migrate", "up"], 0), each("applied before"));
 }
 
+/// The files of a database, with the parts of the schema that each has.
+fn files(database: &Database, url: &str) -> Vec<(String, &'static [SchemaPart])> {
+    let url = url.to_owned();
+    match database {
+        Database::Sqlite => vec![
+            (url.clone(), &[SchemaPart::Main]),
+            (format!("{url}.inbox"), &[SchemaPart::Inbox]),
+        ],
+        Database::Postgres => vec![(url, &[SchemaPart::Main, SchemaPart::Inbox])],
+    }
+}
+
 async fn down_takes_back_what_up_made(database: Database) {
     let (_folder, url) = empty_database(&database).await;
-    let raw = connection(&url).await;
-    let mut schemas = vec![schema(&raw).await];
-    assert!(schemas[0].is_empty(), "{schemas:?}");
-    for _ in MIGRATIONS {
-        migrate::apply(&raw, 1).await.unwrap();
-        schemas.push(schema(&raw).await);
+    for (url, parts) in files(&database, &url) {
+        let raw = connection(&url).await;
+        let mut schemas = vec![schema(&raw).await];
+        assert!(schemas[0].is_empty(), "{schemas:?}");
+        for _ in MIGRATIONS.iter().filter(|it| parts.contains(&it.part)) {
+            migrate::apply(&raw, parts, 1).await.unwrap();
+            schemas.push(schema(&raw).await);
+        }
+        let whole = schemas.pop().unwrap();
+        for before in schemas.iter().rev() {
+            assert_ne!(&schema(&raw).await, before);
+            migrate::revert(&raw, parts, 1).await.unwrap();
+            assert_eq!(&schema(&raw).await, before);
+        }
+        migrate::apply(&raw, parts, usize::MAX).await.unwrap();
+        assert_eq!(schema(&raw).await, whole);
+        let marker =
+            "SELECT CAST(id AS text) || ' ' || CAST(number AS text) AS line FROM commit_marker";
+        assert_eq!(lines(&raw, marker).await, ["1 0"]);
     }
-    let whole = schemas.pop().unwrap();
-    for before in schemas.iter().rev() {
-        assert_ne!(&schema(&raw).await, before);
-        migrate::revert(&raw, 1).await.unwrap();
-        assert_eq!(&schema(&raw).await, before);
-    }
-    migrate::apply(&raw, usize::MAX).await.unwrap();
-    assert_eq!(schema(&raw).await, whole);
-    let marker =
-        "SELECT CAST(id AS text) || ' ' || CAST(number AS text) AS line FROM commit_marker";
-    assert_eq!(lines(&raw, marker).await, ["1 0"]);
 }
 
 /// Every way to use a database says why this one cannot be used, and ends.
@@ -137,11 +152,38 @@ fn every_command_says(url: &str, folder: &Path, expected: &[&str]) {
 }
 
 async fn the_schema_of_a_newer_program_is_refused_by_name(database: Database) {
+    let newer =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_later', 0)";
+    let count = if database == Database::Sqlite { 2 } else { 1 };
+    for newer_file in 0..count {
+        let (folder, url) = empty_database(&database).await;
+        for (place, (url, parts)) in files(&database, &url).iter().enumerate() {
+            let raw = connection(url).await;
+            migrate::apply(&raw, parts, usize::MAX).await.unwrap();
+            if place == newer_file {
+                raw.execute_unprepared(newer).await.unwrap();
+            }
+            raw.close().await.unwrap();
+        }
+        every_command_says(
+            &url,
+            folder.path(),
+            &["newer than this program (m20991231_000001_later)"],
+        );
+    }
+}
+
+async fn a_sqlite_database_with_its_inbox_in_one_file_is_refused(database: Database) {
+    if database != Database::Sqlite {
+        return;
+    }
     let (folder, url) = empty_database(&database).await;
     let raw = connection(&url).await;
-    migrate::apply(&raw, usize::MAX).await.unwrap();
+    migrate::apply(&raw, &[SchemaPart::Main], usize::MAX)
+        .await
+        .unwrap();
     raw.execute_unprepared(
-        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20991231_000001_later', 0)",
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20261201_000005_inbox', 0)",
     )
     .await
     .unwrap();
@@ -149,7 +191,7 @@ async fn the_schema_of_a_newer_program_is_refused_by_name(database: Database) {
     every_command_says(
         &url,
         folder.path(),
-        &["newer than this program (m20991231_000001_later)"],
+        &["before the schema's baseline (m20261201_000005_inbox)"],
     );
 }
 

@@ -102,7 +102,9 @@ impl Site {
             (cluster.url(&name), folder.to_owned())
         } else {
             let file = data.join("herald.sqlite");
-            std::fs::copy(self.seed.directory.join("herald.sqlite"), &file)?;
+            for name in ["herald.sqlite", "herald.sqlite.inbox"] {
+                std::fs::copy(self.seed.directory.join(name), data.join(name))?;
+            }
             (format!("sqlite:{}", file.display()), data)
         };
         let settings = match fault {

@@ -250,9 +250,7 @@ impl Plan {
     ) -> anyhow::Result<Verdict> {
         let mut server = self.launch(server::free_address()?, place, sandbox)?;
         server.wait(READY_WITHIN).await?;
-        let mut options = sea_orm::ConnectOptions::new(place.url.as_str());
-        options.max_connections(1).sqlx_logging(false);
-        let connection = sea_orm::Database::connect(options).await?;
+        let connection = database::open(&place.url).await?;
         let undone = verdict::wait(&connection).await?;
         server.stop(Duration::from_secs(30)).await?;
         let ledger = traffic.read(Ledger::promises);

@@ -77,10 +77,11 @@ pub(super) async fn body_by_body(
         .store
         .write(async |tx| {
             callback::mark_applied(tx, std::slice::from_ref(&mark), now).await?;
-            callback::forget_applied_bodies(tx, mark.id).await?;
-            callback::drop_pending(tx, [mark.id]).await
+            callback::forget_applied_bodies(tx, mark.id).await
         })
-        .await
+        .await?;
+    engine.store.note_applied_segments([mark.id]);
+    Ok(())
 }
 
 /// A body of which nothing is applied.

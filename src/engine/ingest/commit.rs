@@ -57,7 +57,6 @@ impl CallbackBatchMarks {
     async fn mark(
         &self,
         main: &DatabaseTransaction,
-        inbox: &DatabaseTransaction,
         now: Timestamp,
     ) -> Result<Vec<CallbackSegmentId>, StoreError> {
         if let Some(body) = &self.body {
@@ -71,11 +70,7 @@ impl CallbackBatchMarks {
         if self.segments.is_empty() {
             return Ok(Vec::new());
         }
-        let elsewhere = callback::mark_applied(main, &self.segments, now).await?;
-        // A step of its own: were it lost, the mark would count.
-        let ids = self.segments.iter().map(|segment| segment.id);
-        callback::drop_pending(inbox, ids).await?;
-        Ok(elsewhere)
+        callback::mark_applied(main, &self.segments, now).await
     }
 
     /// Counts items as dead that became so after the mark, in the same transaction.
@@ -132,7 +127,7 @@ pub(super) async fn commit(
         .store
         .write(async |tx| {
             let elsewhere = match marks {
-                Some(marks) => marks.mark(tx, tx, now).await?,
+                Some(marks) => marks.mark(tx, now).await?,
                 None => Vec::new(),
             };
             let is_ours = |callback: Uuid| !elsewhere.contains(&CallbackSegmentId::of(callback));
@@ -170,6 +165,10 @@ pub(super) async fn commit(
             Ok((report, foreign))
         })
         .await?;
+    if let Some(marks) = marks {
+        let applied = marks.segments.iter().map(|segment| segment.id);
+        engine.store.note_applied_segments(applied);
+    }
     report.publish(engine);
     let numbers = work.iter().filter_map(|work| {
         let number = work.item.endpoint_id.as_deref()?;

@@ -170,10 +170,15 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
     let mut counts: BTreeMap<StoredTimestampKind, u64> = BTreeMap::new();
     let all_mended = loop {
         let found = horizon::find(&engine.store, &bounds, now).await?;
+        let of_inbox = engine
+            .store
+            .inbox()
+            .write(async |tx| horizon::mend_inbox(tx, &bounds, now).await)
+            .await?;
         let chunk = engine
             .store
             .write(async |tx| {
-                let chunk = horizon::mend(tx, tx, &found, &bounds, now).await?;
+                let chunk = horizon::mend(tx, &found, &bounds, now).await?;
                 let waiting = chunk
                     .messages
                     .iter()
@@ -195,11 +200,11 @@ pub async fn mend_turn(engine: &Engine, now: Timestamp) -> Result<u64, StoreErro
                 Ok(chunk)
             })
             .await?;
-        if chunk.counts.is_empty() {
+        if chunk.counts.is_empty() && of_inbox.counts.is_empty() {
             // Rows that another transaction is changing are checked again.
             break found.is_empty();
         }
-        for (kind, count) in chunk.counts {
+        for (kind, count) in chunk.counts.into_iter().chain(of_inbox.counts) {
             *counts.entry(kind).or_default() += count;
         }
     };

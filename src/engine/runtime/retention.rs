@@ -14,7 +14,7 @@ use crate::{
     engine::Engine,
     store::{
         StoreError, login,
-        retention::{self, RetainedRowKind},
+        retention::{self, DeletionLimits, RetainedRowKind},
         secrets,
     },
 };
@@ -22,9 +22,11 @@ use crate::{
 /// Most rows deleted per transaction.
 const CHUNK: i64 = 200;
 
-/// A transaction deletes no more after this time, however slow the disk is: with its commit it
-/// stays below the 50 ms that ingest may wait.
-const TIME: Duration = Duration::from_millis(10);
+/// However slow the disk is, a transaction stays with its commit below the 50 ms that ingest may wait.
+const LIMITS: DeletionLimits = DeletionLimits {
+    most: CHUNK,
+    time: Duration::from_millis(10),
+};
 
 /// Metric label of the vacuum step.
 const PAGES: &str = "pages";
@@ -79,10 +81,7 @@ impl RetentionCleaner {
                 continue;
             }
             let started = Instant::now();
-            let gone = engine
-                .store
-                .write(async |tx| retention::delete(tx, what, before, now, CHUNK, TIME).await)
-                .await?;
+            let gone = retention::delete(&engine.store, what, before, now, LIMITS).await?;
             self.lasted.insert(what.name(), started.elapsed());
             metrics::counter!("herald_deleted_rows_total", "what" => what.name()).increment(gone);
             deleted += gone;

@@ -131,16 +131,7 @@ async fn facts(
     database: BackupDatabaseKind,
     now: Timestamp,
 ) -> Result<BackupManifest, StoreError> {
-    let mut migrations = Vec::new();
-    for row in query(
-        connection,
-        "SELECT version FROM seaql_migrations ORDER BY version",
-        [],
-    )
-    .await?
-    {
-        migrations.push(column(&row, "version")?);
-    }
+    let migrations = migrations(connection).await?;
     let check = setting::get(connection, KEY_CHECK).await?;
     Ok(BackupManifest {
         format: manifest::FORMAT,
@@ -162,9 +153,16 @@ async fn facts(
     })
 }
 
+/// The migrations that a database has, oldest first.
+async fn migrations(connection: &impl ConnectionTrait) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+    let found = query(connection, sql, []).await?;
+    found.iter().map(|row| column(row, "version")).collect()
+}
+
 /// Makes a backup of the database at `url` while servers run, and returns its manifest.
 ///
-/// SQLite: a copy by SQLite itself, read completely before it is accepted. PostgreSQL: `pg_dump`,
+/// SQLite: copies of both files by SQLite itself, read completely before they are accepted. PostgreSQL: `pg_dump`,
 /// whose table of contents `pg_restore` must be able to read. A failed backup leaves no file.
 pub async fn make(
     url: &SecretString,
@@ -175,29 +173,47 @@ pub async fn make(
     if !overwrite && target.exists() {
         return Err(BackupError::Exists(target.display().to_string()));
     }
-    let scratch = whole_file::ScratchFile(whole_file::beside(
-        target,
-        &format!("copy-{}", std::process::id()),
-    ));
-    drop(
+    let scratch = |what: &str| {
+        let name = format!("{what}-{}", std::process::id());
+        let scratch = whole_file::ScratchFile(whole_file::beside(target, &name));
         whole_file::create_private(&scratch.0)
-            .map_err(|error| BackupError::file(&scratch.0, error))?,
-    );
-    let (manifest, name, written_by) = match sqlite_file::path_of(url) {
-        Some(path) => sqlite::copy(&path, &scratch.0, now).await?,
-        None => postgres::dump(url, &scratch.0, now).await?,
+            .map_err(|error| BackupError::file(&scratch.0, error))?;
+        Ok::<_, BackupError>(scratch)
+    };
+    let (manifest, files) = match sqlite_file::path_of(url) {
+        Some(path) => {
+            let to = sqlite::DatabaseFiles {
+                main: scratch("copy")?,
+                inbox: scratch("inbox")?,
+            };
+            sqlite::copy(&path, to, now).await?
+        }
+        None => postgres::dump(url, scratch("copy")?, now).await?,
     };
     let target = target.to_owned();
     blocking(move || {
-        let file = archive::describe(name, &scratch.0, &written_by)?;
+        let described: Result<Vec<_>, BackupError> = files
+            .iter()
+            .map(|file| archive::describe(file.name, &file.content.0, &file.written_by))
+            .collect();
         let manifest = BackupManifest {
-            files: vec![file],
+            files: described?,
             ..manifest
         };
-        archive::write(&target, &manifest, std::slice::from_ref(&scratch.0), now)?;
+        let paths: Vec<PathBuf> = files.iter().map(|file| file.content.0.clone()).collect();
+        archive::write(&target, &manifest, &paths, now)?;
         Ok(manifest)
     })
     .await
+}
+
+/// A file to be put into an archive.
+struct BackupFile {
+    /// Its path in the archive.
+    name: &'static str,
+    content: whole_file::ScratchFile,
+    /// The program that wrote it, with its version.
+    written_by: String,
 }
 
 /// A backup that was put back.

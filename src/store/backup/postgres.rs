@@ -10,7 +10,9 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 
-use super::{BackupError, BackupManifest, blocking, compact, facts, manifest::BackupDatabaseKind};
+use super::{
+    BackupError, BackupFile, BackupManifest, blocking, compact, facts, manifest::BackupDatabaseKind,
+};
 use crate::{
     domain::{hold::SendingHold, time::Timestamp},
     store::{
@@ -18,7 +20,8 @@ use crate::{
         cluster::{PostgresCluster, PostgresSessionOptions},
         connect::DatabaseOpenError,
         dialect::{column, execute, query_one},
-        hold, whole_file,
+        hold,
+        whole_file::{self, ScratchFile},
     },
 };
 
@@ -154,14 +157,14 @@ async fn run(
 /// Dumps a database that may be in use, and reads the dump's table of contents.
 pub(super) async fn dump(
     url: &SecretString,
-    to: &Path,
+    to: ScratchFile,
     now: Timestamp,
-) -> Result<(BackupManifest, &'static str, String), BackupError> {
+) -> Result<(BackupManifest, Vec<BackupFile>), BackupError> {
     let connection = open(url).await?;
     let manifest = facts(&connection, BackupDatabaseKind::Postgresql, now).await?;
     close(connection).await?;
     let version = run(DUMP, None, &["--version"]).await?;
-    let file = to.to_string_lossy().into_owned();
+    let file = to.0.to_string_lossy().into_owned();
     let words = [
         "--format=custom",
         "--no-owner",
@@ -179,7 +182,12 @@ pub(super) async fn dump(
                 .to_owned(),
         });
     }
-    Ok((manifest, NAME, version.trim().to_owned()))
+    let dump = BackupFile {
+        name: NAME,
+        content: to,
+        written_by: version.trim().to_owned(),
+    };
+    Ok((manifest, vec![dump]))
 }
 
 /// Restores the dump of an archive into an empty database; existing tables are kept in a schema of

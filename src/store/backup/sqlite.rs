@@ -1,27 +1,33 @@
 //! Backups of a SQLite file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sea_orm::{
     DatabaseConnection, DbErr, RuntimeErr, SqlxSqliteConnector,
     sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use super::{BackupError, BackupManifest, aside, blocking, facts, manifest::BackupDatabaseKind};
+use super::{
+    BackupError, BackupFile, BackupManifest, aside, blocking, facts, manifest::BackupDatabaseKind,
+    migrations,
+};
 use crate::{
     domain::{hold::SendingHold, time::Timestamp},
     store::{
-        StoreError,
+        StoreError, callback,
         connect::{DatabaseOpenError, try_lock},
         dialect::{column, execute, query_one},
         hold,
         sqlite_file::{self, SqliteFileUsage},
-        whole_file,
+        whole_file::{self, ScratchFile},
     },
 };
 
 /// The database in the archive.
 const NAME: &str = "database.sqlite";
+
+/// The inbox in the archive: so named, the two can be used where they are unpacked.
+const INBOX_NAME: &str = "database.sqlite.inbox";
 
 /// Another program may hold the lock this long.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(30);
@@ -46,17 +52,49 @@ async fn close(connection: DatabaseConnection) -> Result<(), BackupError> {
     Ok(connection.close().await.map_err(StoreError::from)?)
 }
 
-/// Copies a database that may be in use into an empty file, and reads the copy whole.
+/// The two files of a database.
+pub(super) struct DatabaseFiles<T> {
+    pub main: T,
+    pub inbox: T,
+}
+
+/// Copies a database that may be in use into empty files, and reads the copies whole.
 ///
-/// `VACUUM INTO` is one read transaction: writers go on beside it.
+/// `VACUUM INTO` is one read transaction: writers go on beside it. The inbox comes second: it has every
+/// callback that the main file has something of. What was applied after the copy of the main file is
+/// applied again by the next server.
 pub(super) async fn copy(
     path: &Path,
-    to: &Path,
+    to: DatabaseFiles<ScratchFile>,
     now: Timestamp,
-) -> Result<(BackupManifest, &'static str, String), BackupError> {
+) -> Result<(BackupManifest, Vec<BackupFile>), BackupError> {
     if !path.exists() {
         return Err(BackupError::NoDatabase(path.display().to_string()));
     }
+    let main = copy_file(path, &to.main.0, now).await?;
+    let inbox = copy_file(&sqlite_file::inbox_of(path), &to.inbox.0, now).await?;
+    callback::rely_on_nothing(&inbox).await?;
+    let mut manifest = facts(&main, BackupDatabaseKind::Sqlite, now).await?;
+    manifest.migrations.extend(migrations(&inbox).await?);
+    manifest.migrations.sort();
+    let version = query_one(&main, "SELECT sqlite_version() AS version", []).await?;
+    let version: String = version.map_or(Ok(String::new()), |row| column(&row, "version"))?;
+    close(main).await?;
+    close(inbox).await?;
+    let file = |name, content| BackupFile {
+        name,
+        content,
+        written_by: format!("SQLite {version}"),
+    };
+    let files = vec![file(NAME, to.main), file(INBOX_NAME, to.inbox)];
+    Ok((manifest, files))
+}
+
+async fn copy_file(
+    path: &Path,
+    to: &Path,
+    now: Timestamp,
+) -> Result<DatabaseConnection, BackupError> {
     let source = open(path).await?;
     let into = to.to_string_lossy().into_owned();
     execute(&source, "VACUUM INTO $1", [into.into()]).await?;
@@ -65,14 +103,10 @@ pub(super) async fn copy(
     sqlite_file::whole(&copy, to, false).await?;
     // A server that starts on it without `herald restore` starts on hold as well.
     sqlite_file::put_use_in(&copy, SqliteFileUsage::Copied, now).await?;
-    let manifest = facts(&copy, BackupDatabaseKind::Sqlite, now).await?;
-    let version = query_one(&copy, "SELECT sqlite_version() AS version", []).await?;
-    let version: String = version.map_or(Ok(String::new()), |row| column(&row, "version"))?;
-    close(copy).await?;
-    Ok((manifest, NAME, format!("SQLite {version}")))
+    Ok(copy)
 }
 
-/// Puts the database of an archive in the place of a file, which is kept aside.
+/// Puts the database of an archive in the place of the files at `path`, which are kept aside.
 pub(super) async fn restore(
     archive: &Path,
     path: &Path,
@@ -90,36 +124,72 @@ pub(super) async fn restore(
     let Some(_lock) = try_lock(path) else {
         return Err(BackupError::InUse);
     };
-    let next = whole_file::ScratchFile(whole_file::beside(
-        path,
-        &format!("restore-{}", std::process::id()),
-    ));
-    let (from, to) = (archive.to_owned(), next.0.clone());
-    blocking(move || super::archive::extract(&from, NAME, &to)).await?;
-    let restored = open(&next.0).await?;
-    sqlite_file::whole(&restored, &next.0, false).await?;
+    let main = extract(archive, NAME, path).await?;
+    let inbox = extract(archive, INBOX_NAME, &sqlite_file::inbox_of(path)).await?;
+    let restored = open(&main.0).await?;
+    sqlite_file::whole(&restored, &main.0, false).await?;
     hold::replace(&restored, held, now).await?;
     sqlite_file::put_use_in(&restored, SqliteFileUsage::Stopped, now).await?;
     close(restored).await?;
+    let restored = open(&inbox.0).await?;
+    sqlite_file::whole(&restored, &inbox.0, false).await?;
+    sqlite_file::put_use_in(&restored, SqliteFileUsage::Stopped, now).await?;
+    close(restored).await?;
     let kept = if there { Some(aside(path, now)) } else { None };
-    if there {
-        write_log_back(path).await;
-    }
-    let (path, kept_at) = (path.to_owned(), kept.clone());
-    blocking(move || {
-        let failed = |error| BackupError::file(&path, error);
-        std::fs::File::open(&next.0)
-            .and_then(|file| file.sync_all())
-            .map_err(failed)?;
-        if let Some(kept) = &kept_at {
-            put_aside(&path, kept).map_err(failed)?;
-        }
-        // A log of the old file would be taken for one of the new.
-        sqlite_file::remove_companions(&path).map_err(failed)?;
-        whole_file::put_in_place(&next.0, &path).map_err(failed)
-    })
-    .await?;
+    // The main file is taken away first and comes last: without it, no server starts with half of a
+    // database.
+    let old_inbox = sqlite_file::inbox_of(path);
+    put_aside(path, kept.clone()).await?;
+    put_aside(&old_inbox, kept.as_deref().map(sqlite_file::inbox_of)).await?;
+    put_in_place(inbox, old_inbox).await?;
+    put_in_place(main, path.to_owned()).await?;
     Ok(kept.map(|kept| kept.display().to_string()))
+}
+
+/// Writes a file of an archive beside the place that it is for.
+async fn extract(
+    archive: &Path,
+    name: &'static str,
+    place: &Path,
+) -> Result<ScratchFile, BackupError> {
+    let next = ScratchFile(whole_file::beside(
+        place,
+        &format!("restore-{}", std::process::id()),
+    ));
+    let (from, to) = (archive.to_owned(), next.0.clone());
+    let manifest = blocking(move || super::archive::extract(&from, name, &to)).await?;
+    if manifest.files.iter().all(|file| file.name != name) {
+        return Err(BackupError::Damaged {
+            path: archive.display().to_string(),
+            finding: format!("it has no {name}"),
+        });
+    }
+    Ok(next)
+}
+
+/// Renames a file that is ready to where it belongs.
+async fn put_in_place(next: ScratchFile, place: PathBuf) -> Result<(), BackupError> {
+    blocking(move || {
+        let put = || {
+            std::fs::File::open(&next.0)?.sync_all()?;
+            // A log of the old file would be taken for one of the new.
+            sqlite_file::remove_companions(&place)?;
+            whole_file::put_in_place(&next.0, &place)
+        };
+        put().map_err(|error| BackupError::file(&place, error))
+    })
+    .await
+}
+
+/// Keeps a file that is there under another name, if it is to be kept.
+async fn put_aside(path: &Path, kept: Option<PathBuf>) -> Result<(), BackupError> {
+    let Some(kept) = kept.filter(|_| path.exists()) else {
+        return Ok(());
+    };
+    write_log_back(path).await;
+    let path = path.to_owned();
+    blocking(move || rename_with_log(&path, &kept).map_err(|error| BackupError::file(&path, error)))
+        .await
 }
 
 /// Writes the old file's log back, so that the file alone is all of it. A damaged one has
@@ -133,7 +203,7 @@ async fn write_log_back(path: &Path) {
 
 /// Renames the old file, its log first: without its database it is of no harm, and the
 /// database without it would miss something.
-fn put_aside(path: &Path, kept: &Path) -> std::io::Result<()> {
+fn rename_with_log(path: &Path, kept: &Path) -> std::io::Result<()> {
     let log = sqlite_file::log_of(path);
     if log.exists() {
         std::fs::rename(&log, sqlite_file::log_of(kept))?;

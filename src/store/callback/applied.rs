@@ -7,6 +7,7 @@ use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
 use super::{
+    claim::drop_pending,
     counts::{self, CallbackItemCounts},
     segment_id,
 };
@@ -17,7 +18,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{SqlListFieldType, by_key, column, execute, list, query, rows},
+        dialect::{SqlListFieldType, by_key, column, execute, is_sqlite, list, query, rows},
     },
 };
 
@@ -63,6 +64,12 @@ fn mark_rows<'a>(
 
 /// Marks segments as applied. Returns those that another process has applied meanwhile: the caller
 /// must leave them alone.
+///
+/// They wait no more: on PostgreSQL from this transaction on, on SQLite once [`Store`] was given note
+/// of them after the commit ([`Store::note_applied_segments`]).
+///
+/// [`Store`]: crate::store::Store
+/// [`Store::note_applied_segments`]: crate::store::Store::note_applied_segments
 pub async fn mark_applied(
     main: &DatabaseTransaction,
     marks: &[AppliedCallbackSegment],
@@ -82,6 +89,9 @@ pub async fn mark_applied(
     for row in &marked {
         let own = segment_id(row, "segment")?;
         elsewhere.retain(|id| *id != own);
+    }
+    if !is_sqlite(main) {
+        drop_pending(main, marks.iter().map(|mark| mark.id)).await?;
     }
     Ok(elsewhere)
 }

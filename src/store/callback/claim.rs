@@ -6,9 +6,9 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
 
 use super::{
-    CallbackBody, CallbackSegment, CallbackSegmentLease, HEADS, SEGMENT_KEYS, corrupt, heads,
-    pending::applied_among, segment, segment::MAX_SEGMENT_BODIES, segment_id, segment_keys,
-    segments,
+    CallbackBody, CallbackSegment, CallbackSegmentLease, HEADS, SEGMENT_KEYS,
+    applied_queue::rely_on, corrupt, heads, pending::applied_among, segment,
+    segment::MAX_SEGMENT_BODIES, segment_id, segment_keys, segments,
 };
 use crate::{
     domain::{
@@ -129,7 +129,10 @@ impl TakenSegments {
                 ids.push(segment_id(row, "segment")?);
             }
             let applied = applied_among(main, ids.iter().copied()).await?;
-            drop_pending(inbox, applied.iter().copied()).await?;
+            if !applied.is_empty() {
+                rely_on(inbox, main).await?;
+                drop_pending(inbox, applied.iter().copied()).await?;
+            }
             let mut wanted = Vec::with_capacity(due.len());
             let mut is_full = false;
             for (row, id) in due.iter().zip(ids) {
@@ -261,7 +264,7 @@ pub(super) fn bodies(
 }
 
 /// Segments that were applied wait no more.
-pub async fn drop_pending(
+pub(super) async fn drop_pending(
     inbox: &DatabaseTransaction,
     segments: impl IntoIterator<Item = CallbackSegmentId>,
 ) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult, Value};
 use serde::Serialize;
 
 use super::{HEADS, heads, repeats::digest_key, report_damage, segment_id};
@@ -121,11 +121,10 @@ pub async fn forget_digest_step(
     Ok(gone.max(old.len() as u64))
 }
 
-/// Deletes up to `step` segments that were applied, with everything that belongs to them. Says how
-/// many rows were deleted.
+/// Deletes up to `step` segments that do not wait to be applied, with what the inbox has of them. Says
+/// how many rows were deleted.
 pub async fn forget_segment_step(
     inbox: &DatabaseTransaction,
-    main: &DatabaseTransaction,
     before: Timestamp,
     step: i64,
 ) -> Result<u64, StoreError> {
@@ -154,29 +153,91 @@ pub async fn forget_segment_step(
         .into_iter()
         .filter(|segment| segment.id.number() > horizon)
         .collect();
-    let mut gone = forget_digests(inbox, &remembered).await?;
+    let gone = forget_digests(inbox, &remembered).await?;
     let (first_callback, last_callback) = (first.callbacks().0, last.callbacks().1);
-    for table in ["parked_status", "dead_letter"] {
-        let deleted = execute(
-            main,
-            format!("DELETE FROM {table} WHERE callback_id >= $1 AND callback_id <= $2"),
-            [first_callback.into(), last_callback.into()],
-        )
-        .await?;
-        gone += deleted.rows_affected();
-    }
-    let range = || [first.number().into(), last.number().into()];
-    let applied = "DELETE FROM inbox_applied WHERE segment >= $1 AND segment <= $2";
-    gone += execute(main, applied, range()).await?.rows_affected();
     let repeats = execute(
         inbox,
         "DELETE FROM inbox_repeat WHERE callback_id >= $1 AND callback_id <= $2",
         [first_callback.into(), last_callback.into()],
     )
     .await?;
-    let segments = "DELETE FROM inbox_segment WHERE id >= $1 AND id <= $2";
-    let segments = execute(inbox, segments, range()).await?;
+    let segments = execute(
+        inbox,
+        "DELETE FROM inbox_segment WHERE id >= $1 AND id <= $2",
+        [first.number().into(), last.number().into()],
+    )
+    .await?;
     Ok(gone + repeats.rows_affected() + segments.rows_affected())
+}
+
+/// Up to where nothing is left of the segments from before a time: what belongs to them outside of the
+/// inbox may go. Their marks go after them, or they would count as not applied.
+pub async fn forgotten_until(
+    inbox: &impl ConnectionTrait,
+    before: Timestamp,
+) -> Result<CallbackSegmentId, StoreError> {
+    let row = query_one(inbox, "SELECT min(id) AS id FROM inbox_segment", []).await?;
+    let oldest = row.map_or(Ok(None), |row| nullable::<i64>(&row, "id"))?;
+    let until = first_segment(before);
+    Ok(oldest.map_or(until, |oldest| {
+        until.min(CallbackSegmentId::from_number(oldest))
+    }))
+}
+
+/// Finds up to `$2` rows of forgotten segments: in each table the segment's number, or its first
+/// callback, is the bound.
+const FORGOTTEN: [(&str, &str, &str); 4] = [
+    ("parked_status", "id", "callback_id"),
+    ("dead_letter", "id", "callback_id"),
+    ("inbox_applied", "segment", "segment"),
+    // Its segment is marked, or was lost.
+    ("inbox_applied_body", "segment", "segment"),
+];
+
+fn bound(column: &str, until: CallbackSegmentId) -> Value {
+    match column {
+        "segment" => until.number().into(),
+        _ => until.callbacks().0.into(),
+    }
+}
+
+/// Whether anything is left, outside of the inbox, of segments before one.
+pub async fn any_forgotten(
+    main: &impl ConnectionTrait,
+    until: CallbackSegmentId,
+) -> Result<bool, StoreError> {
+    for (table, _, column) in FORGOTTEN {
+        let sql = format!("SELECT 1 FROM {table} WHERE {column} < $1 LIMIT 1");
+        if query_one(main, sql, [bound(column, until)])
+            .await?
+            .is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Deletes up to `step` rows of each table that belong to segments before one, outside of the inbox.
+pub async fn forget_applied_step(
+    main: &DatabaseTransaction,
+    until: CallbackSegmentId,
+    step: i64,
+) -> Result<u64, StoreError> {
+    let mut gone = 0;
+    for (table, key, column) in FORGOTTEN {
+        let old =
+            format!("SELECT {key} FROM {table} WHERE {column} < $1 ORDER BY {column} LIMIT $2");
+        let those = among(main.get_database_backend(), key, &old);
+        let deleted = execute(
+            main,
+            format!("DELETE FROM {table} WHERE {those}"),
+            [bound(column, until), step.into()],
+        )
+        .await?;
+        gone += deleted.rows_affected();
+    }
+    Ok(gone)
 }
 
 #[derive(Serialize)]

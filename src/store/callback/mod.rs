@@ -6,11 +6,12 @@
 //! the segment.
 //!
 //! Functions that need the inbox's tables and the rest of the database (`inbox_applied`,
-//! `inbox_applied_body`, and everything that callbacks are applied to) take two connections: the two
-//! may be different files on SQLite. There a row of `inbox_pending` may be left of a segment that was
-//! applied: it counts for nothing, and goes when it is claimed.
+//! `inbox_applied_body`, and everything that callbacks are applied to) take two connections: on SQLite
+//! the two are different files. There a row of `inbox_pending` may be left of a segment that was
+//! applied: it counts for nothing, and goes with the next batch (`applied_queue.rs`).
 
 mod applied;
+mod applied_queue;
 mod claim;
 mod counts;
 mod forget;
@@ -34,17 +35,22 @@ use super::{
 };
 use crate::domain::callback_id::CallbackSegmentId;
 
+pub(in crate::store) use self::applied_queue::rely_on_nothing;
 pub use self::{
     applied::{
         AppliedCallback, AppliedCallbackSegment, applied_bodies, correct_body, correct_segments,
         forget_applied_bodies, mark_applied, mark_body,
     },
+    applied_queue::{AppliedSegmentQueue, AppliedSegments, restore_pending},
     claim::{
         CallbackClaimScope, CallbackClaimSizeLimits, ClaimedCallbackSegments,
-        UnreadableCallbackSegment, begin_alone, claim, drop_pending, release_all, renew,
+        UnreadableCallbackSegment, begin_alone, claim, release_all, renew,
     },
     counts::CallbackItemCounts,
-    forget::{any_digest_before, any_segment_before, forget_digest_step, forget_segment_step},
+    forget::{
+        any_digest_before, any_forgotten, any_segment_before, forget_applied_step,
+        forget_digest_step, forget_segment_step, forgotten_until,
+    },
     list::{CallbackListRow, about, before, between, newest, one},
     pending::{CallbackBacklog, CallbackChangeCursor, change_cursor, oldest, unowned, waiting},
     read::{StoredCallbackBody, body},

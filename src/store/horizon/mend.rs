@@ -120,17 +120,29 @@ impl TimestampLimitRepairOutcome {
     }
 }
 
-/// Repairs the rows found, and a chunk of everything else.
+/// Repairs a chunk of what the inbox has.
+pub async fn mend_inbox(
+    inbox: &DatabaseTransaction,
+    horizon: &FutureTimestampLimits,
+    now: Timestamp,
+) -> Result<TimestampLimitRepairOutcome, StoreError> {
+    let mut chunk = TimestampLimitRepairOutcome::default();
+    for column in columns(horizon).iter().filter(|column| column.is_of_inbox) {
+        chunk.add(column.kind, mend_column(inbox, column, now).await?);
+    }
+    Ok(chunk)
+}
+
+/// Repairs the rows found, and a chunk of everything else but the inbox.
 pub async fn mend(
     tx: &DatabaseTransaction,
-    inbox: &DatabaseTransaction,
     found: &TimestampLimitRepairPlan,
     horizon: &FutureTimestampLimits,
     now: Timestamp,
 ) -> Result<TimestampLimitRepairOutcome, StoreError> {
     let mut chunk = TimestampLimitRepairOutcome::default();
-    for column in columns(horizon).iter().filter(|column| !column.is_left) {
-        let tx = if column.is_of_inbox { inbox } else { tx };
+    let is_here = |column: &&TimestampColumn| !column.is_left && !column.is_of_inbox;
+    for column in columns(horizon).iter().filter(is_here) {
         let count = mend_column(tx, column, now).await?;
         chunk.add(column.kind, count);
     }

@@ -9,6 +9,7 @@ mod mend;
 
 pub use mend::{
     FutureTimestampMessage, TimestampLimitRepairOutcome, TimestampLimitRepairPlan, find, mend,
+    mend_inbox,
 };
 
 use std::collections::BTreeMap;
@@ -169,7 +170,7 @@ pub async fn count(
 }
 
 /// Where tables are read.
-const fn reader(store: &Store, of_inbox: bool) -> &SingleStatementPool {
+fn reader(store: &Store, of_inbox: bool) -> &SingleStatementPool {
     if of_inbox {
         store.inbox().reader()
     } else {

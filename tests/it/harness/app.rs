@@ -502,7 +502,13 @@ impl TestApp {
     /// Replaces connections that were cut.
     pub async fn reconnect(&self) {
         for _ in 0..20 {
-            for connection in [self.store.reader(), self.store.raw_writer()] {
+            let (main, inbox) = (&self.store, self.store.inbox());
+            for connection in [
+                main.reader(),
+                main.raw_writer(),
+                inbox.reader(),
+                inbox.raw_writer(),
+            ] {
                 drop(store::dialect::query_one(connection, "SELECT 1", []).await);
             }
         }
@@ -532,17 +538,15 @@ impl TestApp {
 
     /// How many callbacks are stored and not applied.
     pub async fn callbacks_waiting(&self) -> i64 {
-        self.number("SELECT CAST(coalesce(sum(bodies), 0) AS bigint) FROM inbox_pending")
-            .await
+        let (inbox, main) = (self.store.inbox().reader(), self.store.reader());
+        let waiting = store::callback::waiting(inbox, main).await.unwrap();
+        waiting.callbacks
     }
 
     /// How many callbacks are marked as applied.
     pub async fn callbacks_applied(&self) -> i64 {
-        self.number(
-            "SELECT CAST(coalesce(sum(s.bodies), 0) AS bigint) FROM inbox_segment s \
-             JOIN inbox_applied a ON a.segment = s.id",
-        )
-        .await
+        let all = self.callbacks().await;
+        i64::try_from(all.iter().filter(|listed| listed.processed).count()).unwrap()
     }
 
     /// All callbacks as they are listed, newest first.
@@ -566,16 +570,29 @@ impl TestApp {
 
     /// One number out of the database.
     pub async fn number(&self, sql: &str) -> i64 {
-        let row = store::dialect::query_one(self.store.reader(), sql, [])
+        let row = store::dialect::query_one(self.file_of(sql).reader(), sql, [])
             .await
             .unwrap()
             .unwrap();
         row.try_get_by_index(0).unwrap()
     }
 
+    /// Where the tables that a statement names are.
+    fn file_of(&self, sql: &str) -> &store::Store {
+        let of_inbox = ["segment", "digest", "repeat", "pending"];
+        if of_inbox
+            .iter()
+            .any(|table| sql.contains(&format!("inbox_{table}")))
+        {
+            self.store.inbox()
+        } else {
+            &self.store
+        }
+    }
+
     /// Texts out of the database.
     pub async fn texts(&self, sql: &str) -> Vec<String> {
-        store::dialect::query(self.store.reader(), sql, [])
+        store::dialect::query(self.file_of(sql).reader(), sql, [])
             .await
             .unwrap()
             .iter()
@@ -585,7 +602,7 @@ impl TestApp {
 
     /// Runs SQL that only a test needs.
     pub async fn sql(&self, sql: &str) {
-        self.store
+        self.file_of(sql)
             .write(async |tx| {
                 store::ConnectionTrait::execute_unprepared(tx, sql).await?;
                 Ok(())

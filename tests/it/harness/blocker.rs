@@ -11,16 +11,18 @@ pub struct Blocker {
     database: Option<String>,
 }
 
-/// SQLite: another process keeps the write lock. PostgreSQL: the tables are locked.
+/// SQLite: another process keeps the write locks. PostgreSQL: the tables are locked.
 pub async fn fresh_blocker(url: &str) -> Blocker {
     let secret = SecretString::from(url.to_owned());
     let side = connect::open(&secret, 1, connect::ConnectPurpose::Command)
         .await
         .unwrap();
     if url.starts_with("sqlite:") {
-        store::dialect::execute(side.raw_writer(), "BEGIN IMMEDIATE", [])
-            .await
-            .unwrap();
+        for file in [&side, side.inbox()] {
+            store::dialect::execute(file.raw_writer(), "BEGIN IMMEDIATE", [])
+                .await
+                .unwrap();
+        }
         return Blocker {
             side,
             database: None,
@@ -72,10 +74,26 @@ impl Blocker {
     }
 
     pub async fn release(self) {
-        self.side
-            .raw_writer()
-            .execute_unprepared("COMMIT")
-            .await
-            .unwrap();
+        self.release_main().await;
+        if self.side.is_sqlite() {
+            self.release_inbox().await;
+        }
     }
+
+    /// On SQLite it ends for the main file only.
+    pub async fn release_main(&self) {
+        commit(&self.side).await;
+    }
+
+    /// On SQLite it ends for the inbox only.
+    pub async fn release_inbox(&self) {
+        commit(self.side.inbox()).await;
+    }
+}
+
+async fn commit(file: &Store) {
+    file.raw_writer()
+        .execute_unprepared("COMMIT")
+        .await
+        .unwrap();
 }

@@ -25,13 +25,15 @@ pub async fn fresh_database(database: &Database, folder: &Path) -> String {
 pub async fn migrated_database(database: &Database, folder: &Path) -> String {
     match database {
         Database::Sqlite => {
-            static FILE: OnceCell<Vec<u8>> = OnceCell::const_new();
-            let file = FILE.get_or_init(async || {
+            static FILES: OnceCell<[Vec<u8>; 2]> = OnceCell::const_new();
+            let files = FILES.get_or_init(async || {
                 let folder = tempfile::tempdir().unwrap();
                 apply_schema(&sqlite_url(folder.path())).await;
-                std::fs::read(folder.path().join(SQLITE_FILE)).unwrap()
+                SQLITE_FILES.map(|name| std::fs::read(folder.path().join(name)).unwrap())
             });
-            std::fs::write(folder.join(SQLITE_FILE), file.await).unwrap();
+            for (name, file) in SQLITE_FILES.iter().zip(files.await) {
+                std::fs::write(folder.join(name), file).unwrap();
+            }
             sqlite_url(folder)
         }
         Database::Postgres => {
@@ -48,10 +50,11 @@ pub async fn migrated_database(database: &Database, folder: &Path) -> String {
     }
 }
 
-const SQLITE_FILE: &str = "herald.sqlite";
+/// The database and its inbox.
+const SQLITE_FILES: [&str; 2] = ["herald.sqlite", "herald.sqlite.inbox"];
 
 fn sqlite_url(folder: &Path) -> String {
-    format!("sqlite:{}", folder.join(SQLITE_FILE).display())
+    format!("sqlite:{}", folder.join(SQLITE_FILES[0]).display())
 }
 
 /// The address under which the running test reaches PostgreSQL.

@@ -154,11 +154,11 @@ async fn deleting_goes_in_chunks_beside_ingest_and_gives_space_back(database: Da
     // However slow the disk is: when the time is over, nothing more is begun.
     let before = app.now().plus_seconds(-14 * DAY);
     let bodies = store::retention::RetainedRowKind::Bodies;
-    app.store
-        .write(async |tx| {
-            let time = std::time::Duration::ZERO;
-            store::retention::delete(tx, bodies, before, app.now(), 200, time).await
-        })
+    let limits = store::retention::DeletionLimits {
+        most: 200,
+        time: std::time::Duration::ZERO,
+    };
+    store::retention::delete(&app.store, bodies, before, app.now(), limits)
         .await
         .unwrap();
     assert_eq!(app.callbacks_stored().await, left - store::retention::STEP);

@@ -65,13 +65,13 @@ pub(super) async fn store(
         owner: engine.process,
         until: now.plus_seconds(engine.settings.policy.lease_seconds),
     };
-    let inbox = engine.store.inbox();
+    let store = &engine.store;
     let prepared: Vec<PreparedCallbackSegment> = drafts
         .into_iter()
         .map(|draft| {
             let is_handed_over = if draft.urgent { urgent } else { ordinary };
             let new = NewCallbackSegment {
-                id: inbox.new_segment_id(now),
+                id: store.new_segment_id(now),
                 endpoint: draft.endpoint,
                 urgent: draft.urgent,
                 lease: is_handed_over.then_some(lease),
@@ -80,8 +80,8 @@ pub(super) async fn store(
             new.prepare()
         })
         .collect();
-    let stored = inbox
-        .write(async |tx| callback::store_batch(tx, &prepared, now).await)
+    let stored = store
+        .write_inbox(async |tx| callback::store_batch(tx, &prepared, now).await)
         .await;
     metrics::histogram!("herald_ingest_batch")
         .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
