@@ -108,11 +108,8 @@ pub async fn any(
     let found = match what {
         RetainedRowKind::Bodies => {
             let inbox = store.inbox().by_index();
-            if callback::any_segment_before(inbox, before).await? {
-                return Ok(true);
-            }
-            let until = callback::forgotten_until(inbox, before).await?;
-            return callback::any_forgotten(store.by_index(), until).await;
+            return Ok(callback::any_segment_before(inbox, before).await?
+                || callback::any_applied_before(store.by_index(), before).await?);
         }
         RetainedRowKind::Digests => {
             return callback::any_digest_before(store.inbox().by_index(), before).await;
@@ -254,20 +251,26 @@ async fn delete_bodies(
     before: Timestamp,
     limits: DeletionLimits,
 ) -> Result<u64, StoreError> {
+    // On SQLite, rows of applied segments may be left that would keep these.
     let segments = store
-        .inbox()
-        .write(async |tx| {
+        .write_inbox(async |tx| {
             limits
                 .steps(async || callback::forget_segment_step(tx, before, STEP).await)
                 .await
         })
         .await?;
-    let until = callback::forgotten_until(store.inbox().by_index(), before).await?;
+    let inbox = store.inbox().by_index();
     let elsewhere = store
         .write(async |tx| {
-            limits
-                .steps(async || callback::forget_applied_step(tx, until, STEP).await)
-                .await
+            let step = async || {
+                // On PostgreSQL it is one database, and a second connection might not be free.
+                if store.is_sqlite() {
+                    callback::forget_applied_step(tx, inbox, before, STEP).await
+                } else {
+                    callback::forget_applied_step(tx, tx, before, STEP).await
+                }
+            };
+            limits.steps(step).await
         })
         .await?;
     Ok(segments + elsewhere)

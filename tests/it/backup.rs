@@ -137,7 +137,8 @@ async fn a_backup_says_what_it_is_and_overwrites_nothing(database: Database) {
         Database::Sqlite => backup::BackupDatabaseKind::Sqlite,
         Database::Postgres => backup::BackupDatabaseKind::Postgresql,
     };
-    assert_eq!((manifest.database, manifest.files.len()), (kind, 1));
+    let files = if database == Database::Sqlite { 2 } else { 1 };
+    assert_eq!((manifest.database, manifest.files.len()), (kind, files));
     let id = manifest.secret_key_id.unwrap();
     assert!(said.contains(&id) && !SECRET_KEY.contains(&id));
     assert!(manifest.installation.is_some());
@@ -238,8 +239,10 @@ async fn a_backup_is_not_put_into_a_database_that_is_there_or_in_use(database: D
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
                 .filter(|path| path.to_string_lossy().contains(".before-restore-"))
+                .filter(|path| path.extension().is_none_or(|end| end != "inbox"))
                 .collect();
             assert_eq!(old.len(), 1, "{old:?}");
+            assert!(sqlite_file::inbox_of(&old[0]).exists());
             let url = format!("sqlite:{}", old[0].display());
             number(&url, "SELECT count(*) FROM notification").await
         }

@@ -196,11 +196,11 @@ async fn the_log_begins_anew_when_it_is_long(database: Database) {
         return;
     }
     let pages = async || {
-        let row =
-            store::dialect::query_one(app.store.raw_writer(), "PRAGMA wal_checkpoint(NOOP)", [])
-                .await
-                .unwrap()
-                .unwrap();
+        let writer = app.store.inbox().raw_writer();
+        let row = store::dialect::query_one(writer, "PRAGMA wal_checkpoint(NOOP)", [])
+            .await
+            .unwrap()
+            .unwrap();
         row.try_get_by_index::<i64>(1).unwrap()
     };
     // Three megabytes a body: past the bound in two dozen.
@@ -216,7 +216,7 @@ async fn the_log_begins_anew_when_it_is_long(database: Database) {
         !checkpoint::turn(&app.store, &mut progress).await.unwrap(),
         "nothing was written since"
     );
-    app.process().await;
+    assert_eq!(app.callback_bytes(b"{}".to_vec()).await, 200);
     let anew = pages().await;
     assert!(anew < long / 4, "{anew} pages after {long}");
 }

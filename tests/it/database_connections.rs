@@ -32,7 +32,12 @@ async fn seen_from_outside(app: &TestApp, sql: &str) -> i64 {
     let other = connect::open(&url, 1_u32, ConnectPurpose::Command)
         .await
         .unwrap();
-    let row = dialect::query_one(other.reader(), sql, []).await.unwrap();
+    let file = if sql.contains("inbox_segment") {
+        other.inbox()
+    } else {
+        &other
+    };
+    let row = dialect::query_one(file.reader(), sql, []).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
@@ -177,7 +182,7 @@ async fn a_connection_with_an_open_transaction_is_not_used_again(database: Datab
 async fn a_connection_that_refuses_every_write_is_not_used_again(database: Database) {
     let Database::Sqlite = database else { return };
     let app = TestApp::spawn(&database).await;
-    let writer = app.store.raw_writer();
+    let writer = app.store.inbox().raw_writer();
     let statement = "UPDATE commit_marker SET number = number";
     for _ in 0..2 {
         writer
@@ -204,6 +209,7 @@ async fn a_commit_that_no_reader_finds_is_answered_503_and_the_writer_reopened(d
     assert_eq!(app.callback_bytes(body(1)).await, 200);
     // The stand-in for a commit that is lost: the number falls back as soon as it was raised.
     app.store
+        .inbox()
         .raw_writer()
         .execute_unprepared(
             "CREATE TRIGGER lost AFTER UPDATE ON commit_marker \
@@ -215,6 +221,7 @@ async fn a_commit_that_no_reader_finds_is_answered_503_and_the_writer_reopened(d
     assert!(!app.store.commits_missing().unwrap().is_cancelled());
     // Whole again: one commit is found, and the first miss is forgotten.
     app.store
+        .inbox()
         .raw_writer()
         .execute_unprepared("DROP TRIGGER lost; UPDATE commit_marker SET number = 2000")
         .await
@@ -222,6 +229,7 @@ async fn a_commit_that_no_reader_finds_is_answered_503_and_the_writer_reopened(d
     assert_eq!(app.callback_bytes(body(3)).await, 200);
     assert!(!app.store.commits_missing().unwrap().is_cancelled());
     app.store
+        .inbox()
         .raw_writer()
         .execute_unprepared(
             "CREATE TRIGGER lost AFTER UPDATE ON commit_marker \

@@ -218,6 +218,7 @@ async fn processes_that_choose_the_same_id_store_two_segments(database: Database
         .prepare()];
         let stored = app
             .store
+            .inbox()
             .write(async |tx| callback::store_batch(tx, &batch, now).await)
             .await
             .unwrap();
@@ -275,15 +276,17 @@ async fn a_pending_row_of_an_applied_segment_is_dropped(database: Database) {
     };
     app.sql(&format!(
         "INSERT INTO inbox_pending (segment, urgent, bodies, size_bytes, owner, leased_until, tries) \
-         SELECT id, urgent, bodies, size_bytes, {owner}, 0, 1 FROM inbox_segment WHERE bodies = 3"
+         SELECT id, urgent, bodies, size_bytes, {owner}, 0, 1 FROM inbox_segment WHERE bodies = 3 \
+         ON CONFLICT (segment) DO UPDATE SET leased_until = 0"
     ))
     .await;
-    assert_eq!(app.callbacks_waiting().await, 4);
     if database == Database::Sqlite {
         let (inbox, main) = (app.store.inbox().reader(), app.store.reader());
         let waiting = callback::waiting(inbox, main).await.unwrap();
         assert_eq!(waiting.callbacks, 1, "what was applied counts for nothing");
         assert_eq!(waiting.oldest, Some(app.now()));
+    } else {
+        assert_eq!(app.callbacks_waiting().await, 4);
     }
     app.process().await;
     assert_eq!(app.callbacks_waiting().await, 0);
@@ -631,7 +634,7 @@ async fn urgent_segments_leave_room_for_one_of_the_others(database: Database) {
         urgent,
         "one of each class was applied"
     );
-    let is_urgent = "SELECT count(*) FROM inbox_pending WHERE urgent";
+    let is_urgent = "SELECT count(*) FROM inbox_pending WHERE urgent AND tries = 0";
     assert_eq!(app.number(is_urgent).await, 1);
     app.process().await;
     assert_eq!(app.callbacks_waiting().await, 0);

@@ -37,27 +37,30 @@ async fn place(database: &Database, folder: &std::path::Path) -> String {
     }
 }
 
-/// Runs SQL in a database that no server uses.
-async fn alone(url: &str, sql: &str) {
-    let store = connect::open(
+/// A database that no server uses.
+async fn unused(url: &str) -> store::Store {
+    connect::open(
         &SecretString::from(url),
         2,
         connect::ConnectPurpose::Command,
     )
     .await
-    .unwrap();
-    store.write_alone(sql, []).await.unwrap();
+    .unwrap()
 }
 
 /// A snapshot that was put back by other means than Herald's: nothing says so.
 async fn silently_restored(url: &str, folder: &std::path::Path, name: &str) {
     restored(url, folder, &["restore", name, "--replace"]);
     // As if the volume itself had been put back: neither a command nor another file shows it.
-    alone(
-        url,
-        "DELETE FROM setting WHERE name IN ('hold', 'server_file')",
-    )
-    .await;
+    let store = unused(url).await;
+    let mut files = vec![&store];
+    if store.is_sqlite() {
+        files.push(store.inbox());
+    }
+    for file in files {
+        let sql = "DELETE FROM setting WHERE name IN ('hold', 'server_file')";
+        file.write_alone(sql, []).await.unwrap();
+    }
 }
 
 async fn a_mark_outside_that_is_newer_holds_sending_once(database: Database) {
@@ -333,11 +336,14 @@ async fn another_cluster_or_an_older_timeline_holds_sending(database: Database) 
         (system.as_str(), 0, None),
     ] {
         let seen = json!({ "system": system, "timeline": timeline });
-        alone(
-            &url,
-            &format!("UPDATE setting SET value = '{seen}' WHERE name = 'database_cluster'"),
-        )
-        .await;
+        unused(&url)
+            .await
+            .write_alone(
+                &format!("UPDATE setting SET value = '{seen}' WHERE name = 'database_cluster'"),
+                [],
+            )
+            .await
+            .unwrap();
         let app = TestApp::start(&url, &[]).await;
         let stands = standing(&app).await;
         assert_eq!(stands["reason"].as_str(), reason, "{stands}");
@@ -427,10 +433,13 @@ async fn a_file_that_was_copied_after_an_orderly_stop_starts_on_hold_once(databa
     // The same file is the same database, also under another name.
     let renamed = path.with_file_name("renamed.sqlite");
     std::fs::rename(&path, &renamed).unwrap();
+    let inbox = store::sqlite_file::inbox_of;
+    std::fs::rename(inbox(&path), inbox(&renamed)).unwrap();
     let app = TestApp::start(&format!("sqlite:{}", renamed.display()), &[]).await;
     assert_eq!(standing(&app).await["on_hold"], false);
     app.shut_down().await;
     std::fs::copy(&renamed, &path).unwrap();
+    std::fs::copy(inbox(&renamed), inbox(&path)).unwrap();
     // A start that is refused, here for its secret key, does not make the copy a known file.
     let refused = cli::command(&url, folder.as_ref().unwrap().path(), &["serve"])
         .env(

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, QueryResult};
 use serde::Serialize;
 
 use super::{HEADS, heads, repeats::digest_key, report_damage, segment_id};
@@ -22,6 +22,9 @@ use crate::{
 /// Most bodies of the segments that are deleted together, unless one alone has more.
 const MOST_BODIES: i64 = 100;
 
+/// Finds segments from before `$1`.
+const OLD: &str = "inbox_segment s WHERE s.id < $1 ORDER BY s.id LIMIT $2";
+
 /// Finds segments from before `$1` that were applied.
 const APPLIED: &str = "inbox_segment s WHERE s.id < $1 \
     AND NOT EXISTS (SELECT 1 FROM inbox_pending p WHERE p.segment = s.id) ORDER BY s.id LIMIT $2";
@@ -31,16 +34,16 @@ const WITH_DIGESTS: &str = "inbox_segment s WHERE s.id < $1 \
     AND s.id > coalesce((SELECT segment FROM inbox_digest_horizon WHERE id = 1), 0) ORDER BY s.id LIMIT $2";
 
 /// The first segment of a time.
-fn first_segment(at: Timestamp) -> CallbackSegmentId {
+pub(super) fn first_segment(at: Timestamp) -> CallbackSegmentId {
     CallbackSegmentId::of(first_id(at))
 }
 
-/// Whether there are applied segments from before then.
+/// Whether there are segments from before then.
 pub async fn any_segment_before(
     inbox: &impl ConnectionTrait,
     before: Timestamp,
 ) -> Result<bool, StoreError> {
-    Ok(!found(inbox, "s.id", APPLIED, before, 1).await?.is_empty())
+    Ok(!found(inbox, "s.id", OLD, before, 1).await?.is_empty())
 }
 
 /// Whether there are digests of segments from before then.
@@ -168,76 +171,6 @@ pub async fn forget_segment_step(
     )
     .await?;
     Ok(gone + repeats.rows_affected() + segments.rows_affected())
-}
-
-/// Up to where nothing is left of the segments from before a time: what belongs to them outside of the
-/// inbox may go. Their marks go after them, or they would count as not applied.
-pub async fn forgotten_until(
-    inbox: &impl ConnectionTrait,
-    before: Timestamp,
-) -> Result<CallbackSegmentId, StoreError> {
-    let row = query_one(inbox, "SELECT min(id) AS id FROM inbox_segment", []).await?;
-    let oldest = row.map_or(Ok(None), |row| nullable::<i64>(&row, "id"))?;
-    let until = first_segment(before);
-    Ok(oldest.map_or(until, |oldest| {
-        until.min(CallbackSegmentId::from_number(oldest))
-    }))
-}
-
-/// Finds up to `$2` rows of forgotten segments: in each table the segment's number, or its first
-/// callback, is the bound.
-const FORGOTTEN: [(&str, &str, &str); 4] = [
-    ("parked_status", "id", "callback_id"),
-    ("dead_letter", "id", "callback_id"),
-    ("inbox_applied", "segment", "segment"),
-    // Its segment is marked, or was lost.
-    ("inbox_applied_body", "segment", "segment"),
-];
-
-fn bound(column: &str, until: CallbackSegmentId) -> Value {
-    match column {
-        "segment" => until.number().into(),
-        _ => until.callbacks().0.into(),
-    }
-}
-
-/// Whether anything is left, outside of the inbox, of segments before one.
-pub async fn any_forgotten(
-    main: &impl ConnectionTrait,
-    until: CallbackSegmentId,
-) -> Result<bool, StoreError> {
-    for (table, _, column) in FORGOTTEN {
-        let sql = format!("SELECT 1 FROM {table} WHERE {column} < $1 LIMIT 1");
-        if query_one(main, sql, [bound(column, until)])
-            .await?
-            .is_some()
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Deletes up to `step` rows of each table that belong to segments before one, outside of the inbox.
-pub async fn forget_applied_step(
-    main: &DatabaseTransaction,
-    until: CallbackSegmentId,
-    step: i64,
-) -> Result<u64, StoreError> {
-    let mut gone = 0;
-    for (table, key, column) in FORGOTTEN {
-        let old =
-            format!("SELECT {key} FROM {table} WHERE {column} < $1 ORDER BY {column} LIMIT $2");
-        let those = among(main.get_database_backend(), key, &old);
-        let deleted = execute(
-            main,
-            format!("DELETE FROM {table} WHERE {those}"),
-            [bound(column, until), step.into()],
-        )
-        .await?;
-        gone += deleted.rows_affected();
-    }
-    Ok(gone)
 }
 
 #[derive(Serialize)]

@@ -15,6 +15,7 @@ mod applied_queue;
 mod claim;
 mod counts;
 mod forget;
+mod forget_applied;
 mod list;
 mod pending;
 mod read;
@@ -47,10 +48,8 @@ pub use self::{
         UnreadableCallbackSegment, begin_alone, claim, release_all, renew,
     },
     counts::CallbackItemCounts,
-    forget::{
-        any_digest_before, any_forgotten, any_segment_before, forget_applied_step,
-        forget_digest_step, forget_segment_step, forgotten_until,
-    },
+    forget::{any_digest_before, any_segment_before, forget_digest_step, forget_segment_step},
+    forget_applied::{any_applied_before, forget_applied_step},
     list::{CallbackListRow, about, before, between, newest, one},
     pending::{CallbackBacklog, CallbackChangeCursor, change_cursor, oldest, unowned, waiting},
     read::{StoredCallbackBody, body},
