@@ -399,6 +399,7 @@ impl App {
                         stop.clone()
                     ),
                     workers::cleanup::run(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::erasure::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_clock(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::lineage::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_parked(Arc::clone(&engine), clock.clone(), stop.clone()),

@@ -423,7 +423,7 @@ impl Words {
     /// Stores a callback for each notification.
     fn insert_segments(&self, all: &str) -> String {
         let body = load::body(1, "delivered");
-        let encoded = segment::encode([(&[0; 32], None, body.as_bytes())]);
+        let encoded = segment::encode([(&[0; 32], None, Some(body.as_bytes()))]);
         format!(
             "INSERT INTO inbox_segment (id, endpoint, urgent, bodies, size_bytes, heads, data) \
              SELECT {}, 'meta', false, 1, {}, {}, {} FROM {all}",

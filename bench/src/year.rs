@@ -147,7 +147,7 @@ impl Year {
             "((({start} + i * {step}) * 48271 + n * 69621) % 2147483647 << 32 | (({start} + i * {step}) % 2147483647))"
         );
         let body = load::body(1, "delivered");
-        let encoded = segment::encode([(&[0; 32], None, body.as_bytes())]);
+        let encoded = segment::encode([(&[0; 32], None, Some(body.as_bytes()))]);
         let (size, data) = (encoded.size_bytes, hex::encode(&encoded.data));
         // Before its digest a head has the version and the size, and after it a zero.
         let heads = hex::encode(&encoded.heads);

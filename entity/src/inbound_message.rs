@@ -44,6 +44,8 @@ pub struct Model {
     pub window_until: Option<i64>,
     /// Until when it made messages free.
     pub free_entry_until: Option<i64>,
+    /// When its content was erased, as its author was deleted.
+    pub erased_at: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

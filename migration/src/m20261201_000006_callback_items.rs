@@ -1,5 +1,5 @@
 //! Items of callbacks: those that could not be applied or are not known yet, messages of people, and
-//! news of accounts; and which callbacks are applied.
+//! news of accounts; which callbacks are applied; and what is to be erased of deleted people.
 
 use crate::Dialect;
 
@@ -70,9 +70,12 @@ CREATE TABLE inbound_message (
     text                 {text},
     payload              {text},
     item                 {text} NOT NULL,
+    -- When its content was erased, as its author was deleted. It is still known by its id.
+    erased_at            bigint,
     UNIQUE (provider_message_id, endpoint_id)
 );
 CREATE INDEX inbound_message_contact ON inbound_message (contact_id, id);
+CREATE INDEX inbound_message_callback ON inbound_message (callback_id);
 CREATE INDEX inbound_message_read ON inbound_message (read_due_at) WHERE read_due_at IS NOT NULL;
 
 -- Everything that is no message and no status, applied or not.
@@ -106,9 +109,31 @@ CREATE TABLE inbox_applied_body (
     PRIMARY KEY (segment, position)
 ) {clustered};
 
+-- A deleted person of whom callbacks and messages are still to be erased, and how far that has come.
+CREATE TABLE callback_erasure (
+    id             {uuid} NOT NULL PRIMARY KEY,
+    created_at     bigint NOT NULL,
+    phase          {text} NOT NULL,
+    -- The numbers and user ids of the person, the contacts, and messages that were applied after the
+    -- deletion (JSON). Empty at the end.
+    identifiers    {text} NOT NULL,
+    contacts       {text} NOT NULL,
+    late_messages  {text} NOT NULL,
+    -- The segment, and the row, own event and event of the stream after which to go on.
+    next_segment   bigint NOT NULL,
+    until_segment  bigint NOT NULL,
+    next_row       {uuid} NOT NULL,
+    next_event     {text} NOT NULL,
+    next_change    bigint NOT NULL,
+    until_change   bigint NOT NULL,
+    -- Bodies that were erased so far.
+    bodies         bigint NOT NULL
+);
+
 ";
 
 const DOWN: &str = r"
+DROP TABLE callback_erasure;
 DROP TABLE inbox_applied_body;
 DROP TABLE inbox_applied;
 DROP TABLE notice;

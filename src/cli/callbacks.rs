@@ -8,7 +8,7 @@ use super::{say, settings};
 use crate::{
     app,
     domain::time::Timestamp,
-    engine::ingest,
+    engine::ingest::{self, CallbackReplayOutcome},
     state::Clock,
     store::{Store, callback, dead_letter},
 };
@@ -79,6 +79,7 @@ async fn show(store: &Store, id: Uuid) -> anyhow::Result<()> {
     }
     match callback::body(store, id).await? {
         None => say("body       deleted after its retention time"),
+        Some(body) if body.content.is_erased => say(format!("body       {}", ingest::ERASED)),
         Some(body) => {
             let pretty = serde_json::from_slice::<serde_json::Value>(&body.content.body)
                 .ok()
@@ -127,10 +128,10 @@ impl CallbacksCommand {
                     if json {
                         say(serde_json::to_string(&listed)?);
                     } else {
-                        let state = if listed.processed {
-                            "processed"
-                        } else {
-                            "waiting"
+                        let state = match (listed.erased, listed.processed) {
+                            (true, _) => "erased",
+                            (false, true) => "processed",
+                            (false, false) => "waiting",
                         };
                         say(format!(
                             "{}  {}  {:>8} bytes  {state:<9}  {} items, {} dead",
@@ -174,8 +175,11 @@ impl CallbacksCommand {
                 let mut still_dead = 0;
                 for id in ids {
                     match ingest::replay(&engine, id, Clock::System.now()).await? {
-                        None => anyhow::bail!("there is no callback {id}, or its body was deleted"),
-                        Some(applied) => {
+                        CallbackReplayOutcome::NotFound => {
+                            anyhow::bail!("there is no callback {id}, or its body was deleted")
+                        }
+                        CallbackReplayOutcome::Erased => say(format!("{id}: {}", ingest::ERASED)),
+                        CallbackReplayOutcome::Applied(applied) => {
                             still_dead += applied.dead;
                             say(format!(
                                 "{id}: {} items applied, {} dead",

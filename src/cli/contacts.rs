@@ -117,7 +117,8 @@ enum ContactsSubcommand {
         other: Option<String>,
     },
     /// Deletes a contact, and cancels its waiting messages. The record of sent messages stays for
-    /// its retention time; if the contact has an opt-out, its number and the opt-out stay.
+    /// its retention time; if the contact has an opt-out, its number and the opt-out stay. What the
+    /// person wrote and the callbacks that concern the person are erased by the server.
     Delete {
         #[arg(help = WHO)]
         who: String,

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     domain::{audit_action::AuditAction, login::DashboardRole},
-    engine::{admin::operator_actions, ingest},
+    engine::{
+        admin::operator_actions,
+        ingest::{self, CallbackReplayOutcome},
+    },
     state::AppState,
     store::{audit, callback, dead_letter},
 };
@@ -50,6 +53,7 @@ struct CallbackScreenRow {
     at: DisplayTime,
     size: i64,
     processed: bool,
+    erased: bool,
     items: i64,
     dead: i64,
 }
@@ -105,6 +109,7 @@ pub async fn page(
                 at: shell.zone.moment(listed.received_at),
                 size: listed.size_bytes,
                 processed: listed.processed,
+                erased: listed.erased,
                 items: listed.items.unwrap_or(0),
                 dead: listed.dead_items.unwrap_or(0),
             })
@@ -151,11 +156,11 @@ pub async fn replay(
     let (mut items, mut dead, mut gone) = (0, 0, 0);
     for id in &ids {
         match ingest::replay(engine, *id, now).await? {
-            Some(applied) => {
+            CallbackReplayOutcome::Applied(applied) => {
                 items += applied.items;
                 dead += applied.dead;
             }
-            None => gone += 1,
+            CallbackReplayOutcome::Erased | CallbackReplayOutcome::NotFound => gone += 1,
         }
     }
     let replayed = u64::try_from(ids.len()).unwrap_or(0);
@@ -206,7 +211,7 @@ pub async fn one(
         "Callback",
         "/dashboard/callbacks",
     )?;
-    let body = if person.role >= DashboardRole::Admin {
+    let body = if person.role >= DashboardRole::Admin && !listed.erased {
         callback::body(store, *id).await?
     } else {
         None
@@ -222,6 +227,7 @@ pub async fn one(
             at: shell.zone.moment(listed.received_at),
             size: listed.size_bytes,
             processed: listed.processed,
+            erased: listed.erased,
             items: listed.items.unwrap_or(0),
             dead: listed.dead_items.unwrap_or(0),
         },

@@ -107,6 +107,18 @@ words! {
     }
 }
 
+/// The detail of a line about a reply without what the person chose or filled in. None if it has
+/// nothing of that. A reply after the first is [`TimelineEntryKind::Ignored`].
+pub fn without_reply(detail: &str) -> Option<String> {
+    let mut detail: serde_json::Value = serde_json::from_str(detail).ok()?;
+    let payload = detail.get_mut("payload")?;
+    if payload.is_null() {
+        return None;
+    }
+    *payload = serde_json::Value::Null;
+    Some(detail.to_string())
+}
+
 impl From<DeliveryFact> for TimelineEntryKind {
     fn from(fact: DeliveryFact) -> Self {
         match fact {
@@ -116,6 +128,21 @@ impl From<DeliveryFact> for TimelineEntryKind {
             DeliveryFact::Read => Self::Read,
             DeliveryFact::Played => Self::Played,
             DeliveryFact::Failed => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_reply;
+
+    #[test]
+    fn what_a_reply_carries_goes_and_its_kind_stays() {
+        let detail = r#"{"kind":"interactive","payload":"{\"answer\":42}"}"#;
+        let left = without_reply(detail).unwrap();
+        assert_eq!(left, r#"{"kind":"interactive","payload":null}"#);
+        for nothing in [&left, r#"{"kind":"text"}"#, "not json", "null"] {
+            assert_eq!(without_reply(nothing), None);
         }
     }
 }

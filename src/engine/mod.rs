@@ -7,7 +7,7 @@
 //! | [`runtime`] | keys, caches, holds, work in progress, a bad item of a batch, retention | decisions about messages |
 //! | [`lifecycle`] | moves a notification to its next state, with the consequences | the causes |
 //! | [`intake`] | turns events and requests into notifications | sending |
-//! | [`people`] | identity, consent, preferences, staff | parsing of callbacks |
+//! | [`people`] | identity, consent, preferences, staff, erasure | parsing of callbacks |
 //! | [`delivery`] | claims, sends, settles; follow-ups, templates, windows | callbacks |
 //! | [`ingest`] | applies callbacks as facts | their JSON (providers) |
 //! | [`admin`] | operator actions on notifications, senders and the hold | pages and commands |

@@ -89,10 +89,13 @@ pub fn of_catalogue(bounds: &AccessBounds) -> AccessBoundsFilter {
     }
 }
 
-/// Inbound messages to the caller's senders, or in answer to its notifications.
+/// Inbound messages to the caller's senders, or in answer to its notifications. No caller has those
+/// that were erased.
 pub fn of_messages(bounds: &AccessBounds) -> Condition {
+    let left = entity::inbound_message::Column::ErasedAt.is_null();
+    let left = Condition::all().add(left);
     if bounds.product().is_none() {
-        return Condition::all();
+        return left;
     }
     let answered: SelectStatement = Query::select()
         .expr(Expr::val(1))
@@ -117,7 +120,7 @@ pub fn of_messages(bounds: &AccessBounds) -> Condition {
         ));
         own = own.add(sender.is_in(values(bounds.senders())));
     }
-    own
+    left.add(own)
 }
 
 /// Windows of a contact that the caller knows: with its senders, or with those that its

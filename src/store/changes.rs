@@ -9,6 +9,8 @@
 //! A reader asks for what comes after the last number that it has seen. If the first event that it
 //! gets has not the next number, those between were deleted (`RetainedRowKind::Changes`).
 
+mod erase;
+
 use std::{
     borrow::Cow,
     io::{self, Read},
@@ -23,6 +25,8 @@ use super::{
     dialect::{column, execute, is_sqlite, query, query_one},
 };
 use crate::domain::{own_event::HeraldEvent, time::Timestamp};
+
+pub use self::erase::{ErasableEventBatches, ErasedEventBatch, erasable, erase};
 
 /// zstd's fastest usual level: a transaction waits for it.
 const LEVEL: i32 = 1;

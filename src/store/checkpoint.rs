@@ -2,8 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use sea_orm::Statement;
+
 use super::{
     Store, StoreError,
+    connection::{StoreConnection, StoreConnectionError},
     dialect::{column, query_one},
 };
 
@@ -14,6 +17,15 @@ pub const RESTART_PAGES: i64 = 16_000;
 
 /// Writes back what no reader needs, without waiting. Answers the length of the log.
 const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// Writes back everything and truncates the log, which waits for readers.
+const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// How long a truncation waits for readers, in milliseconds: no write begins meanwhile.
+const TRUNCATE_WAITS: i64 = 20;
+
+/// How long the connection usually waits.
+const WAITS: &str = "SELECT timeout AS number FROM pragma_busy_timeout";
 
 /// Progress of the checkpointer: the writes to each file that are written back.
 #[derive(Debug, Default)]
@@ -54,4 +66,36 @@ async fn write_back(store: &Store, written: &mut u64) -> Result<bool, StoreError
     }
     *written = writes;
     Ok(true)
+}
+
+/// Truncates the log, so that it has no older pages any more: they hold what was erased from the
+/// database. Says whether it has; if a reader is in the way, it is to be tried again. On PostgreSQL
+/// there is nothing to do.
+pub async fn truncate(store: &Store) -> Result<bool, StoreError> {
+    if !store.is_sqlite() {
+        return Ok(true);
+    }
+    if let Some(connection) = &store.checkpointer {
+        // Most of it is written back beside the writer.
+        query_one(connection, WRITE_BACK, []).await?;
+    }
+    let mut lease = store.writer.pool.acquire().await?;
+    // After a failure the connection is closed: it may have kept the short wait.
+    let is_truncated = truncate_on(&mut lease.connection).await?;
+    lease.give_back();
+    Ok(is_truncated)
+}
+
+async fn truncate_on(connection: &mut StoreConnection) -> Result<bool, StoreError> {
+    let failed = |failure: StoreConnectionError| StoreError::from(failure.into_query_error());
+    let usual = connection.number(WAITS).await.map_err(failed)?;
+    // In scripts, as a prepared statement would set it once only.
+    let short = format!("PRAGMA busy_timeout = {TRUNCATE_WAITS}");
+    connection.script(&short).await.map_err(failed)?;
+    let truncate = Statement::from_string(connection.backend(), TRUNCATE);
+    let row = connection.query_one(truncate).await.map_err(failed)?;
+    let again = format!("PRAGMA busy_timeout = {usual}");
+    connection.script(&again).await.map_err(failed)?;
+    let busy: i64 = row.map_or(Ok(1), |row| column(&row, "busy"))?;
+    Ok(busy == 0)
 }

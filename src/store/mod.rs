@@ -14,6 +14,7 @@ pub mod audit;
 pub mod backup;
 pub mod bounds;
 pub mod callback;
+pub mod callback_erasure;
 pub mod catalogue;
 pub mod changes;
 pub mod checkpoint;

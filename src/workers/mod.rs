@@ -4,6 +4,7 @@ pub mod accept;
 pub mod backlog;
 pub mod checkpoint;
 pub mod cleanup;
+pub mod erasure;
 pub mod heart;
 pub mod inbox;
 pub mod lineage;

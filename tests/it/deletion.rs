@@ -1,5 +1,6 @@
 //! People, staff and groups are made, and deleted again.
 
+pub mod erasure;
 pub mod meanwhile;
 
 use herald::engine::delivery;

@@ -111,6 +111,7 @@ fn main() -> ExitCode {
         dashboard::tests(),
         database::tests(),
         deletion::tests(),
+        deletion::erasure::tests(),
         deletion::meanwhile::tests(),
         untrusted_input::tests(),
         error_codes::tests(),

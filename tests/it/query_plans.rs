@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 
 use herald::{
+    domain::callback_id::CallbackSegmentId,
     engine::{
         delivery::{service_window, sweeper},
+        people::erasure,
         runtime::{backlog, retention::RetentionCleaner},
     },
-    store::{self, connect, migrate},
+    store::{self, callback_erasure, connect, migrate},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{DEMO, Database, TestApp, fresh_database, postgres, status, value};
 
@@ -80,11 +83,15 @@ async fn measure(database: Database, analysed: bool) {
         > 0
     {}
     day(&app, "first", 2).await;
+    let newest = i64::MAX;
+    erase(&app, newest).await;
     fill(&app).await;
     // What waits is counted as a whole, once in a while; a day must do without.
     backlog::measure(&app.engine, app.now()).await.unwrap();
     let before = postgres().unwrap().log().unwrap().len();
     day(&app, "second", BATCH).await;
+    // Up to the first of the segments that are applied: the one behind it waits.
+    erase(&app, 65536 + 0x7000).await;
     let far = app.now().plus_seconds(500 * 24 * 3600);
     RetentionCleaner::default()
         .turn(&app.engine, far)
@@ -109,6 +116,9 @@ async fn measure(database: Database, analysed: bool) {
         "DELETE FROM timeline",
         "WITH head AS (UPDATE change_head",
         "DELETE FROM change_batch",
+        "SELECT id, bodies, size_bytes FROM inbox_segment",
+        "SELECT last, events FROM change_batch",
+        "UPDATE callback_erasure",
     ] {
         assert!(
             statements.keys().any(|sql| sql.starts_with(known)),
@@ -162,6 +172,20 @@ async fn prepare(url: &str, name: &str) {
         .await
         .unwrap();
     }
+}
+
+/// Erases one person, in segments up to one.
+async fn erase(app: &TestApp, until: i64) {
+    let of_phone = "SELECT contact_id::text FROM contact_alias WHERE kind = 'phone' AND value = '+12025551000'";
+    let contact: Uuid = app.texts(of_phone).await[0].parse().unwrap();
+    let (until, now) = (CallbackSegmentId::from_number(until), app.now());
+    let added = app
+        .store
+        .write(async |tx| callback_erasure::add(tx, &[contact], until, now).await);
+    added.await.unwrap();
+    while erasure::turn(&app.engine, app.now()).await.unwrap() {}
+    let left = "SELECT count(*) FROM callback_erasure";
+    assert_eq!(app.number(left).await, 0);
 }
 
 /// Everything that a busy server does, for so many messages.

@@ -7,8 +7,10 @@
 
 pub mod consent;
 pub mod group;
+mod identifiers;
 pub mod replay;
 
+pub use identifiers::PersonIdentifiers;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

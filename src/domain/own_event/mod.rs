@@ -4,11 +4,12 @@
 //! of products. Names and payloads are part of the contract: `docs/events.md` lists them, and so does
 //! `GET /api/v1/event-types`.
 
+mod erasure;
 mod examples;
 mod occurrence;
 pub mod payload;
 
-pub use occurrence::EventDeduplicationKey;
+pub use self::{erasure::without_person, occurrence::EventDeduplicationKey};
 
 use std::borrow::Cow;
 

@@ -219,7 +219,10 @@ async fn keep(
     let Some(report) = &message.call else {
         if !inserted {
             let known = inbound::lock(tx, id, number).await?;
-            let same = known.is_none_or(|known| is_same(&known.item, &message.raw));
+            // Nothing is left of an erased one to be compared with.
+            let same = known.is_none_or(|known| {
+                known.erased_at.is_some() || is_same(&known.item, &message.raw)
+            });
             if !same {
                 let summary = "a message with the id of another message, and different content";
                 dropped(tx, work, message, summary, now).await?;
@@ -233,6 +236,9 @@ async fn keep(
     let Some(known) = inbound::lock(tx, id, number).await? else {
         return Ok(false);
     };
+    if known.erased_at.is_some() {
+        return Ok(false);
+    }
     let mut record = VoiceCallRecord::read(&known.item);
     let had_come = record.is_from_person();
     match record.add(report, &message.raw) {

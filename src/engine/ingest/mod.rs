@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 pub use alone::set_aside_unreadable;
-pub use replay::replay;
+pub use replay::{CallbackReplayOutcome, ERASED, replay};
 
 use self::{
     commit::{CallbackBatchMarks, commit},

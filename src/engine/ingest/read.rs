@@ -12,14 +12,17 @@ use crate::{
 /// Reason of a dead letter that another app has signed.
 pub(super) const FOREIGN: &str = "signed by a different app than the one its number belongs to";
 
-/// The items of a body, and those that cannot be applied. A signature is valid only for the numbers
-/// and accounts of its own app.
+/// The items of a body, and those that cannot be applied: an erased one has none. A signature is
+/// valid only for the numbers and accounts of its own app.
 pub(super) fn read(
     engine: &Engine,
     id: Uuid,
     endpoint: &str,
     body: &CallbackBody,
 ) -> (Vec<CallbackWorkItem>, Vec<DeadLetterItem>) {
+    if body.is_erased {
+        return (Vec::new(), Vec::new());
+    }
     let Some(receiver) = engine.providers().receiver(endpoint) else {
         let unread = DeadLetterItem {
             pointer: String::new(),

@@ -10,16 +10,32 @@ use crate::{
     store::{StoreError, callback, dead_letter, dialect::HexUuid, new_id},
 };
 
+/// Why an erased callback is not replayed, and its body is not shown.
+pub const ERASED: &str = "erased: a person it concerns was deleted";
+
+/// What became of a replay.
+#[derive(Debug)]
+pub enum CallbackReplayOutcome {
+    Applied(CallbackBatchSummary),
+    /// Its body was erased, and nothing is left to be applied: [`ERASED`].
+    Erased,
+    /// There is no such callback, or its body was deleted because of its age.
+    NotFound,
+}
+
 /// Applies the dead letters of one callback again. Its other items have been applied; applying them
 /// twice changes nothing.
 pub async fn replay(
     engine: &Engine,
     callback_id: Uuid,
     now: Timestamp,
-) -> Result<Option<CallbackBatchSummary>, StoreError> {
+) -> Result<CallbackReplayOutcome, StoreError> {
     let Some(body) = callback::body(&engine.store, callback_id).await? else {
-        return Ok(None);
+        return Ok(CallbackReplayOutcome::NotFound);
     };
+    if body.content.is_erased {
+        return Ok(CallbackReplayOutcome::Erased);
+    }
     engine.refresh_keyring().await?;
     let mut applied = CallbackBatchSummary::default();
     let (work, mut dead) = read(engine, callback_id, &body.endpoint, &body.content);
@@ -58,5 +74,5 @@ pub async fn replay(
             dead_letter::insert(tx, &letters, now).await
         })
         .await?;
-    Ok(Some(applied))
+    Ok(CallbackReplayOutcome::Applied(applied))
 }

@@ -1,7 +1,8 @@
-//! Manages people: contacts with their identity and preferences, staff members and groups. Every
-//! change is audited.
+//! Manages people: contacts with their identity and preferences, staff members and groups; and erases
+//! what is left of them. Every change is audited.
 
 mod contacts;
+pub mod erasure;
 pub mod identity;
 mod own;
 mod removal;

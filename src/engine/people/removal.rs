@@ -8,15 +8,16 @@ use uuid::Uuid;
 use super::{PeopleActor, contacts::gone, note};
 use crate::{
     domain::{
-        access::AccessBounds, audit_action::AuditAction, notification::NotificationChange,
-        preference::DELETED, recipient::RecipientSpec, status::NotificationStatus,
+        access::AccessBounds, audit_action::AuditAction, callback_id::CallbackSegmentId,
+        notification::NotificationChange, preference::DELETED, recipient::RecipientSpec,
+        status::NotificationStatus,
     },
     engine::{
         Engine, InputError,
         lifecycle::{self, NotificationLifecycleChange},
     },
     store::{
-        ConnectionTrait, Store, StoreError,
+        ConnectionTrait, Store, StoreError, callback, callback_erasure,
         catalogue::uses::uses,
         identity,
         notification::{self, NotificationListFilter},
@@ -41,19 +42,23 @@ pub struct ContactDeletion {
 const CHUNK: u64 = 100;
 
 /// Deletes a contact with its aliases, preferences and service windows. Waiting messages are
-/// cancelled; the record of sent messages stays for its retention time. Refused while a staff
+/// cancelled; the record of sent messages stays for its retention time. What the person wrote and the
+/// callbacks that concern the person are erased soon after ([`super::erasure`]). Refused while a staff
 /// member, a route or a rule is linked to it.
 pub async fn delete_contact(
     engine: &Engine,
     by: PeopleActor<'_>,
     contact: Uuid,
 ) -> Result<ContactDeletion, InputError> {
+    let until = newest_segment(&engine.store, by).await?;
     let (all, kept_as) = engine
         .store
         .write_or_refuse::<_, InputError, _>(async |tx| {
             // Contacts that act as one are one person.
             let all = identity::together(tx, contact).await?;
             let mut kept_as = None;
+            // While the aliases are there: they say which callbacks concern the person.
+            callback_erasure::add(tx, &all, until, by.now).await?;
             for contact in &all {
                 // Locked, so that an opt-out or a link that is being written at this moment is
                 // seen.
@@ -69,6 +74,7 @@ pub async fn delete_contact(
             Ok((all, kept_as))
         })
         .await?;
+    engine.erasures_added.notify_one();
     // Nothing is sent to the contact any more: waiting messages are cancelled now, not at their
     // turn.
     let mut cancelled = 0;
@@ -80,6 +86,18 @@ pub async fn delete_contact(
         refusal_kept: kept_as.is_some(),
         kept_as,
     })
+}
+
+/// The last segment of callbacks that may be stored. It may be later than now, where the clock was put
+/// back.
+async fn newest_segment(
+    store: &Store,
+    by: PeopleActor<'_>,
+) -> Result<CallbackSegmentId, StoreError> {
+    let [first, last] = [i64::MIN, i64::MAX].map(CallbackSegmentId::from_number);
+    let newest = callback::newest_segment(store.inbox().reader(), first, last).await?;
+    let now = CallbackSegmentId::at(by.now);
+    Ok(newest.map_or(now, |newest| newest.max(now)))
 }
 
 /// Refuses a contact that does not exist, or to which something is linked.

@@ -74,6 +74,8 @@ pub struct Engine {
     pub followed_up: tokio::sync::Notify,
     /// Wakes the expansion when an event has more recipients.
     pub unexpanded: tokio::sync::Notify,
+    /// Wakes the erasure when a person was deleted.
+    pub erasures_added: tokio::sync::Notify,
     /// Subscriptions of open pages.
     pub live: live_pages::DashboardChangeNotifier,
     /// Hashes passwords.
@@ -109,6 +111,7 @@ impl Engine {
             queued: tokio::sync::watch::Sender::new(0),
             followed_up: tokio::sync::Notify::new(),
             unexpanded: tokio::sync::Notify::new(),
+            erasures_added: tokio::sync::Notify::new(),
             live: live_pages::DashboardChangeNotifier::default(),
             passwords: passwords::PasswordHasher::default(),
             current_hold: hold::LastReadSendingHold::default(),

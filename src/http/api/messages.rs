@@ -171,7 +171,7 @@ fn view(row: inbound_message::Model, about: Option<Uuid>, shows_ids: bool) -> In
     }
 }
 
-/// Inbound messages and voice calls, newest first.
+/// Inbound messages and voice calls, newest first. Those of deleted people are erased.
 #[utoipa::path(
     get, path = "/api/v1/messages", operation_id = "list_messages", tag = "messages", params(InboundMessagesQuery),
     responses((status = 200, body = InboundMessageListResponse), (status = 401, body = ProblemDocument), (status = 422, body = ProblemDocument))

@@ -258,6 +258,7 @@ pub(super) fn bodies(
     Ok(all
         .map(|(head, body)| CallbackBody {
             body,
+            is_erased: head.is_erased,
             signed_by: head.signed_by,
         })
         .collect())

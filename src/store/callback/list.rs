@@ -35,6 +35,8 @@ pub struct CallbackListRow {
     #[serde(serialize_with = "crate::store::timeline::as_text")]
     pub received_at: Timestamp,
     pub size_bytes: i64,
+    /// Its body was erased, as a person whom it concerns was deleted.
+    pub erased: bool,
     pub processed: bool,
     pub items: Option<i64>,
     pub dead_items: Option<i64>,
@@ -186,13 +188,10 @@ async fn listed_in(
     let mut listed = Vec::new();
     for (row, segment) in found.iter().zip(ids) {
         // Of one that is damaged, it is shown at least that it is there.
-        let sizes: Vec<usize> = heads(row).map_or_else(
-            |error| {
-                report_damage(&error);
-                Vec::new()
-            },
-            |heads| heads.iter().map(|head| head.size).collect(),
-        );
+        let heads = heads(row).unwrap_or_else(|error| {
+            report_damage(&error);
+            Vec::new()
+        });
         let counts = applied.remove(&segment);
         let callbacks = callbacks(segment, column(row, "bodies")?).enumerate();
         let mut of_segment: Vec<CallbackListRow> = callbacks
@@ -204,9 +203,10 @@ async fn listed_in(
                 CallbackListRow {
                     id,
                     received_at: segment.received_at(),
-                    size_bytes: sizes
+                    size_bytes: heads
                         .get(place)
-                        .map_or(0, |size| i64::try_from(*size).unwrap_or(i64::MAX)),
+                        .map_or(0, |head| i64::try_from(head.size).unwrap_or(i64::MAX)),
+                    erased: heads.get(place).is_some_and(|head| head.is_erased),
                     processed: counts.is_some(),
                     items: number(|items| items.items),
                     dead_items: number(|items| items.dead_items),

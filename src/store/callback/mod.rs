@@ -14,6 +14,7 @@ mod applied;
 mod applied_queue;
 mod claim;
 mod counts;
+mod erase;
 mod forget;
 mod forget_applied;
 mod list;
@@ -48,6 +49,10 @@ pub use self::{
         UnreadableCallbackSegment, begin_alone, claim, release_all, renew,
     },
     counts::CallbackItemCounts,
+    erase::{
+        CallbackErasureRange, ErasableCallbackSegment, ErasableCallbackSegments,
+        ErasedCallbackSegment, erasable, erase,
+    },
     forget::{any_digest_before, any_segment_before, forget_digest_step, forget_segment_step},
     forget_applied::{any_applied_before, forget_applied_step},
     list::{CallbackListRow, about, before, between, newest, one},
@@ -67,6 +72,9 @@ const SEGMENT: &str = "inbox_segment";
 #[derive(Clone, Debug)]
 pub struct CallbackBody {
     pub body: Bytes,
+    /// Its bytes were erased, as a person whom it concerns was deleted: nothing is left to be read
+    /// or applied.
+    pub is_erased: bool,
     /// Labels of the secrets that signed it, if there are several apps.
     pub signed_by: Option<String>,
 }

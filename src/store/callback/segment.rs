@@ -1,8 +1,12 @@
 //! A segment as bytes: the bodies that were stored together, and a head for each of them.
 //!
-//! `heads`: a version byte; then for each body its size, its digest, and the labels of its signature.
-//! `data`: a byte that says whether they are compressed, and the bodies one after the other. Whatever
-//! a damaged row says, reading it takes no more memory than the largest segment.
+//! `heads`: a version byte; then for each body one more than its size, or zero if it was erased; its
+//! digest; and the labels of its signature. `data`: a byte that says whether they are compressed, and
+//! the bodies one after the other. Whatever a damaged row says, reading it takes no more memory than
+//! the largest segment.
+//!
+//! An erased body keeps its position and its digest: the positions of the others are part of their
+//! ids, and it is recognized when it comes again.
 
 use std::io::Read;
 
@@ -38,7 +42,10 @@ const LEAST_HEAD: usize = 2 + DIGEST;
 /// What is known of a body without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackBodyHead {
+    /// In bytes; zero for one that was erased, and for one that came empty.
     pub size: usize,
+    /// Its bytes were erased, as a person whom it concerns was deleted.
+    pub is_erased: bool,
     pub digest: [u8; 32],
     /// Labels of the secrets that signed it, if there are several apps.
     pub signed_by: Option<String>,
@@ -53,15 +60,16 @@ pub struct EncodedCallbackSegment {
     pub data: Vec<u8>,
 }
 
-/// Encodes bodies, in the order of their positions.
+/// Encodes bodies with their digests and labels, in the order of their positions. Without bytes: one
+/// that is erased.
 pub fn encode<'a>(
-    bodies: impl IntoIterator<Item = (&'a [u8; 32], Option<&'a str>, &'a [u8])>,
+    bodies: impl IntoIterator<Item = (&'a [u8; 32], Option<&'a str>, Option<&'a [u8]>)>,
 ) -> EncodedCallbackSegment {
     let mut heads = vec![VERSION];
     let mut plain = vec![PLAIN];
     let mut count = 0;
     for (digest, signed_by, body) in bodies {
-        varint::push(&mut heads, body.len() as u64);
+        varint::push(&mut heads, body.map_or(0, |body| body.len() as u64 + 1));
         heads.extend_from_slice(digest);
         match signed_by {
             None => varint::push(&mut heads, 0),
@@ -70,7 +78,7 @@ pub fn encode<'a>(
                 heads.extend_from_slice(label.as_bytes());
             }
         }
-        plain.extend_from_slice(body);
+        plain.extend_from_slice(body.unwrap_or_default());
         count += 1;
     }
     let size = plain.len() - 1;
@@ -100,7 +108,8 @@ pub fn decode_heads(heads: &[u8], bodies: i64, size_bytes: i64) -> Option<Vec<Ca
     let mut decoded = Vec::with_capacity(count.min(heads.len() / LEAST_HEAD));
     let mut size_left = u64::try_from(size_bytes).ok()?;
     for _ in 0..count {
-        let size = reader.number()?;
+        let stored = reader.number()?.checked_sub(1);
+        let size = stored.unwrap_or(0);
         size_left = size_left.checked_sub(size)?;
         let digest = reader.take(DIGEST)?.try_into().ok()?;
         let signed_by = match reader.number()?.checked_sub(1) {
@@ -112,6 +121,7 @@ pub fn decode_heads(heads: &[u8], bodies: i64, size_bytes: i64) -> Option<Vec<Ca
         };
         decoded.push(CallbackBodyHead {
             size: usize::try_from(size).ok()?,
+            is_erased: stored.is_none(),
             digest,
             signed_by,
         });

@@ -81,7 +81,10 @@ impl NewCallbackSegment {
 }
 
 fn encode<'a>(bodies: impl Iterator<Item = &'a NewCallback>) -> EncodedCallbackSegment {
-    segment::encode(bodies.map(|new| (&new.digest, new.signed_by.as_deref(), new.body.as_ref())))
+    segment::encode(bodies.map(|new| {
+        let signed_by = new.signed_by.as_deref();
+        (&new.digest, signed_by, Some(new.body.as_ref()))
+    }))
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,9 @@ use uuid::Uuid;
 use super::record::{self, TimelineTail};
 use crate::{
     domain::{
-        follow_up::PlannedFollowUp, notification::NotificationState, timeline::TimelineEntry,
+        follow_up::PlannedFollowUp,
+        notification::NotificationState,
+        timeline::{TimelineEntry, without_reply},
     },
     store::StoreError,
 };
@@ -76,6 +78,29 @@ impl LoadedNotification {
             self.timeline = TimelineTail::default();
             self.is_rewritten = true;
         }
+    }
+
+    /// Erases what the lines that its record holds say of replies.
+    pub fn erase_replies(&mut self) -> Result<(), StoreError> {
+        let mut lines = self
+            .timeline
+            .read(&self.state.attempts, self.state.created_at)
+            .map_err(|_unreadable| record::corrupt(self.state.id))?;
+        let mut is_changed = false;
+        for line in &mut lines {
+            if let Some(left) = line.detail.as_deref().and_then(without_reply) {
+                line.detail = Some(left);
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.timeline = TimelineTail::default();
+            for line in lines {
+                self.timeline.add(line);
+            }
+            self.is_rewritten = true;
+        }
+        Ok(())
     }
 
     /// What rules have planned for it.

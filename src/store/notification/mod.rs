@@ -5,6 +5,7 @@ mod insert;
 mod loaded;
 mod queue;
 mod record;
+mod replies;
 mod search;
 mod waiting;
 
@@ -16,6 +17,7 @@ pub use queue::{
     any_woken, await_open_calls, claim, count_due, delay, extend, oldest_due, stop_timers, woken,
 };
 pub use record::{NotificationRecord, TimelineTail, UnreadableRecordError};
+pub use replies::{erase_replies, of_contacts_after};
 pub use search::{
     NotificationListFilter, callbacks_of, find, find_all, in_transaction, of_request, open_counts,
     read_failure, search,

@@ -562,10 +562,11 @@ impl TestApp {
 
     /// Applies a callback's dead letters again.
     pub async fn replay(&self, callback: Uuid) -> ingest::CallbackBatchSummary {
-        ingest::replay(&self.engine, callback, self.now())
-            .await
-            .unwrap()
-            .unwrap()
+        let outcome = ingest::replay(&self.engine, callback, self.now());
+        match outcome.await.unwrap() {
+            ingest::CallbackReplayOutcome::Applied(applied) => applied,
+            other => panic!("it was not replayed: {other:?}"),
+        }
     }
 
     /// One number out of the database.

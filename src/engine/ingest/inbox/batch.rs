@@ -137,6 +137,7 @@ fn segment(new: &NewCallbackSegment, stored: &StoredCallbackSegment) -> Callback
         bodies: kept
             .map(|new| CallbackBody {
                 body: new.body.clone(),
+                is_erased: false,
                 signed_by: new.signed_by.clone(),
             })
             .collect(),

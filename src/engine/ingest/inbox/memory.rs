@@ -146,6 +146,7 @@ mod tests {
     fn segment(number: i64, bodies: usize) -> CallbackSegment {
         let body = CallbackBody {
             body: Bytes::from_static(b"{}"),
+            is_erased: false,
             signed_by: None,
         };
         CallbackSegment {

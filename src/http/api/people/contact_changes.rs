@@ -106,7 +106,8 @@ pub async fn change(
 /// Deletes a contact: names, preferences, service windows.
 ///
 /// Waiting messages are cancelled; the record of sent messages stays for its retention time. If the
-/// contact has an opt-out, its number and the opt-out stay. Needs an admin key.
+/// contact has an opt-out, its number and the opt-out stay. What the person wrote and the callbacks
+/// that concern the person are erased soon after. Needs an admin key.
 #[utoipa::path(
     delete, path = "/api/v1/contacts/{id}", operation_id = "delete_contact", tag = "contacts", params(("id" = Uuid, Path)),
     responses((status = 200, body = ContactDeletion), (status = 403, body = ProblemDocument), (status = 404, body = ProblemDocument),

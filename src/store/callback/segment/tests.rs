@@ -7,13 +7,14 @@ use super::{
     decode_heads, encode,
 };
 
-type Body = ([u8; 32], Option<String>, Vec<u8>);
+/// A digest, labels, and the bytes, unless they are erased.
+type Body = ([u8; 32], Option<String>, Option<Vec<u8>>);
 
 fn encoded(bodies: &[Body]) -> EncodedCallbackSegment {
     encode(
         bodies
             .iter()
-            .map(|(digest, label, body)| (digest, label.as_deref(), body.as_slice())),
+            .map(|(digest, label, body)| (digest, label.as_deref(), body.as_deref())),
     )
 }
 
@@ -25,7 +26,7 @@ fn status(number: usize) -> Body {
     let body = format!(
         r#"{{"object":"whatsapp_business_account","entry":[{{"changes":[{{"field":"messages","value":{{"statuses":[{{"id":"wamid.{number}","status":"read"}}]}}}}]}}]}}"#
     );
-    ([number.to_le_bytes()[0]; 32], None, body.into_bytes())
+    ([number.to_le_bytes()[0]; 32], None, Some(body.into_bytes()))
 }
 
 #[test]
@@ -38,10 +39,10 @@ fn alike_bodies_become_small_and_a_body_that_does_not_is_stored_plain() {
         "{} of {size}",
         alike.data.len()
     );
-    let short = encoded(&[([1; 32], None, b"{}".to_vec())]);
+    let short = encoded(&[([1; 32], None, Some(b"{}".to_vec()))]);
     assert_eq!(short.data, [&[PLAIN][..], b"{}"].concat());
     // Nothing is stored as something: an empty value would be none to SQLite.
-    let empty = encoded(&[([1; 32], None, Vec::new())]);
+    let empty = encoded(&[([1; 32], None, Some(Vec::new()))]);
     assert_eq!(
         (empty.bodies, empty.size_bytes, empty.data.as_slice()),
         (1, 0, &[PLAIN][..])
@@ -100,6 +101,7 @@ fn what_decompresses_to_more_than_was_stored_is_stopped() {
     let bomb = [&[ZSTD][..], &zeros].concat();
     let head = CallbackBodyHead {
         size: 1_000,
+        is_erased: false,
         digest: [0; 32],
         signed_by: None,
     };
@@ -119,7 +121,7 @@ fn bodies() -> impl Strategy<Value = Vec<Body>> {
     let body = (
         any::<[u8; 32]>(),
         prop::option::of("[a-z,]{0,40}"),
-        prop::collection::vec(any::<u8>(), 0..2_000),
+        prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..2_000)),
     );
     prop::collection::vec(body, 1..40)
 }
@@ -135,9 +137,31 @@ proptest! {
         let read: Vec<Body> = heads
             .into_iter()
             .zip(data)
-            .map(|(head, body)| (head.digest, head.signed_by, body.to_vec()))
+            .map(|(head, body)| {
+                (head.digest, head.signed_by, (!head.is_erased).then(|| body.to_vec()))
+            })
             .collect();
         prop_assert_eq!(read, bodies);
+    }
+
+    #[test]
+    fn an_erased_body_leaves_the_others_as_they_are_and_nothing_of_itself(
+        bodies in bodies(), place in any::<prop::sample::Index>(),
+    ) {
+        let mut erased = bodies.clone();
+        let place = place.index(erased.len());
+        erased[place].2 = None;
+        let segment = encoded(&erased);
+        let heads = heads(&segment).unwrap();
+        let data = decode_data(&segment.data, &heads).unwrap();
+        prop_assert!(heads[place].is_erased && data[place].is_empty());
+        let sizes = erased.iter().map(|body| body.2.as_ref().map_or(0, Vec::len));
+        prop_assert_eq!(segment.size_bytes, i64::try_from(sizes.sum::<usize>()).unwrap());
+        for (position, body) in bodies.iter().enumerate().filter(|(it, _)| *it != place) {
+            prop_assert_eq!(&heads[position].digest, &body.0);
+            prop_assert_eq!(&data[position][..], body.2.as_deref().unwrap_or_default());
+        }
+        prop_assert_eq!(heads[place].digest, bodies[place].0);
     }
 
     #[test]
@@ -162,7 +186,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_segment_or_none(heads: Vec<u8>, bodies in 0_i64..5, data: Vec<u8>) {
-        let head = CallbackBodyHead { size: 10, digest: [0; 32], signed_by: None };
+        let head = CallbackBodyHead { size: 10, is_erased: false, digest: [0; 32], signed_by: None };
         let _ = decode_heads(&heads, bodies, 10);
         let _ = decode_data(&data, &[head]);
     }
