@@ -15,7 +15,7 @@ use herald::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Database, TestApp, noise, noise_bytes, status, value, while_open};
+use crate::harness::{Database, TestApp, noise, noise_bytes, status, value, while_inbox_is_open};
 
 crate::tests![
     bodies_whose_digests_begin_alike_are_all_kept_and_recognized,
@@ -190,7 +190,7 @@ async fn a_body_that_two_processes_store_at_once_is_stored_once(database: Databa
         // Another process is in the midst of storing it.
         let store =
             async |tx: &DatabaseTransaction| callback::store_batch(tx, &other, now).await.map(drop);
-        let code = while_open(&app, store, app.callback_bytes(bytes)).await;
+        let code = while_inbox_is_open(&app, store, app.callback_bytes(bytes)).await;
         assert_eq!(code, 200);
         let count = i64::try_from(number).unwrap();
         assert_eq!(app.callbacks_stored().await, count);

@@ -49,17 +49,20 @@ enum ErasureStepOutcome {
     Waits,
 }
 
-/// Makes one step of the oldest task that can go on. Says whether there was one.
+/// Makes one step of the oldest task that can go on. Says whether there was one. A task that fails for
+/// good stops no other: its error is the result when nothing else is to be done.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<bool, StoreError> {
+    let mut failed = None;
     for task in callback_erasure::open(engine.store.by_index(), TASKS).await? {
         match step(engine, &task, now).await {
             Ok(ErasureStepOutcome::Waits) => {}
             // Another process was faster: what it has left is read again.
             Ok(ErasureStepOutcome::Worked) | Err(StoreError::RolledBack) => return Ok(true),
-            Err(error) => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
-    Ok(false)
+    failed.map_or(Ok(false), Err)
 }
 
 async fn step(

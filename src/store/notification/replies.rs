@@ -53,7 +53,11 @@ pub async fn erase_replies(
     .await?;
     let mut loaded = load_readable(tx, notifications).await?;
     for loaded in &mut loaded {
-        loaded.erase_replies()?;
+        match loaded.erase_replies() {
+            // One that cannot be read stops no other.
+            Ok(()) | Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     save_records(tx, &mut loaded).await?;
     let those = listed(backend, "notification_id");

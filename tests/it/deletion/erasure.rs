@@ -216,11 +216,9 @@ async fn everything_that_a_deleted_person_wrote_is_erased_and_nothing_else(datab
     assert_eq!(app.number(parked).await, 2);
     let (_, listed) = app.get("/api/v1/messages").await;
     assert_eq!(listed["messages"].as_array().unwrap().len(), 3, "{listed}");
-    let from_mina = listed["messages"].as_array().unwrap().iter();
-    let from_mina = from_mina
-        .filter(|it| it["text"] == said)
-        .map(|it| &it["id"]);
-    let from_mina = from_mina.last().unwrap().as_str().unwrap().to_owned();
+    let all = listed["messages"].as_array().unwrap();
+    let from_mina = all.iter().find(|it| it["text"] == said).unwrap();
+    let from_mina = from_mina["id"].as_str().unwrap().to_owned();
 
     app.pass(60);
     delete(&app, &path).await;

@@ -18,13 +18,31 @@ pub async fn while_open<T>(
     open: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
     meanwhile: impl Future<Output = T>,
 ) -> T {
+    while_open_in(app, |store| store, open, meanwhile).await
+}
+
+/// The same for a transaction of the inbox.
+pub async fn while_inbox_is_open<T>(
+    app: &TestApp,
+    open: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
+    meanwhile: impl Future<Output = T>,
+) -> T {
+    while_open_in(app, Store::inbox, open, meanwhile).await
+}
+
+async fn while_open_in<T>(
+    app: &TestApp,
+    part: fn(&Store) -> &Store,
+    open: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
+    meanwhile: impl Future<Output = T>,
+) -> T {
     let url = SecretString::from(app.database_url.clone());
     let other = connect::open(&url, 1, ConnectPurpose::Command)
         .await
         .unwrap();
     let is_open = AtomicBool::new(false);
-    let work = other.write(async |tx| {
-        open(tx).await?;
+    let work = part(&other).write(async |tx| {
+        open(tx).await.unwrap();
         let pid = if is_sqlite(tx) {
             None
         } else {
