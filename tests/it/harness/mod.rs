@@ -19,7 +19,7 @@ pub use app::{
     APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, sign, status, value,
     without_ids,
 };
-pub use aside::while_inbox_is_open, while_open;
+pub use aside::{while_inbox_is_open, while_open};
 pub use blocker::fresh_blocker;
 pub use databases::fresh_database;
 pub use graph::Graph;
