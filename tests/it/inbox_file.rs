@@ -218,13 +218,14 @@ async fn a_backup_has_both_files(database: Database) {
         // Over a database that is there: both of its files are kept.
         again.shut_down().await;
         let said = restored(&url, folder.path(), &["restore", name, "--replace"]);
-        let kept: Vec<String> = std::fs::read_dir(anew.path())
+        let kept: Vec<PathBuf> = std::fs::read_dir(anew.path())
             .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.contains("before-restore"))
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().contains("before-restore"))
             .collect();
         assert_eq!(kept.len(), 2, "{said}: {kept:?}");
-        assert!(kept.iter().any(|name| name.ends_with(".inbox")), "{kept:?}");
+        let inboxes = kept.iter().map(|path| sqlite_file::inbox_of(path));
+        assert_eq!(inboxes.filter(|inbox| inbox.exists()).count(), 1);
         let again = TestApp::start(&url, &[]).await;
         assert_eq!(again.callbacks_waiting().await, 2);
     }

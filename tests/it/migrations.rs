@@ -96,7 +96,7 @@ async fn an_empty_database_gets_every_migration_at_once(database: Database) {
 }
 
 /// The files of a database, with the parts of the schema that each has.
-fn files(database: &Database, url: &str) -> Vec<(String, &'static [SchemaPart])> {
+fn files(database: Database, url: &str) -> Vec<(String, &'static [SchemaPart])> {
     let url = url.to_owned();
     match database {
         Database::Sqlite => vec![
@@ -109,7 +109,7 @@ fn files(database: &Database, url: &str) -> Vec<(String, &'static [SchemaPart])>
 
 async fn down_takes_back_what_up_made(database: Database) {
     let (_folder, url) = empty_database(&database).await;
-    for (url, parts) in files(&database, &url) {
+    for (url, parts) in files(database, &url) {
         let raw = connection(&url).await;
         let mut schemas = vec![schema(&raw).await];
         assert!(schemas[0].is_empty(), "{schemas:?}");
@@ -157,7 +157,7 @@ async fn the_schema_of_a_newer_program_is_refused_by_name(database: Database) {
     let count = if database == Database::Sqlite { 2 } else { 1 };
     for newer_file in 0..count {
         let (folder, url) = empty_database(&database).await;
-        for (place, (url, parts)) in files(&database, &url).iter().enumerate() {
+        for (place, (url, parts)) in files(database, &url).iter().enumerate() {
             let raw = connection(url).await;
             migrate::apply(&raw, parts, usize::MAX).await.unwrap();
             if place == newer_file {
