@@ -15,6 +15,7 @@ use crate::harness::{APP_SECRET, DEMO, Database, TestApp, sign, status, value};
 crate::tests![
     a_stop_is_applied_before_the_statuses_that_came_earlier,
     a_stop_is_applied_first_among_what_a_dead_process_left,
+    a_stop_overtakes_what_was_claimed_before_it_came,
     statuses_are_applied_in_the_order_of_their_coming,
     urgent_callbacks_leave_a_part_of_every_batch_to_the_others,
     answers_wait_while_applying_is_behind,
@@ -88,15 +89,37 @@ async fn a_stop_is_applied_first_among_what_a_dead_process_left(database: Databa
     app.process_once().await;
     assert_eq!(opted_out(&app).await, 1);
     assert_eq!(unapplied(&app).await, 21);
-    // What was claimed was applied: nothing is claimed twice.
-    let unclaimed = "SELECT CAST(sum(bodies) AS bigint) FROM inbox_pending WHERE tries = 0";
-    assert_eq!(app.number(unclaimed).await, 21);
+    // The rest was claimed with it, and nothing is claimed twice.
     app.process_once().await;
     assert_eq!(unapplied(&app).await, 0);
+    let tries = "SELECT coalesce(max(tries), 1) FROM inbox_pending";
+    assert_eq!(app.number(tries).await, 1);
     assert_eq!(
         app.number("SELECT count(*) FROM parked_status").await,
         i64::try_from(batch + 20).unwrap()
     );
+}
+
+async fn a_stop_overtakes_what_was_claimed_before_it_came(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    let batch = ingest::batch_size(&app.store);
+    take_in(&app, (0..batch + 20).map(statuses)).await;
+    app.handover.take_all();
+    app.pass(61);
+    let writes = app.store.inbox().writes();
+    app.process_once().await;
+    assert_eq!(
+        unapplied(&app).await,
+        20,
+        "a batch, and the rest is claimed"
+    );
+    if database == Database::Sqlite {
+        let claims = app.store.inbox().writes() - writes;
+        assert_eq!(claims, 1, "one commit for all of them");
+    }
+    take_in(&app, [message(0, "STOP")]).await;
+    app.process_once().await;
+    assert_eq!((opted_out(&app).await, unapplied(&app).await), (1, 0));
 }
 
 async fn statuses_are_applied_in_the_order_of_their_coming(database: Database) {

@@ -376,9 +376,9 @@ async fn a_segment_that_another_process_works_on_is_left_to_it(database: Databas
         bodies: 10,
         bytes: 1_000_000,
     };
-    let (all, now) = (callback::CallbackClaimScope::All, app.now());
+    let (scope, now) = (callback::CallbackClaimScope::Ordinary, app.now());
     let claimed = inbox
-        .write(async |tx| callback::claim(tx, main, all, lease, now, most).await)
+        .write(async |tx| callback::claim(tx, main, scope, lease, now, most).await)
         .await
         .unwrap();
     assert_eq!((claimed.segments.len(), claimed.unreadable.len()), (1, 0));

@@ -28,11 +28,10 @@ const STEP: i64 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackClaimScope {
     Urgent,
-    /// Those that are urgent, and then the others.
-    All,
+    Ordinary,
 }
 
-/// How much is claimed at once: whole segments, and at least one of each class.
+/// How much is claimed at once: whole segments, and at least one.
 #[derive(Clone, Copy, Debug)]
 pub struct CallbackClaimSizeLimits {
     pub bodies: i64,
@@ -66,21 +65,9 @@ pub async fn claim(
     now: Timestamp,
     most: CallbackClaimSizeLimits,
 ) -> Result<ClaimedCallbackSegments, StoreError> {
-    let classes: &[bool] = match which {
-        CallbackClaimScope::Urgent => &[true],
-        CallbackClaimScope::All => &[true, false],
-    };
+    let urgent = which == CallbackClaimScope::Urgent;
     let mut taken = TakenSegments::default();
-    for urgent in classes {
-        // A part is for the others: were there ever more that is urgent than can be applied, they
-        // would wait for ever.
-        let kept = if *urgent { most.bodies / 4 } else { 0 };
-        let most = CallbackClaimSizeLimits {
-            bodies: most.bodies - kept,
-            ..most
-        };
-        taken.take(inbox, main, *urgent, lease, now, most).await?;
-    }
+    taken.take(inbox, main, urgent, lease, now, most).await?;
     taken.read(inbox).await
 }
 
