@@ -227,9 +227,15 @@ pub async fn seed_of_sender(fresh: &Fresh, notifications: u64) -> anyhow::Result
     }
     record::set_sender(&connection, SENDER).await?;
     // It is going to be copied on purpose: a server of a copy would hold sending.
-    connection
-        .execute_unprepared("DELETE FROM setting WHERE name = 'server_file'")
-        .await?;
+    let files: &[&str] = if connection.get_database_backend() == DbBackend::Postgres {
+        &["setting"]
+    } else {
+        &["main.setting", "inbox.setting"]
+    };
+    for setting in files {
+        let forget = format!("DELETE FROM {setting} WHERE name = 'server_file'");
+        connection.execute_unprepared(&forget).await?;
+    }
     tidy(&connection).await?;
     connection.close().await?;
     Ok(())

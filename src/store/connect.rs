@@ -243,10 +243,7 @@ async fn open_sqlite(path: &str, purpose: ConnectPurpose) -> Result<Store, Datab
         ..open(path, is_new, OF_MAIN).await?
     };
     if purpose == ConnectPurpose::Command {
-        for (file, path, before) in [
-            (&store, path, before),
-            (store.inbox(), &inbox_path, inbox_before),
-        ] {
+        for (file, before) in [(&store, before), (store.inbox(), inbox_before)] {
             sqlite_file::note_recovery(file, path, before)
                 .await
                 .map_err(DatabaseOpenError::Recovery)?;

@@ -349,8 +349,9 @@ pub(super) async fn put_use_in(
     setting::put(connection, USE, state.name(), now).await
 }
 
-/// Records that a command was the first to open the file after its server had died: it applies the
-/// log, and the next server must not take the file for a copy without one.
+/// Records that a command was the first to open a file after its server had died: it applies the log,
+/// and the next server must not take the file for a copy without one. The lock of both files is that of
+/// the main one, at `path`.
 pub(super) async fn note_recovery(
     store: &Store,
     path: &Path,
