@@ -317,6 +317,11 @@ impl Store {
         self.inbox.as_deref().unwrap_or(self)
     }
 
+    /// Each file of the database, the main one first: on PostgreSQL it is one.
+    pub fn files(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.inbox.as_deref())
+    }
+
     /// The id of a new segment of the inbox: after those that this process has made.
     pub fn new_segment_id(&self, now: Timestamp) -> CallbackSegmentId {
         let after = |last| CallbackSegmentId::after(CallbackSegmentId::from_number(last), now);

@@ -330,7 +330,7 @@ const PAGES_GIVEN_BACK: i64 = 100;
 /// Gives space back to the system. PostgreSQL does it by itself.
 pub async fn give_back(store: &Store) -> Result<(), StoreError> {
     if store.is_sqlite() {
-        for file in [store, store.inbox()] {
+        for file in store.files() {
             query(
                 &file.writer,
                 format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"),

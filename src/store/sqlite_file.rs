@@ -153,18 +153,24 @@ pub async fn check(
 ) -> Result<SqliteFileCondition, DatabaseFileCheckError> {
     let SqliteDatabasePresence { path, main, inbox } = before;
     let inbox_path = inbox_of(path);
-    // As after a restore that was interrupted: an empty database must not take its place.
-    if !main.has_data && inbox.has_data && stored_use(store.inbox().reader()).await?.is_some() {
+    let condition = check_file(store, path, *main).await?;
+    let of_inbox = check_file(store.inbox(), &inbox_path, *inbox).await?;
+    let is_used = stored_use(store.reader()).await?.is_some();
+    let is_inbox_used = stored_use(store.inbox().reader()).await?.is_some();
+    // As after a restore that was interrupted: an empty database must not take its place, also not one
+    // that an earlier attempt has made. A server notes its use in the main file first.
+    if is_inbox_used && !is_used {
         return Err(DamagedDatabaseFileError {
             path: path.display().to_string(),
-            finding: format!("it is missing, while {} is there", inbox_path.display()),
+            finding: format!(
+                "it is missing or empty, while {} was used with one",
+                inbox_path.display()
+            ),
         }
         .into());
     }
-    let condition = check_file(store, path, *main).await?;
-    let of_inbox = check_file(store.inbox(), &inbox_path, *inbox).await?;
-    let was_used = main.has_data && stored_use(store.reader()).await?.is_some();
-    let is_other = was_used && stored_use(store.inbox().reader()).await?.is_none();
+    // It notes which files it uses when both have been in use.
+    let is_other = !is_inbox_used && stored(store.reader(), FILE).await?.is_some();
     if is_other {
         tracing::error!(
             event = "database.inbox_missing",
@@ -331,8 +337,7 @@ pub async fn put_use(
     if !store.is_sqlite() {
         return Ok(());
     }
-    // The inbox first: the main file says last that all is well.
-    for file in [store.inbox(), store] {
+    for file in store.files() {
         let values = [USE.into(), now.micros().into(), state.name().into()];
         file.write_alone(setting::PUT, values).await?;
         query_one(file.raw_writer(), "PRAGMA wal_checkpoint(PASSIVE)", []).await?;

@@ -1,14 +1,15 @@
 //! SQLite keeps callbacks in a file of its own: what ends between the commits to the two files, is
 //! restored, or is missing. On PostgreSQL it is one database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use herald::{
     engine::runtime::retention::RetentionCleaner,
-    store::{dialect, sqlite_file},
+    store::{ConnectionTrait, dialect, sqlite_file},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     backup::{done, restored, to_the_present},
@@ -25,6 +26,9 @@ crate::tests![
     a_backup_has_both_files,
     a_missing_inbox_starts_on_hold,
     an_inbox_without_its_main_file_is_refused,
+    a_backup_without_its_inbox_is_refused,
+    every_segment_is_looked_at_when_the_main_file_is_older,
+    a_server_whose_inbox_takes_no_writes_is_not_ready,
     a_damaged_inbox_is_refused,
     marks_whose_segments_have_gone_are_deleted,
     both_files_are_as_durable,
@@ -256,19 +260,122 @@ async fn a_missing_inbox_starts_on_hold(database: Database) {
 async fn an_inbox_without_its_main_file_is_refused(database: Database) {
     let Database::Sqlite = database else { return };
     let app = TestApp::spawn(&database).await;
+    to_the_present(&app);
+    store(&app, 0..2).await;
+    let backups = tempfile::tempdir().unwrap();
+    let file = backups.path().join("backup.tar");
+    let name = file.to_str().unwrap();
+    done(&app.database_url, backups.path(), &["backup", name]);
     let (url, folder) = app.shut_down().await;
     let path = main_file(&url);
     let kept = path.with_extension("kept");
     std::fs::rename(&path, &kept).unwrap();
     let folder = folder.as_ref().unwrap().path();
-    let refused = herald(&url, folder, &["serve", "--migrate"]);
+    let is_refused = || {
+        let refused = herald(&url, folder, &["serve", "--migrate"]);
+        let said = text(&refused);
+        assert_eq!(refused.status.code(), Some(6), "{said}");
+        assert!(said.contains("it is missing or empty, while"), "{said}");
+    };
+    is_refused();
+    // Also when an attempt, or a command, has made an empty one.
+    is_refused();
+    done(&url, folder, &["migrate", "up"]);
+    is_refused();
+    // A backup does not replace the callbacks that are there unless it is to: they are kept.
+    let inbox = sqlite_file::inbox_of(&path);
+    sqlite_file::remove_companions(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let refused = herald(&url, folder, &["restore", name]);
+    assert!(text(&refused).contains("--replace"), "{}", text(&refused));
+    let said = restored(&url, folder, &["restore", name, "--replace"]);
+    let (_, aside) = said.split_once("is kept as ").unwrap();
+    let aside = aside.lines().next().unwrap();
+    let aside = aside.trim().trim_end_matches('.');
+    let app = TestApp::start(&url, &[]).await;
+    assert_eq!(app.callbacks_waiting().await, 2);
+    app.shut_down().await;
+    // What was there, put back, is used as before.
+    for (from, to) in [(kept.as_path(), &path), (Path::new(aside), &inbox)] {
+        std::fs::rename(from, to).unwrap();
+    }
+    let app = TestApp::start(&url, &[]).await;
+    assert_eq!(app.callbacks_waiting().await, 2);
+}
+
+async fn a_backup_without_its_inbox_is_refused(database: Database) {
+    let Database::Sqlite = database else { return };
+    let app = TestApp::spawn(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let file = place("backup.tar");
+    done(
+        &app.database_url,
+        folder.path(),
+        &["backup", file.to_str().unwrap()],
+    );
+    let tar = |words: &[&str]| {
+        let mut command = std::process::Command::new("tar");
+        let status = command.current_dir(folder.path()).args(words).status();
+        assert!(status.unwrap().success());
+    };
+    tar(&["-xf", "backup.tar"]);
+    let text_of = std::fs::read(place("manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&text_of).unwrap();
+    manifest["files"].as_array_mut().unwrap().pop();
+    let changed = manifest.to_string();
+    let sum = hex::encode(Sha256::digest(&changed));
+    std::fs::write(place("manifest.json"), changed).unwrap();
+    std::fs::write(place("manifest.json.sha256"), sum).unwrap();
+    let names = ["manifest.json", "manifest.json.sha256", "database.sqlite"];
+    tar(&[&["-cf", "half.tar"], &names[..]].concat());
+    let anew = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, anew.path()).await;
+    let half = place("half.tar");
+    let refused = herald(&url, anew.path(), &["restore", half.to_str().unwrap()]);
     let said = text(&refused);
     assert_eq!(refused.status.code(), Some(6), "{said}");
-    assert!(said.contains("it is missing, while"), "{said}");
-    // Put back, it is used as before.
-    std::fs::rename(&kept, &path).unwrap();
+    assert!(said.contains("it has no database.sqlite.inbox"), "{said}");
+    assert!(!main_file(&url).exists());
+}
+
+async fn every_segment_is_looked_at_when_the_main_file_is_older(database: Database) {
+    let Database::Sqlite = database else { return };
+    let app = TestApp::spawn(&database).await;
+    store(&app, 0..1).await;
+    app.process().await;
+    // More than are looked at together, without marks.
+    app.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+         INSERT INTO inbox_segment SELECT id + i, endpoint, urgent, bodies, size_bytes, heads, data FROM inbox_segment, n",
+    )
+    .await;
+    let inbox = app.store.inbox();
+    inbox
+        .write_alone(
+            "UPDATE commit_marker SET main_number = 9000000000000000000",
+            [],
+        )
+        .await
+        .unwrap();
+    let (url, _folder) = app.shut_down().await;
     let app = TestApp::start(&url, &[]).await;
-    assert_eq!(standing(&app).await["on_hold"], false);
+    assert_eq!(app.callbacks_waiting().await, 2500);
+    app.process().await;
+    assert_eq!(
+        (app.callbacks_waiting().await, parked(&app).await),
+        (0, 2501)
+    );
+}
+
+async fn a_server_whose_inbox_takes_no_writes_is_not_ready(database: Database) {
+    let Database::Sqlite = database else { return };
+    let app = TestApp::spawn(&database).await;
+    let refusing = "CREATE TRIGGER refusing BEFORE UPDATE ON commit_marker BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    let writer = app.store.inbox().raw_writer();
+    writer.execute_unprepared(refusing).await.unwrap();
+    let (code, ready) = app.get("/readyz").await;
+    assert_eq!((code, &ready["database"]), (503, &json!("takes no writes")));
 }
 
 async fn a_damaged_inbox_is_refused(database: Database) {

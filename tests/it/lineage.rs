@@ -53,11 +53,7 @@ async fn silently_restored(url: &str, folder: &std::path::Path, name: &str) {
     restored(url, folder, &["restore", name, "--replace"]);
     // As if the volume itself had been put back: neither a command nor another file shows it.
     let store = unused(url).await;
-    let mut files = vec![&store];
-    if store.is_sqlite() {
-        files.push(store.inbox());
-    }
-    for file in files {
+    for file in store.files() {
         let sql = "DELETE FROM setting WHERE name IN ('hold', 'server_file')";
         file.write_alone(sql, []).await.unwrap();
     }

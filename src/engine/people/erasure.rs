@@ -377,8 +377,8 @@ async fn truncate(
     task: &CallbackErasureTask,
 ) -> Result<ErasureStepOutcome, StoreError> {
     let store = &engine.store;
-    for database in [store.inbox(), store] {
-        if !checkpoint::truncate(database).await? {
+    for file in store.files() {
+        if !checkpoint::truncate(file).await? {
             return Ok(ErasureStepOutcome::Waits);
         }
     }

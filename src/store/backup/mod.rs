@@ -182,7 +182,7 @@ pub async fn make(
     };
     let (manifest, files) = match sqlite_file::path_of(url) {
         Some(path) => {
-            let to = sqlite::DatabaseFiles {
+            let to = sqlite::DatabaseCopy {
                 main: scratch("copy")?,
                 inbox: scratch("inbox")?,
             };

@@ -52,10 +52,10 @@ async fn close(connection: DatabaseConnection) -> Result<(), BackupError> {
     Ok(connection.close().await.map_err(StoreError::from)?)
 }
 
-/// The two files of a database.
-pub(super) struct DatabaseFiles<T> {
-    pub main: T,
-    pub inbox: T,
+/// Where the two files of a database are copied to.
+pub(super) struct DatabaseCopy {
+    pub main: ScratchFile,
+    pub inbox: ScratchFile,
 }
 
 /// Copies a database that may be in use into empty files, and reads the copies whole.
@@ -65,7 +65,7 @@ pub(super) struct DatabaseFiles<T> {
 /// applied again by the next server.
 pub(super) async fn copy(
     path: &Path,
-    to: DatabaseFiles<ScratchFile>,
+    to: DatabaseCopy,
     now: Timestamp,
 ) -> Result<(BackupManifest, Vec<BackupFile>), BackupError> {
     if !path.exists() {
@@ -114,7 +114,10 @@ pub(super) async fn restore(
     held: &SendingHold,
     now: Timestamp,
 ) -> Result<Option<String>, BackupError> {
-    let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    // Either of them: the inbox alone may have callbacks that were not applied.
+    let old_inbox = sqlite_file::inbox_of(path);
+    let is_filled = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    let there = is_filled(path) || is_filled(&old_inbox);
     if there && !replace {
         return Err(BackupError::NotEmpty);
     }
@@ -125,24 +128,30 @@ pub(super) async fn restore(
         return Err(BackupError::InUse);
     };
     let main = extract(archive, NAME, path).await?;
-    let inbox = extract(archive, INBOX_NAME, &sqlite_file::inbox_of(path)).await?;
-    let restored = open(&main.0).await?;
-    sqlite_file::whole(&restored, &main.0, false).await?;
-    hold::replace(&restored, held, now).await?;
-    sqlite_file::put_use_in(&restored, SqliteFileUsage::Stopped, now).await?;
-    close(restored).await?;
-    let restored = open(&inbox.0).await?;
-    sqlite_file::whole(&restored, &inbox.0, false).await?;
-    sqlite_file::put_use_in(&restored, SqliteFileUsage::Stopped, now).await?;
-    close(restored).await?;
+    let inbox = extract(archive, INBOX_NAME, &old_inbox).await?;
+    for (file, held) in [(&main, Some(held)), (&inbox, None)] {
+        let restored = open(&file.0).await?;
+        sqlite_file::whole(&restored, &file.0, false).await?;
+        if let Some(held) = held {
+            hold::replace(&restored, held, now).await?;
+        }
+        sqlite_file::put_use_in(&restored, SqliteFileUsage::Stopped, now).await?;
+        close(restored).await?;
+    }
     let kept = if there { Some(aside(path, now)) } else { None };
     // The main file is taken away first and comes last: without it, no server starts with half of a
     // database.
-    let old_inbox = sqlite_file::inbox_of(path);
     put_aside(path, kept.clone()).await?;
     put_aside(&old_inbox, kept.as_deref().map(sqlite_file::inbox_of)).await?;
     put_in_place(inbox, old_inbox).await?;
     put_in_place(main, path.to_owned()).await?;
+    let kept = kept.map(|kept| {
+        if kept.exists() {
+            kept
+        } else {
+            sqlite_file::inbox_of(&kept)
+        }
+    });
     Ok(kept.map(|kept| kept.display().to_string()))
 }
 

@@ -502,14 +502,10 @@ impl TestApp {
     /// Replaces connections that were cut.
     pub async fn reconnect(&self) {
         for _ in 0..20 {
-            let (main, inbox) = (&self.store, self.store.inbox());
-            for connection in [
-                main.reader(),
-                main.raw_writer(),
-                inbox.reader(),
-                inbox.raw_writer(),
-            ] {
-                drop(store::dialect::query_one(connection, "SELECT 1", []).await);
+            for file in self.store.files() {
+                for connection in [file.reader(), file.raw_writer()] {
+                    drop(store::dialect::query_one(connection, "SELECT 1", []).await);
+                }
             }
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn store(
         .map(|draft| {
             let is_handed_over = if draft.urgent { urgent } else { ordinary };
             let new = NewCallbackSegment {
-                id: store.new_segment_id(now),
+                id: store.inbox().new_segment_id(now),
                 endpoint: draft.endpoint,
                 urgent: draft.urgent,
                 lease: is_handed_over.then_some(lease),
