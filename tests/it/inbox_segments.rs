@@ -15,7 +15,9 @@ use herald::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Database, TestApp, noise, noise_bytes, status, value, while_inbox_is_open};
+use crate::harness::{
+    Database, TestApp, fresh_blocker, noise, noise_bytes, status, value, while_inbox_is_open,
+};
 
 crate::tests![
     bodies_whose_digests_begin_alike_are_all_kept_and_recognized,
@@ -24,6 +26,7 @@ crate::tests![
     processes_that_choose_the_same_id_store_two_segments,
     of_a_batch_only_what_is_new_is_stored,
     a_pending_row_of_an_applied_segment_is_dropped,
+    a_claim_takes_several_batches_and_no_more,
     a_body_that_ends_processes_is_set_aside_and_the_others_are_applied,
     a_body_that_was_applied_is_not_set_aside,
     a_segment_that_another_process_works_on_is_left_to_it,
@@ -518,6 +521,44 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_waits_stays(datab
     clean(&app).await;
     assert_eq!(app.callbacks_stored().await, 2);
     assert_eq!((parked(&app).await, dead(&app).await), (1, 1));
+}
+
+async fn a_claim_takes_several_batches_and_no_more(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    for first in (0..2_400).step_by(400) {
+        let bodies = (first..first + 400).map(|number| new(digest_of(&body(number)), body(number)));
+        let stored = store(&app, vec![segment(&app, false, bodies.collect())]).await;
+        assert_eq!(stored[0].kept.len(), 400);
+        app.pass(1);
+    }
+    app.process_once().await;
+    assert_eq!(parked(&app).await, 400, "a segment is applied as a whole");
+    let unclaimed = "SELECT count(*) FROM inbox_pending WHERE tries = 0";
+    assert_eq!(app.number(unclaimed).await, 1, "2,000 bodies are claimed");
+    if database == Database::Sqlite {
+        // A turn that is repeated renews the leases also of what is claimed for later.
+        let blocker = fresh_blocker(&app.database_url).await;
+        blocker.release_inbox().await;
+        let failed = app.try_process_once().await.unwrap_err();
+        assert!(failed.is_transient(), "{failed}");
+        blocker.release_main().await;
+        app.pass(50);
+        app.process_once().await;
+        let renewed = app.now().plus_seconds(55).micros();
+        let held = format!(
+            "SELECT count(*) FROM inbox_pending WHERE tries = 1 AND leased_until > {renewed}"
+        );
+        assert_eq!(
+            app.number(&held).await,
+            4,
+            "all but the one that was applied"
+        );
+    }
+    app.process().await;
+    assert_eq!(
+        (parked(&app).await, app.callbacks_waiting().await),
+        (2_400, 0)
+    );
 }
 
 /// Damages a column of a segment, and keeps what was there.
