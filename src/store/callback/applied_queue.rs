@@ -28,7 +28,7 @@ pub struct AppliedSegmentQueue(Mutex<AppliedSegments>);
 
 /// Segments that were applied up to a commit of the main file.
 #[derive(Clone, Debug, Default)]
-pub struct AppliedSegments {
+struct AppliedSegments {
     segments: Vec<CallbackSegmentId>,
     main_commit: i64,
 }
@@ -46,12 +46,12 @@ impl AppliedSegmentQueue {
     }
 
     /// Takes everything.
-    pub fn take(&self) -> AppliedSegments {
+    fn take(&self) -> AppliedSegments {
         self.with(std::mem::take)
     }
 
     /// Adds what was taken and not dropped, or was applied.
-    pub(in crate::store) fn put(&self, segments: AppliedSegments) {
+    fn put(&self, segments: AppliedSegments) {
         self.with(|queued| queued.add(segments));
     }
 }

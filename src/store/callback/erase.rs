@@ -10,17 +10,17 @@ use bytes::Bytes;
 use sea_orm::ConnectionTrait;
 
 use super::{
-    CallbackBodyHead, CallbackClaimSizeLimits, HEADS, SEGMENT_KEYS, corrupt, heads,
-    pending::applied_among,
+    CallbackBodyHead, CallbackClaimSizeLimits, HEADS, corrupt, heads,
+    pending::first_waiting,
     report_damage,
     segment::{self, EncodedCallbackSegment},
-    segment_id, segment_keys, segments,
+    segment_id, segments,
 };
 use crate::{
     domain::callback_id::{CallbackId, CallbackSegmentId},
     store::{
         DatabaseTransaction, StoreError,
-        dialect::{column, execute, matching, query, rows},
+        dialect::{column, execute, query},
     },
 };
 
@@ -153,43 +153,6 @@ fn read(row: &sea_orm::QueryResult) -> Result<ErasableCallbackSegment, StoreErro
         heads: column(row, "heads")?,
         bodies: decoded.into_iter().zip(bodies).collect(),
     })
-}
-
-/// The first of these segments that is not applied.
-async fn first_waiting(
-    inbox: &impl ConnectionTrait,
-    main: &impl ConnectionTrait,
-    ids: &[CallbackSegmentId],
-) -> Result<Option<CallbackSegmentId>, StoreError> {
-    if ids.is_empty() {
-        return Ok(None);
-    }
-    let backend = inbox.get_database_backend();
-    let given = rows(backend, &SEGMENT_KEYS);
-    let pending = matching(
-        backend,
-        &given,
-        "inbox_pending",
-        "p",
-        "p.segment = r.segment",
-    );
-    let found = query(
-        inbox,
-        format!("SELECT p.segment FROM {pending}"),
-        [segment_keys(ids.iter().copied())?],
-    )
-    .await?;
-    let mut waiting = Vec::with_capacity(found.len());
-    for row in &found {
-        waiting.push(segment_id(row, "segment")?);
-    }
-    if waiting.is_empty() {
-        return Ok(None);
-    }
-    // The row of an applied segment may be left.
-    let applied = applied_among(main, waiting.iter().copied()).await?;
-    waiting.retain(|id| !applied.contains(id));
-    Ok(waiting.into_iter().min())
 }
 
 /// Replaces segments. [`StoreError::RolledBack`] if one has changed since it was read, or is gone.

@@ -43,7 +43,7 @@ pub use self::{
         AppliedCallback, AppliedCallbackSegment, applied_bodies, correct_body, correct_segments,
         forget_applied_bodies, mark_applied, mark_body,
     },
-    applied_queue::{AppliedSegmentQueue, AppliedSegments, restore_pending},
+    applied_queue::{AppliedSegmentQueue, restore_pending},
     claim::{
         CallbackClaimScope, CallbackClaimSizeLimits, ClaimedCallbackSegments,
         UnreadableCallbackSegment, begin_alone, claim, release_all, renew,
@@ -128,11 +128,22 @@ async fn segments(
     columns: &str,
     ids: impl IntoIterator<Item = CallbackSegmentId>,
 ) -> Result<Vec<QueryResult>, StoreError> {
-    let backend = inbox.get_database_backend();
+    rows_of(inbox, SEGMENT, "s.id", columns, ids).await
+}
+
+/// Reads these columns of a table's rows, `s`, that belong to segments by this column.
+async fn rows_of(
+    connection: &impl ConnectionTrait,
+    table: &str,
+    key: &str,
+    columns: &str,
+    ids: impl IntoIterator<Item = CallbackSegmentId>,
+) -> Result<Vec<QueryResult>, StoreError> {
+    let backend = connection.get_database_backend();
     let given = rows(backend, &SEGMENT_KEYS);
-    let found = matching(backend, &given, SEGMENT, "s", "s.id = r.segment");
+    let found = matching(backend, &given, table, "s", &format!("{key} = r.segment"));
     query(
-        inbox,
+        connection,
         format!("SELECT {columns} FROM {found}"),
         [segment_keys(ids)?],
     )

@@ -2,12 +2,12 @@
 
 use sea_orm::{ConnectionTrait, QueryResult};
 
-use super::{SEGMENT_KEYS, segment_id, segment_keys};
+use super::{rows_of, segment_id};
 use crate::{
     domain::{callback_id::CallbackSegmentId, time::Timestamp},
     store::{
         Store, StoreError,
-        dialect::{column, is_sqlite, matching, nullable, query, query_one, rows},
+        dialect::{column, is_sqlite, nullable, query, query_one},
     },
 };
 
@@ -25,21 +25,8 @@ pub(super) async fn applied_rows(
     main: &impl ConnectionTrait,
     segments: impl IntoIterator<Item = CallbackSegmentId>,
 ) -> Result<Vec<QueryResult>, StoreError> {
-    let backend = main.get_database_backend();
-    let given = rows(backend, &SEGMENT_KEYS);
-    let found = matching(
-        backend,
-        &given,
-        "inbox_applied",
-        "a",
-        "a.segment = r.segment",
-    );
-    query(
-        main,
-        format!("SELECT a.segment, a.counts FROM {found}"),
-        [segment_keys(segments)?],
-    )
-    .await
+    let columns = "s.segment, s.counts";
+    rows_of(main, "inbox_applied", "s.segment", columns, segments).await
 }
 
 /// Which of these segments were applied.
@@ -49,6 +36,25 @@ pub(super) async fn applied_among(
 ) -> Result<Vec<CallbackSegmentId>, StoreError> {
     let found = applied_rows(main, segments).await?;
     found.iter().map(|row| segment_id(row, "segment")).collect()
+}
+
+/// The first of these segments that is not applied.
+pub(super) async fn first_waiting(
+    inbox: &impl ConnectionTrait,
+    main: &impl ConnectionTrait,
+    segments: &[CallbackSegmentId],
+) -> Result<Option<CallbackSegmentId>, StoreError> {
+    let ids = segments.iter().copied();
+    let found = rows_of(inbox, "inbox_pending", "s.segment", "s.segment", ids).await?;
+    let waiting: Result<Vec<_>, _> = found.iter().map(|row| segment_id(row, "segment")).collect();
+    let mut waiting = waiting?;
+    if waiting.is_empty() {
+        return Ok(None);
+    }
+    // The row of an applied segment may be left.
+    let applied = applied_among(main, waiting.iter().copied()).await?;
+    waiting.retain(|id| !applied.contains(id));
+    Ok(waiting.into_iter().min())
 }
 
 /// A segment that was applied, and has its row in `inbox_pending` all the same.
