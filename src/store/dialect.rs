@@ -12,7 +12,7 @@ use sea_orm::{
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, list_bytes::bytes_of};
 
 /// The type of one field of a list parameter.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,12 @@ pub enum SqlListFieldType {
     Text,
     Int,
     Bool,
-    /// Written as hex digits in the JSON.
+    /// Written as hex digits in the JSON: for few bytes.
     Bytes,
+    /// A [`ListSlice`]: for many bytes, which are in `$2`.
+    ///
+    /// [`ListSlice`]: super::list_bytes::ListSlice
+    Slice,
 }
 
 /// A `FROM` item named `r` that reads the JSON array in `$1` as rows.
@@ -41,17 +45,18 @@ pub fn rows(backend: DbBackend, columns: &[(&str, SqlListFieldType)]) -> String 
             let kind = match kind {
                 SqlListFieldType::Uuid => "uuid",
                 SqlListFieldType::Text | SqlListFieldType::Bytes => "text",
-                SqlListFieldType::Int => "bigint",
+                SqlListFieldType::Int | SqlListFieldType::Slice => "bigint",
                 SqlListFieldType::Bool => "boolean",
             };
             format!("{name} {kind}")
         });
         if columns
             .iter()
-            .any(|(_, kind)| matches!(kind, SqlListFieldType::Bytes))
+            .any(|(_, kind)| matches!(kind, SqlListFieldType::Bytes | SqlListFieldType::Slice))
         {
             let read = list(&|name, kind| match kind {
                 SqlListFieldType::Bytes => format!("decode({name}, 'hex') AS {name}"),
+                SqlListFieldType::Slice => format!("{} AS {name}", bytes_of(backend, name)),
                 SqlListFieldType::Uuid
                 | SqlListFieldType::Text
                 | SqlListFieldType::Int
@@ -65,6 +70,10 @@ pub fn rows(backend: DbBackend, columns: &[(&str, SqlListFieldType)]) -> String 
         let read = list(&|name, kind| match kind {
             SqlListFieldType::Uuid | SqlListFieldType::Bytes => {
                 format!("unhex(value->>'{name}') AS {name}")
+            }
+            SqlListFieldType::Slice => {
+                let slice = format!("(value->>'{name}')");
+                format!("{} AS {name}", bytes_of(backend, &slice))
             }
             SqlListFieldType::Text | SqlListFieldType::Int | SqlListFieldType::Bool => {
                 format!("value->>'{name}' AS {name}")
@@ -161,18 +170,6 @@ impl Serialize for HexUuid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut buffer = [0; uuid::fmt::Simple::LENGTH];
         serializer.serialize_str(self.0.simple().encode_lower(&mut buffer))
-    }
-}
-
-/// Bytes as hex digits, which both databases read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HexBytes(pub Vec<u8>);
-
-impl Serialize for HexBytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut digits = vec![0; self.0.len() * 2];
-        hex::encode_to_slice(&self.0, &mut digits).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(std::str::from_utf8(&digits).map_err(serde::ser::Error::custom)?)
     }
 }
 

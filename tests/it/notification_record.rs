@@ -10,6 +10,7 @@ crate::tests![
     a_record_that_cannot_be_read_harms_no_other_message,
     a_status_is_matched_whatever_it_names,
     a_status_undoes_nothing_that_came_with_it,
+    what_a_failure_shows_comes_and_goes_beside_other_statuses,
     timers_without_a_follow_up_are_removed,
 ];
 
@@ -164,6 +165,44 @@ async fn a_status_undoes_nothing_that_came_with_it(database: Database) {
     .await;
     assert_eq!(app.send().await, 1);
     assert_eq!(app.status_of(&id).await, "accepted");
+}
+
+async fn what_a_failure_shows_comes_and_goes_beside_other_statuses(database: Database) {
+    let app = TestApp::spawn(&database).await;
+    app.apply_catalogue(DEMO).await;
+    let mut messages = Vec::new();
+    for (number, phone) in [("A-1", "+12025550101"), ("A-2", "+12025550102")] {
+        messages.push(sent(&app, number, phone).await);
+    }
+    let shown = "SELECT count(*) FROM notification WHERE failure IS NOT NULL";
+    // In one body, more changes of the second message than its status.
+    for (reported, failures) in [
+        ([("sent", None), ("failed", Some(131_026))], 1),
+        ([("delivered", None), ("failed", Some(131_026))], 1),
+        ([("read", None), ("delivered", None)], 0),
+        ([("played", None), ("read", None)], 0),
+    ] {
+        app.pass(10);
+        let at = app.now().unix_seconds();
+        let statuses: Vec<Value> = messages
+            .iter()
+            .zip(reported)
+            .map(|((id, attempt), (name, code))| {
+                let our_id = format!("{}.{id}", attempt["id"].as_str().unwrap());
+                let wamid = attempt["provider_message_id"].as_str().unwrap();
+                status(wamid, Some(&our_id), name, at, code)
+            })
+            .collect();
+        app.callback(json!({ "statuses": statuses })).await;
+        for ((id, _), (name, _)) in messages.iter().zip(reported) {
+            assert_eq!(app.status_of(id).await, name);
+        }
+        assert_eq!(app.number(shown).await, failures, "{reported:?}");
+    }
+    let failed = app.notification(&messages[1].0).await;
+    assert_eq!(failed["failure"], Value::Null);
+    let kinds = failed["timeline"].as_array().unwrap().iter();
+    assert_eq!(kinds.filter(|line| line["kind"] == "failed").count(), 1);
 }
 
 async fn timers_without_a_follow_up_are_removed(database: Database) {

@@ -18,9 +18,9 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            HexBytes, HexUuid, SqlListFieldType, column, execute, list, nullable, query, query_one,
-            rows,
+            HexUuid, SqlListFieldType, column, execute, list, nullable, query, query_one, rows,
         },
+        list_bytes::{ListBytes, ListSlice},
     },
 };
 
@@ -122,7 +122,7 @@ struct NewNotificationRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     made_with: Option<&'a str>,
     triggered: i64,
-    record: HexBytes,
+    record: ListSlice,
 }
 
 #[derive(Serialize)]
@@ -185,6 +185,7 @@ pub async fn insert(
     if new.is_empty() {
         return Ok(Vec::new());
     }
+    let mut bytes = ListBytes::default();
     let described: Vec<NewNotificationRow<'_>> = new
         .iter()
         .zip(made)
@@ -236,7 +237,7 @@ pub async fn insert(
                 product: new.product.as_deref(),
                 made_with: new.made_with.as_deref(),
                 triggered: made.state.triggered.mask(),
-                record: HexBytes(made.written()?),
+                record: bytes.add(&made.written()?)?,
             })
         })
         .collect::<Result<_, StoreError>>()?;
@@ -280,7 +281,7 @@ pub async fn insert(
             text("product"),
             text("made_with"),
             ("triggered", SqlListFieldType::Int),
-            ("record", SqlListFieldType::Bytes),
+            ("record", SqlListFieldType::Slice),
         ],
     );
     let inserted = query(
@@ -290,13 +291,13 @@ pub async fn insert(
              rule, depth, sender_id, channel, contact_id, recipient, address, subject_contact_id, kind, template, \
              language, category, params, body, reference, labels, priority, generation, status, open_status, \
              engine_state, reason, triggered, replied, attempt_count, due_at, wake_at, expires_at, reply_to, fallback, message_kind, sealed, product, made_with, record) \
-             SELECT r.id, $2, $2, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
+             SELECT r.id, $3, $3, r.event_id, r.route, r.event_type, r.follow_up_id, r.parent_id, \
              r.rule, r.depth, r.sender_id, r.channel, r.contact_id, r.recipient, r.address, r.subject, r.kind, r.template, \
              r.language, r.category, r.params, r.body, r.reference, r.labels, r.priority, 1, r.state, r.open, \
              r.state, r.reason, r.triggered, false, 0, r.due, CASE WHEN r.due IS NULL THEN NULL ELSE r.expires END, r.expires, r.reply_to, r.fallback, r.message_kind, r.sealed, r.product, r.made_with, r.record \
              FROM {given} WHERE true ON CONFLICT DO NOTHING RETURNING id"
         ),
-        [list(&described)?, now.micros().into()],
+        [list(&described)?, bytes.into(), now.micros().into()],
     )
     .await?;
     let inserted = inserted

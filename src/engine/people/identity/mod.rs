@@ -156,7 +156,9 @@ impl ReportedRecipient<'_> {
     ) -> Option<PersonSighting> {
         let mut aliases = self.aliases();
         let mut variant = None;
+        // Most answers repeat the number that was sent to: parsing costs more than comparing.
         if let (Some(MessageAddress::Phone(sent)), Some(wa_id)) = (self.address, self.wa_id)
+            && sent.e164().strip_prefix('+') != Some(wa_id)
             && let Ok(answered) = Phone::from_wa_id(wa_id)
             && answered != *sent
         {
