@@ -31,7 +31,7 @@ pub struct Chaos {
     count: u64,
     #[arg(long, default_value_t = 2_000)]
     people: u64,
-    /// What becomes of a message nobody can tell about.
+    /// What becomes of a message with an unknown outcome.
     #[arg(long, value_enum, default_value_t = Policy::GiveUp)]
     policy: Policy,
 }

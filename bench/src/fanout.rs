@@ -24,7 +24,7 @@ use crate::{
     steady,
 };
 
-/// One event to everybody in many groups, while callbacks come in and messages go out.
+/// One event to all people in many groups, while callbacks come in and messages go out.
 #[derive(Debug, Args)]
 pub struct Fanout {
     #[command(flatten)]
@@ -40,12 +40,12 @@ pub struct Fanout {
     /// Signed callbacks a second meanwhile, whether the one before was answered or not.
     #[arg(long, default_value_t = 240)]
     callbacks: u64,
-    /// Everybody is told by a follow-up rule instead of a route.
+    /// All people are notified by a follow-up rule instead of a route
     #[arg(long)]
     by_rule: bool,
 }
 
-/// Everybody is reached by then, or the run has failed.
+/// All people are reached by then, or the run has failed.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 impl Fanout {
@@ -83,7 +83,7 @@ impl Fanout {
         stop.store(true, Ordering::Relaxed);
         let mut quiet = quiet.join().await?;
         stop.store(false, Ordering::Relaxed);
-        progress("an event to everybody …");
+        progress("an event to all people …");
         let long_before = metric(&server, "herald_long_writes_total").await?;
         let rss_before = rss(server.pid());
         let peak = Peak::watch(server.pid());
@@ -137,12 +137,12 @@ impl Fanout {
         let expected = i64::try_from(self.people)?;
         ensure!(
             people == expected && reached == expected,
-            "somebody was left out, or reached twice"
+            "a person was left out, or reached twice"
         );
         Ok(())
     }
 
-    /// Waits until everybody has been reached, and says how long that took.
+    /// Waits until all people have been reached, and says how long that took.
     async fn until_expanded(
         &self,
         connection: &DatabaseConnection,
@@ -159,7 +159,7 @@ impl Fanout {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        anyhow::bail!("not everybody was reached after {} s", PATIENCE.as_secs())
+        anyhow::bail!("not all people were reached after {} s", PATIENCE.as_secs())
     }
 
     /// People with numbers, staff that are these people, and their groups.
@@ -255,7 +255,7 @@ params = { area = "{{ data.area }}", until = "{{ data.until }}" }
 labels = { area = "{{ data.area }}" }
 "#;
 
-/// Nobody is reached by the route, and everybody is told of that.
+/// The route reaches no person, and the rule notifies all people of that.
 const RULE: &str = r#"
 to = "{{ data.nobody | default('') }}"
 

@@ -71,7 +71,7 @@ impl Peak {
     }
 }
 
-/// A body as large as there is: a thousand statuses of messages nobody knows.
+/// A body as large as there is: a thousand statuses of unknown messages.
 fn large(number: u32) -> Shot {
     let filler = "x".repeat(LARGE_BYTES / UPDATES as usize - 150);
     let mut statuses = String::with_capacity(LARGE_BYTES);

@@ -159,7 +159,7 @@ pub async fn queue(fresh: &Fresh, count: u64, people: u64, priority: u8) -> anyh
     };
     let now = herald::state::Clock::System.now().micros();
     for statement in [
-        // Everybody has the number that is written to: otherwise each is met anew when it leaves.
+        // Every contact has the number that is written to: otherwise each would be made anew when a message leaves.
         format!(
             "INSERT INTO contact (id, created_at, anchor_kind, anchor, anchor_at) SELECT {contact}, {now}, 'phone', {number}, {now} FROM {}",
             series(people)

@@ -61,7 +61,7 @@ pub fn command(url: &str, directory: &Path, words: &[&str]) -> anyhow::Result<St
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// An address nobody listens on.
+/// An address without a listener.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

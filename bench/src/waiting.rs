@@ -40,9 +40,9 @@ enum Kind {
     Turn,
     /// For a template that is paused.
     Template,
-    /// For one person, and nobody has looked at them yet.
+    /// For one person, and not looked at yet.
     DueForPerson,
-    /// For a template that is paused, and nobody has looked at them yet.
+    /// For a template that is paused, and not looked at yet.
     DueForTemplate,
 }
 
@@ -148,7 +148,7 @@ impl Waiting {
         } else {
             "NULL".to_owned()
         };
-        // The last of the people: nobody writes to them otherwise.
+        // The last of the people, to whom no other message goes.
         let person = "(SELECT max(contact_id) FROM contact_alias)";
         let number = format!("(SELECT value FROM contact_alias WHERE contact_id = {person})");
         let sender = "(SELECT id FROM sender)";

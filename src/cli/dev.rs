@@ -381,11 +381,11 @@ async fn load(
     text: &str,
     values: &CataloguePlaceholderValues,
 ) -> anyhow::Result<()> {
-    let told = |mistakes: CatalogueMistakes| {
+    let refusal = |mistakes: CatalogueMistakes| {
         let all: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the catalogue has mistakes: {}", all.join("; "))
     };
-    let parsed = catalogue::parse(text, values).map_err(told)?;
+    let parsed = catalogue::parse(text, values).map_err(refusal)?;
     match catalogue::apply(
         store,
         &[parsed],
@@ -400,7 +400,7 @@ async fn load(
             Ok(())
         }
         Err(CatalogueApplyError::Store(error)) => Err(error.into()),
-        Err(CatalogueApplyError::Mistakes(wrong)) => Err(told(CatalogueMistakes(
+        Err(CatalogueApplyError::Mistakes(wrong)) => Err(refusal(CatalogueMistakes(
             wrong.into_iter().flat_map(|it| it.0).collect(),
         ))),
     }

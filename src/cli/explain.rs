@@ -33,17 +33,18 @@ impl ExplainCommand {
         let config = settings()?;
         let store = app::command_store(&config).await?;
         let id = self.notification;
-        let Some(mut told) = story::of(&store, &AccessBounds::All, id, Clock::System.now()).await?
+        let Some(mut document) =
+            story::of(&store, &AccessBounds::All, id, Clock::System.now()).await?
         else {
             anyhow::bail!("there is no notification {id}");
         };
         if !self.show {
-            told.mask();
+            document.mask();
         }
         if self.json {
-            say(serde_json::to_string_pretty(&told)?);
+            say(serde_json::to_string_pretty(&document)?);
         } else {
-            say(readable(&told).trim_end());
+            say(readable(&document).trim_end());
         }
         Ok(())
     }

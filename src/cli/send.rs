@@ -268,16 +268,16 @@ impl SendCommand {
     /// Prints each entry of the story as it appears.
     async fn follow(&self, store: &Store, id: Uuid) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(self.follow_seconds);
-        let mut told = 0;
+        let mut shown = 0;
         loop {
             let found = story::of(store, &AccessBounds::All, id, Clock::System.now())
                 .await?
                 .context("the notification has been deleted")?;
-            for line in found.lines.iter().skip(told) {
+            for line in found.lines.iter().skip(shown) {
                 let at = line.at.get(11..19).unwrap_or(&line.at);
                 say(format!("{at}  {}", line.text));
             }
-            told = found.lines.len();
+            shown = found.lines.len();
             let status = NotificationStatus::parse(found.status);
             let over = matches!(
                 status,

@@ -20,8 +20,8 @@ pub async fn stream(_person: SignedInUser, state: web::Data<AppState>) -> impl R
     let changes = state.engine.live.listen();
     let until = tokio::time::Instant::now() + LONGEST;
     let events = stream::unfold(changes, move |mut changes| async move {
-        let told = tokio::time::timeout_at(until, changes.changed()).await;
-        let Ok(Ok(())) = told else { return None };
+        let waited = tokio::time::timeout_at(until, changes.changed()).await;
+        let Ok(Ok(())) = waited else { return None };
         let count = (*changes.borrow_and_update())?;
         let event = sse::Data::new(count.to_string()).event("changed");
         Some((event.into(), changes))

@@ -116,11 +116,11 @@ mod tests {
 
     #[test]
     fn a_length_of_time_is_short() {
-        let told: Vec<String> = [-3, 0, 59, 119, 120, 7_199, 7_200, 172_800]
+        let texts: Vec<String> = [-3, 0, 59, 119, 120, 7_199, 7_200, 172_800]
             .map(span)
             .into();
         assert_eq!(
-            told,
+            texts,
             [
                 "0 s", "0 s", "59 s", "119 s", "2 min", "119 min", "2 h", "2 days"
             ]

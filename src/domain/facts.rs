@@ -153,21 +153,21 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_and_any_duplication_end_in_the_same_facts(
-            told in prop::collection::vec(any_fact(), 0..8),
+            reported in prop::collection::vec(any_fact(), 0..8),
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
         ) {
             let mut straight = DeliveryFacts::default();
-            for (fact, at) in &told {
+            for (fact, at) in &reported {
                 straight.add(*fact, *at);
             }
             let mut shuffled = DeliveryFacts::default();
-            if !told.is_empty() {
+            if !reported.is_empty() {
                 for index in order {
-                    let (fact, at) = told[index.index(told.len())];
+                    let (fact, at) = reported[index.index(reported.len())];
                     shuffled.add(fact, at);
                 }
             }
-            for (fact, at) in told.iter().rev() {
+            for (fact, at) in reported.iter().rev() {
                 shuffled.add(*fact, *at);
             }
             prop_assert_eq!(straight, shuffled);

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     /// Pieces with the first letter of each style.
-    fn told(text: &str) -> String {
+    fn marked(text: &str) -> String {
         let piece = |MarkupSpan { text, styles }| {
             let letters: String = styles
                 .into_iter()
@@ -126,12 +126,12 @@ mod tests {
     #[test]
     fn pairs_of_markers_are_styles() {
         assert_eq!(
-            told("a *b* _c_ ~d~ `e`"),
+            marked("a *b* _c_ ~d~ `e`"),
             "[:a ][b:b][: ][i:c][: ][s:d][: ][c:e]"
         );
-        assert_eq!(told("*bold _and italic_*"), "[b:bold ][bi:and italic]");
+        assert_eq!(marked("*bold _and italic_*"), "[b:bold ][bi:and italic]");
         assert_eq!(
-            told("```two\nlines *as they are*```"),
+            marked("```two\nlines *as they are*```"),
             "[c:two\nlines *as they are*]"
         );
     }

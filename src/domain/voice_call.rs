@@ -224,9 +224,9 @@ mod tests {
         ];
         for (mut reports, direction, state) in rows {
             for _ in 0..2 {
-                let told = summary(&reports);
+                let found = summary(&reports);
                 assert_eq!(
-                    (told.direction, told.state),
+                    (found.direction, found.state),
                     (direction, state),
                     "{reports:?}"
                 );

@@ -33,7 +33,7 @@ pub(super) fn message_goes(
         let status =
             |name: &str, code: Option<i64>| status(&whom, &wamid, our_id.as_deref(), name, code);
         // A failed status has no contacts beside it.
-        let told =
+        let status_of =
             |name: &str| json!({ "contacts": [whom.contact()], "statuses": [status(name, None)] });
         let config = &world.config;
         match behaviour {
@@ -49,7 +49,7 @@ pub(super) fn message_goes(
                     .post_value(json!({ "statuses": [status("failed", Some(131_026))] }))
                     .await;
                 tokio::time::sleep(config.delivered_after).await;
-                world.post_value(told("delivered")).await;
+                world.post_value(status_of("delivered")).await;
             }
             SandboxPhoneBehaviour::Confuses => {
                 tokio::time::sleep(config.sent_after).await;
@@ -80,17 +80,17 @@ pub(super) fn message_goes(
             }
             _ => {
                 tokio::time::sleep(config.sent_after).await;
-                world.post_value(told("sent")).await;
+                world.post_value(status_of("sent")).await;
                 if behaviour == SandboxPhoneBehaviour::SwitchedOff {
                     return;
                 }
                 tokio::time::sleep(config.delivered_after).await;
-                world.post_value(told("delivered")).await;
+                world.post_value(status_of("delivered")).await;
                 if behaviour == SandboxPhoneBehaviour::NeverReads {
                     return;
                 }
                 tokio::time::sleep(config.read_after).await;
-                world.post_value(told("read")).await;
+                world.post_value(status_of("read")).await;
                 answer(world, to, wamid, behaviour).await;
             }
         }

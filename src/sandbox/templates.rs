@@ -259,7 +259,7 @@ async fn decide(world: &SandboxState, id: &str, decision: &str) {
         return;
     }
     let is_category = ["MARKETING", "UTILITY"].contains(&verdict);
-    let told = {
+    let decided = {
         let mut all = world
             .templates
             .lock()
@@ -277,10 +277,10 @@ async fn decide(world: &SandboxState, id: &str, decision: &str) {
         kept.clone()
     };
     let value = json!({
-        "event": told.status, "message_template_id": told.id.parse::<i64>().unwrap_or(0),
-        "message_template_name": told.name, "message_template_language": told.language,
+        "event": decided.status, "message_template_id": decided.id.parse::<i64>().unwrap_or(0),
+        "message_template_name": decided.name, "message_template_language": decided.language,
         "reason": reason.unwrap_or_else(|| "NONE".to_owned()),
-        "message_template_category": told.category,
+        "message_template_category": decided.category,
     });
     world
         .post_change("message_template_status_update", value)

@@ -146,11 +146,11 @@ pub async fn tell(
         CredentialWarning::Age => "age_told_at",
         CredentialWarning::Expiry => "expiry_told_at",
     };
-    let told = execute(
+    let written = execute(
         tx,
         format!("UPDATE credential SET {column} = $2 WHERE id = $1 AND {column} IS NULL"),
         [id.into(), now.micros().into()],
     )
     .await?;
-    Ok(told.rows_affected() > 0)
+    Ok(written.rows_affected() > 0)
 }

@@ -120,10 +120,10 @@ pub async fn run_windows(engine: Arc<Engine>, clock: Clock, stop: CancellationTo
             return Ok(WorkerTurnOutcome::Idle);
         }
         let now = clock.now();
-        let told = service_window::turn(&engine, now).await?
+        let reminded = service_window::turn(&engine, now).await?
             + silent_senders::turn(&engine, now).await?
             + identity::decide_due(&engine, now).await?;
-        Ok(if told > 0 {
+        Ok(if reminded > 0 {
             WorkerTurnOutcome::Worked
         } else {
             WorkerTurnOutcome::Idle

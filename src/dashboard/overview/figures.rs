@@ -38,12 +38,12 @@ pub(super) struct OverviewLatencyScreenRow {
     pub(super) marks: [(&'static str, String, i64); 3],
 }
 
-pub(super) fn groups(told: &Statistics) -> [OverviewFigure; 5] {
-    let group = |name: &str| told.groups.get(name).copied().unwrap_or(0);
+pub(super) fn groups(statistics: &Statistics) -> [OverviewFigure; 5] {
+    let group = |name: &str| statistics.groups.get(name).copied().unwrap_or(0);
     [
         OverviewFigure {
             name: "Total",
-            count: told.total,
+            count: statistics.total,
             link: "/dashboard/notifications?since=24h",
             class: "",
         },
@@ -74,25 +74,25 @@ pub(super) fn groups(told: &Statistics) -> [OverviewFigure; 5] {
     ]
 }
 
-pub(super) fn rates(told: &Statistics) -> [OverviewRateFigure; 3] {
+pub(super) fn rates(statistics: &Statistics) -> [OverviewRateFigure; 3] {
     let percent = |rate: Option<f64>| rate.map(|rate| format!("{:.1}", rate * 100.0));
     [
         OverviewRateFigure {
             name: "Delivered",
             of: "of accepted",
-            percent: percent(told.rates.delivery),
+            percent: percent(statistics.rates.delivery),
             class: "good",
         },
         OverviewRateFigure {
             name: "Read",
             of: "of delivered",
-            percent: percent(told.rates.read),
+            percent: percent(statistics.rates.read),
             class: "read",
         },
         OverviewRateFigure {
             name: "Failed",
             of: "of all",
-            percent: percent(told.rates.failure),
+            percent: percent(statistics.rates.failure),
             class: "bad",
         },
     ]
@@ -166,7 +166,7 @@ fn on_scale(millis: i64) -> i64 {
     i64::try_from(place * 100 / bounds.len()).unwrap_or(100)
 }
 
-pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyScreenRow> {
+pub(super) fn latencies(statistics: &Statistics) -> Vec<OverviewLatencyScreenRow> {
     let duration = |millis: i64| {
         if millis < 10_000 {
             format!("{}.{} s", millis / 1000, millis % 1000 / 100)
@@ -198,9 +198,9 @@ pub(super) fn latencies(told: &Statistics) -> Vec<OverviewLatencyScreenRow> {
         })
     };
     [
-        of("accepted to sent", told.latency.accepted_to_sent),
-        of("sent to delivered", told.latency.sent_to_delivered),
-        of("delivered to read", told.latency.delivered_to_read),
+        of("accepted to sent", statistics.latency.accepted_to_sent),
+        of("sent to delivered", statistics.latency.sent_to_delivered),
+        of("delivered to read", statistics.latency.delivered_to_read),
     ]
     .into_iter()
     .flatten()

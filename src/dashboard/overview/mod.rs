@@ -105,7 +105,7 @@ pub async fn page(
         Err(InputError::Invalid(_)) => return Err(DashboardScreenError::NotFound),
         Err(InputError::Store(error)) => return Err(error.into()),
     };
-    let told = statistics::answer(store, &question, now).await?;
+    let statistics = statistics::answer(store, &question, now).await?;
     let attention = attention::findings(engine, now).await?;
     let held_back = if engine.refresh_hold().await?.is_some() {
         release::standing(engine, 0, now).await?.waiting
@@ -115,7 +115,7 @@ pub async fn page(
     let senders = sender::all(store).await?;
     let windows =
         conversation::closing(store, now, now.plus_seconds(WINDOWS_SECONDS), SHOWN).await?;
-    let series = told.series.as_deref().unwrap_or_default();
+    let series = statistics.series.as_deref().unwrap_or_default();
     let places = figures::volume(series, &shell);
     let most = places
         .iter()
@@ -132,18 +132,18 @@ pub async fn page(
                 (name, kind.age.sentence(), kind.count)
             })
             .collect(),
-        groups: figures::groups(&told),
-        rates: figures::rates(&told),
+        groups: figures::groups(&statistics),
+        rates: figures::rates(&statistics),
         volume_top: chart::round_up(most.max().unwrap_or(0)),
         volume: chart::bars(&places),
         rate_lines: figures::rate_lines(series),
         points: figures::rows(series, &shell),
-        latencies: figures::latencies(&told),
-        failures: trouble::failures(&told, engine.providers()),
-        failed: trouble::failed(&told, &person, &shell),
+        latencies: figures::latencies(&statistics),
+        failures: trouble::failures(&statistics, engine.providers()),
+        failed: trouble::failed(&statistics, &person, &shell),
         waits: trouble::reasons(&state, &trouble::WAITING, now).await?,
         not_sent: trouble::reasons(&state, &[NotificationStatus::Skipped], now).await?,
-        queue: told
+        queue: statistics
             .open_now
             .iter()
             .filter(|(name, _)| {
@@ -152,9 +152,9 @@ pub async fn page(
             })
             .map(|(name, count)| (name.clone(), *count))
             .collect(),
-        queue_age: span(told.queue_age_seconds),
-        waiting: told.callbacks.waiting,
-        dead_letters: told.callbacks.dead_letters,
+        queue_age: span(statistics.queue_age_seconds),
+        waiting: statistics.callbacks.waiting,
+        dead_letters: statistics.callbacks.dead_letters,
         senders: senders
             .iter()
             .map(|row| {
@@ -176,7 +176,7 @@ pub async fn page(
                 until: shell.zone.moment(window.until),
             })
             .collect(),
-        prices: told
+        prices: statistics
             .priced
             .iter()
             .map(|(name, count)| (name.replace('/', " · "), *count))

@@ -123,10 +123,10 @@ pub(super) async fn reasons(
 }
 
 pub(super) fn failures(
-    told: &Statistics,
+    statistics: &Statistics,
     providers: &ProviderRegistry,
 ) -> Vec<FailureCodeScreenRow> {
-    let mut rows: Vec<FailureCodeScreenRow> = told
+    let mut rows: Vec<FailureCodeScreenRow> = statistics
         .failures
         .iter()
         .map(|(code, count)| {
@@ -135,7 +135,7 @@ pub(super) fn failures(
                 .ok()
                 .and_then(|code| providers.known_error(code));
             // Failures without a code have their reason in each message.
-            let newest = told
+            let newest = statistics
                 .failed_newest
                 .iter()
                 .find(|failed| failed.code.as_deref() == Some(code));
@@ -168,11 +168,12 @@ fn ours(code: &str) -> &'static str {
 }
 
 pub(super) fn failed(
-    told: &Statistics,
+    statistics: &Statistics,
     person: &SignedInUser,
     shell: &DashboardLayout,
 ) -> Vec<FailedMessageScreenRow> {
-    told.failed_newest
+    statistics
+        .failed_newest
         .iter()
         .map(|failed| {
             let whom = failed.recipient.clone().or_else(|| failed.address.clone());

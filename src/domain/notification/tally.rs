@@ -23,14 +23,14 @@ impl NotificationState {
     /// The time from acceptance to `sent`, on to `delivered`, and on to `read`, as classes of
     /// [`latency`]: of the first attempt for which both ends were reported.
     pub fn took(&self) -> Vec<(&'static str, usize)> {
-        let told = |attempt: &AttemptState, fact| {
+        let reported = |attempt: &AttemptState, fact| {
             let known = attempt.facts.get(fact).filter(|known| !known.implied)?;
             Some(known.at)
         };
         let between = |from, to| {
-            self.attempts
-                .iter()
-                .find_map(|attempt| Some(told(attempt, to)?.micros_since(told(attempt, from)?)))
+            self.attempts.iter().find_map(|attempt| {
+                Some(reported(attempt, to)?.micros_since(reported(attempt, from)?))
+            })
         };
         TOOK.into_iter()
             .zip([

@@ -113,7 +113,7 @@ pub async fn settle(
                 status_updates::step(update, job.notification_id, job.attempt_id, *callback)
             }));
             let report = lifecycle::run_recorded(engine, tx, &all, &records, now).await?;
-            let told: Vec<status_updates::MatchedStatusUpdate<'_>> = joined
+            let matched: Vec<status_updates::MatchedStatusUpdate<'_>> = joined
                 .iter()
                 .map(
                     |(update, job, callback)| status_updates::MatchedStatusUpdate {
@@ -125,7 +125,7 @@ pub async fn settle(
                     },
                 )
                 .collect();
-            status_updates::learn(engine, tx, &told, &report, now).await?;
+            status_updates::learn(engine, tx, &matched, &report, now).await?;
             for answer in answers {
                 if let ProviderCallOutcome::Refused(failure) = &answer.exchange.outcome {
                     let about = FailedMessage {

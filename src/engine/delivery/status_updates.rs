@@ -63,49 +63,49 @@ pub(in crate::engine) fn step(
 pub(in crate::engine) async fn learn(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    told: &[MatchedStatusUpdate<'_>],
+    matched: &[MatchedStatusUpdate<'_>],
     report: &NotificationLifecycleReport,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut sightings = Vec::new();
-    for told in told {
-        let Some(updated) = report.updated.get(&told.notification_id) else {
+    for matched in matched {
+        let Some(updated) = report.updated.get(&matched.notification_id) else {
             continue;
         };
         let facets = &updated.facets;
         let address = facets.address.as_deref().and_then(MessageAddress::parse);
         let recipient = ReportedRecipient {
             address: address.as_ref(),
-            wa_id: told.update.recipient.wa_id.as_deref(),
-            user_id: told.update.recipient.user_id.as_deref(),
-            parent_user_id: told.update.recipient.parent_user_id.as_deref(),
+            wa_id: matched.update.recipient.wa_id.as_deref(),
+            user_id: matched.update.recipient.user_id.as_deref(),
+            parent_user_id: matched.update.recipient.parent_user_id.as_deref(),
         };
-        if let (Some(failure), Some(sender)) = (&told.update.failure, facets.sender_id) {
+        if let (Some(failure), Some(sender)) = (&matched.update.failure, facets.sender_id) {
             let language = facets.language.as_deref().unwrap_or("");
             let about = FailedMessage {
                 sender,
                 contact: facets.contact_id,
                 recipient,
-                scope: told.scope,
+                scope: matched.scope,
                 template: Some((facets.template.as_str(), language))
                     .filter(|(name, _)| !name.is_empty()),
             };
-            let (at, callback) = (told.update.at, Some(told.callback_id));
+            let (at, callback) = (matched.update.at, Some(matched.callback_id));
             failure_effects::of_failure(engine, tx, about, &failure.value, at, callback, now)
                 .await?;
         }
         // The time of the call: equal for all statuses of a message, whichever comes first.
-        let at = made_at(told.attempt_id);
+        let at = made_at(matched.attempt_id);
         if let Some(mut sighting) =
-            recipient.sighting(told.scope, at, IdentityEvidenceSource::Status)
+            recipient.sighting(matched.scope, at, IdentityEvidenceSource::Status)
         {
-            sighting.callback_id = Some(told.callback_id);
+            sighting.callback_id = Some(matched.callback_id);
             sighting
                 .profile_name
-                .clone_from(&told.update.recipient.name);
+                .clone_from(&matched.update.recipient.name);
             sighting
                 .username
-                .clone_from(&told.update.recipient.username);
+                .clone_from(&matched.update.recipient.username);
             sightings.push(sighting);
         }
     }

@@ -119,7 +119,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                 }
             }
             let report = lifecycle::run(engine, tx, &steps, now).await?;
-            let told: Vec<MatchedStatusUpdate<'_>> = updates
+            let matched: Vec<MatchedStatusUpdate<'_>> = updates
                 .iter()
                 .map(|(joined, scope, update)| MatchedStatusUpdate {
                     notification_id: joined.notification,
@@ -129,7 +129,7 @@ pub async fn parked_turn(engine: &Engine, now: Timestamp) -> Result<usize, Store
                     update,
                 })
                 .collect();
-            status_updates::learn(engine, tx, &told, &report, now).await?;
+            status_updates::learn(engine, tx, &matched, &report, now).await?;
             parked::remove(tx, &ids).await?;
             let forgotten = parked::expire(tx, oldest, BATCH).await?;
             metrics::counter!("herald_parked_forgotten_total").increment(forgotten);

@@ -42,10 +42,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     if changed.is_empty() {
         return Ok(0);
     }
-    let (told, report) = engine
+    let (announced, report) = engine
         .store
         .write(async |tx| {
-            let (mut told, mut report) = (Vec::new(), NotificationLifecycleReport::default());
+            let (mut announced, mut report) = (Vec::new(), NotificationLifecycleReport::default());
             for (finding, turn) in &changed {
                 let (kind, subject) = (finding.kind, finding.subject.as_str());
                 let (word, is_new) = if *turn == AlarmTransition::Raise {
@@ -57,7 +57,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                 if !is_new {
                     continue;
                 }
-                told.push((kind, word));
+                announced.push((kind, word));
                 let data = AlarmChangeData {
                     alarm: kind,
                     subject: subject.to_owned(),
@@ -74,11 +74,11 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                 let occurrence = EventDeduplicationKey::Alarm { kind, subject, at };
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
-            Ok((told, report))
+            Ok((announced, report))
         })
         .await?;
     report.publish(engine);
-    for (kind, word) in &told {
+    for (kind, word) in &announced {
         if *word == "raised" {
             tracing::warn!(
                 event = "alarm.raised",
@@ -93,7 +93,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             );
         }
     }
-    Ok(told.len())
+    Ok(announced.len())
 }
 
 /// The finding that clears an alarm whose subject no longer exists.

@@ -31,7 +31,7 @@ const MOST_TOGETHER: usize = 64;
 /// Most recipients per transaction: none may last long.
 const MOST_RECIPIENTS: usize = 200;
 
-/// Most waiting requests; further ones are told to retry later.
+/// Most waiting requests; further ones are refused and may retry later.
 const WAITING: usize = 1024;
 
 /// A stored request.

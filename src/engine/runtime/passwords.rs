@@ -12,7 +12,7 @@ use argon2::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Sign-ins that wait for the thread or are being checked; further ones are told to retry.
+/// Sign-ins that wait for the thread or are being checked; further ones are refused and may retry.
 pub const MAX_WAITING: usize = 16;
 
 /// Largest memory parameter of a stored hash, in blocks of 1 KiB.

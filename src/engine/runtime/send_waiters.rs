@@ -30,7 +30,7 @@ impl<News> Default for SendWaiters<News> {
 struct SendWaiterSlot<News> {
     notify: Notify,
     /// The results that have arrived so far.
-    told: Mutex<HashMap<Uuid, News>>,
+    results: Mutex<HashMap<Uuid, News>>,
 }
 
 /// The committed result of a notification.
@@ -54,7 +54,7 @@ impl<News: Clone> SendWaiters<News> {
     pub fn wait_for(&self, ids: &[Uuid]) -> SendWaiter<News> {
         let place = Arc::new(SendWaiterSlot {
             notify: Notify::new(),
-            told: Mutex::default(),
+            results: Mutex::default(),
         });
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
@@ -79,13 +79,13 @@ impl<News: Clone> SendWaiters<News> {
     /// Delivers the results of notifications to their waiters.
     pub fn tell(&self, news: impl Iterator<Item = (Uuid, News)>) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, told) in news {
+        for (id, result) in news {
             for place in waiting.get(&id).into_iter().flatten() {
                 place
-                    .told
+                    .results
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .insert(id, told.clone());
+                    .insert(id, result.clone());
                 place.notify.notify_one();
             }
         }
@@ -110,12 +110,12 @@ impl<News: Clone> SendWaiter<News> {
 
     /// The latest result of a notification.
     pub fn news_of(&self, id: Uuid) -> Option<News> {
-        let told = self
+        let results = self
             .place
-            .told
+            .results
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        told.get(&id).cloned()
+        results.get(&id).cloned()
     }
 }
 

@@ -101,7 +101,7 @@ impl CounterDimension {
         }
     }
 
-    /// What a row is told apart by.
+    /// What makes a row of its own.
     fn read(self, row: &QueryResult) -> Result<String, StoreError> {
         match self {
             Self::Sender => Ok(column::<Uuid>(row, self.column())?.to_string()),

@@ -130,7 +130,7 @@ pub async fn set_alias(
         .collect();
     let mut left = old.clone();
     if alias.is_phone() && !old.is_empty() {
-        let told = held.iter().filter(|holder| {
+        let learned = held.iter().filter(|holder| {
             !holder.alias.is_phone() && holder.given_at.is_none() && holder.superseded_at.is_none()
         });
         // Ids that were seen at the new number are this person's all the same.
@@ -141,7 +141,8 @@ pub async fn set_alias(
             )
         };
         left.extend(
-            told.map(|holder| holder.alias.clone())
+            learned
+                .map(|holder| holder.alias.clone())
                 .filter(|id| !is_at_new(id)),
         );
     }

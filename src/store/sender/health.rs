@@ -214,7 +214,7 @@ pub async fn silent(
         .filter(sender::Column::SilentAt.is_null())
         .all(tx)
         .await?;
-    let mut told = Vec::with_capacity(silent.len());
+    let mut reported = Vec::with_capacity(silent.len());
     for row in silent {
         // `last_seen` is written at intervals only: checked before the sender is reported.
         if let Some(unheard_since) = row.unheard_since
@@ -235,10 +235,10 @@ pub async fn silent(
         )
         .await?;
         if marked.rows_affected() > 0 {
-            told.push(row);
+            reported.push(row);
         }
     }
-    Ok(told)
+    Ok(reported)
 }
 
 /// Whether a sender may be silent: read before anything is locked.

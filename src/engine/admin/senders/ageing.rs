@@ -42,15 +42,15 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         return Ok(0);
     }
     let senders = sender::all(&engine.store).await?;
-    let (told, report) = engine
+    let (warned, report) = engine
         .store
         .write(async |tx| {
-            let (mut told, mut report) = (0, NotificationLifecycleReport::default());
+            let (mut warned, mut report) = (0, NotificationLifecycleReport::default());
             for (row, what) in &due {
                 if !credential::tell(tx, row.id, *what, now).await? {
                     continue;
                 }
-                told += 1;
+                warned += 1;
                 let owners: Vec<String> = senders
                     .iter()
                     .filter(|sender| {
@@ -63,7 +63,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
                 let occurrence = EventDeduplicationKey::Credential(row.id);
                 report.add(intake::raise(engine, tx, &event, &occurrence, now).await?);
             }
-            Ok((told, report))
+            Ok((warned, report))
         })
         .await?;
     report.publish(engine);
@@ -74,7 +74,7 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
         };
         tracing::warn!(event, credential.id = %row.id, kind = row.kind, "a credential is old or about to expire: replace it (`herald senders set`)");
     }
-    Ok(told)
+    Ok(warned)
 }
 
 fn announcement(

@@ -27,8 +27,8 @@ pub async fn get(
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, ApiProblem> {
     let store = &state.engine.store;
-    let told = story::of(store, &caller.bounds, id.into_inner(), state.clock.now())
+    let document = story::of(store, &caller.bounds, id.into_inner(), state.clock.now())
         .await?
         .ok_or(ApiProblem::NotFound)?;
-    Ok(HttpResponse::Ok().json(told))
+    Ok(HttpResponse::Ok().json(document))
 }

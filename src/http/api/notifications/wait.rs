@@ -75,11 +75,13 @@ pub(super) async fn answer(
         };
         let decided = known
             .iter()
-            .all(|told| convert::status(told.row.status).group() != StatusGroup::Pending);
+            .all(|result| convert::status(result.row.status).group() != StatusGroup::Pending);
         if decided || Instant::now() >= until {
             let notifications = known
                 .iter()
-                .map(|told| SendNotificationResponseItem::accepted_at(&told.row, told.accepted_at))
+                .map(|result| {
+                    SendNotificationResponseItem::accepted_at(&result.row, result.accepted_at)
+                })
                 .collect();
             let mut response = if decided {
                 HttpResponse::Ok()
@@ -103,8 +105,8 @@ async fn look(
     let store = &state.engine.store;
     let mut known = Vec::with_capacity(stored.ids.len());
     for row in notifications::find_all(store, bounds, &stored.ids).await? {
-        let told = stored.waiter.news_of(row.id);
-        let accepted_at = match told.and_then(|told| told.accepted_at) {
+        let result = stored.waiter.news_of(row.id);
+        let accepted_at = match result.and_then(|result| result.accepted_at) {
             Some(at) => Some(at),
             // Another process sent it, or the request is a repeat.
             None => NotificationRecord::of(&row)?
