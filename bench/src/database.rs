@@ -218,14 +218,7 @@ pub async fn seed_of_sender(fresh: &Fresh, notifications: u64) -> anyhow::Result
         ("WHATSAPP_ACCESS_TOKEN", "sandbox-token".to_owned()),
         ("WHATSAPP_API_BASE", "http://127.0.0.1:9".to_owned()),
     ];
-    let mut server = Server::start(&fresh.url, &fresh.directory, &[], &settings).await?;
-    server.stop(READY_WITHIN).await?;
-    let connection = fresh.connect().await?;
-    for table in ["notification", "attempt"] {
-        let of_sender = format!("UPDATE {table} SET sender_id = (SELECT id FROM sender)");
-        connection.execute_unprepared(&of_sender).await?;
-    }
-    record::set_sender(&connection, SENDER).await?;
+    let connection = own_messages(fresh, &settings).await?;
     // It is going to be copied on purpose: a server of a copy would hold sending.
     let files: &[&str] = if connection.get_database_backend() == DbBackend::Postgres {
         &["setting"]
@@ -239,6 +232,23 @@ pub async fn seed_of_sender(fresh: &Fresh, notifications: u64) -> anyhow::Result
     tidy(&connection).await?;
     connection.close().await?;
     Ok(())
+}
+
+/// What was filled in was sent by the number in these settings: a first start makes its sender.
+pub async fn own_messages(
+    fresh: &Fresh,
+    settings: &[(&str, String)],
+) -> anyhow::Result<DatabaseConnection> {
+    let mut server = Server::start(&fresh.url, &fresh.directory, &[], settings).await?;
+    // Killed, it would leave a log that the connection below writes back, as if by a copy.
+    server.stop(READY_WITHIN).await?;
+    let connection = fresh.connect().await?;
+    for table in ["notification", "attempt"] {
+        let of_sender = format!("UPDATE {table} SET sender_id = (SELECT id FROM sender)");
+        connection.execute_unprepared(&of_sender).await?;
+    }
+    record::set_sender(&connection, SENDER).await?;
+    Ok(connection)
 }
 
 /// Leaves nothing to be done about what was filled in.

@@ -55,7 +55,8 @@ impl Fanout {
         self.seed(&fresh).await?;
         let sandbox = Sandbox::start(&fresh.directory).await?;
         let settings = sandbox.settings(self.per_second);
-        own_messages(&fresh, &settings).await?;
+        let filled = database::own_messages(&fresh, &settings).await?;
+        filled.close().await?;
         let most = usize::try_from(self.callbacks * PATIENCE.as_secs())?;
         let shots = Arc::new(load::shots(most, 7));
         let key = server::command(
@@ -110,6 +111,7 @@ impl Fanout {
             "SELECT count(DISTINCT contact_id) FROM notification WHERE template = 'power_cut'",
         )
         .await?;
+        let dead = database::number(&connection, "SELECT count(*) FROM dead_letter").await?;
         let accepted = sandbox.accepted()?;
         let first = accepted.iter().map(|it| it.at).min().unwrap_or(i64::MAX);
         connection.close().await?;
@@ -138,6 +140,10 @@ impl Fanout {
         ensure!(
             people == expected && reached == expected,
             "a person was left out, or reached twice"
+        );
+        ensure!(
+            dead == 0,
+            "{dead} items of callbacks could not be applied: what was measured is not what it says"
         );
         Ok(())
     }
@@ -278,18 +284,6 @@ fn event(key: &str) -> String {
          Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
-}
-
-/// The messages that callbacks speak of were sent by the number that the server has: a
-/// first start makes it.
-async fn own_messages(fresh: &Fresh, settings: &[(&str, String)]) -> anyhow::Result<()> {
-    drop(Server::start(&fresh.url, &fresh.directory, &[], settings).await?);
-    let connection = fresh.connect().await?;
-    for table in ["notification", "attempt"] {
-        let own = format!("UPDATE {table} SET sender_id = (SELECT id FROM sender LIMIT 1)");
-        connection.execute_unprepared(&own).await?;
-    }
-    Ok(connection.close().await?)
 }
 
 /// A counter of the server; 0 while it was never counted up.
