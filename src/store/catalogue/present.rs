@@ -100,8 +100,8 @@ const fn source(
     match kind {
         CatalogueRowKind::Contact => (
             "x.catalogue, x.handle, x.name AS display_name, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
-             (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind = 'phone' AND a.superseded_at IS NULL) AS phone, \
-             (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL) AS user_id",
+             (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind || '' = 'phone' AND a.superseded_at IS NULL) AS phone, \
+             (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind || '' IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL) AS user_id",
             "contact",
             "handle",
             " AND x.handle IS NOT NULL",

@@ -69,16 +69,19 @@ macro_rules! user_id_order {
 }
 
 /// An address of a contact `c`: the only one of its kind, or the first of several. To order even
-/// one row, SQLite makes a table: too much for everybody in a large group.
+/// one row, SQLite makes a table: too much for all members of a large group.
+///
+/// The kind is compared as an expression, which no index has: PostgreSQL keeps a plan from when few
+/// contacts had an address of that kind, and would read all of that kind for each contact.
 macro_rules! address {
     ($kind:literal, $order:expr) => {
         concat!(
             "(SELECT CASE WHEN count(*) < 2 THEN max(k.value) ELSE (SELECT a.value FROM contact_alias a \
-             WHERE a.contact_id = c.id AND a.kind = '",
+             WHERE a.contact_id = c.id AND a.kind || '' = '",
             $kind,
             "' AND a.superseded_at IS NULL ORDER BY ",
             $order,
-            " LIMIT 1) END FROM contact_alias k WHERE k.contact_id = c.id AND k.kind = '",
+            " LIMIT 1) END FROM contact_alias k WHERE k.contact_id = c.id AND k.kind || '' = '",
             $kind,
             "' AND k.superseded_at IS NULL)"
         )
