@@ -3,7 +3,7 @@
 //! One function, [`Store::write`], opens every write transaction. Inside it only SQL is awaited,
 //! tables are touched in one order (inbox, conversation, notification, attempt, follow-up,
 //! counter, the stream of events) and rows in the order of their keys. Lists travel as one JSON parameter,
-//! not as thousands ([`dialect::rows`]), and what is long in them as another (`list_bytes`).
+//! not as thousands ([`dialect::rows`]), and what is long in them as another ([`list_bytes`]).
 
 pub mod access;
 pub mod account_fact;
@@ -40,7 +40,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod inbound;
 pub mod lineage;
-mod list_bytes;
+pub mod list_bytes;
 pub mod live;
 pub mod login;
 pub mod migrate;

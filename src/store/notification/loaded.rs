@@ -36,7 +36,7 @@ pub struct NotificationFacets {
 pub struct LoadedNotification {
     pub state: NotificationState,
     pub facets: NotificationFacets,
-    /// The row's version when it was read: what [`super::save`] insists on.
+    /// The row's version when it was read: what [`super::save()`] insists on.
     pub version: i64,
     follow_ups: Vec<PlannedFollowUp>,
     timeline: TimelineTail,
