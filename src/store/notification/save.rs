@@ -154,29 +154,26 @@ fn shown_failure(state: &NotificationState) -> Option<&DeliveryFailure> {
 /// A notification that must be saved.
 #[derive(Clone, Copy)]
 struct ChangedNotification<'a> {
-    before: &'a NotificationState,
     after: &'a LoadedNotification,
     /// More than its record has changed.
     is_changed: bool,
+    /// Nothing has changed but what [`NotificationStatusRow`] holds.
+    is_status_only: bool,
 }
 
 impl<'a> ChangedNotification<'a> {
     fn of(
-        before: &'a NotificationState,
+        before: &NotificationState,
         after: &'a LoadedNotification,
         policy: &DeliveryPolicySettings,
     ) -> Option<Self> {
         let is_changed =
             *before != after.state || after.state.wake_at(policy) != before.stored_wake_at;
-        (is_changed || after.is_touched()).then_some(Self {
-            before,
+        (is_changed || after.is_touched()).then(|| Self {
             after,
             is_changed,
+            is_status_only: is_status_only(before, &after.state),
         })
-    }
-
-    fn is_status_only(self) -> bool {
-        is_status_only(self.before, &self.after.state)
     }
 
     fn row(
@@ -267,11 +264,11 @@ pub async fn save(
         .collect();
     // Rows are locked in order of id by one statement: by two, processes could wait for each other.
     let is_split = tx.get_database_backend() == DbBackend::Sqlite
-        || changed.iter().all(|changed| changed.is_status_only());
+        || changed.iter().all(|changed| changed.is_status_only);
     let (mut statuses, mut others) = (Vec::with_capacity(changed.len()), Vec::new());
     let (mut of_statuses, mut of_others) = (ListBytes::default(), ListBytes::default());
     for changed in changed {
-        if is_split && changed.is_status_only() {
+        if is_split && changed.is_status_only {
             statuses.push(changed.row(policy, &mut of_statuses)?);
         } else {
             let row = changed.row(policy, &mut of_others)?;
