@@ -183,7 +183,7 @@ pub async fn closing(
     let found = query(
         store.reader(),
         "SELECT coalesce(c.name, (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = w.contact_id \
-         AND a.kind || '' = 'phone' AND a.superseded_at IS NULL), 'somebody without a number') AS who, w.window_until \
+         AND a.kind || '' = 'phone' AND a.superseded_at IS NULL), 'a contact without a number') AS who, w.window_until \
          FROM conversation w LEFT JOIN contact c ON c.id = w.contact_id \
          WHERE w.window_until IS NOT NULL AND w.window_until > $1 AND w.window_until <= $2 ORDER BY w.window_until LIMIT $3",
         [
