@@ -34,6 +34,7 @@ mod m20261201_000007_follow_ups_and_counters;
 mod m20261201_000008_access;
 mod m20261201_000009_runtime;
 mod m20261201_000010_change_stream;
+mod m20261201_000011_verifications;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -47,6 +48,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261201_000008_access: Main,
     m20261201_000009_runtime: Main,
     m20261201_000010_change_stream: Main,
+    m20261201_000011_verifications: Main,
 ];
 
 /// The database's dialect of SQL.

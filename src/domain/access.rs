@@ -57,10 +57,12 @@ pub enum ApiKeyScope {
     LogWrite,
     HoldRead,
     HoldWrite,
+    VerificationsRead,
+    VerificationsWrite,
 }
 
 impl ApiKeyScope {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::EventsRead,
         Self::EventsWrite,
         Self::NotificationsRead,
@@ -84,6 +86,8 @@ impl ApiKeyScope {
         Self::LogWrite,
         Self::HoldRead,
         Self::HoldWrite,
+        Self::VerificationsRead,
+        Self::VerificationsWrite,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -111,6 +115,8 @@ impl ApiKeyScope {
             Self::LogWrite => "log:write",
             Self::HoldRead => "hold:read",
             Self::HoldWrite => "hold:write",
+            Self::VerificationsRead => "verifications:read",
+            Self::VerificationsWrite => "verifications:write",
         }
     }
 

@@ -41,6 +41,8 @@ words! {
         EventUnrouted = "event_unrouted",
         /// It is open whether contacts are one person.
         ContactsUndecided = "contacts_undecided",
+        /// Checks of one-time passwords are locked for some addresses.
+        VerificationsLocked = "verifications_locked",
         /// The clock was changed. Shown by the process that knows; never an alarm.
         Clock = "clock",
         /// The state mark cannot be used. Shown by the process that knows; never an alarm.

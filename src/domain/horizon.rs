@@ -90,10 +90,12 @@ pub enum StoredTimestampKind {
     Session,
     /// The last heartbeat of a worker.
     Heartbeat,
+    /// End of a one-time password, its next channel, or the end of a lock of checks.
+    Verification,
 }
 
 impl StoredTimestampKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Pace,
         Self::PairPace,
         Self::Probe,
@@ -113,6 +115,7 @@ impl StoredTimestampKind {
         Self::LoginLink,
         Self::Session,
         Self::Heartbeat,
+        Self::Verification,
     ];
 
     /// Its word in logs, metrics and `herald check`.
@@ -137,6 +140,7 @@ impl StoredTimestampKind {
             Self::LoginLink => "login_link",
             Self::Session => "session",
             Self::Heartbeat => "heartbeat",
+            Self::Verification => "verification",
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | [`runtime`] | keys, caches, holds, work in progress, a bad item of a batch, retention | decisions about messages |
 //! | [`lifecycle`] | moves a notification to its next state, with the consequences | the causes |
 //! | [`intake`] | turns events and requests into notifications | sending |
+//! | [`verification`] | makes, sends and checks one-time passwords | writing the messages (intake) |
 //! | [`people`] | identity, consent, preferences, staff, erasure | parsing of callbacks |
 //! | [`delivery`] | claims, sends, settles; follow-ups, templates, windows | callbacks |
 //! | [`ingest`] | applies callbacks as facts | their JSON (providers) |
@@ -24,6 +25,7 @@ pub mod intake;
 pub mod lifecycle;
 pub mod people;
 pub mod runtime;
+pub mod verification;
 
 pub use input_error::InputError;
 pub use runtime::Engine;

@@ -166,6 +166,8 @@ pub mod scope {
         LogWrite,
         HoldRead,
         HoldWrite,
+        VerificationsRead,
+        VerificationsWrite,
     ];
 }
 

@@ -35,6 +35,11 @@ pub enum ApiProblem {
     Late,
     /// The client's address has too many concurrent requests.
     TooMany,
+    /// Too many of these were asked for lately: what of, and for how many seconds not again.
+    Limited {
+        rule: &'static str,
+        wait_seconds: i64,
+    },
     Unauthorized,
     /// The key is valid but lacks the permission; the rule that it violates.
     Forbidden(String),
@@ -61,7 +66,7 @@ const RETRY_AFTER_SECONDS: &str = "2";
 
 impl ApiProblem {
     /// All problem codes.
-    pub const CODES: [&'static str; 20] = [
+    pub const CODES: [&'static str; 21] = [
         "signature",
         "verification",
         "busy",
@@ -69,6 +74,7 @@ impl ApiProblem {
         "too-large",
         "late",
         "too-many",
+        "limited",
         "unauthorized",
         "forbidden",
         "not-found",
@@ -94,6 +100,7 @@ impl ApiProblem {
             Self::TooLarge => "too-large",
             Self::Late => "late",
             Self::TooMany => "too-many",
+            Self::Limited { .. } => "limited",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound => "not-found",
@@ -119,6 +126,7 @@ impl ApiProblem {
             Self::TooLarge => "Request body too large",
             Self::Late => "Request body timed out",
             Self::TooMany => "Too many requests from this address",
+            Self::Limited { .. } => "Too many lately",
             Self::Unauthorized => "Missing or invalid API key (Authorization: Bearer KEY)",
             Self::Forbidden(_) => "Not permitted for this API key",
             Self::NotFound => "Resource not found",
@@ -146,6 +154,7 @@ impl ApiProblem {
                 | Self::ProviderUnreachable
                 | Self::Late
                 | Self::TooMany
+                | Self::Limited { .. }
         )
     }
 }
@@ -167,7 +176,7 @@ impl ResponseError for ApiProblem {
             Self::ProviderUnreachable => StatusCode::BAD_GATEWAY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
-            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany | Self::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -189,7 +198,9 @@ impl ResponseError for ApiProblem {
                 Self::Malformed(detail) | Self::Forbidden(detail) => {
                     drop(object.insert("detail".to_owned(), json!(detail)));
                 }
-                Self::State(detail) | Self::NotPossible(detail) => {
+                Self::State(detail)
+                | Self::NotPossible(detail)
+                | Self::Limited { rule: detail, .. } => {
                     drop(object.insert("detail".to_owned(), json!(detail)));
                 }
                 Self::Invalid(fields) => drop(object.insert("errors".to_owned(), json!(fields))),
@@ -197,7 +208,9 @@ impl ResponseError for ApiProblem {
             }
         }
         let mut response = HttpResponse::build(self.status_code());
-        if self.retryable() {
+        if let Self::Limited { wait_seconds, .. } = self {
+            response.insert_header((header::RETRY_AFTER, wait_seconds.to_string()));
+        } else if self.retryable() {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
         if matches!(self, Self::Unauthorized) {
@@ -269,6 +282,10 @@ mod tests {
             ApiProblem::TooLarge,
             ApiProblem::Late,
             ApiProblem::TooMany,
+            ApiProblem::Limited {
+                rule: "",
+                wait_seconds: 1,
+            },
             ApiProblem::Unauthorized,
             ApiProblem::Forbidden(String::new()),
             ApiProblem::NotFound,

@@ -71,6 +71,11 @@ pub fn of_events(bounds: &AccessBounds) -> AccessBoundsFilter {
     of_product(bounds, None)
 }
 
+/// Verifications that the product asked for.
+pub fn of_verifications(bounds: &AccessBounds) -> AccessBoundsFilter {
+    of_product(bounds, None)
+}
+
 /// Notifications of the product, sent by the caller's senders.
 pub fn of_notifications(bounds: &AccessBounds) -> AccessBoundsFilter {
     of_product(bounds, Some("sender_id"))

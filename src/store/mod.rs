@@ -64,6 +64,8 @@ pub mod suppression;
 pub mod template_sync;
 pub mod timeline;
 mod transaction;
+pub mod verification;
+pub mod verification_limit;
 pub mod whole_file;
 
 mod writable;

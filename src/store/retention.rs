@@ -35,6 +35,8 @@ words! {
         /// as clocks may jump.
         Changes = "changes",
         Idempotency = "idempotency",
+        /// Verifications that have ended, with what was sent for them.
+        Verifications = "verifications",
     }
 }
 
@@ -59,6 +61,9 @@ impl RetainedRowKind {
             Self::Changes => {
                 "SELECT last FROM change_batch WHERE created_at < $1 ORDER BY created_at LIMIT $2"
             }
+            Self::Verifications => {
+                "SELECT id FROM verification WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2"
+            }
             Self::Idempotency => {
                 "SELECT idempotency_key FROM idempotency WHERE created_at < $1 LIMIT $2"
             }
@@ -79,6 +84,10 @@ impl RetainedRowKind {
                 ("notification", "id"),
             ],
             Self::Events => &[("event", "id")],
+            Self::Verifications => &[
+                ("verification_send", "verification_id"),
+                ("verification", "id"),
+            ],
             Self::Bodies | Self::Digests | Self::Changes | Self::Idempotency => &[],
         }
     }

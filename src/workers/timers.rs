@@ -1,4 +1,4 @@
-//! Workers that fire follow-ups, and expand events with many recipients.
+//! Workers that fire follow-ups, look after verifications, and expand events with many recipients.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::WorkerTurnOutcome;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, delivery::follow_up, intake},
+    engine::{Engine, delivery::follow_up, intake, verification},
     state::Clock,
     store::StoreError,
 };
@@ -16,6 +16,20 @@ use crate::{
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<WorkerTurnOutcome, StoreError> {
     Ok(
         if engine.may_claim() && follow_up::turn(engine, now).await? > 0 {
+            WorkerTurnOutcome::Worked
+        } else {
+            WorkerTurnOutcome::Idle
+        },
+    )
+}
+
+/// Ends codes whose time is over, and sends those that did not arrive by their next channel.
+pub async fn verification_turn(
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<WorkerTurnOutcome, StoreError> {
+    Ok(
+        if engine.may_claim() && verification::turn(engine, now).await? > 0 {
             WorkerTurnOutcome::Worked
         } else {
             WorkerTurnOutcome::Idle
@@ -42,6 +56,18 @@ pub async fn run(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
         Duration::from_secs(1),
         Some(&engine.followed_up),
         async || turn(&engine, clock.now()).await,
+    )
+    .await;
+}
+
+/// Looks after verifications until stopped.
+pub async fn verifications(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run(
+        "verifications",
+        stop,
+        Duration::from_secs(1),
+        None,
+        async || verification_turn(&engine, clock.now()).await,
     )
     .await;
 }

@@ -307,10 +307,11 @@ fn the_domain_has_no_clock_and_no_randomness() -> Result<(), Failed> {
 }
 
 /// The modules of the engine: each may use those before it, and none behind it.
-const ENGINE: [&str; 9] = [
+const ENGINE: [&str; 10] = [
     "runtime",
     "lifecycle",
     "intake",
+    "verification",
     "people",
     "delivery",
     "ingest",

@@ -76,6 +76,7 @@ mod template_parameters;
 mod templates;
 mod toy_channel;
 mod untrusted_input;
+mod verifications;
 mod waiting_messages;
 mod webhook;
 
@@ -157,6 +158,7 @@ fn main() -> ExitCode {
         event_data::tests(),
         batching::tests(),
         toy_channel::tests(),
+        verifications::tests(),
         webhook::tests(),
         preferences::tests(),
     ] {

@@ -38,7 +38,7 @@ crate::tests![
 ];
 
 #[derive(Debug)]
-struct FileProvider;
+pub struct FileProvider;
 
 impl MessagingProvider for FileProvider {
     fn kind(&self) -> &'static str {

@@ -16,6 +16,7 @@ mod policy;
 mod reader;
 mod retention;
 mod sending;
+mod verification;
 mod whatsapp;
 
 pub use ageing::CredentialWarningSettings;
@@ -30,6 +31,7 @@ pub use policy::{DeliveryPolicySettings, RetryPolicy};
 pub use reader::{SecretStrictness, SettingsReader};
 pub use retention::RetentionSettings;
 pub use sending::{SenderContactPaceSettings, SendingSettings};
+pub use verification::{LOCK_SECONDS, VerificationSettings};
 pub use whatsapp::WhatsAppNumberSettings;
 
 use super::horizon::FutureTimestampLimits;
@@ -50,6 +52,8 @@ section! {
         pub backlog: BacklogLimits,
         /// What is done about what people write, and about who they are.
         pub people: PeopleSettings,
+        /// Limits of one-time passwords that Herald makes.
+        pub verification: VerificationSettings,
         /// Thresholds of alarms.
         pub alarms: AlarmSettings,
         /// When operators are warned of old credentials.

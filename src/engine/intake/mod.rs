@@ -1,5 +1,6 @@
 //! Turns events and direct requests into notifications; it does not send them.
 
+pub mod channel_sender;
 mod event;
 mod expand;
 mod gather;
@@ -24,6 +25,7 @@ pub use gather::{
 pub use mode::MessageContentMode;
 pub use reading::IntakeRowCache;
 pub use replay::{EventReplayOutcome, replay};
+pub(in crate::engine) use request::check_template;
 pub use request::{
     ClientNotificationRequest, NotificationRequest, NotificationRequestContent,
     NotificationRequestRefusal, RequestedTemplate,

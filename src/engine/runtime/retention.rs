@@ -15,7 +15,7 @@ use crate::{
     store::{
         StoreError, login,
         retention::{self, DeletionLimits, RetainedRowKind},
-        secrets,
+        secrets, verification_limit,
     },
 };
 
@@ -37,6 +37,12 @@ const SECRETS: &str = "secrets";
 /// Metric label of deleting failed sign-ins.
 const FAILURES: &str = "login_failures";
 
+/// Metric label of deleting what no limit of one-time passwords counts any more.
+const LIMITS_OF_CODES: &str = "verification_limits";
+
+/// The longest time in which sends and wrong codes are counted or locked, with an hour to spare.
+const VERIFICATION_LIMITS_SECONDS: i64 = 2 * 60 * 60;
+
 /// Retention of the ledgers of digests and idempotency keys: Meta repeats for 7 days.
 const DIGEST_DAYS: i64 = 9;
 
@@ -54,9 +60,10 @@ const fn kept_days(what: RetainedRowKind, keep: &RetentionSettings) -> i64 {
         }
         RetainedRowKind::Changes => CHANGES_DAYS,
         RetainedRowKind::Timeline | RetainedRowKind::Notices => keep.timeline_days,
-        RetainedRowKind::Inbound | RetainedRowKind::Notifications | RetainedRowKind::Events => {
-            keep.notifications_days
-        }
+        RetainedRowKind::Inbound
+        | RetainedRowKind::Notifications
+        | RetainedRowKind::Events
+        | RetainedRowKind::Verifications => keep.notifications_days,
     }
 }
 
@@ -105,6 +112,15 @@ impl RetentionCleaner {
                 .write(async |tx| login::forget_old(tx, forgotten, CHUNK).await)
                 .await?;
             self.lasted.insert(FAILURES, started.elapsed());
+        }
+        let uncounted = now.plus_seconds(-VERIFICATION_LIMITS_SECONDS);
+        if verification_limit::any_old(&engine.store, uncounted).await? {
+            let started = Instant::now();
+            deleted += engine
+                .store
+                .write(async |tx| verification_limit::forget_old(tx, uncounted, CHUNK).await)
+                .await?;
+            self.lasted.insert(LIMITS_OF_CODES, started.elapsed());
         }
         if deleted > 0 {
             let started = Instant::now();

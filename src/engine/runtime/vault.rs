@@ -10,6 +10,7 @@ use chacha20poly1305::{
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use crate::{
     domain::time::Timestamp,
@@ -166,12 +167,13 @@ impl Vault {
         self.current.digest(text)
     }
 
-    /// Whether this is the fingerprint of a text, made with one of the keys.
-    fn is_fingerprint(&self, kept: &[u8], text: &[u8]) -> bool {
+    /// Whether this is the fingerprint of a text, made with one of the keys. How long it takes says
+    /// nothing of where they differ.
+    pub fn is_fingerprint(&self, kept: &[u8], text: &[u8]) -> bool {
         let keys = [Some(&self.current), self.previous.as_ref()];
         keys.into_iter()
             .flatten()
-            .any(|key| key.digest(text) == kept)
+            .any(|key| key.digest(text).ct_eq(kept).into())
     }
 
     /// Derives key material for another purpose, such as sealing cookies. It does not reveal the

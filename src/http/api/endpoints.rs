@@ -18,7 +18,7 @@ use super::{
     notifications::{self, by_hand, filter, story},
     people::{contact_changes, contacts, identity, preferences, staff},
     senders::{self, credentials, switch},
-    stats,
+    stats, verifications,
 };
 use crate::{
     domain::access::ApiKeyScope,
@@ -112,6 +112,11 @@ fn build() -> EndpointsBuilder {
         audit::list,
         log::put,
         stats::get,
+        verifications::start,
+        verifications::get,
+        verifications::check,
+        verifications::resend,
+        verifications::cancel,
     ];
     CommonResponses.modify(&mut builder.document);
     builder

@@ -13,6 +13,7 @@ pub mod notifications;
 pub mod people;
 pub mod senders;
 pub mod stats;
+pub mod verifications;
 
 use crate::{
     domain::{field_error::FieldError, own_event::payload, time::Timestamp},

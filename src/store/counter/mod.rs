@@ -17,6 +17,9 @@ use crate::domain::notification::{OUT, STALE};
 /// The fact of a price: its code is `category/type/country`.
 pub const PRICED: &str = "priced";
 
+/// The fact of a verification: its code is a step of it, such as `started`, `sent` or `approved`.
+pub const VERIFICATION: &str = "verification";
+
 /// The fact of a failure: it is counted by code, and without.
 const FAILED: &str = "failed";
 

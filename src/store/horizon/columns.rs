@@ -3,7 +3,9 @@
 use crate::domain::{
     horizon::{FutureTimestampLimits, StoredTimestampKind, TOLERANCE_MICROS},
     login, pace, retry,
+    settings::LOCK_SECONDS,
     time::Timestamp,
+    verification::CODE_LIFETIMES,
 };
 
 /// A timestamp column of one kind.
@@ -94,6 +96,16 @@ const HOUR: i64 = 3600 * SECOND;
 /// Every bounded timestamp column except those of messages and timers.
 pub(super) fn columns(horizon: &FutureTimestampLimits) -> Vec<TimestampColumn> {
     let sender = |kind, column| TimestampColumn::new(kind, "sender", &["id"], column).cheap();
+    let verification = |column| {
+        TimestampColumn::new(
+            StoredTimestampKind::Verification,
+            "verification",
+            &["id"],
+            column,
+        )
+        .within(*CODE_LIFETIMES.end() * SECOND)
+        .cheap()
+    };
     let template = |column| {
         let key = &["account_id", "name", "language"];
         TimestampColumn::new(StoredTimestampKind::Template, "template_sync", key, column)
@@ -189,6 +201,18 @@ pub(super) fn columns(horizon: &FutureTimestampLimits) -> Vec<TimestampColumn> {
             &["process", "worker"],
             "seen_at",
         )
+        .cheap(),
+        // A code must not be valid for longer than it was to be: it ends at once.
+        verification("expires_at").only("status = 'pending'"),
+        verification("fallback_at").only("fallback_at IS NOT NULL"),
+        TimestampColumn::new(
+            StoredTimestampKind::Verification,
+            "verification_limit",
+            &["kind", "subject"],
+            "locked_until",
+        )
+        .only("locked_until IS NOT NULL")
+        .granted(LOCK_SECONDS * SECOND)
         .cheap(),
     ]
 }

@@ -77,6 +77,7 @@ pub async fn merge(
         "UPDATE user_account SET contact_id = $2 WHERE contact_id = $1",
         "UPDATE notification SET contact_id = $2 WHERE contact_id = $1",
         "UPDATE inbound_message SET contact_id = $2 WHERE contact_id = $1",
+        "UPDATE verification SET contact_id = $2 WHERE contact_id = $1",
         "UPDATE contact SET profile_name = (SELECT a.profile_name FROM contact a WHERE a.id = $1), \
          profile_name_at = (SELECT a.profile_name_at FROM contact a WHERE a.id = $1) WHERE id = $2 \
          AND coalesce(profile_name_at, 0) < (SELECT coalesce(a.profile_name_at, 0) FROM contact a WHERE a.id = $1)",

@@ -178,6 +178,8 @@ pub async fn delete_contact(
         "DELETE FROM preference WHERE contact_id = $1",
         "DELETE FROM product_address WHERE contact_id = $1",
         "DELETE FROM product_contact WHERE contact_id = $1",
+        "DELETE FROM verification_send WHERE verification_id IN (SELECT id FROM verification WHERE contact_id = $1)",
+        "DELETE FROM verification WHERE contact_id = $1",
         "DELETE FROM conversation WHERE contact_id = $1",
         "DELETE FROM contact_conflict WHERE contact_id = $1 OR other_id = $1",
     ] {

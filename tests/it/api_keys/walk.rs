@@ -43,6 +43,7 @@ impl Named {
             "contacts" => "contact",
             "keys" => "key",
             "senders" => "credential",
+            "verifications" => "verification",
             _ => "none",
         };
         let name = if resource == "groups" {
@@ -273,6 +274,20 @@ fn table() -> BTreeMap<(&'static str, &'static str), Walk> {
                 "?hours=24&sender=shop",
             ]),
         ),
+        (
+            ("POST", "/api/v1/verifications"),
+            Named(|it| {
+                json!({ "to": format!("contact:{}", it.get("contact")), "template": it.get("template"),
+                "sender": it.get("sender") })
+            }),
+        ),
+        (("GET", "/api/v1/verifications/{id}"), Named(nothing)),
+        (("DELETE", "/api/v1/verifications/{id}"), Named(nothing)),
+        (
+            ("POST", "/api/v1/verifications/{id}/check"),
+            Named(|_| json!({ "code": "123456" })),
+        ),
+        (("POST", "/api/v1/verifications/{id}/resend"), Named(empty)),
         (("GET", "/api/v1/audit"), Listed(&["", "?subject=shop"])),
         (
             ("PUT", "/api/v1/log"),
@@ -391,6 +406,9 @@ async fn shop(two: &mut Two) -> Named {
         "labels": { "of": "shop" }, "reference": "R-1" });
     let (status, answer) = ask(app, shop, "POST", "/api/v1/notifications", &code).await;
     assert_eq!(status, 202, "{answer}");
+    let wanted = json!({ "to": THEIRS, "template": "shop_code" });
+    let (status, verification) = ask(app, shop, "POST", "/api/v1/verifications", &wanted).await;
+    assert_eq!(status, 201, "{verification}");
     let image = json!({ "type": "image", "image": { "id": "1", "mime_type": "image/jpeg" } });
     write(
         app,
@@ -433,6 +451,7 @@ async fn shop(two: &mut Two) -> Named {
         ("event", id_of(&event)),
         ("notification", id_of(&answer["notifications"][0])),
         ("message", id_of(&list["messages"][0])),
+        ("verification", id_of(&verification)),
         ("contact", id_of(&contact)),
         ("key", key_id),
         ("sender", app.sender.to_string()),
@@ -463,6 +482,7 @@ fn nobodys() -> Named {
         "event",
         "notification",
         "message",
+        "verification",
         "contact",
         "key",
         "sender",
@@ -577,7 +597,7 @@ async fn every_operation_refuses_who_may_not(database: Database) {
         &two.app,
         json!({ "product": "shop", "source": "shop", "senders": ["shop"], "catalogue": "shop",
             "scopes": ["events:read", "notifications:read", "messages:read", "contacts:read", "staff:read", "catalogue:read",
-                "senders:read", "account:read", "statistics:read"] }),
+                "senders:read", "account:read", "statistics:read", "verifications:read"] }),
     )
     .await;
     let writer = key(

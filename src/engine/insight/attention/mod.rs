@@ -91,6 +91,7 @@ pub async fn measure(engine: &Engine, now: Timestamp) -> Result<Vec<AttentionFin
     rates::look(engine, now, &mut found).await?;
     accounts::look(engine, now, &mut found).await?;
     people::look(engine, &mut found).await?;
+    people::locked_verifications(engine, now, &mut found).await?;
     let raised = alarm::raised(&engine.store).await?;
     for finding in &mut found {
         finding.raised_at = raised

@@ -21,6 +21,7 @@ use crate::{
         notification::{OUT, STALE, TOOK},
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
+        verification::VerificationStatus,
     },
     store::{
         Store, StoreError, callback,
@@ -75,6 +76,8 @@ pub struct Statistics {
     /// Messages with a reported price, each once and free ones included, by
     /// `category/type/country`.
     pub priced: CountsByName,
+    /// One-time passwords that Herald made in the period.
+    pub verifications: VerificationFigures,
     /// With `step`: facts by quarter of an hour, hour or day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Vec<StatisticsPoint>>,
@@ -84,6 +87,21 @@ pub struct Statistics {
     /// How long the oldest due message has been waiting, in seconds.
     pub queue_age_seconds: i64,
     pub callbacks: CallbackBacklogCounts,
+}
+
+/// What became of the verifications started in a period. Those that are in none of these are pending.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct VerificationFigures {
+    pub started: i64,
+    /// Messages with codes: resends and fallbacks included.
+    pub sent: i64,
+    pub approved: i64,
+    pub expired: i64,
+    /// Ended by too many wrong codes.
+    pub too_many: i64,
+    pub cancelled: i64,
+    /// Approved of started, 0 to 1: a low one is a sign of fraud that is paid by the message.
+    pub conversion: Option<f64>,
 }
 
 /// Shares of a cohort, 0 to 1; absent for an empty cohort.
@@ -243,6 +261,7 @@ pub async fn answer(
         by_channel: of(CounterDimension::Channel),
         by_event_type: of(CounterDimension::EventType),
         priced: by_code(&sums, counter::PRICED),
+        verifications: verifications(&sums),
         series,
         pending_now,
         open_now,
@@ -284,7 +303,8 @@ fn by_code(sums: &[CounterSum], fact: &str) -> CountsByName {
 fn by_group(sums: &[CounterSum]) -> BTreeMap<String, CountsByName> {
     let mut groups: BTreeMap<String, CountsByName> = BTreeMap::new();
     let facts = sums.iter().filter(|sum| {
-        sum.fact != counter::PRICED && sum.fact != OUT && !TOOK.contains(&sum.fact.as_str())
+        let others = [counter::PRICED, counter::VERIFICATION, OUT];
+        !others.contains(&sum.fact.as_str()) && !TOOK.contains(&sum.fact.as_str())
     });
     for sum in facts {
         *groups
@@ -294,6 +314,21 @@ fn by_group(sums: &[CounterSum]) -> BTreeMap<String, CountsByName> {
             .or_default() += sum.count;
     }
     groups
+}
+
+fn verifications(sums: &[CounterSum]) -> VerificationFigures {
+    let counts = by_code(sums, counter::VERIFICATION);
+    let of = |step: &str| counts.get(step).copied().unwrap_or_default();
+    let ended = |status: VerificationStatus| of(status.name());
+    VerificationFigures {
+        started: of("started"),
+        sent: of("sent"),
+        approved: ended(VerificationStatus::Approved),
+        expired: ended(VerificationStatus::Expired),
+        too_many: ended(VerificationStatus::TooMany),
+        cancelled: ended(VerificationStatus::Cancelled),
+        conversion: part(ended(VerificationStatus::Approved), of("started")),
+    }
 }
 
 /// A share to four digits.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use recipients::{about, recipients};
-use template::check_template;
+pub(in crate::engine) use template::check_template;
 
 use super::{
     DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, NEEDS_PHONE, compose,

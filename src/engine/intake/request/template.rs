@@ -26,7 +26,7 @@ const EMPTY: &str = "empty: Meta refuses empty parameters";
     clippy::too_many_arguments,
     reason = "one use of a template in its transaction: a struct for one call says no more"
 )]
-pub(super) async fn check_template(
+pub(in crate::engine) async fn check_template(
     engine: &Engine,
     tx: &DatabaseTransaction,
     reading: &mut IntakeRowCache,

@@ -1,0 +1,59 @@
+//! Chooses the sender of a message by the channel that it is to go by.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::channel::MessageChannel,
+    engine::{Engine, runtime::keyring::SenderAccount},
+};
+
+/// The sender for a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelSender {
+    /// The default sender, whichever it is when the message leaves.
+    Default,
+    Named(Uuid),
+}
+
+impl ChannelSender {
+    /// As messages are stored: none is the default.
+    pub const fn id(self) -> Option<Uuid> {
+        match self {
+            Self::Default => None,
+            Self::Named(id) => Some(id),
+        }
+    }
+}
+
+/// The sender that messages by this channel go from: `wanted` if it serves the channel; else the
+/// default sender; else the oldest that serves it and is not held by hand. Of `bound` only, unless
+/// that is empty. `None`: the channel is not set up.
+pub fn for_channel(
+    engine: &Engine,
+    bound: &[Uuid],
+    channel: MessageChannel,
+    wanted: Option<Uuid>,
+) -> Option<ChannelSender> {
+    let ring = engine.keyring();
+    let serves = |account: &&SenderAccount| {
+        engine.channel_of(Some(account.id)) == channel
+            && (bound.is_empty() || bound.contains(&account.id))
+    };
+    let serving = || ring.accounts.iter().filter(serves);
+    if let Some(named) = serving().find(|account| Some(account.id) == wanted) {
+        return Some(ChannelSender::Named(named.id));
+    }
+    if let Some(default) = serving().find(|account| account.is_default) {
+        return Some(if bound.is_empty() {
+            ChannelSender::Default
+        } else {
+            ChannelSender::Named(default.id)
+        });
+    }
+    // Ids are in order of time.
+    let usable = serving().filter(|account| account.off.is_none());
+    let oldest = usable.map(|account| account.id).min();
+    oldest
+        .or_else(|| serving().map(|account| account.id).min())
+        .map(ChannelSender::Named)
+}

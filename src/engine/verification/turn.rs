@@ -1,0 +1,98 @@
+//! What becomes of verifications by themselves: codes expire, and those that do not arrive go out by
+//! the next channel.
+
+use uuid::Uuid;
+
+use super::{
+    VerificationError, plan,
+    start::{end, send_again},
+};
+use crate::{
+    domain::{
+        access::AccessBounds, status::NotificationStatus, time::Timestamp,
+        verification::VerificationStatus,
+    },
+    engine::{Engine, lifecycle::NotificationLifecycleReport, runtime::turn::TransactionContext},
+    error::ErrorChain,
+    store::{StoreError, notification, verification},
+};
+
+/// Verifications that one turn takes.
+const MOST: i64 = 50;
+
+/// Ends what has expired, and sends by the next channel what did not arrive. Returns how many were
+/// found.
+pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let expired = verification::expired(engine.store.by_index(), now, MOST).await?;
+    if !expired.is_empty() {
+        let report = engine
+            .store
+            .write(async |tx| {
+                let turn = TransactionContext { engine, tx, now };
+                end(turn, &expired, VerificationStatus::Expired).await
+            })
+            .await?;
+        report.publish(engine);
+    }
+    let due = verification::falling_back(engine.store.by_index(), now, MOST).await?;
+    for id in &due {
+        fall_back(engine, *id, now).await?;
+    }
+    Ok(expired.len() + due.len())
+}
+
+/// Sends one code by the next channel, unless it has arrived meanwhile.
+async fn fall_back(engine: &Engine, id: Uuid, now: Timestamp) -> Result<(), StoreError> {
+    let sent = engine
+        .store
+        .write_or_refuse(async |tx| next_channel(TransactionContext { engine, tx, now }, id).await)
+        .await;
+    let refused = match sent {
+        Ok(report) => {
+            report.publish(engine);
+            return Ok(());
+        }
+        Err(VerificationError::Store(error)) => return Err(error),
+        Err(refused) => refused,
+    };
+    tracing::warn!(event = "verification.fallback_refused", verification.id = %id, error = %ErrorChain(&refused), "a one-time password did not arrive, and cannot be sent by its next channel");
+    engine
+        .store
+        .write(async |tx| verification::stay(tx, id).await)
+        .await
+}
+
+async fn next_channel(
+    turn: TransactionContext<'_>,
+    id: Uuid,
+) -> Result<NotificationLifecycleReport, VerificationError> {
+    let TransactionContext { tx, now, .. } = turn;
+    let nothing = NotificationLifecycleReport::default();
+    let row = verification::lock(tx, &AccessBounds::All, id).await?;
+    let Some(row) = row.filter(|row| row.fallback_at.is_some()) else {
+        return Ok(nothing);
+    };
+    if row.status()?.at(row.expires_at, now) != VerificationStatus::Pending {
+        return Ok(nothing);
+    }
+    // Locked, so that a receipt that is being applied is either seen or comes later.
+    let last: Vec<Uuid> = row.notification_id.into_iter().collect();
+    notification::lock(tx, &last).await?;
+    let state = notification::load(tx, &last).await?;
+    let state = state.first().map(|loaded| &loaded.state);
+    let status = state.map(crate::domain::notification::NotificationState::status);
+    if matches!(
+        status,
+        Some(NotificationStatus::Delivered | NotificationStatus::Read)
+    ) {
+        verification::stay(tx, id).await?;
+        return Ok(nothing);
+    }
+    let next = usize::try_from(row.channel_index).unwrap_or(0) + 1;
+    let plan = plan(&row)?;
+    let report = send_again(turn, &row, &plan, next).await?;
+    let by = plan.channels.get(next).map_or("", |channel| channel.name());
+    metrics::counter!("herald_verification_fallbacks_total", "channel" => by).increment(1);
+    tracing::info!(event = "verification.fallback", verification.id = %id, channel = by, "a one-time password did not arrive in time: it was queued for the next channel");
+    Ok(report)
+}
