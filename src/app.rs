@@ -1,5 +1,7 @@
 //! Assembles the server from its parts: the only file that knows all the others.
 
+mod environment;
+
 use std::{
     net::TcpListener,
     sync::{
@@ -18,10 +20,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     dashboard,
-    domain::{
-        audit_action::AuditAction, credential::CredentialKind, hold::HoldReason, phone,
-        time::Timestamp,
-    },
+    domain::{hold::HoldReason, phone, time::Timestamp},
     engine::{
         Engine,
         ingest::inbox::{CallbackInbox, CallbackInboxReceiver, CallbackMemoryQueue},
@@ -29,7 +28,7 @@ use crate::{
         runtime::{
             clock::OF_PROCESS,
             heartbeat, hold,
-            keyring::{EnvironmentCredentials, ProviderCredentialCache, REVISION, token_scope},
+            keyring::ProviderCredentialCache,
             lineage::{self, StaleDatabaseDetector},
             vault::{self, Vault, VaultKeyCheck},
         },
@@ -43,7 +42,7 @@ use crate::{
     shutdown::ShutdownTokens,
     state::{AppState, CallbackIngestMode, Clock, random_bytes},
     store::{
-        self, Store, callback, connect, credential, migrate, sender,
+        self, Store, callback, connect, migrate,
         sqlite_file::{self, SqliteDatabasePresence, SqliteFileCondition, SqliteFileUsage},
         state_mark::StateMarkLocation,
     },
@@ -266,7 +265,9 @@ impl App {
                 .write(async |tx| callback::release_all(tx, process).await)
                 .await?;
         }
-        ensure_sender(config, &store, now).await?;
+        for of_kind in environment::credentials(config, options.providers.default_kind()) {
+            environment::ensure_sender(&of_kind, &store, now).await?;
+        }
         let durability = store::setting::durability(&store).await?;
         let lineage = self::lineage(config, &store, now).await?;
         let engine = Engine::new(store, config.engine.clone(), process)
@@ -392,6 +393,11 @@ impl App {
                     workers::senders::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::timers::verifications(
+                        Arc::clone(&engine),
+                        clock.clone(),
+                        stop.clone()
+                    ),
                     workers::watchdog::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::watchdog::run_windows(
                         Arc::clone(&engine),
@@ -575,81 +581,12 @@ fn keys(
     providers: ProviderRegistry,
 ) -> anyhow::Result<ProviderCredentialCache> {
     let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
-    let own = &config.whatsapp;
-    let environment = EnvironmentCredentials {
-        kind: providers.default_kind().to_owned(),
-        endpoint_id: own.phone_number_id.clone(),
-        access_token: own.access_token.clone(),
-        app_secrets: own.app_secrets.clone(),
-        verify_token: own.verify_token.clone(),
-        settings: [
-            ("api_version", &own.api_version),
-            ("api_base", &own.api_base),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .into(),
-    };
     Ok(ProviderCredentialCache::new(
         vault,
-        environment,
+        environment::credentials(config, providers.default_kind()),
         providers,
         Some(http),
     ))
-}
-
-/// The sender that the environment's credentials belong to, created if there is none. It becomes
-/// the default if the default has no credentials.
-async fn ensure_sender(config: &Config, store: &Store, now: Timestamp) -> anyhow::Result<()> {
-    let Some(number) = config.whatsapp.phone_number_id.as_deref() else {
-        return Ok(());
-    };
-    let account_id = config.whatsapp.waba_id.as_deref();
-    let reader = store.reader();
-    let known = sender::by_endpoint_id(reader, number).await?;
-    let default = sender::default_one(reader).await?;
-    let as_known = known
-        .as_ref()
-        .is_some_and(|row| account_id.is_none() || row.account_id.as_deref() == account_id);
-    let sends = match &default {
-        Some(default) if default.endpoint_id.as_deref() != Some(number) => {
-            let scope = token_scope(default.id);
-            let own = credential::active_of(reader, &scope, CredentialKind::AccessToken).await?;
-            !own.is_empty()
-        }
-        Some(_) => true,
-        None => false,
-    };
-    let takes_over = !sends && config.whatsapp.access_token.is_some();
-    if as_known && !takes_over {
-        return Ok(());
-    }
-    let name = store
-        .write(async |tx| {
-            // Serializes changes of senders.
-            store::setting::count_up(tx, REVISION, now).await?;
-            let kind = ProviderRegistry::standard().default_kind();
-            let row = sender::ensure(tx, kind, number, account_id, now).await?;
-            if takes_over && !row.is_default {
-                sender::make_default(tx, row.id, now).await?;
-                let detail = serde_json::json!({
-                    "before": default.as_ref().map(|row| row.name.as_str()),
-                    "because": "the default has nothing to send with, and this is the environment's number",
-                });
-                let action = AuditAction::SenderDefault;
-                store::audit::note(tx, "herald", action, &row.name, &detail, now).await?;
-                return Ok(Some(row.name));
-            }
-            Ok(None)
-        })
-        .await?;
-    if let Some(name) = name {
-        tracing::warn!(
-            event = "sender.default",
-            name,
-            "the number from the environment is now the default sender: the previous default sender has no credentials"
-        );
-    }
-    Ok(())
 }
 
 /// The store for a command beside a server.

@@ -38,7 +38,7 @@ use crate::{
             logins::{self, DashboardUserError},
         },
     },
-    sandbox::{self, SandboxConfig},
+    sandbox::{self, SandboxConfig, SandboxMyOperatorConfig},
     shutdown::ShutdownTokens,
     state::{Clock, random_bytes},
     store::{Store, files, people as rows},
@@ -50,6 +50,10 @@ const PHONE_NUMBER_ID: &str = "106540352242922";
 
 /// Meta's documented sample id of an account, and the sandbox's.
 const WABA_ID: &str = "102290129340398";
+
+/// The sandbox's company at MyOperator, and its number.
+const MYOPERATOR_COMPANY: &str = "sandbox-company";
+const MYOPERATOR_NUMBER: &str = "+12025550199";
 
 /// Runs everything on this machine: database, sandbox of Meta, demo catalogue, server.
 ///
@@ -64,6 +68,9 @@ pub(super) struct DevCommand {
     /// delivery, mobile-money, or all (but demo).
     #[arg(long, default_value = "demo", value_parser = ["demo", "exam-results", "solar-crm", "delivery", "mobile-money", "all"])]
     catalogue: String,
+    /// By which provider messages leave: meta or myoperator. Default: myoperator for the catalogue delivery, else meta.
+    #[arg(long, value_parser = ["meta", "myoperator"])]
+    provider: Option<String>,
     /// Where the sandbox listens.
     #[arg(long, default_value = "127.0.0.1:8090")]
     sandbox_listen: SocketAddr,
@@ -102,6 +109,12 @@ impl DevCommand {
         staff(store).await
     }
 
+    /// Whether messages leave through MyOperator.
+    fn uses_myoperator(&self) -> bool {
+        let named = self.provider.as_deref().map(|name| name == "myoperator");
+        named.unwrap_or(self.catalogue == "delivery")
+    }
+
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let mut values = config::from_environment()?;
         let scratch = self.scenario.then(scratch_directory).transpose()?;
@@ -132,17 +145,36 @@ impl DevCommand {
         let token = format!("sandbox-{}", random_hex()?);
         let app_secret = random_hex()?;
         let verify_token = random_hex()?;
-        let kept_settings = [
+        let callback_secret = random_hex()?;
+        let of_both = [
             ("WHATSAPP_ENABLED", "true"),
-            ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
-            ("WHATSAPP_WABA_ID", WABA_ID),
-            ("WHATSAPP_ACCESS_TOKEN", token.as_str()),
             ("WHATSAPP_APP_SECRET", app_secret.as_str()),
             ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", verify_token.as_str()),
             ("WHATSAPP_API_BASE", sandbox_url.as_str()),
         ];
-        for (name, value) in kept_settings {
-            values.insert(name.to_owned(), value.to_owned());
+        let of_meta = [
+            ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
+            ("WHATSAPP_WABA_ID", WABA_ID),
+            ("WHATSAPP_ACCESS_TOKEN", token.as_str()),
+        ];
+        let of_myoperator = [
+            ("MYOPERATOR_PHONE_NUMBER", MYOPERATOR_NUMBER),
+            ("MYOPERATOR_ACCOUNT_ID", MYOPERATOR_COMPANY),
+            ("MYOPERATOR_API_KEY", token.as_str()),
+            ("MYOPERATOR_API_SECRET", callback_secret.as_str()),
+            ("MYOPERATOR_API_BASE", sandbox_url.as_str()),
+        ];
+        let (used, unused) = if self.uses_myoperator() {
+            (&of_myoperator[..], &of_meta[..])
+        } else {
+            (&of_meta[..], &of_myoperator[..])
+        };
+        for (name, _) in unused {
+            values.remove(*name);
+        }
+        let kept_settings: Vec<(&str, &str)> = of_both.iter().chain(used).copied().collect();
+        for (name, value) in &kept_settings {
+            values.insert((*name).to_owned(), (*value).to_owned());
         }
         let config = values.config(SecretStrictness::Development)?;
         telemetry::init_logs(&config.log.filter, config.log.json)
@@ -153,7 +185,7 @@ impl DevCommand {
         };
         files::make_folder(&config.server.data_dir)
             .with_context(|| format!("{} cannot be made", config.server.data_dir.display()))?;
-        let mut for_commands = kept_settings.to_vec();
+        let mut for_commands = kept_settings.clone();
         for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
         let _dev_file = DevServerConnectionFile::write(&config.server.data_dir, &for_commands)?;
         let listener = TcpListener::bind(config.server.listen).with_context(|| {
@@ -184,7 +216,7 @@ impl DevCommand {
         let tracker = TaskTracker::new();
         let sandbox = SandboxConfig {
             phone_number_id: PHONE_NUMBER_ID.to_owned(),
-            access_token: token,
+            access_token: token.clone(),
             app_secret: app_secret.clone(),
             callback_url: Some(format!("{base}/webhooks/meta")),
             sent_after: delay(500, 50),
@@ -193,6 +225,13 @@ impl DevCommand {
             takes: Duration::ZERO,
             ledger: None,
             chaos: None,
+            myoperator: Some(SandboxMyOperatorConfig {
+                api_key: token,
+                company_id: MYOPERATOR_COMPANY.to_owned(),
+                number: MYOPERATOR_NUMBER.to_owned(),
+                callback_url: Some(format!("{base}/webhooks/myoperator")),
+                callback_secret,
+            }),
             workers: 1,
         };
         tracker.spawn(report(sandbox::run(

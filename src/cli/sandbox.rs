@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::say;
 use crate::{
-    sandbox::{self, BEHAVIOURS, SandboxConfig},
+    sandbox::{self, BEHAVIOURS, SandboxConfig, SandboxMyOperatorConfig},
     shutdown::ShutdownTokens,
     telemetry,
 };
@@ -49,6 +49,15 @@ pub(super) struct SandboxCommand {
     /// Seed of the simulated failures.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Address for callbacks of MyOperator, which it plays at /chat/… as well.
+    #[arg(long)]
+    myoperator_callback_url: Option<String>,
+    /// The key that its MyOperator accepts.
+    #[arg(long, default_value = "sandbox-myoperator-key")]
+    myoperator_key: String,
+    /// The secret in the URL of MyOperator's callbacks.
+    #[arg(long, default_value = "sandbox-myoperator-secret")]
+    myoperator_secret: String,
     /// List the special numbers and exit.
     #[arg(long)]
     people: bool,
@@ -88,6 +97,13 @@ impl SandboxCommand {
             ledger: self.ledger,
             workers: 2,
             chaos: self.chaos.then_some(self.seed),
+            myoperator: Some(SandboxMyOperatorConfig {
+                api_key: self.myoperator_key,
+                company_id: "sandbox-company".to_owned(),
+                number: "+12025550199".to_owned(),
+                callback_url: self.myoperator_callback_url,
+                callback_secret: self.myoperator_secret,
+            }),
         };
         say(format!("The sandbox listens on http://{}", self.listen));
         let stop = ShutdownTokens::default();

@@ -30,7 +30,8 @@ pub use secrets::SecretSettings;
 pub use server::ServerSettings;
 
 use crate::domain::settings::{
-    EngineSettings, SettingsReader, SettingsSection, WhatsAppNumberSettings, section,
+    EngineSettings, MyOperatorSettings, SettingsReader, SettingsSection, WhatsAppNumberSettings,
+    section,
 };
 pub use crate::domain::settings::{SecretStrictness, SettingDeclaration};
 
@@ -70,6 +71,8 @@ section! {
         pub secrets: SecretSettings,
         /// The account of the environment.
         pub whatsapp: WhatsAppNumberSettings,
+        /// The number of the environment at MyOperator.
+        pub myoperator: MyOperatorSettings,
         /// How long a call may take.
         pub calls: ProviderCallTimeouts,
         /// What the engine decides by.
@@ -135,6 +138,13 @@ impl Config {
             reader.refuse(
                 "HERALD_STATE_MARK",
                 "a file's path or postgres://…, and not the database itself",
+            );
+        }
+        let other = &self.myoperator;
+        if other.phone_number.is_some() && other.company_id.is_none() {
+            reader.refuse(
+                "MYOPERATOR_ACCOUNT_ID",
+                "needed with MYOPERATOR_PHONE_NUMBER: MyOperator's id of the company",
             );
         }
         let lease = self.engine.policy.lease_seconds.unsigned_abs();

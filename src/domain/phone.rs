@@ -130,6 +130,15 @@ impl Phone {
             })
     }
 
+    /// The country code without its `+`, and the digits after it: `("1", "2025550123")`.
+    pub fn country_and_national(&self) -> (&str, &str) {
+        let digits = self.0.trim_start_matches('+');
+        let parsed = PHONE_NUMBER_UTIL.parse(&self.0, None);
+        let national = parsed.map(|number| number.get_national_significant_number().len());
+        let split = digits.len().saturating_sub(national.unwrap_or(0));
+        digits.split_at_checked(split).unwrap_or((digits, ""))
+    }
+
     /// The number, with its `+`. For requests and storage, never for logs.
     pub fn e164(&self) -> &str {
         &self.0

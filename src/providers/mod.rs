@@ -10,6 +10,7 @@ mod http;
 mod item;
 mod message;
 pub mod meta;
+pub mod myoperator;
 mod port;
 mod registry;
 mod template;

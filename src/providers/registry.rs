@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     KnownProviderError, MessagingProvider, ProviderCallbackReceiver, ProviderTemplateFormat, meta,
+    myoperator,
 };
 use crate::domain::channel::MessageChannel;
 
@@ -21,7 +22,10 @@ impl Default for ProviderRegistry {
 impl ProviderRegistry {
     /// Those that Herald comes with. The first is the one of senders whose kind is not said.
     pub fn standard() -> Self {
-        Self(vec![Arc::new(meta::MetaProvider)])
+        Self(vec![
+            Arc::new(meta::MetaProvider),
+            Arc::new(myoperator::MyOperatorProvider),
+        ])
     }
 
     /// Adds a provider.

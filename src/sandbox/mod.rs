@@ -1,15 +1,17 @@
-//! A stateful simulator of Meta's Graph API and of the people behind the phones.
+//! A stateful simulator of Meta's Graph API, of other providers, and of the people behind the phones.
 //!
-//! It checks requests as Meta does, answers like Meta, then posts signed callbacks over HTTP. It
+//! It checks requests as a provider does, answers like it, then posts callbacks over HTTP. It
 //! shares no type with the other modules: they talk to it over HTTP only.
 
 mod account;
 mod callbacks;
 mod chaos;
 pub mod check;
+mod myoperator;
 mod names;
 mod number;
 mod people;
+mod phones;
 mod requests;
 mod templates;
 
@@ -31,6 +33,7 @@ use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use account::{ACCOUNT_ID, APP_ID};
+pub use myoperator::SandboxMyOperatorConfig;
 use number::SandboxNumberSettings;
 pub use people::{BEHAVIOURS, SandboxPhoneBehaviour};
 
@@ -52,6 +55,9 @@ pub struct SandboxConfig {
     pub workers: usize,
     /// Seed of simulated failures: see `chaos`.
     pub chaos: Option<u64>,
+    /// The company that it plays at MyOperator; without it, MyOperator answers as to one that is not
+    /// set up.
+    pub myoperator: Option<SandboxMyOperatorConfig>,
 }
 
 /// The state of the sandbox.
@@ -71,6 +77,8 @@ struct SandboxState {
     number: Mutex<SandboxNumberSettings>,
     /// The state of its account: see `account`.
     account: Mutex<Value>,
+    /// What the people have got: see `phones`.
+    phones: phones::SandboxPhones,
     /// Templates created here: see `templates`.
     templates: Mutex<Vec<templates::SandboxTemplate>>,
 }
@@ -162,12 +170,16 @@ pub async fn run(
         total: AtomicU64::new(0),
         number: Mutex::new(number),
         account: Mutex::new(account),
+        phones: phones::SandboxPhones::default(),
         templates: Mutex::default(),
     });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(world.clone())
             .app_data(web::PayloadConfig::new(1024 * 1024))
+            .route("/chat/messages", web::post().to(myoperator::messages))
+            .route("/chat/templates", web::get().to(myoperator::templates))
+            .route("/chat/phonenumbers", web::get().to(myoperator::numbers))
             .route(
                 "/{version}/{phone_number_id}/messages",
                 web::post().to(requests::messages),
@@ -175,6 +187,8 @@ pub async fn run(
             .route("/sandbox/reply", web::post().to(reply))
             .route("/sandbox/number", web::post().to(number::change))
             .route("/sandbox/account", web::post().to(account::change))
+            .route("/sandbox/phones", web::get().to(phones::page))
+            .route("/sandbox/phones/{address}", web::get().to(phones::one))
             .route("/sandbox/media/{id}", web::get().to(media_content))
             .route(
                 "/{version}/debug_token",

@@ -101,6 +101,7 @@ pub(super) async fn messages(
         .map(str::to_owned);
     let wamid = new_wamid(&digits);
     world.record(our_id.as_deref().unwrap_or_default(), &wamid, took);
+    world.phones.keep("whatsapp", &digits, &message);
     let is_template = message.get("type").and_then(Value::as_str) == Some("template");
     let behaviour = if !is_template && !world.window_is_open(&digits) {
         SandboxPhoneBehaviour::Fails(131_047)

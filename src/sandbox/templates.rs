@@ -27,6 +27,17 @@ pub(super) struct SandboxTemplate {
     components: Value,
 }
 
+/// Name, language and status of each template of the account.
+pub(super) fn names(world: &SandboxState) -> Vec<(String, String, String)> {
+    let all = world
+        .templates
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    all.iter()
+        .map(|it| (it.name.clone(), it.language.clone(), it.status.clone()))
+        .collect()
+}
+
 impl SandboxTemplate {
     fn shown(&self) -> Value {
         json!({

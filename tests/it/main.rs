@@ -28,6 +28,7 @@ mod check;
 mod cli;
 mod clocks;
 mod config;
+mod conformance;
 mod dashboard;
 mod database;
 mod database_connections;
@@ -159,6 +160,7 @@ fn main() -> ExitCode {
         batching::tests(),
         toy_channel::tests(),
         verifications::tests(),
+        conformance::tests(),
         webhook::tests(),
         preferences::tests(),
     ] {

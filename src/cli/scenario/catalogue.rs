@@ -33,6 +33,7 @@ impl DevScenarioRun<'_> {
         self.without_numbers(&kinds).await?;
         self.tell("The same for a number that is not on WhatsApp: it fails, with its meaning, and an alert is sent.");
         self.unreachable(&kinds).await?;
+        self.one_time_password().await?;
         self.tell("In the end, nothing is waiting.");
         let stats = self.get("/api/v1/stats?hours=1").await?;
         ensure!(stats["pending_now"] == 0, "something waits: {stats}");

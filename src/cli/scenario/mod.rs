@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 mod catalogue;
+mod verification;
 
 use super::{built_in::DEMO, dev::DevServerConnection, say};
 use crate::domain::timeline::TimelineEntryKind;

@@ -47,9 +47,18 @@ enum SendersSubcommand {
     Add {
         /// Its name.
         name: String,
-        /// Meta's id of the number.
+        /// Its kind of provider; default: meta.
         #[arg(long)]
-        phone_number_id: String,
+        kind: Option<String>,
+        /// Meta's id of the number.
+        #[arg(long, required_unless_present = "endpoint")]
+        phone_number_id: Option<String>,
+        /// For other kinds than meta: what the provider's callbacks call the sender. MyOperator: its number, in E.164.
+        #[arg(long, conflicts_with = "phone_number_id")]
+        endpoint: Option<String>,
+        /// What its kind of provider needs, such as `company_id=…`; repeatable.
+        #[arg(long = "setting", value_name = "NAME=VALUE")]
+        settings: Vec<String>,
         #[command(flatten)]
         details: SenderSettingsArgs,
         #[command(flatten)]
@@ -248,15 +257,26 @@ impl SendersCommand {
             SendersSubcommand::List { json } => list::list(&engine, json).await,
             SendersSubcommand::Add {
                 name,
+                kind,
                 phone_number_id,
+                endpoint,
+                settings,
                 details,
                 given,
                 default,
             } => {
+                let own = settings
+                    .iter()
+                    .map(|setting| {
+                        let pair = setting.split_once('=');
+                        let (name, value) = pair.context("--setting: NAME=VALUE")?;
+                        Ok((name.to_owned(), value.to_owned()))
+                    })
+                    .collect::<anyhow::Result<Vec<(String, String)>>>()?;
                 let new = NewSenderRow {
-                    kind: engine.providers().default_kind().to_owned(),
+                    kind: kind.unwrap_or_else(|| engine.providers().default_kind().to_owned()),
                     name: name.clone(),
-                    endpoint_id: Some(phone_number_id),
+                    endpoint_id: phone_number_id.or(endpoint),
                     account_id: some(details.waba_id),
                     app_id: some(details.app_id),
                     settings: [
@@ -265,6 +285,7 @@ impl SendersCommand {
                     ]
                     .into_iter()
                     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .chain(own)
                     .collect(),
                     per_second: per_second(details.messages_per_second.as_deref())?,
                 };

@@ -33,8 +33,16 @@ pub(super) fn read(
     let parsed = receiver.parse(&body.body, made_at(id));
     let ring = engine.keyring();
     let signed_by = body.signed_by.as_deref();
+    let mut items = parsed.items;
+    // An item that names no sender is about the only one whose secret proved the callback.
+    let only = signed_by.and_then(|labels| ring.only_number_of(labels));
+    for item in &mut items {
+        if item.endpoint_id.is_none() && item.account_id.is_none() {
+            item.endpoint_id = only.map(str::to_owned);
+        }
+    }
     let (own, foreign): (Vec<CallbackItem>, Vec<CallbackItem>) =
-        parsed.items.into_iter().partition(|item| {
+        items.into_iter().partition(|item| {
             ring.is_own_word(
                 signed_by,
                 item.endpoint_id.as_deref(),

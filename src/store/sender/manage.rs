@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::by_endpoint_id;
 use crate::{
-    domain::{edit::ValueEdit, pace, time::Timestamp},
+    domain::{edit::ValueEdit, pace, phone, time::Timestamp},
     store::{DatabaseTransaction, StoreError, dialect::execute, new_id},
 };
 
@@ -114,7 +114,12 @@ pub async fn ensure(
     }
     let new = NewSenderRow {
         kind: kind.to_owned(),
-        name: format!("{kind} {endpoint_id}"),
+        // A number is not shown in full where a name is: in logs, for one.
+        name: if endpoint_id.starts_with('+') {
+            format!("{kind} {}", phone::masked(endpoint_id))
+        } else {
+            format!("{kind} {endpoint_id}")
+        },
         endpoint_id: Some(endpoint_id.to_owned()),
         account_id: account_id.map(str::to_owned),
         app_id: None,

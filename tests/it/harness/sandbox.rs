@@ -45,6 +45,7 @@ pub async fn play(database: &Database, token: &str, more: &[(&str, &str)]) -> Pl
         ledger: None,
         workers: 1,
         chaos: None,
+        myoperator: None,
     };
     let stop = CancellationToken::new();
     tokio::spawn(sandbox::run(config, listener, stop.clone()));

@@ -537,6 +537,7 @@ async fn with_sandbox(
         takes: std::time::Duration::ZERO,
         ledger: None,
         chaos: None,
+        myoperator: None,
         workers: 1,
     };
     let stopping = stop.soft.clone();

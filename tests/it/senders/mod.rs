@@ -9,10 +9,7 @@ mod switch;
 use herald::{
     engine::{
         Engine,
-        runtime::{
-            keyring::{EnvironmentCredentials, ProviderCredentialCache},
-            vault::Vault,
-        },
+        runtime::{keyring::ProviderCredentialCache, vault::Vault},
     },
     providers::ProviderRegistry,
 };
@@ -86,7 +83,7 @@ fn elsewhere(app: &TestApp) -> Engine {
     )
     .with_keys(ProviderCredentialCache::new(
         Some(vault),
-        EnvironmentCredentials::default(),
+        Vec::new(),
         ProviderRegistry::standard(),
         None,
     ))

@@ -212,9 +212,9 @@ pub async fn shown(
     row: &entity::sender::Model,
 ) -> Result<Vec<MaskedCredential>, StoreError> {
     let (own, apps) = (keyring::token_scope(row.id), keyring::scope_of(row));
-    let environment = &engine.keys.environment;
     let mut all = Vec::new();
-    if environment.is_of(row) {
+    let environments = engine.keys.environments.iter();
+    for environment in environments.filter(|environment| environment.is_of(row)) {
         let said = |kind, secret: &SecretString| MaskedCredential {
             id: None,
             kind,

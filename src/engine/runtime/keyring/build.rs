@@ -1,10 +1,17 @@
 //! Builds a keyring from rows and the environment.
 
 use super::{
-    CallbackSigningSecret, ENVIRONMENT, ProviderCredentialCache, ProviderCredentialSet,
-    SenderAccount, SenderTokenAvailability, scope_of, token_scope,
+    CallbackSigningSecret, ENVIRONMENT, EnvironmentCredentials, ProviderCredentialCache,
+    ProviderCredentialSet, SenderAccount, SenderTokenAvailability, scope_of, token_scope,
 };
 use crate::{domain::credential::CredentialKind, engine::runtime::vault::place, store::sender};
+
+/// Credentials of the environment, with the scope of their secrets.
+struct EnvironmentApp<'a> {
+    credentials: &'a EnvironmentCredentials,
+    label: String,
+    scope: String,
+}
 
 /// Decrypts what can be decrypted, and assigns each secret to its scope.
 pub(super) fn build(
@@ -13,7 +20,6 @@ pub(super) fn build(
     rows: &[entity::sender::Model],
     credentials: &[entity::credential::Model],
 ) -> ProviderCredentialSet {
-    let environment = &keys.environment;
     let open = |row: &entity::credential::Model| {
         keys.vault
             .as_ref()
@@ -37,11 +43,21 @@ pub(super) fn build(
             .then_some(own)
     };
     // The environment's secrets belong to the app of its number.
-    let environments_app = rows
+    let environments: Vec<EnvironmentApp<'_>> = keys
+        .environments
         .iter()
-        .find(|row| environment.is_of(row))
-        .and_then(own_app)
-        .unwrap_or_else(|| ENVIRONMENT.to_owned());
+        .enumerate()
+        .map(|(place, credentials)| {
+            let label = credentials.label(place == 0);
+            let its_row = rows.iter().find(|row| credentials.is_of(row));
+            EnvironmentApp {
+                credentials,
+                scope: its_row.and_then(own_app).unwrap_or_else(|| label.clone()),
+                label,
+            }
+        })
+        .collect();
+    let of_kind = |kind: &str| environments.iter().find(|it| it.credentials.kind == kind);
     for row in rows {
         // The newest token is used; the environment's if there is none.
         let newest = active(CredentialKind::AccessToken)
@@ -56,18 +72,17 @@ pub(super) fn build(
                 SenderTokenAvailability::Unreadable,
                 SenderTokenAvailability::Ready,
             ),
-            None => environment
-                .access_token
-                .clone()
-                .filter(|_| environment.is_of(row))
+            None => of_kind(&row.kind)
+                .filter(|it| it.credentials.is_of(row))
+                .and_then(|it| it.credentials.access_token.clone())
                 .map_or(
                     SenderTokenAvailability::Missing,
                     SenderTokenAvailability::Ready,
                 ),
         };
         let mut settings = sender::settings_of(row);
-        if row.kind == environment.kind {
-            for (name, value) in &environment.settings {
+        if let Some(environment) = of_kind(&row.kind) {
+            for (name, value) in &environment.credentials.settings {
                 settings
                     .entry(name.clone())
                     .or_insert_with(|| value.clone());
@@ -87,20 +102,24 @@ pub(super) fn build(
             token,
             revision: row.revision,
             // A sender without an app of its own belongs to the environment's.
-            scope: own_app(row).unwrap_or_else(|| environments_app.clone()),
+            scope: own_app(row)
+                .or_else(|| {
+                    let environment = of_kind(&row.kind).or(environments.first());
+                    environment.map(|it| it.scope.clone())
+                })
+                .unwrap_or_else(|| ENVIRONMENT.to_owned()),
         });
     }
-    ring.signers.extend(
-        environment
-            .app_secrets
-            .iter()
-            .map(|secret| CallbackSigningSecret {
-                kind: environment.kind.clone(),
+    for environment in &environments {
+        let secrets = environment.credentials.app_secrets.iter();
+        ring.signers
+            .extend(secrets.map(|secret| CallbackSigningSecret {
+                kind: environment.credentials.kind.clone(),
                 secret: secret.clone(),
-                label: ENVIRONMENT.to_owned(),
-                scope: environments_app.clone(),
-            }),
-    );
+                label: environment.label.clone(),
+                scope: environment.scope.clone(),
+            }));
+    }
     for row in active(CredentialKind::AppSecret) {
         match open(row) {
             Some(secret) => ring.signers.push(CallbackSigningSecret {
@@ -124,9 +143,11 @@ pub(super) fn build(
         .filter(|row| row.kind == CredentialKind::AppSecret.name())
         .map(|row| (row.id.to_string(), row.scope.clone()))
         .collect();
-    ring.scopes
-        .insert(ENVIRONMENT.to_owned(), environments_app.clone());
-    ring.verify_tokens.extend(environment.verify_token.clone());
+    for environment in environments {
+        ring.scopes.insert(environment.label, environment.scope);
+        ring.verify_tokens
+            .extend(environment.credentials.verify_token.clone());
+    }
     ring.verify_tokens
         .extend(active(CredentialKind::VerifyToken).filter_map(open));
     let mut scopes: Vec<&str> = ring

@@ -19,12 +19,15 @@ pub const REVISION: &str = "senders_revision";
 /// Scope of the environment's secrets if no sender has its number.
 const ENVIRONMENT: &str = "environment";
 
-/// Credentials from the environment. They belong to the sender of its number.
+/// Credentials from the environment, of one kind of provider. They belong to the sender of its
+/// number.
 #[derive(Clone, Debug, Default)]
 pub struct EnvironmentCredentials {
     /// The kind of provider that they are for.
     pub kind: String,
     pub endpoint_id: Option<String>,
+    /// The account that the number is in.
+    pub account_id: Option<String>,
     pub access_token: Option<SecretString>,
     pub app_secrets: Vec<SecretString>,
     pub verify_token: Option<SecretString>,
@@ -33,6 +36,15 @@ pub struct EnvironmentCredentials {
 }
 
 impl EnvironmentCredentials {
+    /// The label of its secrets.
+    fn label(&self, is_first: bool) -> String {
+        if is_first {
+            ENVIRONMENT.to_owned()
+        } else {
+            format!("{ENVIRONMENT}:{}", self.kind)
+        }
+    }
+
     /// Whether its credentials belong to a sender: they are given to no other kind of provider.
     pub fn is_of(&self, sender: &entity::sender::Model) -> bool {
         sender.kind == self.kind
@@ -200,6 +212,24 @@ impl ProviderCredentialSet {
         self.accounts
             .iter()
             .find(|account| account.endpoint_id.as_deref() == Some(endpoint_id))
+    }
+
+    /// What the callbacks of the only sender call it that belongs to what signed one; `None` if there
+    /// is no such sender, or several.
+    pub fn only_number_of(&self, signed_by: &str) -> Option<&str> {
+        let scopes: Vec<&str> = signed_by
+            .split(' ')
+            .filter_map(|label| self.scopes.get(label).map(String::as_str))
+            .collect();
+        let mut own = self
+            .accounts
+            .iter()
+            .filter(|account| scopes.contains(&account.scope.as_str()));
+        let only = own.next()?;
+        if own.next().is_some() {
+            return None;
+        }
+        only.endpoint_id.as_deref()
     }
 
     /// Whether an update about a number can be about a call of this sender: an update about one

@@ -23,7 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct ProviderCredentialCache {
     pub vault: Option<Vault>,
-    pub environment: EnvironmentCredentials,
+    /// One for each kind of provider that the environment has credentials of; the first is of the
+    /// kind of senders that say none.
+    pub environments: Vec<EnvironmentCredentials>,
     pub(super) providers: ProviderRegistry,
     /// Absent where nothing is to be called.
     http: Option<HttpClient>,
@@ -40,13 +42,13 @@ type CachedSenderClient = (i64, Arc<dyn MessageSender>);
 impl ProviderCredentialCache {
     pub fn new(
         vault: Option<Vault>,
-        environment: EnvironmentCredentials,
+        environments: Vec<EnvironmentCredentials>,
         providers: ProviderRegistry,
         http: Option<HttpClient>,
     ) -> Self {
         Self {
             vault,
-            environment,
+            environments,
             providers,
             http,
             ..Self::default()

@@ -1,0 +1,135 @@
+//! MyOperator's half of `herald check`: key, company, number, templates, and our webhook.
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    MyOperatorProvider,
+    client::{MyOperatorClient, MyOperatorQueryError},
+    directory::MyOperatorTemplateDirectory,
+};
+use crate::{
+    domain::template_status::TemplateStatus,
+    providers::{
+        DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
+        RemoteTemplateDirectory, WebhookProbeResult,
+    },
+};
+
+fn finding(
+    name: &'static str,
+    verdict: FindingSeverity,
+    found: impl Into<String>,
+    remedy: impl Into<String>,
+) -> DiagnosisFinding {
+    DiagnosisFinding {
+        name,
+        verdict,
+        found: found.into(),
+        remedy: remedy.into(),
+    }
+}
+
+#[async_trait]
+impl ProviderDiagnosis for MyOperatorProvider {
+    async fn diagnose(
+        &self,
+        http: &HttpClient,
+        request: DiagnosisRequest<'_>,
+    ) -> Vec<DiagnosisFinding> {
+        let client = MyOperatorClient::new(http.clone(), request.connection.clone());
+        let mut findings = Vec::new();
+        match client.number_id().await {
+            Ok(id) => findings.push(finding(
+                "number",
+                FindingSeverity::Ok,
+                format!("MyOperator knows the key, the company and the number (id {id})."),
+                "",
+            )),
+            Err(MyOperatorQueryError::Refused { failure, .. }) => findings.push(finding(
+                "number",
+                FindingSeverity::Failed,
+                failure.meaning,
+                failure.remedy,
+            )),
+            Err(error) => findings.push(finding(
+                "number",
+                FindingSeverity::Failed,
+                format!("{error}."),
+                "Is api_base right, and may this machine call it?",
+            )),
+        }
+        let Some(account_id) = request.connection.account_id.clone() else {
+            findings.push(finding(
+                "templates",
+                FindingSeverity::Skipped,
+                "Without the sender's account id, templates are not looked at.",
+                "Set the WhatsApp business account's id of this sender.",
+            ));
+            return findings;
+        };
+        let directory = MyOperatorTemplateDirectory { client, account_id };
+        findings.extend(match directory.all().await {
+            Ok(known) => request
+                .templates
+                .iter()
+                .filter_map(|used| {
+                    let theirs = known
+                        .iter()
+                        .find(|it| it.name == used.remote_name && it.language == used.language);
+                    let (found, remedy) = match theirs {
+                        Some(theirs) if theirs.status == TemplateStatus::Approved => return None,
+                        Some(theirs) => (
+                            format!("The template {} ({}) is {}.", used.remote_name, used.language, theirs.status),
+                            "See MyOperator's panel.",
+                        ),
+                        None => (
+                            format!("The account has no template {} ({}).", used.remote_name, used.language),
+                            "Make it in MyOperator's panel: `herald templates sync --display-only` shows it.",
+                        ),
+                    };
+                    Some(finding("templates", FindingSeverity::Warning, found, remedy))
+                })
+                .collect(),
+            Err(error) => vec![finding(
+                "templates",
+                FindingSeverity::Warning,
+                format!("The templates cannot be read: {error}."),
+                "Does the key's company have this account?",
+            )],
+        });
+        findings
+    }
+
+    /// MyOperator registers nothing.
+    async fn probe_handshake(
+        &self,
+        _http: &HttpClient,
+        _url: &str,
+        _token: &SecretString,
+        _nonce: &str,
+    ) -> WebhookProbeResult {
+        WebhookProbeResult::Good
+    }
+
+    async fn probe_signature(
+        &self,
+        http: &HttpClient,
+        url: &str,
+        secret: &SecretString,
+        nonce: &str,
+    ) -> WebhookProbeResult {
+        let sent = http
+            .post(url)
+            .header("X-API-Key", secret.expose_secret())
+            .json(&serde_json::json!({ "event": "herald.probe", "nonce": nonce }))
+            .send()
+            .await;
+        match sent.map(|response| response.status().as_u16()) {
+            Ok(200) => WebhookProbeResult::Good,
+            Ok(401) => WebhookProbeResult::Refused,
+            Ok(status) => WebhookProbeResult::Status(status),
+            Err(_) => WebhookProbeResult::Unreachable,
+        }
+    }
+}
