@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     dashboard,
-    domain::{hold::HoldReason, phone, time::Timestamp},
+    domain::{channel::MessageChannel, hold::HoldReason, phone, time::Timestamp},
     engine::{
         Engine,
         ingest::inbox::{CallbackInbox, CallbackInboxReceiver, CallbackMemoryQueue},
@@ -266,12 +266,17 @@ impl App {
                 .await?;
         }
         for of_kind in environment::credentials(config, options.providers.default_kind()) {
-            environment::ensure_sender(&of_kind, &store, now).await?;
+            // A mail server does not stand in for WhatsApp.
+            let provider = options.providers.find(&of_kind.kind);
+            let may_take_over =
+                provider.is_some_and(|provider| provider.channel() == MessageChannel::default());
+            environment::ensure_sender(&of_kind, may_take_over, &store, now).await?;
         }
         let durability = store::setting::durability(&store).await?;
         let lineage = self::lineage(config, &store, now).await?;
         let engine = Engine::new(store, config.engine.clone(), process)
             .with_keys(keys(config, Some(vault), options.providers.clone())?)
+            .with_public_url(config.server.public_url.clone())
             .with_lineage(lineage);
         let engine = Arc::new(engine);
         // Before anything is sent.
@@ -393,6 +398,7 @@ impl App {
                     workers::senders::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::run(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::expand(Arc::clone(&engine), clock.clone(), stop.clone()),
+                    workers::timers::fallbacks(Arc::clone(&engine), clock.clone(), stop.clone()),
                     workers::timers::verifications(
                         Arc::clone(&engine),
                         clock.clone(),

@@ -35,6 +35,7 @@ mod m20261201_000008_access;
 mod m20261201_000009_runtime;
 mod m20261201_000010_change_stream;
 mod m20261201_000011_verifications;
+mod m20261201_000012_email;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -49,6 +50,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261201_000009_runtime: Main,
     m20261201_000010_change_stream: Main,
     m20261201_000011_verifications: Main,
+    m20261201_000012_email: Main,
 ];
 
 /// The database's dialect of SQL.

@@ -1,8 +1,12 @@
 //! What the environment says of senders: their credentials, and the senders themselves.
 
+use secrecy::ExposeSecret;
+
 use crate::{
     config::Config,
-    domain::{audit_action::AuditAction, credential::CredentialKind, time::Timestamp},
+    domain::{
+        audit_action::AuditAction, credential::CredentialKind, smtp_url::SmtpUrl, time::Timestamp,
+    },
     engine::runtime::keyring::{EnvironmentCredentials, REVISION, token_scope},
     store::{self, Store, credential, sender},
 };
@@ -16,6 +20,14 @@ pub(super) fn credentials(config: &Config, first: &str) -> Vec<EnvironmentCreden
             .filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.clone())))
             .collect()
     };
+    let mail = &config.email;
+    let server = mail
+        .smtp_url
+        .as_ref()
+        .and_then(|url| SmtpUrl::parse(url.expose_secret()).ok());
+    let port = server.as_ref().and_then(|server| server.port);
+    let port = port.map(|port| port.to_string());
+    let tls = server.as_ref().map(|server| server.tls.to_owned());
     vec![
         EnvironmentCredentials {
             kind: first.to_owned(),
@@ -41,13 +53,33 @@ pub(super) fn credentials(config: &Config, first: &str) -> Vec<EnvironmentCreden
                 ("api_base", Some(&other.api_base)),
             ]),
         },
+        EnvironmentCredentials {
+            kind: "smtp".to_owned(),
+            endpoint_id: mail.from.clone().filter(|_| server.is_some()),
+            account_id: None,
+            access_token: server.as_ref().and_then(|server| server.password.clone()),
+            app_secrets: Vec::new(),
+            verify_token: None,
+            settings: settings(&[
+                ("host", server.as_ref().map(|server| &server.host)),
+                ("port", port.as_ref()),
+                ("tls", tls.as_ref()),
+                (
+                    "username",
+                    server.as_ref().and_then(|server| server.username.as_ref()),
+                ),
+                ("from_name", mail.from_name.as_ref()),
+                ("bounces", mail.bounces.as_ref()),
+            ]),
+        },
     ]
 }
 
-/// The sender that the environment's credentials belong to, created if there is none. It becomes
-/// the default if the default has no credentials.
+/// The sender that the environment's credentials belong to, created if there is none. If it may take
+/// over, it becomes the default if the default has no credentials.
 pub(super) async fn ensure_sender(
     environment: &EnvironmentCredentials,
+    may_take_over: bool,
     store: &Store,
     now: Timestamp,
 ) -> anyhow::Result<()> {
@@ -70,7 +102,7 @@ pub(super) async fn ensure_sender(
         Some(_) => true,
         None => false,
     };
-    let takes_over = !sends && environment.access_token.is_some();
+    let takes_over = may_take_over && !sends && environment.access_token.is_some();
     if as_known && !takes_over {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! settings of `serve`.
 
 mod backup;
+mod bounce;
 mod built_in;
 mod by_hand;
 mod callbacks;
@@ -24,6 +25,7 @@ mod send;
 mod senders;
 mod serve;
 mod stats;
+mod suppressions;
 mod templates;
 mod users;
 
@@ -83,6 +85,8 @@ enum CliCommand {
     Templates(templates::TemplatesCommand),
     Contacts(contacts::ContactsCommand),
     Send(send::SendCommand),
+    Bounce(bounce::BounceCommand),
+    Suppressions(suppressions::SuppressionsCommand),
     Sandbox(sandbox::SandboxCommand),
 }
 
@@ -193,6 +197,8 @@ async fn run(command: CliCommand) -> anyhow::Result<()> {
         CliCommand::Templates(command) => command.run().await,
         CliCommand::Contacts(command) => command.run().await,
         CliCommand::Send(command) => command.run().await,
+        CliCommand::Bounce(command) => command.run().await,
+        CliCommand::Suppressions(command) => command.run().await,
         CliCommand::Sandbox(command) => command.run().await,
     }
 }

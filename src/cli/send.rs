@@ -13,6 +13,7 @@ use crate::{
     app,
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         content::{FreeFormMessageContent, TextContent},
         phone,
         priority::MessagePriority,
@@ -46,7 +47,7 @@ use crate::{
                   herald send +12025550101 --text 'Are you there?' --yes"
 )]
 pub(super) struct SendCommand {
-    /// A number in E.164, user:NAME or contact:NAME.
+    /// A number in E.164, an e-mail address, user:NAME or contact:NAME.
     to: String,
     /// The name of a template.
     #[arg(long, conflicts_with = "text", required_unless_present = "text")]
@@ -60,6 +61,9 @@ pub(super) struct SendCommand {
     /// Free text: deliverable only within 24 hours of the person's last message.
     #[arg(long)]
     text: Option<String>,
+    /// By which channel: whatsapp or email, and whatever else is set up. Default: that of the sender.
+    #[arg(long, value_parser = channel)]
+    channel: Option<MessageChannel>,
     /// Name of the sender; the default if absent.
     #[arg(long)]
     sender: Option<String>,
@@ -75,6 +79,10 @@ pub(super) struct SendCommand {
     /// How long the delivery is followed, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     follow_seconds: u64,
+}
+
+fn channel(text: &str) -> Result<MessageChannel, String> {
+    MessageChannel::parse(text).ok_or_else(|| format!("one of {}", MessageChannel::RULE))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -178,12 +186,21 @@ impl SendCommand {
                     .with_context(|| format!("there is no contact {name}"))?,
             ),
             RecipientSpec::Phone(phone) => people::contact_by_phone(reader, phone).await?,
-            RecipientSpec::UserId(_) => None,
+            RecipientSpec::UserId(_) | RecipientSpec::Email(_) => None,
             RecipientSpec::Group(_) | RecipientSpec::Same => {
-                bail!("the recipient is one person: a number, user:NAME or contact:NAME")
+                bail!(
+                    "the recipient is one person: a number, an e-mail address, user:NAME or contact:NAME"
+                )
             }
         };
         let name = person.as_ref().and_then(|person| person.name.clone());
+        if let RecipientSpec::Email(address) = &recipient {
+            return Ok(if self.show {
+                address.as_str().to_owned()
+            } else {
+                address.to_string()
+            });
+        }
         let number = match &recipient {
             RecipientSpec::Phone(phone) => Some(phone.e164().to_owned()),
             _ => person.and_then(|person| person.phone),
@@ -237,6 +254,8 @@ impl SendCommand {
             expires_after_seconds: Some(600),
             send_at: None,
             reply_to: None,
+            channels: self.channel.into_iter().collect(),
+            fallback_seconds: None,
         };
         let asked = ClientNotificationRequest {
             bounds: AccessBounds::All,

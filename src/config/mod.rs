@@ -30,8 +30,8 @@ pub use secrets::SecretSettings;
 pub use server::ServerSettings;
 
 use crate::domain::settings::{
-    EngineSettings, MyOperatorSettings, SettingsReader, SettingsSection, WhatsAppNumberSettings,
-    section,
+    EmailSettings, EngineSettings, MyOperatorSettings, SettingsReader, SettingsSection,
+    WhatsAppNumberSettings, section,
 };
 pub use crate::domain::settings::{SecretStrictness, SettingDeclaration};
 
@@ -73,6 +73,8 @@ section! {
         pub whatsapp: WhatsAppNumberSettings,
         /// The number of the environment at MyOperator.
         pub myoperator: MyOperatorSettings,
+        /// The mail server of the environment.
+        pub email: EmailSettings,
         /// How long a call may take.
         pub calls: ProviderCallTimeouts,
         /// What the engine decides by.
@@ -146,6 +148,9 @@ impl Config {
                 "MYOPERATOR_ACCOUNT_ID",
                 "needed with MYOPERATOR_PHONE_NUMBER: MyOperator's id of the company",
             );
+        }
+        if self.email.smtp_url.is_some() != self.email.from.is_some() {
+            reader.refuse("SMTP_FROM", "SMTP_URL and SMTP_FROM go together");
         }
         let lease = self.engine.policy.lease_seconds.unsigned_abs();
         if self.calls.timeout.as_secs() >= lease {

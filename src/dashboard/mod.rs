@@ -20,6 +20,7 @@ mod senders;
 mod session;
 mod shell;
 mod staff;
+mod unsubscribe;
 
 use actix_session::{SessionMiddleware, config::BrowserSession};
 use actix_web::{
@@ -67,6 +68,11 @@ pub fn configure(
         .build();
     config
         .route("/", web::get().to(home))
+        .service(
+            web::resource("/unsubscribe/{token}")
+                .route(web::get().to(unsubscribe::ask))
+                .route(web::post().to(unsubscribe::unsubscribe)),
+        )
         .service(web::resource("/dashboard/assets/{name}").route(web::get().to(assets::get)))
         .service(
             web::scope("/dashboard")

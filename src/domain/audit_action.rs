@@ -5,6 +5,8 @@ use super::word_enum::words;
 words! {
     /// What was done: an area, and the action there.
     pub enum AuditAction {
+        /// An address that was suppressed gets messages again.
+        AddressAllowed = "address.allowed",
         /// The raw body of a callback was shown.
         CallbackRead = "callback.read",
         /// Its dead letters were applied again.

@@ -17,6 +17,11 @@ words! {
 }
 
 impl MessageChannel {
+    /// Whether its addresses are mailboxes; those of the others are phone numbers, or user ids.
+    pub const fn reaches_mailboxes(self) -> bool {
+        matches!(self, Self::Email)
+    }
+
     /// What is wrong with a word that is none of them.
     pub const RULE: &str = "whatsapp, email, sms, push, in_app or webhook";
 }
@@ -38,6 +43,8 @@ pub struct ProviderCapabilities {
     pub pair_limit: bool,
     /// The provider can be asked to show a person that their message was read.
     pub read_receipts: bool,
+    /// A message has a subject, and may have an HTML part beside its text.
+    pub subject_and_html: bool,
     /// What people write may be a word that opts them out (`STOP`).
     pub opt_out_words: bool,
 }

@@ -25,6 +25,8 @@ pub enum FailureClass {
     FixRequest,
     /// The recipient cannot be reached on WhatsApp.
     RecipientGone,
+    /// There is no such address: nothing more is sent to it.
+    AddressRejected,
     /// The recipient has opted out.
     OptedOut,
     /// The template may become sendable again.
@@ -42,7 +44,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Retry,
         Self::PaceNumber,
         Self::PacePair,
@@ -52,6 +54,7 @@ impl FailureClass {
         Self::NeedsTemplate,
         Self::FixRequest,
         Self::RecipientGone,
+        Self::AddressRejected,
         Self::OptedOut,
         Self::TemplatePaused,
         Self::TemplateDisabled,
@@ -93,6 +96,9 @@ impl FailureClass {
             }
             Self::FixRequest => "It is not tried again: the same request would fail again.",
             Self::RecipientGone => "It is never tried again.",
+            Self::AddressRejected => {
+                "It is never tried again, and the address gets nothing more until someone lifts that."
+            }
             Self::OptedOut => "It is never tried again, and the opt-out is stored.",
             Self::TemplatePaused => {
                 "Everything that uses this template waits until it is approved again, or expires."

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::phone::{Phone, PhoneParseError};
+use super::{
+    email::{EmailAddress, EmailParseError},
+    phone::{Phone, PhoneParseError},
+};
 
 /// One entry of a `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,19 +18,23 @@ pub enum RecipientSpec {
     Phone(Phone),
     /// A person whose number is unknown.
     UserId(WhatsAppUserId),
+    /// A mailbox.
+    Email(EmailAddress),
 }
 
 /// Why an entry is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientParseError {
     #[error(
-        "a recipient is a phone number in E.164, user:NAME, group:NAME, contact:NAME or a user id of WhatsApp"
+        "a recipient is a phone number in E.164, an e-mail address, user:NAME, group:NAME, contact:NAME or a user id of WhatsApp"
     )]
     Empty,
     #[error("{0}: needs a name after the colon")]
     NoName(&'static str),
     #[error(transparent)]
     Phone(#[from] PhoneParseError),
+    #[error(transparent)]
+    Email(#[from] EmailParseError),
 }
 
 /// Splits an entry: `groups:A,B` is two groups, so that a setting or an event may name several. An
@@ -79,6 +86,7 @@ impl RecipientSpec {
             Some(("user", name)) => named("user", name).map(Self::User),
             Some(("group", name)) => named("group", name).map(Self::Group),
             Some(("contact", name)) => named("contact", name).map(Self::Contact),
+            _ if text.contains('@') => Ok(Self::Email(EmailAddress::parse(text)?)),
             _ => match WhatsAppUserId::parse(text) {
                 Some(user_id) => Ok(Self::UserId(user_id)),
                 None => Ok(Self::Phone(Phone::parse(text)?)),
@@ -121,10 +129,14 @@ impl WhatsAppUserId {
 pub enum MessageAddress {
     Phone(Phone),
     UserId(WhatsAppUserId),
+    Email(EmailAddress),
 }
 
 impl MessageAddress {
     pub fn parse(text: &str) -> Option<Self> {
+        if text.contains('@') {
+            return EmailAddress::parse(text).ok().map(Self::Email);
+        }
         match WhatsAppUserId::parse(text) {
             Some(user_id) => Some(Self::UserId(user_id)),
             None => Phone::parse(text).ok().map(Self::Phone),
@@ -160,6 +172,10 @@ mod tests {
         assert!(matches!(
             MessageAddress::parse("+12025550123"),
             Some(MessageAddress::Phone(_))
+        ));
+        assert!(matches!(
+            MessageAddress::parse("asha@example.com"),
+            Some(MessageAddress::Email(_))
         ));
         assert_eq!(MessageAddress::parse("nobody"), None);
     }

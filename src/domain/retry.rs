@@ -124,6 +124,7 @@ pub fn after(
         | FailureClass::NeedsTemplate
         | FailureClass::FixRequest
         | FailureClass::RecipientGone
+        | FailureClass::AddressRejected
         | FailureClass::OptedOut
         | FailureClass::TemplateDisabled
         | FailureClass::TemplateTrouble => RetryDecision::Fail(failure.clone()),

@@ -196,6 +196,11 @@ async fn change(
             {
                 follow.overruled.push(current.state.id);
             }
+            if new.contains(NotificationTransition::Failed)
+                || new.contains(NotificationTransition::Expired)
+            {
+                follow.failed.push(current.state.id);
+            }
             if new.contains(NotificationTransition::Sent)
                 || new.contains(NotificationTransition::Failed)
             {

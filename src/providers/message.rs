@@ -1,8 +1,11 @@
 //! What is handed to a provider, and what came of it.
 
 use crate::domain::{
-    attempt_id::AttemptReference, content, outcome::ProviderCallOutcome, recipient::MessageAddress,
-    template::layout::FilledTemplate,
+    attempt_id::AttemptReference,
+    content,
+    outcome::ProviderCallOutcome,
+    recipient::MessageAddress,
+    template::layout::{FilledEmail, FilledTemplate},
 };
 
 /// A provider's facts about a number.
@@ -25,6 +28,9 @@ pub struct OutgoingMessage {
     pub reply_to: Option<String>,
     /// The parameters contain a code: they are left out of the stored request.
     pub sensitive: bool,
+    /// Where the recipient can refuse further messages by this channel; absent for what cannot be
+    /// refused.
+    pub unsubscribe: Option<String>,
 }
 
 /// The content of a message.
@@ -35,6 +41,8 @@ pub enum OutgoingContent {
         language: String,
         filled: FilledTemplate,
     },
+    /// For channels whose messages have a subject.
+    Email(FilledEmail),
     /// Everything that needs no template.
     Free(content::FreeFormMessageContent),
 }

@@ -13,6 +13,7 @@ pub mod meta;
 pub mod myoperator;
 mod port;
 mod registry;
+pub mod smtp;
 mod template;
 
 pub use diagnose::{

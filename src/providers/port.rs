@@ -55,7 +55,10 @@ pub struct SenderFields<'a> {
 pub enum UnknownOutcomeResolution {
     /// Callbacks carry our id of the attempt.
     ByOurId,
-    /// Callbacks carry the provider's id only, which a lost response did not bring.
+    /// Callbacks may carry our id; that they do is not promised. The outcome is waited for as long.
+    ByOurIdPerhaps,
+    /// Nothing tells: there are no callbacks, or they carry the provider's id only, which a lost
+    /// response did not bring. The policy decides at once.
     Never,
 }
 

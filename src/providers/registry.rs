@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     KnownProviderError, MessagingProvider, ProviderCallbackReceiver, ProviderTemplateFormat, meta,
-    myoperator,
+    myoperator, smtp,
 };
 use crate::domain::channel::MessageChannel;
 
@@ -25,6 +25,7 @@ impl ProviderRegistry {
         Self(vec![
             Arc::new(meta::MetaProvider),
             Arc::new(myoperator::MyOperatorProvider),
+            Arc::new(smtp::SmtpProvider),
         ])
     }
 

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod account_fact;
+pub mod address_suppression;
 pub mod alarm;
 pub mod alias;
 pub mod attempt;
@@ -17,6 +18,7 @@ pub mod callback;
 pub mod callback_erasure;
 pub mod catalogue;
 pub mod changes;
+pub mod channel_fallback;
 pub mod checkpoint;
 mod cluster;
 pub mod connect;

@@ -80,6 +80,7 @@ impl RetainedRowKind {
                 ("timeline", "notification_id"),
                 ("notification_label", "notification_id"),
                 ("follow_up", "notification_id"),
+                ("channel_fallback", "notification_id"),
                 ("attempt", "notification_id"),
                 ("notification", "id"),
             ],

@@ -7,7 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::WorkerTurnOutcome;
 use crate::{
     domain::time::Timestamp,
-    engine::{Engine, delivery::follow_up, intake, verification},
+    engine::{
+        Engine,
+        delivery::{channel_fallback, follow_up},
+        intake, verification,
+    },
     state::Clock,
     store::StoreError,
 };
@@ -30,6 +34,20 @@ pub async fn verification_turn(
 ) -> Result<WorkerTurnOutcome, StoreError> {
     Ok(
         if engine.may_claim() && verification::turn(engine, now).await? > 0 {
+            WorkerTurnOutcome::Worked
+        } else {
+            WorkerTurnOutcome::Idle
+        },
+    )
+}
+
+/// Sends what did not arrive by its next channel.
+pub async fn fallback_turn(
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<WorkerTurnOutcome, StoreError> {
+    Ok(
+        if engine.may_claim() && channel_fallback::turn(engine, now).await? > 0 {
             WorkerTurnOutcome::Worked
         } else {
             WorkerTurnOutcome::Idle
@@ -68,6 +86,18 @@ pub async fn verifications(engine: Arc<Engine>, clock: Clock, stop: Cancellation
         Duration::from_secs(1),
         None,
         async || verification_turn(&engine, clock.now()).await,
+    )
+    .await;
+}
+
+/// Looks after messages with another channel until stopped.
+pub async fn fallbacks(engine: Arc<Engine>, clock: Clock, stop: CancellationToken) {
+    super::run(
+        "fallbacks",
+        stop,
+        Duration::from_secs(1),
+        None,
+        async || fallback_turn(&engine, clock.now()).await,
     )
     .await;
 }

@@ -46,6 +46,8 @@ fn asked(to: &str, template: &str, key: Option<&str>) -> ClientNotificationReque
             expires_after_seconds: None,
             send_at: None,
             reply_to: None,
+            channels: Vec::new(),
+            fallback_seconds: None,
         },
     }
 }

@@ -614,7 +614,7 @@ async fn somebody_is_added_by_what_whatsapp_calls_them(database: Database) {
     wrong(
         json!({"language": "hi"}),
         "",
-        "a phone, a user_id, a name or a handle",
+        "a phone, a user_id, an email, a name or a handle",
     )
     .await;
     // Two people are not made one by naming both.

@@ -89,6 +89,7 @@ async fn each_code_does_what_its_class_says(database: Database) {
             | FailureClass::NeedsTemplate
             | FailureClass::FixRequest
             | FailureClass::RecipientGone
+            | FailureClass::AddressRejected
             | FailureClass::OptedOut
             | FailureClass::TemplateDisabled
             | FailureClass::TemplateTrouble => false,

@@ -34,6 +34,7 @@ mod database;
 mod database_connections;
 mod deletion;
 mod deploy;
+mod email;
 mod error_codes;
 mod event_data;
 mod event_recipients;
@@ -51,6 +52,7 @@ mod large_catalogues;
 mod limits;
 mod lineage;
 mod log;
+mod mail_returns;
 mod message_kinds;
 mod meta_callbacks;
 mod migrations;
@@ -161,6 +163,8 @@ fn main() -> ExitCode {
         toy_channel::tests(),
         verifications::tests(),
         conformance::tests(),
+        email::tests(),
+        mail_returns::tests(),
         webhook::tests(),
         preferences::tests(),
     ] {

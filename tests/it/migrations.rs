@@ -59,9 +59,9 @@ async fn schema(connection: &DatabaseConnection) -> Vec<String> {
             "WITH made AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace \
                  AND relname <> 'seaql_migrations' AND relname <> 'seaql_migrations_pkey') \
              SELECT concat_ws(' ', relkind, relname, reloptions) AS line FROM made \
-             UNION ALL SELECT concat_ws(' ', relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull, \
+             UNION ALL SELECT concat_ws(' ', relname, rank() OVER (PARTITION BY made.oid ORDER BY attnum), attname, format_type(atttypid, atttypmod), attnotnull, \
                  attcollation::regcollation, attgenerated, pg_get_expr(adbin, adrelid)) \
-                 FROM made JOIN pg_attribute ON attrelid = made.oid AND attnum > 0 \
+                 FROM made JOIN pg_attribute ON attrelid = made.oid AND attnum > 0 AND NOT attisdropped \
                  LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE relkind = 'r' \
              UNION ALL SELECT concat_ws(' ', relname, conname, pg_get_constraintdef(pg_constraint.oid)) \
                  FROM made JOIN pg_constraint ON conrelid = made.oid \

@@ -349,7 +349,7 @@ async fn a_channel_without_a_provider_is_refused(database: Database) {
         .await;
     assert_eq!(
         (code, &problem["errors"][0]["rule"]),
-        (422, &json!("one of meta"))
+        (422, &json!("one of meta, myoperator, smtp"))
     );
     let (code, _) = app.post("/webhooks/file", &json!({})).await;
     assert_eq!(code, 404);

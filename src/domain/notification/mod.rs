@@ -145,6 +145,8 @@ pub enum NotificationChange {
         attempt: Uuid,
         lease_token: Uuid,
         outcome: ProviderCallOutcome,
+        /// Whether a callback may tell later what became of a call whose response was lost.
+        may_resolve: bool,
         provider_in_a_row: i64,
         jitter_permille: i64,
     },
@@ -250,17 +252,25 @@ impl NotificationState {
                 attempt,
                 lease_token,
                 outcome,
+                may_resolve,
                 provider_in_a_row,
                 jitter_permille,
-            } => self.answered(
-                *attempt,
-                *lease_token,
-                outcome,
-                *provider_in_a_row,
-                *jitter_permille,
-                now,
-                policy,
-            ),
+            } => {
+                let effect = self.answered(
+                    *attempt,
+                    *lease_token,
+                    outcome,
+                    *provider_in_a_row,
+                    *jitter_permille,
+                    now,
+                    policy,
+                );
+                // Nothing can tell what became of the call: the policy decides at once.
+                if !may_resolve && self.engine == NotificationEngineState::Unknown {
+                    self.leased_until = Some(now);
+                }
+                effect
+            }
             NotificationChange::Replied => {
                 let first = !self.replied;
                 self.replied = true;

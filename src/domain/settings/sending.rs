@@ -1,6 +1,6 @@
 //! How fast messages leave.
 
-use super::section;
+use super::{DAY_SECONDS, section};
 
 section! {
     /// Whether messages leave, and how many at a time.
@@ -17,6 +17,10 @@ section! {
         /// number, 80 until then. A sender's own limit has precedence.
         #[setting("HERALD_SEND_PER_SECOND", optional_number(0, 10_000))]
         pub per_second: Option<i64>,
+        /// A message with another channel goes out by that when it was not delivered after this many
+        /// seconds, unless its request or route says otherwise.
+        #[setting("HERALD_FALLBACK_SECONDS" = "300", number(10, 7 * DAY_SECONDS))]
+        pub fallback_seconds: i64,
     }
 }
 

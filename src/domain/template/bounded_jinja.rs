@@ -38,6 +38,16 @@ fn environment() -> &'static Environment<'static> {
     ENVIRONMENT.get_or_init(new_environment)
 }
 
+/// For HTML: values are escaped.
+fn environment_of_html() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut environment = new_environment();
+        environment.set_formatter(budget::print_html);
+        environment
+    })
+}
+
 /// For texts in which an empty expression is an error.
 fn environment_of_keys() -> &'static Environment<'static> {
     static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
@@ -98,6 +108,11 @@ impl<'source> CompiledJinjaTemplate<'source> {
     /// A text, rendered.
     pub(super) fn render(&self, context: &RenderContext) -> Result<String, TemplateError> {
         Ok(self.run(environment(), context)?.1)
+    }
+
+    /// A text of HTML, rendered with its values escaped.
+    pub(super) fn render_html(&self, context: &RenderContext) -> Result<String, TemplateError> {
+        Ok(self.run(environment_of_html(), context)?.1)
     }
 
     /// Renders a text in which no expression may be empty.

@@ -142,6 +142,51 @@ pub(super) fn print(
     Ok(())
 }
 
+/// Writes the characters that mean something in HTML as entities, also within attributes.
+struct HtmlWriter<'a, 'b, 'o>(&'a mut BoundedWriter<'b, 'o>);
+
+impl Write for HtmlWriter<'_, '_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
+            let (plain, special) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let mut characters = special.chars();
+            self.0.write_str(match characters.next() {
+                Some('&') => "&amp;",
+                Some('<') => "&lt;",
+                Some('>') => "&gt;",
+                Some('"') => "&quot;",
+                _ => "&#x27;",
+            })?;
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+/// Prints into HTML: values escaped, the text of the template as it is.
+pub(super) fn print_html(
+    output: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    if value::is_no_number(value) {
+        let rule = "it is not a number: a division by zero, or too large";
+        return Err(Error::new(ErrorKind::InvalidOperation, rule));
+    }
+    let left = budget(state).left;
+    let mut bounded = BoundedWriter { output, left };
+    if value.is_safe() {
+        value::write(&mut bounded, value)
+    } else {
+        value::write(&mut HtmlWriter(&mut bounded), value)
+    }
+    .map_err(|_full| too_large())?;
+    budget(state).left = bounded.left;
+    Ok(())
+}
+
 /// Prints a value that must not be empty.
 pub(super) fn print_something(
     output: &mut Output<'_>,

@@ -145,6 +145,12 @@ pub fn render_for_people(
     Ok(text)
 }
 
+/// Renders HTML: values are escaped, the text around them is not.
+pub fn render_html(source: &str, context: &RenderContext) -> Result<String, TemplateError> {
+    check_source(source)?;
+    bounded(bounded_jinja::text(source)?.render_html(context)?)
+}
+
 /// Renders a key. An empty expression is an error: two keys with a missing part must not be taken
 /// for the same key.
 pub fn render_key(source: &str, context: &serde_json::Value) -> Result<String, TemplateError> {

@@ -63,7 +63,8 @@ impl<'source> TemplateSyntaxTreeRewriter<'source> {
             }
             // Printed like a value, so that repetitions in a loop are charged each time.
             Stmt::EmitRaw(it) => {
-                let value = Value::from(it.raw);
+                // Marked, so that HTML escapes values and not the text around them.
+                let value = Value::from_safe_string(it.raw.to_owned());
                 let expr = Expr::Const(Spanned::new(Const { value }, it.span()));
                 Stmt::EmitExpr(Spanned::new(EmitExpr { expr }, it.span()))
             }

@@ -77,6 +77,10 @@ pub struct CatalogueTemplateEntry {
     pub header: Option<TemplateHeader>,
     pub body: String,
     pub footer: Option<String>,
+    /// Of an e-mail; without one, the first line of the text.
+    pub subject: Option<String>,
+    /// The HTML part of an e-mail.
+    pub html: Option<String>,
     #[serde(default)]
     pub button: Vec<TemplateButton>,
     /// Declarations of its parameters: of none or of all.
@@ -104,6 +108,8 @@ impl CatalogueTemplateEntry {
         let extras = TemplateExtras {
             header: self.header.clone(),
             footer: self.footer.clone(),
+            subject: self.subject.clone(),
+            html: self.html.clone(),
             buttons: self.button.clone(),
             parameters: self.parameter.clone(),
             code_expiration_minutes: self.code_expiration_minutes,
@@ -133,6 +139,8 @@ pub struct CatalogueContactEntry {
     pub phone: Option<String>,
     /// WhatsApp's user id of a person whose number may be unknown.
     pub user_id: Option<String>,
+    /// Where e-mail goes.
+    pub email: Option<String>,
     pub language: Option<String>,
     /// Name in the tz database; UTC, if absent.
     pub time_zone: Option<String>,

@@ -313,6 +313,7 @@ fn wanted_contacts(catalogue: &Catalogue) -> BTreeMap<CatalogueRowId, CatalogueF
             display_name: Some(entry.display_name.as_ref().unwrap_or(&entry.name).clone()),
             phone: entry.phone.clone(),
             user_id: entry.user_id.clone(),
+            email: entry.email.clone(),
             language: entry.language.clone(),
             time_zone: entry.time_zone.clone(),
             quiet_hours: entry.quiet_hours,

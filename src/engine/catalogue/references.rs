@@ -168,7 +168,10 @@ async fn is_there(tx: &DatabaseTransaction, spec: &RecipientSpec) -> Result<bool
                 None => false,
             }
         }
-        RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => true,
+        RecipientSpec::Same
+        | RecipientSpec::Phone(_)
+        | RecipientSpec::UserId(_)
+        | RecipientSpec::Email(_) => true,
     })
 }
 

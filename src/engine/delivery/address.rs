@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        identity::ContactAlias, recipient::MessageAddress, time::Timestamp,
-        timeline::TimelineEntryKind,
+        channel::MessageChannel, identity::ContactAlias, recipient::MessageAddress,
+        time::Timestamp, timeline::TimelineEntryKind,
     },
     store::{
         DatabaseTransaction, StoreError,
@@ -21,6 +21,10 @@ use crate::{
 
 /// Hold reason of a message whose recipient has no address.
 const NO_ADDRESS: &str = "the contact has no number any more: it waits until another one is set";
+
+/// The same of a mailbox.
+const NO_EMAIL: &str =
+    "the contact has no e-mail address any more: it waits until another one is set";
 
 /// Resolves the current address of each claimed message. A message without one leaves the claim and
 /// is held until its recipient has an address again.
@@ -38,6 +42,7 @@ pub(super) async fn resolve(
     if claimed.iter().all(|message| message.is_at_home) {
         return Ok(());
     }
+    let mut without = mailboxes(tx, claimed, now).await?;
     let addresses: Vec<ContactAlias> = claimed
         .iter()
         .filter(|message| !message.is_at_home)
@@ -53,6 +58,9 @@ pub(super) async fn resolve(
         let Some(contact) = message.contact_id else {
             continue;
         };
+        if is_to_mailbox(message) {
+            continue;
+        }
         let held = address(message).and_then(|alias| holders.get(&alias));
         let is_theirs =
             held.is_some_and(|holder| holder.contact == contact && holder.superseded_at.is_none());
@@ -65,7 +73,7 @@ pub(super) async fn resolve(
                 Some(people::ensure_phone(tx, &phone, now).await?)
             }
             Some(MessageAddress::UserId(id)) => Some(people::ensure_user_id(tx, &id, now).await?),
-            None => None,
+            Some(MessageAddress::Email(_)) | None => None,
         };
         if let Some(owner) = owner {
             if owner.contact_id != contact {
@@ -105,26 +113,71 @@ pub(super) async fn resolve(
         .await?;
         message.address = Some(at);
     }
-    notification::set_aside(
-        tx,
-        sender,
-        &waiting,
-        MessageQueueStage::Claimed,
-        MessageWaitReason::Address,
-        NO_ADDRESS,
-        now,
-    )
-    .await?;
-    timeline::note_all(
-        tx,
-        &waiting,
-        TimelineEntryKind::Held,
-        &json!({ "reason": NO_ADDRESS }),
-        now,
-    )
-    .await?;
+    for (ids, reason) in [(&waiting, NO_ADDRESS), (&without, NO_EMAIL)] {
+        notification::set_aside(
+            tx,
+            sender,
+            ids,
+            MessageQueueStage::Claimed,
+            MessageWaitReason::Address,
+            reason,
+            now,
+        )
+        .await?;
+        timeline::note_all(
+            tx,
+            ids,
+            TimelineEntryKind::Held,
+            &json!({ "reason": reason }),
+            now,
+        )
+        .await?;
+    }
+    waiting.append(&mut without);
     claimed.retain(|message| !waiting.contains(&message.id));
     Ok(())
+}
+
+/// Whether a message goes to a mailbox.
+fn is_to_mailbox(message: &ClaimedNotification) -> bool {
+    MessageChannel::parse(&message.channel).is_some_and(MessageChannel::reaches_mailboxes)
+}
+
+/// Gives messages to named people the mailboxes that these have now. Returns those of people who
+/// have none.
+async fn mailboxes(
+    tx: &DatabaseTransaction,
+    claimed: &mut [ClaimedNotification],
+    now: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
+    let mut without = Vec::new();
+    let moving = |message: &&mut ClaimedNotification| !message.is_at_home && is_to_mailbox(message);
+    for message in claimed.iter_mut().filter(moving) {
+        let Some(contact) = message.contact_id else {
+            continue;
+        };
+        let product = message.product.as_deref();
+        let known = people::emails_of(tx, product, &[contact])
+            .await?
+            .remove(&contact);
+        let named = message.recipient.as_deref().unwrap_or_default();
+        let is_staff = named.starts_with("user:");
+        let at = known.and_then(|emails| emails.of_message(product, is_staff));
+        if at.is_none() && people::is_deleted(tx, contact).await? {
+            continue;
+        }
+        let Some(at) = at else {
+            without.push(message.id);
+            continue;
+        };
+        if message.address.as_deref() != Some(&at) {
+            notification::set_recipient(tx, message.id, Some(contact), Some(&at)).await?;
+            let kind = TimelineEntryKind::AddressChanged;
+            note(tx, message.id, kind, json!({}), now).await?;
+            message.address = Some(at);
+        }
+    }
+    Ok(without)
 }
 
 /// A message for a staff member follows the link to the contact the staff member has now.
@@ -165,5 +218,6 @@ fn address(message: &ClaimedNotification) -> Option<ContactAlias> {
     Some(match MessageAddress::parse(message.address.as_deref()?)? {
         MessageAddress::Phone(phone) => ContactAlias::of_phone(&phone),
         MessageAddress::UserId(user_id) => ContactAlias::of_user_id(&user_id),
+        MessageAddress::Email(_) => return None,
     })
 }

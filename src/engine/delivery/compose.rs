@@ -12,7 +12,7 @@ use crate::{
         content,
         failure::{DeliveryFailure, FailureClass},
         recipient::MessageAddress,
-        template::{TemplateError, layout::TemplateLayout, name::at_meta},
+        template::{layout::FilledEmail, name::at_meta},
         time::Timestamp,
         window,
     },
@@ -73,6 +73,10 @@ pub(super) async fn compose(
             "Ask the person for their number, then send it as a new message.",
         ));
     }
+    let may_refuse = !is_code && !catalogue_snapshot.is_required(claimed.message_kind.as_deref());
+    let unsubscribe = (capabilities.subject_and_html && may_refuse)
+        .then(|| engine.unsubscribe_url(claimed.id))
+        .flatten();
     let mut params: Value = serde_json::from_str(&claimed.params).unwrap_or(Value::Null);
     if claimed.kind != "template" {
         let until = match claimed.contact_id {
@@ -102,12 +106,19 @@ pub(super) async fn compose(
                 preview_url: false,
             })
         });
+        let content = match content {
+            content::FreeFormMessageContent::Text(text) if capabilities.subject_and_html => {
+                OutgoingContent::Email(FilledEmail::of_text(&text.body))
+            }
+            content => OutgoingContent::Free(content),
+        };
         return Ok(OutgoingMessage {
             our_id,
             to,
-            content: OutgoingContent::Free(content),
+            content,
             reply_to: claimed.reply_to.clone(),
             sensitive,
+            unsubscribe,
         });
     }
     let Some(template) = catalogue_snapshot
@@ -156,24 +167,30 @@ pub(super) async fn compose(
         }
     }
     if !capabilities.reviewed_templates {
-        let body = as_text(layout, &params).map_err(|error| {
+        let email = layout.email(&params).map_err(|error| {
             fix(
                 "parameters",
                 &format!("The template cannot be filled: {error}."),
                 "Mend the parameters, then send it anew.",
             )
         })?;
+        let content = if capabilities.subject_and_html {
+            OutgoingContent::Email(email)
+        } else {
+            OutgoingContent::Free(content::FreeFormMessageContent::Text(
+                content::TextContent {
+                    body: email.text,
+                    preview_url: false,
+                },
+            ))
+        };
         return Ok(OutgoingMessage {
             our_id,
             to,
-            content: OutgoingContent::Free(content::FreeFormMessageContent::Text(
-                content::TextContent {
-                    body,
-                    preview_url: false,
-                },
-            )),
+            content,
             reply_to: claimed.reply_to.clone(),
             sensitive,
+            unsubscribe,
         });
     }
     match layout.fill(&params) {
@@ -190,6 +207,7 @@ pub(super) async fn compose(
             },
             reply_to: claimed.reply_to.clone(),
             sensitive,
+            unsubscribe: None,
         }),
         Err(error) => Err(fix(
             "parameters",
@@ -197,18 +215,6 @@ pub(super) async fn compose(
             "Fix the parameters, then send it as a new message.",
         )),
     }
-}
-
-/// A template as text, for a provider that keeps none: header, body and footer.
-fn as_text(layout: &TemplateLayout, params: &Value) -> Result<String, TemplateError> {
-    let filled = layout.fill(params)?;
-    let footer = layout.extras().footer.clone();
-    let parts = [
-        layout.header_text(params),
-        Some(layout.text(&filled.body)),
-        footer,
-    ];
-    Ok(parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
 }
 
 /// Why the secret parameters of a message cannot be read.

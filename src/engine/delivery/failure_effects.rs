@@ -5,9 +5,11 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        channel::MessageChannel,
         failure::{DeliveryFailure, FailureClass},
         identity::ContactAlias,
         preference::{ConsentChange, ConsentScope},
+        recipient::MessageAddress,
         retry,
         template_status::TemplateStatus,
         time::Timestamp,
@@ -19,6 +21,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
+        address_suppression::{self, AddressSuppressionReason},
         identity::IdentityEvidenceSource,
         pair, people, sender,
         template_sync::{self, AccountTemplateName, TemplateSyncProperty},
@@ -107,6 +110,14 @@ pub(in crate::engine) async fn of_failure(
                 at,
             )
             .await?;
+        }
+        (FailureClass::AddressRejected, ..) => {
+            if let Some(MessageAddress::Email(address)) = about.recipient.address {
+                let reason = AddressSuppressionReason::Bounced;
+                let detail = failure.details.as_deref().unwrap_or(&failure.title);
+                let (channel, address) = (MessageChannel::Email, address.as_str());
+                address_suppression::add(tx, channel, address, reason, Some(detail), now).await?;
+            }
         }
         (FailureClass::Spam, ..) => {
             sender::hold_marketing(tx, about.sender, at.plus_seconds(retry::SPAM_SECONDS), now)

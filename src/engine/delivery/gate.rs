@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         category::MessageCategory,
+        channel::MessageChannel,
         failure::{DeliveryFailure, FailureClass},
         notification::NotificationChange,
         preference,
@@ -21,6 +22,7 @@ use crate::{
     },
     store::{
         DatabaseTransaction, StoreError,
+        address_suppression::{self, AddressSuppressionReason},
         notification::{self, ClaimedMessageDelay, ClaimedNotification},
         preferences,
         template_sync::{self, ReportedTemplateState},
@@ -29,6 +31,12 @@ use crate::{
 
 /// Messages of this priority or a higher one are sent in quiet hours.
 const HIGH: i64 = MessagePriority::High.lane();
+
+/// Why a mailbox gets nothing that bounced before.
+const BOUNCED: &str = "there is no such mailbox: a mail to it came back";
+
+/// Why a mailbox gets nothing whose owner has unsubscribed.
+const UNSUBSCRIBED: &str = "the person has unsubscribed from e-mail";
 
 /// The failure of a message whose template can never be sent.
 pub(super) fn never(reason: &str) -> DeliveryFailure {
@@ -84,6 +92,14 @@ pub(super) async fn hold_back(
         .filter_map(|claimed| claimed.contact_id)
         .collect();
     let wishes = preferences::of(tx, &contacts).await?;
+    let mailboxes: Vec<String> = claimed
+        .iter()
+        .filter(|message| {
+            MessageChannel::parse(&message.channel).is_some_and(MessageChannel::reaches_mailboxes)
+        })
+        .filter_map(|message| message.address.clone())
+        .collect();
+    let suppressed = address_suppression::among(tx, MessageChannel::Email, &mailboxes).await?;
     let mut standings: Vec<((String, String), Option<ReportedTemplateState>)> = Vec::new();
     let mut steps = Vec::new();
     let mut held = Vec::new();
@@ -134,7 +150,22 @@ pub(super) async fn hold_back(
         let quiet_until = wishes
             .filter(|_| !asked.insists() && message.priority > HIGH)
             .and_then(|wishes| wishes.quiet_until(asked.product, now));
-        if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
+        let suppressed = message
+            .address
+            .as_deref()
+            .and_then(|address| suppressed.get(&address.to_ascii_lowercase()))
+            .and_then(|reason| match reason {
+                AddressSuppressionReason::Bounced => Some(BOUNCED),
+                AddressSuppressionReason::Unsubscribed if asked.insists() => None,
+                AddressSuppressionReason::Unsubscribed => Some(UNSUBSCRIBED),
+            });
+        if let Some(reason) = suppressed {
+            let reason = reason.to_owned();
+            steps.push(NotificationLifecycleChange::new(
+                message.id,
+                NotificationChange::Suppressed { reason },
+            ));
+        } else if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
             steps.push(NotificationLifecycleChange::new(
                 message.id,
                 NotificationChange::Suppressed { reason },

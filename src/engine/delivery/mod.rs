@@ -5,6 +5,7 @@
 //! out.
 
 mod address;
+pub mod channel_fallback;
 mod claim;
 mod compose;
 pub(in crate::engine) mod failure_effects;

@@ -27,7 +27,7 @@ use crate::{
         runtime::catalogue_cache::CatalogueSnapshot,
     },
     store::{
-        DatabaseTransaction, StoreError, follow_up,
+        DatabaseTransaction, StoreError, channel_fallback, follow_up,
         notification::{
             self, ClaimedNotification, MessageQueueStage, MessageWaitReason, QueueClaimOrder,
             QueueSenderScope,
@@ -218,15 +218,23 @@ impl DeliveryClaimContext<'_> {
         &self,
         claimed: &mut Vec<ClaimedNotification>,
     ) -> Result<NotificationLifecycleReport, StoreError> {
-        let children: Vec<Uuid> = claimed
-            .iter()
-            .filter(|claimed| claimed.follow_up_id.is_some())
-            .map(|claimed| claimed.id)
-            .collect();
-        if children.is_empty() {
+        let of = |is: fn(&ClaimedNotification) -> bool| -> Vec<Uuid> {
+            let chosen = claimed.iter().filter(|claimed| is(claimed));
+            chosen.map(|claimed| claimed.id).collect()
+        };
+        let children = of(|claimed| claimed.follow_up_id.is_some());
+        // What stands in for a message of another channel has a parent, and no follow-up.
+        let stand_ins = of(|claimed| claimed.parent_id.is_some() && claimed.follow_up_id.is_none());
+        let mut overtaken = Vec::new();
+        if !children.is_empty() {
+            overtaken.extend(follow_up::overtaken(self.tx, &children).await?);
+        }
+        if !stand_ins.is_empty() {
+            overtaken.extend(channel_fallback::not_needed(self.tx, &stand_ins).await?);
+        }
+        if overtaken.is_empty() {
             return Ok(NotificationLifecycleReport::default());
         }
-        let overtaken = follow_up::overtaken(self.tx, &children).await?;
         let steps: Vec<NotificationLifecycleChange> = overtaken
             .iter()
             .map(|id| NotificationLifecycleChange::new(*id, NotificationChange::Superseded))

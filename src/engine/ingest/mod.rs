@@ -4,6 +4,7 @@
 
 mod account_updates;
 mod alone;
+pub mod bounces;
 mod commit;
 mod inbound;
 pub mod inbox;

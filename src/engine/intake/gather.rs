@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     ClientNotificationRequest, IntakeRowCache, NotificationRequestRefusal,
+    fallback::{self, FallbackPlan},
     request::{NotificationRequestCheckOutcome, check},
 };
 use crate::{
@@ -266,6 +267,7 @@ async fn store(
     reading.look_for(tx, &phones).await?;
     let mut checked = Vec::with_capacity(asked.len());
     let mut all: Vec<NewNotification> = Vec::new();
+    let mut plans: Vec<(Uuid, FallbackPlan)> = Vec::new();
     let mut spoilt = false;
     for asked in asked {
         let (result, wrote) =
@@ -276,7 +278,8 @@ async fn store(
                 Ok(NotificationRequestNovelty::Before(ids))
             }
             NotificationRequestCheckOutcome::Refused(refusal) => Err(refusal),
-            NotificationRequestCheckOutcome::New(request, new) => {
+            NotificationRequestCheckOutcome::New(request, new, plan) => {
+                plans.push((request, plan));
                 all.extend(new);
                 Ok(NotificationRequestNovelty::New(request))
             }
@@ -304,6 +307,12 @@ async fn store(
     let rules = reading.catalogue_snapshot(engine, tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &all, now).await?;
     let inserted: HashSet<Uuid> = inserted.into_iter().collect();
+    for (request, plan) in &plans {
+        let of_request =
+            |new: &&NewNotification| new.event_id == Some(*request) && inserted.contains(&new.id);
+        let new: Vec<&NewNotification> = all.iter().filter(of_request).collect();
+        fallback::plan(TransactionContext { engine, tx, now }, &new, plan).await?;
+    }
     let results = checked.into_iter().map(|result| {
         result.map(|which| match which {
             NotificationRequestNovelty::Before(ids) => place(ids, false),

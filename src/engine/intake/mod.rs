@@ -1,8 +1,10 @@
 //! Turns events and direct requests into notifications; it does not send them.
 
+mod channel_address;
 pub mod channel_sender;
 mod event;
 mod expand;
+pub mod fallback;
 mod gather;
 pub mod idempotency;
 mod mode;
@@ -25,11 +27,11 @@ pub use gather::{
 pub use mode::MessageContentMode;
 pub use reading::IntakeRowCache;
 pub use replay::{EventReplayOutcome, replay};
-pub(in crate::engine) use request::check_template;
 pub use request::{
     ClientNotificationRequest, NotificationRequest, NotificationRequestContent,
     NotificationRequestRefusal, RequestedTemplate,
 };
+pub(in crate::engine) use request::{check_template, free_text};
 pub use route::try_route;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,6 +50,7 @@ use super::{
 use crate::{
     domain::{
         category::MessageCategory,
+        channel::MessageChannel,
         priority::MessagePriority,
         recipient::WhatsAppUserId,
         template::{TemplateError, UnreadableFilterValue, layout::TemplateLayout},
@@ -150,8 +153,10 @@ pub async fn compose(
     TransactionContext { engine, tx, now }: TransactionContext<'_>,
     reading: &mut IntakeRowCache,
     draft: &MessageDraft,
-    targets: Vec<ResolvedRecipient>,
+    mut targets: Vec<ResolvedRecipient>,
 ) -> Result<Vec<DraftedNotification>, DraftComposeError> {
+    let channel = MessageChannel::parse(&draft.channel).unwrap_or_default();
+    channel_address::readdress(tx, channel, draft.product.as_deref(), &mut targets).await?;
     let none = || DraftComposeError::NoTemplate(draft.template.clone());
     if reading
         .template(engine, tx, &draft.template, &[])

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
+        email::EmailAddress,
         phone::Phone,
         recipient::{RecipientSpec, WhatsAppUserId},
         time::Timestamp,
@@ -159,6 +160,7 @@ pub async fn resolve(
         })?,
         RecipientSpec::Phone(phone) => by_phone(tx, phone, now).await?,
         RecipientSpec::UserId(user_id) => by_user_id(tx, user_id, now).await?,
+        RecipientSpec::Email(address) => by_email(tx, address, now).await?,
         RecipientSpec::Contact(name) => {
             let person = people::contact_named(tx, bounds, name).await?;
             let person = person.ok_or_else(|| UnknownRecipient::of("contact", name))?;
@@ -213,7 +215,10 @@ pub async fn find_unknown(
             let found = people::contact_named(tx, bounds, name).await?;
             (found.is_some(), "contact", name)
         }
-        RecipientSpec::Same | RecipientSpec::Phone(_) | RecipientSpec::UserId(_) => {
+        RecipientSpec::Same
+        | RecipientSpec::Phone(_)
+        | RecipientSpec::UserId(_)
+        | RecipientSpec::Email(_) => {
             return Ok(None);
         }
     };
@@ -227,6 +232,24 @@ async fn by_phone(
 ) -> Result<ResolvedRecipient, StoreError> {
     let person = people::ensure_phone(tx, phone, now).await?;
     Ok(ResolvedRecipient::at(phone, person))
+}
+
+/// A contact with an e-mail address.
+pub async fn by_email(
+    tx: &DatabaseTransaction,
+    address: &EmailAddress,
+    now: Timestamp,
+) -> Result<ResolvedRecipient, StoreError> {
+    let person = people::ensure_email(tx, address, now).await?;
+    Ok(ResolvedRecipient {
+        recipient: address.as_str().to_owned(),
+        contact_id: Some(person.contact_id),
+        address: Some(address.as_str().to_owned()),
+        name: person.name,
+        language: person.language,
+        time_zone: person.time_zone,
+        skipped: None,
+    })
 }
 
 /// A contact whose number may be unknown.

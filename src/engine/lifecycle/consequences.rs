@@ -27,7 +27,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         catalogue::StoredRule,
-        context, counter,
+        channel_fallback, context, counter,
         dialect::HexUuid,
         follow_up, new_id,
         notification::{self, LoadedNotification, NotificationFacets},
@@ -43,6 +43,8 @@ pub(super) struct ChangeConsequences<'a> {
     /// Transitions that may cancel follow-ups which have started.
     reached: Vec<follow_up::ReachedTransitionMask>,
     pub(super) overruled: Vec<Uuid>,
+    /// Notifications that have failed or expired: they may go by another channel.
+    pub(super) failed: Vec<Uuid>,
     starts: Vec<TriggeredRule<'a>>,
     /// Of follow-ups that are not pending any more.
     ended_timers: Vec<follow_up::FollowUpTimer>,
@@ -84,6 +86,7 @@ impl<'a> ChangeConsequences<'a> {
             counters: counter::CounterChanges::default(),
             reached: Vec::new(),
             overruled: Vec::new(),
+            failed: Vec::new(),
             starts: Vec::new(),
             ended_timers: Vec::new(),
             events: Vec::new(),
@@ -395,6 +398,7 @@ impl<'a> ChangeConsequences<'a> {
             )
             .await?;
         }
+        channel_fallback::wake(tx, &self.failed, now).await?;
         counter::add(tx, &self.counters, self.engine.slot, now).await?;
         self.events.iter().try_for_each(|event| tx.emit(event, now))
     }

@@ -10,6 +10,7 @@ use crate::{
         audit_action::AuditAction,
         channel::MessageChannel,
         edit::ValueEdit,
+        email::EmailAddress,
         language,
         phone::Phone,
         preference::MessagePreference,
@@ -20,7 +21,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         alias::{self, ContactAlias},
-        bounds,
+        bounds, notification,
         people::{self, ContactDetails},
         preferences,
     },
@@ -42,6 +43,8 @@ pub struct ContactChanges {
     pub phone: Option<String>,
     /// WhatsApp's business-scoped user id of a person whose number may be unknown.
     pub user_id: Option<String>,
+    /// Where e-mail goes.
+    pub email: ValueEdit<String>,
     pub language: ValueEdit<String>,
     /// Name in the tz database.
     pub time_zone: ValueEdit<String>,
@@ -82,9 +85,11 @@ pub async fn save_contact(
     check(changes)?;
     if id.is_none()
         && aliases.is_empty()
-        && changes.name.given().or(changes.handle.given()).is_none()
+        && [&changes.name, &changes.handle, &changes.email]
+            .iter()
+            .all(|change| change.given().is_none())
     {
-        let rule = "a phone, a user_id, a name or a handle";
+        let rule = "a phone, a user_id, an email, a name or a handle";
         return Err(InputError::field("", rule));
     }
     if let Some(product) = by.bounds.product() {
@@ -119,6 +124,9 @@ pub async fn save_contact(
             };
             merge(&mut details, changes);
             people::set_details(tx, contact, &details).await?;
+            if changes.email.given().is_some() {
+                notification::release_addressed(tx, contact, by.now).await?;
+            }
             for (_, alias) in &aliases {
                 people::set_alias(tx, contact, alias, by.now).await?;
             }
@@ -162,6 +170,11 @@ fn check(changes: &ContactChanges) -> Result<(), InputError> {
             return Err(InputError::field(pointer, rule));
         }
     }
+    if let Some(text) = changes.email.given()
+        && let Err(error) = EmailAddress::parse(text)
+    {
+        return Err(InputError::field("/email", error.to_string()));
+    }
     if let Some(text) = changes.language.given()
         && !language::can_be_read(text)
     {
@@ -180,6 +193,7 @@ pub(super) fn merge(details: &mut ContactDetails, changes: &ContactChanges) {
     for (kept, change) in [
         (&mut details.name, &changes.name),
         (&mut details.handle, &changes.handle),
+        (&mut details.email, &changes.email),
         (&mut details.language, &changes.language),
         (&mut details.time_zone, &changes.time_zone),
     ] {
@@ -199,6 +213,7 @@ pub(super) fn named(changes: &ContactChanges) -> Vec<&'static str> {
         ("handle", changes.handle != ValueEdit::Keep),
         ("phone", changes.phone.is_some()),
         ("user_id", changes.user_id.is_some()),
+        ("email", changes.email != ValueEdit::Keep),
         ("language", changes.language != ValueEdit::Keep),
         ("time_zone", changes.time_zone != ValueEdit::Keep),
         ("quiet_hours", changes.quiet_hours != ValueEdit::Keep),

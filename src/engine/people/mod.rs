@@ -7,6 +7,7 @@ pub mod identity;
 mod own;
 mod removal;
 mod staff;
+pub mod suppressions;
 
 pub use contacts::{ContactChanges, forget_preference, prefer, save_contact, set_preferences};
 pub use removal::{ContactDeletion, delete_contact, delete_group, delete_user};

@@ -15,7 +15,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         alias::{self, ContactAlias},
-        bounds, people,
+        bounds, notification, people,
     },
 };
 
@@ -67,6 +67,9 @@ pub(super) async fn save(
             }
             people::note_known(tx, name, contact, &own, by.now).await?;
             people::set_own_details(tx, name, contact, &details).await?;
+            if changes.email.given().is_some() {
+                notification::release_addressed(tx, contact, by.now).await?;
+            }
             let detail = json!({ "fields": named(changes), "product": name });
             let action = AuditAction::ContactChanged;
             note(tx, by, action, &contact.to_string(), &detail).await?;

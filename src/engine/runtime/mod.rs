@@ -22,6 +22,7 @@ pub mod sighting;
 pub mod template_layout;
 pub mod template_status;
 pub mod turn;
+pub mod unsubscribe;
 pub mod vault;
 
 use std::{
@@ -82,6 +83,8 @@ pub struct Engine {
     pub passwords: passwords::PasswordHasher,
     /// The hold of all sending, as this process last read it.
     current_hold: hold::LastReadSendingHold,
+    /// Where this installation is for people, if it is said.
+    pub public_url: Option<String>,
     /// Whether the database is in the state it was left in.
     pub lineage: lineage::StaleDatabaseDetector,
 }
@@ -115,6 +118,7 @@ impl Engine {
             live: live_pages::DashboardChangeNotifier::default(),
             passwords: passwords::PasswordHasher::default(),
             current_hold: hold::LastReadSendingHold::default(),
+            public_url: None,
             lineage: lineage::StaleDatabaseDetector::default(),
         }
     }
@@ -123,6 +127,12 @@ impl Engine {
     #[must_use]
     pub fn with_lineage(self, lineage: lineage::StaleDatabaseDetector) -> Self {
         Self { lineage, ..self }
+    }
+
+    /// The same engine with the address under which people reach it.
+    #[must_use]
+    pub fn with_public_url(self, public_url: Option<String>) -> Self {
+        Self { public_url, ..self }
     }
 
     /// The same engine with keys, so that it can open and seal secrets.

@@ -16,7 +16,7 @@ use utoipa::{
 use super::{
     CommonResponses, OpenApiDescription, account, audit, events, hold, keys, log, messages,
     notifications::{self, by_hand, filter, story},
-    people::{contact_changes, contacts, identity, preferences, staff},
+    people::{contact_changes, contacts, identity, preferences, staff, suppressed_addresses},
     senders::{self, credentials, switch},
     stats, verifications,
 };
@@ -78,6 +78,8 @@ fn build() -> EndpointsBuilder {
         preferences::put,
         preferences::kinds,
         preferences::suppressions,
+        suppressed_addresses::list,
+        suppressed_addresses::lift,
         staff::users,
         staff::user,
         staff::ensure_user,

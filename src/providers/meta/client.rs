@@ -13,6 +13,7 @@ use crate::{
     domain::{
         failure::{DeliveryFailure, FailureClass},
         outcome::ProviderCallOutcome,
+        recipient::MessageAddress,
     },
     providers::{
         DownloadedMedia, InboundMessageAccess, MessageSender, OutgoingMessage, ProviderExchange,
@@ -106,6 +107,22 @@ impl MetaClient {
 impl MessageSender for MetaClient {
     async fn send(&self, message: &OutgoingMessage) -> ProviderExchange {
         let request = redacted(message);
+        if matches!(message.to, MessageAddress::Email(_)) {
+            let failure = DeliveryFailure {
+                class: FailureClass::FixRequest,
+                ..DeliveryFailure::ours(
+                    "needs_phone",
+                    "WhatsApp sends to phone numbers, not to mailboxes.",
+                    "Give the contact a number in E.164.",
+                )
+            };
+            return ProviderExchange {
+                request,
+                http_status: None,
+                answer: None,
+                outcome: ProviderCallOutcome::Refused(failure),
+            };
+        }
         let sent = self
             .http
             .post(&self.url)

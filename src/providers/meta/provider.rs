@@ -44,6 +44,7 @@ impl MessagingProvider for MetaProvider {
             service_window: true,
             pair_limit: true,
             read_receipts: true,
+            subject_and_html: false,
             opt_out_words: true,
         }
     }

@@ -28,6 +28,8 @@ pub fn request_body(message: &OutgoingMessage) -> Value {
         MessageAddress::UserId(user_id) => {
             body.insert("recipient".to_owned(), json!(user_id.as_str()))
         }
+        // It is refused before anything is sent.
+        MessageAddress::Email(_) => None,
     };
     if let Some(answered) = &message.reply_to {
         body.insert("context".to_owned(), json!({ "message_id": answered }));
@@ -43,6 +45,7 @@ pub fn request_body(message: &OutgoingMessage) -> Value {
             filled,
         } => ("template", template(name, language, filled)),
         OutgoingContent::Free(content) => free(content),
+        OutgoingContent::Email(email) => ("text", json!({ "body": email.text })),
     };
     body.insert("type".to_owned(), json!(kind));
     body.insert(kind.to_owned(), content);
@@ -61,6 +64,7 @@ pub fn redacted(message: &OutgoingMessage) -> Value {
                 let country: String = user_id.as_str().chars().take(3).collect();
                 object.insert("recipient".to_owned(), json!(format!("{country}***")));
             }
+            MessageAddress::Email(_) => {}
         }
         if message.sensitive {
             for key in ["template", "text"] {

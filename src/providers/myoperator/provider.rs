@@ -45,6 +45,7 @@ impl MessagingProvider for MyOperatorProvider {
             service_window: false,
             pair_limit: true,
             read_receipts: false,
+            subject_and_html: false,
             opt_out_words: true,
         }
     }
@@ -52,7 +53,7 @@ impl MessagingProvider for MyOperatorProvider {
     /// `myop_ref_id` was seen to come back empty: nothing may rely on it. A callback that does
     /// carry it resolves the outcome all the same.
     fn unknown_outcome(&self) -> UnknownOutcomeResolution {
-        UnknownOutcomeResolution::Never
+        UnknownOutcomeResolution::ByOurIdPerhaps
     }
 
     fn check_sender(&self, fields: SenderFields<'_>) -> Vec<FieldError> {

@@ -37,7 +37,7 @@ pub(super) fn body(
             "type": "text",
             "context": { "body": text.body, "preview_url": text.preview_url },
         }),
-        OutgoingContent::Free(_) => {
+        OutgoingContent::Free(_) | OutgoingContent::Email(_) => {
             return Err(MyOperatorLimit(
                 "Herald sends templates and texts through MyOperator, no files and no buttons.",
             ));

@@ -99,7 +99,7 @@ const fn source(
 ) -> (&'static str, &'static str, &'static str, &'static str) {
     match kind {
         CatalogueRowKind::Contact => (
-            "x.catalogue, x.handle, x.name AS display_name, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
+            "x.catalogue, x.handle, x.name AS display_name, x.email, x.language, x.time_zone, x.quiet_from, x.quiet_until, \
              (SELECT min(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind || '' = 'phone' AND a.superseded_at IS NULL) AS phone, \
              (SELECT max(a.value) FROM contact_alias a WHERE a.contact_id = x.id AND a.kind || '' IN ('bsuid', 'parent_bsuid') AND a.superseded_at IS NULL) AS user_id",
             "contact",
@@ -159,6 +159,7 @@ async fn read(
             display_name: nullable(row, "display_name")?,
             phone: nullable(row, "phone")?,
             user_id: nullable(row, "user_id")?,
+            email: nullable(row, "email")?,
             language: nullable(row, "language")?,
             time_zone: nullable(row, "time_zone")?,
             quiet_hours: QuietHours::stored(

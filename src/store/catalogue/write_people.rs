@@ -76,7 +76,7 @@ pub(super) async fn contact(
     execute(
         tx,
         "UPDATE contact SET handle = $2, catalogue = $3, name = coalesce($4, name), language = coalesce($5, language), \
-         time_zone = coalesce($6, time_zone), quiet_from = coalesce($7, quiet_from), quiet_until = coalesce($8, quiet_until) \
+         time_zone = coalesce($6, time_zone), quiet_from = coalesce($7, quiet_from), quiet_until = coalesce($8, quiet_until), email = coalesce($9, email) \
          WHERE id = $1",
         [
             id.into(),
@@ -87,6 +87,7 @@ pub(super) async fn contact(
             row.time_zone.clone().into(),
             from.into(),
             until.into(),
+            row.email.clone().into(),
         ],
     )
     .await?;

@@ -17,6 +17,8 @@ use crate::{
 struct MergedContactData {
     name: Option<String>,
     handle: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
     language: Option<String>,
     time_zone: Option<String>,
     quiet_from: Option<i64>,
@@ -33,9 +35,10 @@ struct MergedContactData {
     products: Vec<String>,
 }
 
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "name",
     "handle",
+    "email",
     "language",
     "time_zone",
     "quiet_from",
@@ -59,7 +62,7 @@ pub async fn merge(
     let detail = serde_json::to_string(&kept).unwrap_or_default();
     execute(
         tx,
-        "UPDATE contact SET name = NULL, handle = NULL, language = NULL, time_zone = NULL, quiet_from = NULL, \
+        "UPDATE contact SET name = NULL, handle = NULL, email = NULL, language = NULL, time_zone = NULL, quiet_from = NULL, \
          quiet_until = NULL, catalogue = NULL, merged_into = $2, merged_at = $3, merged_detail = $4, identity_id = NULL, \
          unsettled = false WHERE id = $1",
         [
@@ -91,8 +94,8 @@ pub async fn merge(
         "DELETE FROM preference WHERE contact_id = $1 AND EXISTS (SELECT 1 FROM preference p WHERE p.contact_id = $2 \
          AND p.message_kind = preference.message_kind AND p.channel = preference.channel AND p.product = preference.product)",
         "UPDATE preference SET contact_id = $2 WHERE contact_id = $1",
-        "INSERT INTO product_contact (product, contact_id, created_at, name, handle, language, time_zone, quiet_from, quiet_until) \
-         SELECT product, $2, created_at, name, NULL, language, time_zone, quiet_from, quiet_until FROM product_contact \
+        "INSERT INTO product_contact (product, contact_id, created_at, name, handle, email, language, time_zone, quiet_from, quiet_until) \
+         SELECT product, $2, created_at, name, NULL, email, language, time_zone, quiet_from, quiet_until FROM product_contact \
          WHERE contact_id = $1 ON CONFLICT (product, contact_id) DO NOTHING",
         "INSERT INTO product_address (product, contact_id, address, created_at) SELECT product, $2, address, created_at \
          FROM product_address WHERE contact_id = $1 ON CONFLICT (product, contact_id, address) DO NOTHING",
@@ -235,6 +238,7 @@ impl MergedContactData {
         match field {
             "name" => self.name.clone(),
             "handle" => self.handle.clone(),
+            "email" => self.email.clone(),
             "language" => self.language.clone(),
             "time_zone" => self.time_zone.clone(),
             "quiet_from" => self.quiet_from.map(|minutes| minutes.to_string()),
@@ -284,7 +288,7 @@ async fn set_fields(
         tx,
         "UPDATE contact SET name = coalesce(name, $2), handle = coalesce(handle, $3), language = coalesce(language, $4), \
          time_zone = coalesce(time_zone, $5), quiet_from = coalesce(quiet_from, $6), quiet_until = coalesce(quiet_until, $7), \
-         catalogue = coalesce(catalogue, $8) WHERE id = $1",
+         catalogue = coalesce(catalogue, $8), email = coalesce(email, $9) WHERE id = $1",
         [
             contact.into(),
             kept.name.clone().into(),
@@ -294,6 +298,7 @@ async fn set_fields(
             kept.quiet_from.into(),
             kept.quiet_until.into(),
             kept.catalogue.clone().into(),
+            kept.email.clone().into(),
         ],
     )
     .await?;

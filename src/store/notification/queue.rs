@@ -42,6 +42,7 @@ pub struct ClaimedNotification {
     pub attempt_count: i64,
     pub created_at: Timestamp,
     pub follow_up_id: Option<Uuid>,
+    pub parent_id: Option<Uuid>,
     pub subject_contact_id: Option<Uuid>,
     /// The message that it answers.
     pub reply_to: Option<String>,
@@ -60,12 +61,14 @@ pub struct ClaimedNotification {
     pub record: Option<Vec<u8>>,
 }
 
-/// Whether a claimed message's contact has its address: a look into the index for each, where a
+/// Whether a claimed message's contact has its address (a message to a named person's mailbox is
+/// looked at by itself): a look into the index for each, where a
 /// statement of its own would cost more than the rest of most claims.
-const AT_HOME: &str = "coalesce((SELECT k.contact_id = notification.contact_id FROM contact_alias k \
+const AT_HOME: &str = "CASE WHEN notification.channel = 'email' THEN coalesce(notification.recipient LIKE '%@%', false) \
+     ELSE coalesce((SELECT k.contact_id = notification.contact_id FROM contact_alias k \
      WHERE k.value = notification.address AND k.superseded_at IS NULL AND k.kind = CASE \
      WHEN substr(notification.address, 1, 1) = '+' THEN 'phone' \
-     WHEN substr(notification.address, 3, 5) = '.ENT.' THEN 'parent_bsuid' ELSE 'bsuid' END), false)";
+     WHEN substr(notification.address, 3, 5) = '.ENT.' THEN 'parent_bsuid' ELSE 'bsuid' END), false) END";
 
 /// For a message to a staff member, as `user:NAME`: the linked contact.
 const LINKED: &str = "CASE WHEN substr(notification.recipient, 1, 5) = 'user:' THEN \
@@ -189,7 +192,7 @@ pub async fn claim(
              sender_id = $1, lease_owner = $2, leased_until = $3, wake_at = $3, due_at = NULL, updated_at = $4, \
              attempt_count = attempt_count + 1 FROM due WHERE {} \
              RETURNING id, contact_id, recipient, address, kind, template, language, category, params, body, generation, \
-             attempt_count, created_at, follow_up_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, record, \
+             attempt_count, created_at, follow_up_id, parent_id, subject_contact_id, reply_to, message_kind, product, channel, priority, sealed, record, \
              {AT_HOME} AS is_at_home, {LINKED} AS linked_contact_id",
             by_key(backend, "id", "due_id")
         ),

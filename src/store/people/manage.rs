@@ -18,6 +18,8 @@ use crate::{
 pub struct ContactDetails {
     pub name: Option<String>,
     pub handle: Option<String>,
+    /// Where e-mail goes.
+    pub email: Option<String>,
     pub language: Option<String>,
     pub time_zone: Option<String>,
     pub quiet_hours: Option<QuietHours>,
@@ -35,7 +37,7 @@ pub async fn details(
     contact: Uuid,
 ) -> Result<Option<ContactDetails>, StoreError> {
     let SqlCondition { sql, mut values } = of_contacts(bounds, 1);
-    let columns = "name, handle, language, time_zone, quiet_from, quiet_until";
+    let columns = "name, handle, email, language, time_zone, quiet_from, quiet_until";
     let (columns, joined) = match bounds {
         AccessBounds::All => (
             format!("{columns}, catalogue, profile_name, username"),
@@ -84,6 +86,7 @@ pub async fn details(
         Ok(ContactDetails {
             name: nullable(&row, "name")?,
             handle: nullable(&row, "handle")?,
+            email: nullable(&row, "email")?,
             language: nullable(&row, "language")?,
             time_zone: nullable(&row, "time_zone")?,
             quiet_hours: QuietHours::stored(
@@ -109,7 +112,7 @@ pub async fn set_details(
         .map_or((None, None), |(from, until)| (Some(from), Some(until)));
     execute(
         tx,
-        "UPDATE contact SET name = $2, handle = $3, language = $4, time_zone = $5, quiet_from = $6, quiet_until = $7 WHERE id = $1",
+        "UPDATE contact SET name = $2, handle = $3, language = $4, time_zone = $5, quiet_from = $6, quiet_until = $7, email = $8 WHERE id = $1",
         [
             contact.into(),
             details.name.clone().into(),
@@ -118,6 +121,7 @@ pub async fn set_details(
             details.time_zone.clone().into(),
             from.into(),
             until.into(),
+            details.email.clone().into(),
         ],
     )
     .await?;

@@ -1,11 +1,13 @@
 //! Contacts, staff members and groups.
 
+mod email;
 mod ensure;
 mod manage;
 mod product;
 mod remove;
 mod staff;
 
+pub use email::{ContactEmails, emails_of, ensure_email};
 pub use ensure::{
     ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias, set_profile,
 };

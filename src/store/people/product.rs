@@ -180,7 +180,7 @@ pub async fn set_own_details(
         .map_or((None, None), |(from, until)| (Some(from), Some(until)));
     execute(
         tx,
-        "UPDATE product_contact SET name = $3, handle = $4, language = $5, time_zone = $6, quiet_from = $7, quiet_until = $8 \
+        "UPDATE product_contact SET name = $3, handle = $4, language = $5, time_zone = $6, quiet_from = $7, quiet_until = $8, email = $9 \
          WHERE product = $1 AND contact_id = $2",
         [
             product.into(),
@@ -191,6 +191,7 @@ pub async fn set_own_details(
             details.time_zone.clone().into(),
             from.into(),
             until.into(),
+            details.email.clone().into(),
         ],
     )
     .await?;

@@ -124,7 +124,7 @@ pub async fn delete_contact(
 ) -> Result<Option<Uuid>, StoreError> {
     execute(
         tx,
-        "UPDATE contact SET name = NULL, handle = NULL, language = NULL, time_zone = NULL, quiet_from = NULL, \
+        "UPDATE contact SET name = NULL, handle = NULL, email = NULL, language = NULL, time_zone = NULL, quiet_from = NULL, \
          quiet_until = NULL, catalogue = NULL, deleted_at = $2 WHERE id = $1",
         [contact.into(), now.micros().into()],
     )

@@ -288,6 +288,11 @@ fn table() -> BTreeMap<(&'static str, &'static str), Walk> {
             Named(|_| json!({ "code": "123456" })),
         ),
         (("POST", "/api/v1/verifications/{id}/resend"), Named(empty)),
+        (("GET", "/api/v1/suppressed-addresses"), Listed(&[""])),
+        (
+            ("DELETE", "/api/v1/suppressed-addresses/{channel}/{address}"),
+            Named(nothing),
+        ),
         (("GET", "/api/v1/audit"), Listed(&["", "?subject=shop"])),
         (
             ("PUT", "/api/v1/log"),

@@ -110,6 +110,8 @@ impl MessageSender for FakeMeta {
                     MessageAddress::UserId(user_id) => {
                         format!(r#"{{"user_id":"{}"}}"#, user_id.as_str())
                     }
+                    // This provider has no mailboxes.
+                    MessageAddress::Email(_) => "{}".to_owned(),
                 };
                 let body = format!(
                     r#"{{"contacts":[{contact}],"messages":[{{"id":"wamid.FAKE{number}"}}]}}"#

@@ -128,7 +128,10 @@ async fn wrong_senders_and_credentials_are_refused_field_by_field(database: Data
     let (code, problem) = app.admin("POST", "/api/v1/senders", &wrong).await;
     assert_eq!(
         (code, &problem["errors"][0]),
-        (422, &json!({ "pointer": "/kind", "rule": "one of meta" }))
+        (
+            422,
+            &json!({ "pointer": "/kind", "rule": "one of meta, myoperator, smtp" })
+        )
     );
     add(&app, "shop", SECOND, json!({})).await;
     for (body, pointer) in [

@@ -2,7 +2,7 @@
 
 use super::{
     MAX_BODY, MAX_HEADER, MAX_URL, TemplateBody, TemplateButton, TemplateExtras, TemplateHeader,
-    texts,
+    email::MAX_SUBJECT, texts,
 };
 use crate::domain::{
     category::TemplateCategory, content::ContentViolation, quiet::zone, template::check_text,
@@ -137,9 +137,20 @@ pub fn check(
             "a zone is written Africa/Harare".to_owned(),
         );
     }
+    if let Some(subject) = &extras.subject
+        && (subject.trim().is_empty() || subject.chars().count() > MAX_SUBJECT)
+    {
+        refuse(
+            "/subject".to_owned(),
+            format!("1 to {MAX_SUBJECT} characters"),
+        );
+    }
     for text in texts(extras) {
         if let Err(error) = check_text(text) {
-            refuse("/header and /buttons".to_owned(), error.to_string());
+            refuse(
+                "/header, /buttons, /subject and /html".to_owned(),
+                error.to_string(),
+            );
         }
     }
     check_buttons(&extras.buttons, authentication, &mut refuse);

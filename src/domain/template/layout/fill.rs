@@ -113,7 +113,7 @@ impl TemplateLayout {
 
     /// The context of a rendering: given values, defaults for missing ones, and the language of the
     /// reader.
-    fn prepared(
+    pub(super) fn prepared(
         &self,
         context: &Value,
         is_strict: bool,

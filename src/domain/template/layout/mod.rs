@@ -1,11 +1,13 @@
 //! The layout of a template: header, body, footer and buttons, and their parameters.
 
 mod check;
+mod email;
 mod fill;
 mod otp;
 mod preview;
 
 pub use check::{check, ttl_bounds};
+pub use email::FilledEmail;
 pub use fill::{
     FilledTemplate, FilledTemplateButton, FilledTemplateButtonValue, FilledTemplateHeader,
     FilledTemplateParameter,
@@ -50,6 +52,12 @@ pub struct TemplateExtras {
     /// Zone of times without one, by its name in the tz database; UTC, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// Of an e-mail; without one, the first line of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The HTML part of an e-mail, beside the text. Values are escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
 }
 
 impl TemplateExtras {
@@ -62,6 +70,8 @@ impl TemplateExtras {
             && !self.add_security_recommendation
             && !self.strict
             && self.time_zone.is_none()
+            && self.subject.is_none()
+            && self.html.is_none()
     }
 }
 
@@ -296,6 +306,8 @@ fn texts(extras: &TemplateExtras) -> Vec<&str> {
     let header = extras.header.iter().flat_map(texts_of);
     header
         .chain(extras.buttons.iter().filter_map(text_of))
+        .chain(extras.subject.as_deref())
+        .chain(extras.html.as_deref())
         .collect()
 }
 

@@ -17,7 +17,8 @@ use self::{
 };
 use super::{Catalogue, values, values::CataloguePlaceholderValues};
 use crate::domain::{
-    catalogue::CatalogueRowKind, language, phone::Phone, quiet, recipient::WhatsAppUserId,
+    catalogue::CatalogueRowKind, email::EmailAddress, language, phone::Phone, quiet,
+    recipient::WhatsAppUserId,
 };
 
 /// All mistakes of a catalogue, with their lines.
@@ -124,6 +125,9 @@ fn people(catalogue: &Catalogue, wrong: &mut MistakeCollector<'_>) {
         };
         if let Some(Err(error)) = entry.phone.as_deref().map(Phone::parse) {
             wrong.field(at, "phone", error);
+        }
+        if let Some(Err(error)) = entry.email.as_deref().map(EmailAddress::parse) {
+            wrong.field(at, "email", error);
         }
         if entry
             .user_id

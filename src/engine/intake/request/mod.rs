@@ -12,16 +12,18 @@ use recipients::{about, recipients};
 pub(in crate::engine) use template::check_template;
 
 use super::{
-    DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, NEEDS_PHONE, compose,
+    DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, NEEDS_PHONE,
+    channel_address, channel_sender, compose,
+    fallback::{self, FallbackPlan},
     idempotency::{self, IdempotencyKey, IdempotencyVerdict},
     targets::ResolvedRecipient,
     unique,
 };
 use crate::{
     domain::{
-        access::AccessBounds, category::MessageCategory, content::FreeFormMessageContent,
-        field_error::FieldError, priority::MessagePriority, recipient::WhatsAppUserId,
-        time::Timestamp,
+        access::AccessBounds, category::MessageCategory, channel::MessageChannel,
+        content::FreeFormMessageContent, field_error::FieldError, priority::MessagePriority,
+        recipient::WhatsAppUserId, time::Timestamp,
     },
     engine::{Engine, InputError, runtime::turn::TransactionContext},
     store::{
@@ -51,6 +53,10 @@ pub struct NotificationRequest {
     /// The kind of message, which recipients may turn off.
     pub message_kind: Option<String>,
     pub mode: MessageContentMode,
+    /// The channels in the order in which they are tried; empty: that of the sender.
+    pub channels: Vec<MessageChannel>,
+    /// Seconds until the next of them is tried.
+    pub fallback_seconds: Option<i64>,
 }
 
 /// The content of a direct request.
@@ -103,7 +109,7 @@ pub(super) enum NotificationRequestCheckOutcome {
     Before(Vec<Uuid>),
     Refused(NotificationRequestRefusal),
     /// New, to be stored under this request id.
-    New(Uuid, Vec<NewNotification>),
+    New(Uuid, Vec<NewNotification>, FallbackPlan),
 }
 
 /// Operation name of these idempotency keys.
@@ -140,6 +146,17 @@ pub(super) async fn check(
             found.map(|row| row.id)
         }
     };
+    let mut from = from;
+    let mut channel = None;
+    if let Some((first, _)) = request.channels.split_first() {
+        let bound = asked.bounds.senders();
+        wrong.extend(fallback::check(engine, bound, from, &request.channels));
+        if let Some(sender) = channel_sender::for_channel(engine, bound, *first, from) {
+            from = sender.id();
+        }
+        channel = Some(*first);
+    }
+    let channel = channel.unwrap_or_else(|| engine.channel_of(from));
     let reply_to = reply_to(tx, asked, &mut wrong).await?;
     let catalogue_snapshot = reading.catalogue_snapshot(engine, tx).await?;
     if request
@@ -199,7 +216,7 @@ pub(super) async fn check(
     for recipient in recipients.drain(..) {
         targets.extend(recipient.settle(tx, reading, now).await?);
     }
-    let targets = unique(targets);
+    let mut targets = unique(targets);
     if targets.is_empty() {
         let nobody = FieldError {
             pointer: "/to".to_owned(),
@@ -225,7 +242,7 @@ pub(super) async fn check(
         parent_id: None,
         rule: None,
         depth: 0,
-        channel: engine.channel_of(from).name().to_owned(),
+        channel: channel.name().to_owned(),
         sender_id: from,
         template: String::new(),
         language: None,
@@ -247,6 +264,7 @@ pub(super) async fn check(
         product,
         unread: Vec::new(),
     };
+    channel_address::readdress(tx, channel, draft.product.as_deref(), &mut targets).await?;
     let made = match &request.content {
         NotificationRequestContent::Template(template) => {
             templated(turn, reading, &draft, template, "", targets).await
@@ -294,7 +312,11 @@ pub(super) async fn check(
             ..new
         })
         .collect();
-    Ok((NotificationRequestCheckOutcome::New(id, new), false))
+    let plan = FallbackPlan {
+        channels: request.channels.iter().skip(1).copied().collect(),
+        after_seconds: request.fallback_seconds,
+    };
+    Ok((NotificationRequestCheckOutcome::New(id, new, plan), false))
 }
 
 /// The provider's id of the message being answered.
@@ -394,6 +416,31 @@ fn fallback_of(new: NewNotification) -> Option<(Uuid, Option<String>, FallbackTe
         body: new.body,
     };
     Some((id, sealed, fallback))
+}
+
+/// A message of free content for another channel; `None` if it is more than a text.
+pub(in crate::engine) async fn free_text(
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
+    draft: &MessageDraft,
+    target: ResolvedRecipient,
+    content: &Value,
+) -> Result<Option<NewNotification>, StoreError> {
+    let content = serde_json::from_value(content.clone()).ok();
+    let Some(content @ FreeFormMessageContent::Text(_)) = content else {
+        return Ok(None);
+    };
+    let channel = MessageChannel::parse(&draft.channel).unwrap_or_default();
+    let mut targets = vec![target];
+    channel_address::readdress(tx, channel, draft.product.as_deref(), &mut targets).await?;
+    let target = targets.pop();
+    let made = target.map(|target| free(engine, draft, target, &content, None, now));
+    Ok(made.map(|made| NewNotification {
+        event_id: draft.event_id,
+        parent_id: draft.parent_id,
+        rule: draft.rule.clone(),
+        route: draft.route.clone(),
+        ..made
+    }))
 }
 
 fn free(

@@ -4,6 +4,7 @@ use super::NotificationRequest;
 use crate::{
     domain::{
         access::AccessBounds,
+        email::EmailAddress,
         field_error::FieldError,
         phone::Phone,
         recipient::{RecipientParseError, RecipientSpec, WhatsAppUserId},
@@ -24,6 +25,7 @@ pub(super) enum RequestedRecipient {
     Found(Vec<ResolvedRecipient>),
     Phone(Phone),
     UserId(WhatsAppUserId),
+    Email(EmailAddress),
 }
 
 impl RequestedRecipient {
@@ -49,6 +51,7 @@ impl RequestedRecipient {
                 vec![ResolvedRecipient::at(&phone, person)]
             }
             Self::UserId(user_id) => vec![targets::by_user_id(tx, &user_id, now).await?],
+            Self::Email(address) => vec![targets::by_email(tx, &address, now).await?],
         })
     }
 }
@@ -85,6 +88,7 @@ async fn recipient(
     let spec = match RecipientSpec::parse(entry)? {
         RecipientSpec::Phone(phone) => return Ok(RequestedRecipient::Phone(phone)),
         RecipientSpec::UserId(user_id) => return Ok(RequestedRecipient::UserId(user_id)),
+        RecipientSpec::Email(address) => return Ok(RequestedRecipient::Email(address)),
         other => other,
     };
     let mut targets = Vec::new();

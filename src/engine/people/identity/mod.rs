@@ -130,11 +130,11 @@ impl ReportedRecipient<'_> {
         };
         let sent_to = match self.address {
             Some(MessageAddress::Phone(phone)) => Some(ContactAlias::of_phone(phone)),
-            Some(MessageAddress::UserId(_)) | None => None,
+            Some(MessageAddress::UserId(_) | MessageAddress::Email(_)) | None => None,
         };
         let sent_to_id = match self.address {
             Some(MessageAddress::UserId(user_id)) => Some(user_id.as_str()),
-            Some(MessageAddress::Phone(_)) | None => None,
+            Some(MessageAddress::Phone(_) | MessageAddress::Email(_)) | None => None,
         };
         [
             id(ContactAliasKind::UserId, self.user_id.or(sent_to_id)),

@@ -65,9 +65,6 @@ pub(super) fn build(
             .max_by_key(|credential| credential.id);
         let provider = keys.providers.find(&row.kind);
         let token = match newest {
-            None if provider.is_some_and(|provider| !provider.needs_token()) => {
-                SenderTokenAvailability::NotNeeded
-            }
             Some(credential) => open(credential).map_or(
                 SenderTokenAvailability::Unreadable,
                 SenderTokenAvailability::Ready,
@@ -76,7 +73,11 @@ pub(super) fn build(
                 .filter(|it| it.credentials.is_of(row))
                 .and_then(|it| it.credentials.access_token.clone())
                 .map_or(
-                    SenderTokenAvailability::Missing,
+                    if provider.is_some_and(|provider| !provider.needs_token()) {
+                        SenderTokenAvailability::NotNeeded
+                    } else {
+                        SenderTokenAvailability::Missing
+                    },
                     SenderTokenAvailability::Ready,
                 ),
         };

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use super::ProblemDocument;
 use crate::{
     domain::{
+        channel::MessageChannel,
         content::{FreeFormMessageContent, InteractiveContent, MediaContent, TextContent},
         field_error::FieldError,
         priority::MessagePriority,
@@ -99,6 +100,15 @@ pub struct SendNotificationRequestBody {
     #[schema(value_type = Option<MessagePriority>)]
     priority: Option<String>,
     expires_in_seconds: Option<i64>,
+    /// The channels in the order in which they are tried, such as `["whatsapp", "email"]`. Default:
+    /// that of the sender alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<MessageChannel>>)]
+    channels: Vec<String>,
+    /// Seconds after which a message that was not delivered goes by the next channel: 10 to 604800.
+    /// Default: `HERALD_FALLBACK_SECONDS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fallback_after_seconds: Option<i64>,
 }
 
 /// Free text, with or without options.
@@ -303,6 +313,21 @@ fn check(
         _ => {}
     }
     let mode = mode.flatten();
+    let mut channels: Vec<MessageChannel> = Vec::new();
+    for (index, word) in body.channels.iter().enumerate() {
+        let pointer = format!("/channels/{index}");
+        match MessageChannel::parse(word) {
+            None => refuse(&pointer, MessageChannel::RULE),
+            Some(channel) if channels.contains(&channel) => refuse(&pointer, "each channel once"),
+            Some(channel) => channels.push(channel),
+        }
+    }
+    if body
+        .fallback_after_seconds
+        .is_some_and(|seconds| !(10..=7 * 24 * 60 * 60).contains(&seconds))
+    {
+        refuse("/fallback_after_seconds", "10 to 604800");
+    }
     let send_at = body.send_at.as_deref().map(Timestamp::parse_rfc3339);
     match send_at {
         Some(None) => refuse("/send_at", "RFC 3339"),
@@ -332,6 +357,8 @@ fn check(
             reply_to: body.reply_to,
             message_kind: body.message_kind,
             mode: mode.unwrap_or_default(),
+            channels,
+            fallback_seconds: body.fallback_after_seconds,
         }),
         _ => Err(ApiProblem::Invalid(wrong)),
     }

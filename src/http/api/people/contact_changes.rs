@@ -41,6 +41,10 @@ pub struct SaveContactRequestBody {
     phone: Option<String>,
     /// WhatsApp's user id of a person whose number may be unknown: `US.13491208655302741918`.
     user_id: Option<String>,
+    /// Where e-mail goes.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    email: ValueEdit<String>,
     /// Such as `en`, `en_US` or `hi`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -63,6 +67,7 @@ impl From<SaveContactRequestBody> for ContactChanges {
             handle: body.handle,
             phone: body.phone,
             user_id: body.user_id,
+            email: body.email,
             language: body.language,
             time_zone: body.time_zone,
             quiet_hours: body.quiet_hours,

@@ -65,6 +65,8 @@ pub struct ContactView {
     username: Option<String>,
     /// The contact's name in a catalogue.
     handle: Option<String>,
+    /// Where e-mail goes.
+    email: Option<String>,
     /// Staff members linked to this contact.
     users: Vec<String>,
     language: Option<String>,
@@ -142,6 +144,7 @@ pub(super) async fn view(
         name: details.name.or(details.profile_name),
         username: details.username,
         handle: details.handle,
+        email: details.email,
         users: people::users_of(store.reader(), bounds, id).await?,
         language: details.language,
         time_zone: details.time_zone,

@@ -6,6 +6,7 @@ pub mod contacts;
 pub mod identity;
 pub mod preferences;
 pub mod staff;
+pub mod suppressed_addresses;
 
 use serde::Deserialize;
 use utoipa::IntoParams;

@@ -1,0 +1,74 @@
+//! What is to be done if a message does not arrive by its channel.
+
+use crate::{
+    domain::{channel::MessageChannel, field_error::FieldError},
+    engine::{Engine, runtime::turn::TransactionContext},
+    store::{
+        StoreError,
+        channel_fallback::{self, ChannelFallback},
+        notification::NewNotification,
+    },
+};
+
+use super::channel_sender;
+
+/// The channels of a message after its first, and how long each may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FallbackPlan {
+    pub channels: Vec<MessageChannel>,
+    /// Seconds; of the settings, if absent.
+    pub after_seconds: Option<i64>,
+}
+
+/// Plans it for new messages: at once for those whose recipients have no address of their channel.
+/// One that is not sent for another reason goes by no other channel either.
+pub(in crate::engine) async fn plan(
+    TransactionContext { engine, tx, now }: TransactionContext<'_>,
+    new: &[&NewNotification],
+    plan: &FallbackPlan,
+) -> Result<(), StoreError> {
+    if plan.channels.is_empty() {
+        return Ok(());
+    }
+    let usual = engine.settings.sending.fallback_seconds;
+    let after_seconds = plan.after_seconds.unwrap_or(usual);
+    for new in new {
+        let is_unreachable = new.skipped.is_some() && new.address.is_none();
+        if new.skipped.is_some() && !is_unreachable {
+            continue;
+        }
+        let due_at = if is_unreachable {
+            now
+        } else {
+            new.send_at.unwrap_or(now).plus_seconds(after_seconds)
+        };
+        let fallback = ChannelFallback {
+            notification_id: new.id,
+            channels: plan.channels.clone(),
+            after_seconds,
+        };
+        channel_fallback::insert(tx, &fallback, due_at, now).await?;
+    }
+    Ok(())
+}
+
+/// What is wrong with channels, of which each needs a sender that `bound` allows.
+pub(in crate::engine) fn check(
+    engine: &Engine,
+    bound: &[uuid::Uuid],
+    wanted: Option<uuid::Uuid>,
+    channels: &[MessageChannel],
+) -> Vec<FieldError> {
+    let without = |channel: &MessageChannel| {
+        channel_sender::for_channel(engine, bound, *channel, wanted).is_none()
+    };
+    channels
+        .iter()
+        .enumerate()
+        .filter(|(_, channel)| without(channel))
+        .map(|(index, _)| FieldError {
+            pointer: format!("/channels/{index}"),
+            rule: "no sender serves this channel".to_owned(),
+        })
+        .collect()
+}

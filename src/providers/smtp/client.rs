@@ -1,0 +1,319 @@
+//! One SMTP transaction for each mail, on a connection of its own: what is given up in the middle
+//! ends with its connection, so that no answer is ever taken for that of another mail.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lettre::transport::smtp::{
+    Error,
+    authentication::{Credentials, Mechanism},
+    client::{AsyncSmtpConnection, TlsParameters},
+    commands::{Data, Mail, Quit, Rcpt},
+    extension::ClientId,
+    response::Response,
+};
+use secrecy::ExposeSecret;
+
+use super::{
+    letter::{SmtpLetter, letter},
+    replies::{self, SmtpStage},
+    sender_fields::{HELLO_NAME, HOST, PORT, TLS, USERNAME},
+};
+use crate::{
+    domain::{
+        email::EmailAddress,
+        failure::{DeliveryFailure, FailureClass},
+        outcome::ProviderCallOutcome,
+    },
+    providers::{MessageSender, OutgoingMessage, ProviderExchange, SenderConnectionSettings},
+};
+
+/// Limits of each step. lettre's own bounds the TCP connect only. Together they are shorter than a
+/// lease.
+const CONNECT: Duration = Duration::from_secs(8);
+const REPLY: Duration = Duration::from_secs(8);
+
+/// Everything before the mail itself.
+const PREPARE: Duration = Duration::from_secs(25);
+
+/// RFC 5321 (4.5.3.2.6) asks for ten minutes; a message whose call takes so long is not needed any
+/// more, and its outcome is decided by the policy.
+const LAST_REPLY: Duration = Duration::from_secs(20);
+
+/// How the connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SmtpTls {
+    /// On a plain connection at first; never without it.
+    Required,
+    /// From the first byte.
+    Implicit,
+    None,
+}
+
+/// One address that mails come from.
+#[derive(Debug)]
+pub(super) struct SmtpClient {
+    connection: SenderConnectionSettings,
+    host: String,
+    port: u16,
+    tls: SmtpTls,
+}
+
+/// Why a transaction ended before the mail was sent.
+#[derive(Debug)]
+pub(super) enum SmtpEnd {
+    /// Nothing was taken: the server cannot be reached, or fails.
+    Unavailable(String),
+    Refused(Box<DeliveryFailure>),
+}
+
+impl SmtpClient {
+    pub(super) fn new(connection: SenderConnectionSettings) -> Self {
+        let tls = match connection.setting(TLS) {
+            "implicit" => SmtpTls::Implicit,
+            "none" => SmtpTls::None,
+            _ => SmtpTls::Required,
+        };
+        let usual = match tls {
+            SmtpTls::Required => 587,
+            SmtpTls::Implicit => 465,
+            SmtpTls::None => 25,
+        };
+        Self {
+            host: connection.setting(HOST).to_owned(),
+            port: connection.setting(PORT).parse().unwrap_or(usual),
+            tls,
+            connection,
+        }
+    }
+
+    /// Connects, and logs in where there is a user name.
+    pub(super) async fn open(&self) -> Result<AsyncSmtpConnection, SmtpEnd> {
+        let hello = ClientId::Domain(self.hello_name());
+        let parameters = || {
+            TlsParameters::new(self.host.clone())
+                .map_err(|error| SmtpEnd::Unavailable(format!("TLS cannot be used: {error}")))
+        };
+        let implicit = match self.tls {
+            SmtpTls::Implicit => Some(parameters()?),
+            SmtpTls::Required | SmtpTls::None => None,
+        };
+        let server = (self.host.as_str(), self.port);
+        let connecting =
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &hello, implicit, None);
+        let mut connection = step(SmtpStage::Hello, CONNECT + REPLY, connecting).await?;
+        if self.tls == SmtpTls::Required {
+            if !connection.can_starttls() {
+                let reason = "the mail server offers no TLS: set `tls` to `implicit`, or to `none` for one on this machine";
+                return Err(SmtpEnd::Unavailable(reason.to_owned()));
+            }
+            let secured = connection.starttls(parameters()?, &hello);
+            step(SmtpStage::Hello, REPLY, secured).await?;
+        }
+        let user = self.connection.setting(USERNAME);
+        if !user.is_empty() {
+            let password = self.connection.token.expose_secret().to_owned();
+            let credentials = Credentials::new(user.to_owned(), password);
+            let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials);
+            step(SmtpStage::Login, REPLY, login).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Whether the connection is protected; what `herald check` says of it.
+    pub(super) const fn is_protected(&self) -> bool {
+        !matches!(self.tls, SmtpTls::None)
+    }
+
+    fn hello_name(&self) -> String {
+        match self.connection.setting(HELLO_NAME) {
+            "" => EmailAddress::parse(&self.connection.endpoint_id)
+                .map_or_else(|_| "localhost".to_owned(), |from| from.domain().to_owned()),
+            name => name.to_owned(),
+        }
+    }
+
+    /// Everything before the mail itself.
+    async fn prepare(&self, letter: &SmtpLetter) -> Result<AsyncSmtpConnection, SmtpEnd> {
+        let mut connection = self.open().await?;
+        let mail = Mail::new(Some(letter.from.clone()), Vec::new());
+        step(SmtpStage::Sender, REPLY, connection.command(mail)).await?;
+        let recipient = Rcpt::new(letter.to.clone(), Vec::new());
+        step(SmtpStage::Recipient, REPLY, connection.command(recipient)).await?;
+        let data = step(SmtpStage::Data, REPLY, connection.command(Data)).await?;
+        if !data.has_code(354) {
+            let reason = "the mail server does not ask for the mail".to_owned();
+            return Err(SmtpEnd::Unavailable(reason));
+        }
+        Ok(connection)
+    }
+}
+
+/// One step of a transaction before the mail, within its time.
+async fn step<T>(
+    stage: SmtpStage,
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, SmtpEnd> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(ended(stage, &error)),
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> SmtpEnd {
+    SmtpEnd::Unavailable("the mail server did not answer in time".to_owned())
+}
+
+/// What an error before the mail means.
+fn ended(stage: SmtpStage, error: &Error) -> SmtpEnd {
+    let Some(code) = error.status() else {
+        // No AUTH mechanism that both sides know: waiting does not help.
+        return if error.is_client() && stage == SmtpStage::Login {
+            SmtpEnd::Refused(Box::new(DeliveryFailure {
+                class: FailureClass::Token,
+                details: Some(error.to_string()),
+                ..DeliveryFailure::ours(
+                    "smtp_no_login",
+                    "The mail server offers no login that Herald knows.",
+                    "Is `tls` right? Many servers offer it on protected connections only.",
+                )
+            }))
+        } else {
+            SmtpEnd::Unavailable(text(error))
+        };
+    };
+    let code: u16 = u16::from(code);
+    match replies::failure(stage, code, &text(error)) {
+        Some(failure) => SmtpEnd::Refused(Box::new(failure)),
+        None => SmtpEnd::Unavailable(text(error)),
+    }
+}
+
+/// What the server said, with what lettre says of it.
+fn text(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[async_trait]
+impl MessageSender for SmtpClient {
+    async fn send(&self, message: &OutgoingMessage) -> ProviderExchange {
+        let letter = match letter(message, &self.connection) {
+            Ok(letter) => letter,
+            Err(error) => {
+                let failure = DeliveryFailure {
+                    class: FailureClass::FixRequest,
+                    ..DeliveryFailure::ours(
+                        "not_a_mail",
+                        &format!("It cannot be written as a mail: {error}."),
+                        "Change the message or its recipient, and send it anew.",
+                    )
+                };
+                return exchange(
+                    serde_json::json!("no call was made"),
+                    None,
+                    None,
+                    ProviderCallOutcome::Refused(failure),
+                );
+            }
+        };
+        let prepared = tokio::time::timeout(PREPARE, self.prepare(&letter)).await;
+        let mut connection = match prepared.unwrap_or_else(|_| Err(late())) {
+            Ok(connection) => connection,
+            Err(SmtpEnd::Unavailable(reason)) => {
+                return exchange(
+                    letter.request,
+                    None,
+                    None,
+                    ProviderCallOutcome::Unavailable { reason },
+                );
+            }
+            Err(SmtpEnd::Refused(failure)) => {
+                let answer = failure.details.clone();
+                return exchange(
+                    letter.request,
+                    None,
+                    answer,
+                    ProviderCallOutcome::Refused(*failure),
+                );
+            }
+        };
+        // From here on the server may take it: whatever is lost now is unknown.
+        let sent = tokio::time::timeout(LAST_REPLY, connection.message(&letter.bytes)).await;
+        let unknown = |reason: &str| ProviderCallOutcome::Unknown {
+            reason: reason.to_owned(),
+        };
+        let (answer, outcome) = match sent {
+            Ok(Ok(response)) if response.has_code(250) => {
+                // Said politely, and not waited for: the mail is taken.
+                drop(tokio::time::timeout(Duration::from_secs(1), connection.command(Quit)).await);
+                let outcome = ProviderCallOutcome::Accepted {
+                    provider_message_id: letter.message_id.clone(),
+                    wa_id: None,
+                    user_id: None,
+                    kept_back: None,
+                };
+                (Some(said(&response)), outcome)
+            }
+            Ok(Ok(response)) => (
+                Some(said(&response)),
+                unknown(
+                    "the mail server's answer to the mail is none that means that it was taken",
+                ),
+            ),
+            Ok(Err(error)) => match error.status() {
+                Some(code) => {
+                    let said = text(&error);
+                    let outcome = match replies::failure(SmtpStage::Mail, u16::from(code), &said) {
+                        Some(failure) => ProviderCallOutcome::Refused(failure),
+                        None => ProviderCallOutcome::Unavailable {
+                            reason: said.clone(),
+                        },
+                    };
+                    (Some(said), outcome)
+                }
+                None => (
+                    None,
+                    unknown(
+                        "the connection ended before the mail server said that it had taken the mail",
+                    ),
+                ),
+            },
+            Err(_) => (
+                None,
+                unknown("the mail server did not say in time that it had taken the mail"),
+            ),
+        };
+        exchange(letter.request, None, answer, outcome)
+    }
+
+    async fn is_reachable(&self) -> bool {
+        !matches!(self.open().await, Err(SmtpEnd::Unavailable(_)))
+    }
+}
+
+fn said(response: &Response) -> String {
+    let lines: Vec<&str> = response.message().collect();
+    format!("{} {}", response.code(), lines.join(" ")).replace('\0', "\u{fffd}")
+}
+
+fn exchange(
+    request: serde_json::Value,
+    http_status: Option<u16>,
+    answer: Option<String>,
+    outcome: ProviderCallOutcome,
+) -> ProviderExchange {
+    ProviderExchange {
+        request,
+        http_status,
+        answer,
+        outcome,
+    }
+}

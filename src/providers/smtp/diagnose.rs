@@ -1,0 +1,78 @@
+//! The mail server's half of `herald check`: whether it answers, offers TLS, and takes the password.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::{
+    SmtpProvider,
+    client::{SmtpClient, SmtpEnd},
+};
+use crate::providers::{
+    DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
+    WebhookProbeResult,
+};
+
+#[async_trait]
+impl ProviderDiagnosis for SmtpProvider {
+    async fn diagnose(
+        &self,
+        _http: &HttpClient,
+        request: DiagnosisRequest<'_>,
+    ) -> Vec<DiagnosisFinding> {
+        let client = SmtpClient::new(request.connection.clone());
+        let (verdict, found, remedy) = match client.open().await {
+            Ok(mut connection) => {
+                connection.abort().await;
+                if client.is_protected() {
+                    (
+                        FindingSeverity::Ok,
+                        "The mail server answers, over TLS.".to_owned(),
+                        String::new(),
+                    )
+                } else {
+                    (
+                        FindingSeverity::Warning,
+                        "The mail server answers, without TLS: mails and passwords can be read on the way.".to_owned(),
+                        "Set `tls` to `starttls` or `implicit`, unless the server is on this machine.".to_owned(),
+                    )
+                }
+            }
+            Err(SmtpEnd::Refused(failure)) => {
+                (FindingSeverity::Failed, failure.meaning, failure.remedy)
+            }
+            Err(SmtpEnd::Unavailable(reason)) => (
+                FindingSeverity::Failed,
+                format!("The mail server cannot be used: {reason}."),
+                "Are `host`, `port` and `tls` right, and may this machine connect to it?"
+                    .to_owned(),
+            ),
+        };
+        vec![DiagnosisFinding {
+            name: "mail_server",
+            verdict,
+            found,
+            remedy,
+        }]
+    }
+
+    /// A mail server calls nothing.
+    async fn probe_handshake(
+        &self,
+        _http: &HttpClient,
+        _url: &str,
+        _token: &SecretString,
+        _nonce: &str,
+    ) -> WebhookProbeResult {
+        WebhookProbeResult::Good
+    }
+
+    async fn probe_signature(
+        &self,
+        _http: &HttpClient,
+        _url: &str,
+        _secret: &SecretString,
+        _nonce: &str,
+    ) -> WebhookProbeResult {
+        WebhookProbeResult::Good
+    }
+}
