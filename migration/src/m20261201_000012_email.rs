@@ -37,10 +37,13 @@ CREATE TABLE channel_fallback (
     channels        {text} NOT NULL,
     after_seconds   bigint NOT NULL,
     due_at          bigint NOT NULL,
-    -- The message was sent by its channel; and whether another took its place.
+    -- The secrets of the message, which are wiped from the message itself when it has failed.
+    sealed          {text},
+    -- The message that took its place.
     child_id        {uuid}
 );
 CREATE INDEX channel_fallback_due ON channel_fallback (due_at);
+CREATE INDEX channel_fallback_sealed ON channel_fallback (due_at) WHERE sealed IS NOT NULL;
 CREATE INDEX channel_fallback_child ON channel_fallback (child_id) WHERE child_id IS NOT NULL;
 
 ";

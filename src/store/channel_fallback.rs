@@ -23,6 +23,8 @@ pub struct ChannelFallback {
     /// The channels that are left, in their order.
     pub channels: Vec<MessageChannel>,
     pub after_seconds: i64,
+    /// The secrets of the message, as they are sealed in it.
+    pub sealed: Option<String>,
 }
 
 #[derive(FromQueryResult)]
@@ -30,6 +32,7 @@ struct StoredFallback {
     notification_id: Uuid,
     channels: String,
     after_seconds: i64,
+    sealed: Option<String>,
 }
 
 /// Transitions after which a message needs no other channel.
@@ -54,7 +57,7 @@ pub async fn insert(
     let channels: Vec<&str> = new.channels.iter().map(|channel| channel.name()).collect();
     execute(
         tx,
-        "INSERT INTO channel_fallback (notification_id, created_at, channels, after_seconds, due_at) VALUES ($1, $2, $3, $4, $5) \
+        "INSERT INTO channel_fallback (notification_id, created_at, channels, after_seconds, due_at, sealed) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (notification_id) DO NOTHING",
         [
             new.notification_id.into(),
@@ -62,6 +65,7 @@ pub async fn insert(
             serde_json::json!(channels).to_string().into(),
             new.after_seconds.into(),
             due_at.micros().into(),
+            new.sealed.clone().into(),
         ],
     )
     .await?;
@@ -116,7 +120,7 @@ pub async fn lock(
     let row = query_one(
         tx,
         format!(
-            "SELECT notification_id, channels, after_seconds FROM channel_fallback \
+            "SELECT notification_id, channels, after_seconds, sealed FROM channel_fallback \
              WHERE notification_id = $1 AND child_id IS NULL {lock}"
         ),
         [notification.into()],
@@ -137,6 +141,7 @@ pub async fn lock(
             .filter_map(|word| MessageChannel::parse(word))
             .collect(),
         after_seconds: stored.after_seconds,
+        sealed: stored.sealed,
     }))
 }
 
@@ -148,8 +153,23 @@ pub async fn sent(
 ) -> Result<(), StoreError> {
     execute(
         tx,
-        "UPDATE channel_fallback SET child_id = $2 WHERE notification_id = $1",
+        "UPDATE channel_fallback SET child_id = $2, sealed = NULL WHERE notification_id = $1",
         [notification.into(), child.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// It is decided later.
+pub async fn put_off(
+    tx: &DatabaseTransaction,
+    notification: Uuid,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE channel_fallback SET due_at = $2 WHERE notification_id = $1",
+        [notification.into(), until.micros().into()],
     )
     .await?;
     Ok(())

@@ -10,6 +10,12 @@ use crate::{domain::time::Timestamp, store::DatabaseTransaction};
 const OF_NOTIFICATIONS: &str =
     "SELECT id FROM notification WHERE sealed <> '' AND expires_at <= $1 LIMIT $2";
 
+/// Secrets of messages that should have gone by another channel since `$1`, and have not.
+const OF_FALLBACKS: &str = "SELECT notification_id FROM channel_fallback WHERE sealed IS NOT NULL AND due_at <= $1 LIMIT $2";
+
+/// How long a message waits for its other channel with its secrets, in seconds.
+const FALLBACK_SECONDS: i64 = 60 * 60;
+
 /// Data of events whose messages are all finished. A route that failed may be corrected and run
 /// again until the event is older than `$1`.
 const OF_EVENTS: &str = "SELECT e.id FROM event e WHERE e.sealed AND e.state <> 'expanding' \
@@ -24,7 +30,11 @@ pub async fn any(
     now: Timestamp,
     events_before: Timestamp,
 ) -> Result<bool, StoreError> {
-    for (sql, at) in [(OF_NOTIFICATIONS, now), (OF_EVENTS, events_before)] {
+    for (sql, at) in [
+        (OF_NOTIFICATIONS, now),
+        (OF_FALLBACKS, now.plus_seconds(-FALLBACK_SECONDS)),
+        (OF_EVENTS, events_before),
+    ] {
         let bound = [at.micros().into(), 1_i64.into()];
         if query_one(store.by_index(), sql, bound).await?.is_some() {
             return Ok(true);
@@ -48,6 +58,12 @@ pub async fn wipe(
             OF_NOTIFICATIONS,
             "sealed <> '' AND expires_at <= $1",
             now,
+        ),
+        (
+            "UPDATE channel_fallback SET sealed = NULL WHERE notification_id IN",
+            OF_FALLBACKS,
+            "sealed IS NOT NULL AND due_at <= $1",
+            now.plus_seconds(-FALLBACK_SECONDS),
         ),
         (
             "UPDATE event SET data = '', sealed = false WHERE id IN",

@@ -24,6 +24,7 @@ mod callbacks;
 mod catalogue_ownership;
 mod catalogues;
 mod changes;
+mod channel_refusals;
 mod check;
 mod cli;
 mod clocks;
@@ -164,6 +165,7 @@ fn main() -> ExitCode {
         verifications::tests(),
         conformance::tests(),
         email::tests(),
+        channel_refusals::tests(),
         mail_returns::tests(),
         webhook::tests(),
         preferences::tests(),

@@ -31,7 +31,11 @@ use crate::{
         runtime::{backlog, turn::TransactionContext, vault::of_notification},
     },
     error::ErrorChain,
-    store::{StoreError, TransactionWorkError, channel_fallback, notification, people, timeline},
+    store::{
+        StoreError, TransactionWorkError,
+        address_suppression::{self, AddressSuppressionReason},
+        channel_fallback, notification, people, timeline,
+    },
 };
 
 /// Messages that one turn takes.
@@ -104,11 +108,39 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     Ok(due.len())
 }
 
+/// How far ahead a queued message is put off on purpose, in seconds. Pacing is by seconds.
+const PUT_OFF_SECONDS: i64 = 60;
+
+/// Until when a message waits on purpose, such as for the end of quiet hours: another channel would
+/// have to wait as long.
+fn put_off(state: &NotificationState, due_at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+    let until = due_at.map(Timestamp::from_micros)?;
+    let is_put_off = state.engine == NotificationEngineState::Queued
+        && until > now.plus_seconds(PUT_OFF_SECONDS);
+    is_put_off.then_some(until)
+}
+
+/// Whether a message has an address that can get it: no mailbox that does not exist.
+async fn is_reachable(
+    TransactionContext { tx, .. }: TransactionContext<'_>,
+    row: &entity::notification::Model,
+) -> Result<bool, StoreError> {
+    let channel = MessageChannel::parse(&row.channel);
+    let Some((address, channel)) = row.address.as_ref().zip(channel) else {
+        return Ok(false);
+    };
+    let addresses = std::slice::from_ref(address);
+    let known = address_suppression::among(tx, channel, addresses).await?;
+    Ok(!known
+        .values()
+        .any(|reason| *reason == AddressSuppressionReason::Bounced))
+}
+
 /// Whether a message that has not arrived may go by another channel.
-fn may_fall_back(state: &NotificationState, has_address: bool) -> bool {
+fn may_fall_back(state: &NotificationState, is_reachable: bool) -> bool {
     match state.engine {
         // It was refused, or there was no way to it: only the latter is a reason.
-        NotificationEngineState::Skipped => !has_address,
+        NotificationEngineState::Skipped => !is_reachable,
         NotificationEngineState::Cancelled => false,
         _ => state
             .present_failure()
@@ -142,11 +174,17 @@ async fn decide(
         channel_fallback::remove(tx, id).await?;
         return Ok(report);
     };
-    if has_arrived || !may_fall_back(state, row.address.is_some()) {
+    let is_reachable = is_reachable(turn, &row).await?;
+    if has_arrived || !may_fall_back(state, is_reachable) {
         channel_fallback::remove(tx, id).await?;
         return Ok(report);
     }
-    let child = stand_in(turn, &row, *channel).await?;
+    if let Some(until) = put_off(state, row.due_at, now) {
+        let at = until.plus_seconds(planned.after_seconds);
+        channel_fallback::put_off(tx, id, at).await?;
+        return Ok(report);
+    }
+    let child = stand_in(turn, &row, *channel, planned.sealed.as_deref()).await?;
     // What has not left must not arrive as well, after the other one.
     let is_waiting = matches!(
         state.engine,
@@ -194,16 +232,17 @@ async fn stand_in(
     turn: TransactionContext<'_>,
     row: &entity::notification::Model,
     channel: MessageChannel,
+    sealed: Option<&str>,
 ) -> Result<notification::NewNotification, ChannelFallbackError> {
     let TransactionContext { engine, tx, now } = turn;
     let bounds = AccessBounds::of_product(row.product.as_deref());
     let from = channel_sender::for_channel(engine, bounds.senders(), channel, None)
         .ok_or(ChannelFallbackError::NoSender(channel))?;
     let mut params: Value = serde_json::from_str(&row.params).unwrap_or(Value::Null);
-    match row.sealed.as_deref() {
-        None => {}
-        Some("") => return Err(ChannelFallbackError::Wiped),
-        Some(sealed) => {
+    match (&row.sealed, sealed) {
+        (None, _) => {}
+        (Some(_), None) => return Err(ChannelFallbackError::Wiped),
+        (Some(_), Some(sealed)) => {
             let opened = engine
                 .vault()
                 .and_then(|vault| vault.open(&of_notification(row.id), sealed))

@@ -46,6 +46,7 @@ pub(in crate::engine) async fn plan(
             notification_id: new.id,
             channels: plan.channels.clone(),
             after_seconds,
+            sealed: new.sealed.clone(),
         };
         channel_fallback::insert(tx, &fallback, due_at, now).await?;
     }
