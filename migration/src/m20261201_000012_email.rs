@@ -17,6 +17,10 @@ ALTER TABLE contact ADD COLUMN email {text};
 CREATE INDEX contact_email ON contact (lower(email)) WHERE email IS NOT NULL;
 ALTER TABLE product_contact ADD COLUMN email {text};
 
+-- The channels after the first (JSON), and how long each may take; none: the default.
+ALTER TABLE route ADD COLUMN next_channels {text};
+ALTER TABLE route ADD COLUMN fallback_after_seconds bigint;
+
 -- An address that messages of a channel are not sent to, until it is lifted: `bounced` (there is no
 -- such mailbox) or `unsubscribed` (its owner said so).
 CREATE TABLE address_suppression (
@@ -51,6 +55,8 @@ CREATE INDEX channel_fallback_child ON channel_fallback (child_id) WHERE child_i
 const DOWN: &str = r"
 DROP TABLE channel_fallback;
 DROP TABLE address_suppression;
+ALTER TABLE route DROP COLUMN fallback_after_seconds;
+ALTER TABLE route DROP COLUMN next_channels;
 ALTER TABLE product_contact DROP COLUMN email;
 DROP INDEX contact_email;
 ALTER TABLE contact DROP COLUMN email;

@@ -1,6 +1,6 @@
 //! E-mail: addresses, mails as they arrive, refusals, lost answers, and messages that fall back to it.
 
-use herald::engine::delivery::channel_fallback;
+use herald::engine::{delivery::channel_fallback, runtime::retention::RetentionCleaner};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,6 +19,9 @@ crate::tests![
     what_fails_goes_by_e_mail_at_once,
     what_a_person_refuses_goes_by_no_other_channel,
     a_mail_goes_to_the_mailbox_that_a_named_person_has_now,
+    a_route_names_channels_in_order_and_a_rule_its_channel,
+    a_route_with_wrong_channels_is_refused,
+    secrets_for_another_channel_are_not_kept,
 ];
 
 const CATALOGUE: &str = r#"
@@ -533,4 +536,139 @@ async fn a_mail_goes_to_the_mailbox_that_a_named_person_has_now(database: Databa
     );
     stage.mail_out().await;
     assert_eq!(stage.status(&id).await, "accepted");
+}
+
+const ROUTES: &str = r#"
+name = "routes"
+
+[[event]]
+type = "shop.order"
+
+[[template]]
+name = "news_mail"
+language = "en"
+category = "utility"
+body = "Something went wrong with an order."
+
+[[contact]]
+name = "dan"
+phone = "+12025550104"
+email = "dan@example.com"
+
+[[contact]]
+name = "office"
+email = "office@example.com"
+
+[[route]]
+name = "order-placed"
+event = "shop.order"
+to = "contact:dan"
+template = "news_mail"
+channels = ["whatsapp", "email"]
+fallback_after = "2m"
+
+[[route]]
+name = "order-office"
+event = "shop.order"
+to = "contact:office"
+template = "news_mail"
+channel = "email"
+
+[[rule]]
+name = "order-failed"
+on = "failed"
+send = { to = ["contact:office"], template = "news_mail", channel = "email" }
+"#;
+
+async fn a_route_names_channels_in_order_and_a_rule_its_channel(database: Database) {
+    let stage = stage(&database).await;
+    stage.app.apply_catalogue(ROUTES).await;
+    let event = json!({ "id": "o-1", "source": "shop", "type": "shop.order", "data": {} });
+    let (code, answer) = stage.app.post("/api/v1/events", &event).await;
+    assert_eq!(code, 202, "{answer}");
+    stage.app.send().await;
+    assert_eq!((stage.app.meta.calls(), stage.mail_out().await), (1, 1));
+    assert_eq!(stage.mail.taken()[0].to, "office@example.com");
+    let (_, listed) = stage
+        .app
+        .get("/api/v1/notifications?recipient=contact:dan")
+        .await;
+    let id = listed["notifications"][0]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{listed}"))
+        .to_owned();
+    stage.app.pass(119);
+    stage.fall_back().await;
+    assert_eq!(stage.mail_out().await, 0, "too early");
+    stage.app.pass(1);
+    stage.fall_back().await;
+    assert_eq!(stage.mail_out().await, 1);
+    assert_eq!(stage.mail.taken()[1].to, "dan@example.com");
+    // The rule writes to the office by its own channel, not from the number of the message.
+    stage.app.told(&id, "failed", Some(131_026)).await;
+    stage.app.pass(15);
+    stage.app.settle().await;
+    stage.app.follow_up().await;
+    assert_eq!(stage.mail_out().await, 1);
+    assert_eq!(stage.mail.taken()[2].to, "office@example.com");
+    assert_eq!(stage.app.meta.calls(), 1);
+}
+
+async fn a_route_with_wrong_channels_is_refused(database: Database) {
+    let stage = stage(&database).await;
+    let good = "channels = [\"whatsapp\", \"email\"]\nfallback_after = \"2m\"";
+    for (wrong, rule) in [
+        ("channels = [\"whatsapp\", \"fax\"]", "whatsapp, email"),
+        ("channels = [\"email\", \"email\"]", "each channel once"),
+        (
+            "channel = \"email\"\nchannels = [\"email\", \"whatsapp\"]",
+            "either channel or channels",
+        ),
+        (
+            "channels = [\"email\"]\nfallback_after = \"2m\"",
+            "needs two channels or more",
+        ),
+        (
+            "channels = [\"whatsapp\", \"email\"]\nfallback_after = \"soon\"",
+            "such as",
+        ),
+    ] {
+        let text = ROUTES.replace(good, wrong);
+        let errors = stage.app.try_catalogue(&text).await.unwrap_err();
+        assert!(format!("{errors:?}").contains(rule), "{errors:?}");
+    }
+}
+
+async fn secrets_for_another_channel_are_not_kept(database: Database) {
+    let stage = stage(&database).await;
+    let codes = "name = \"codes\"\n[[template]]\nname = \"sign_in\"\nlanguage = \"en\"\ncategory = \"authentication\"\nbody = \"{{ code }} is your code.\"\n";
+    stage.app.apply_catalogue(codes).await;
+    let body = json!({ "to": "contact:asha", "template": "sign_in", "params": { "code": "482916" },
+        "channels": ["whatsapp", "email"], "fallback_after_seconds": 60 });
+    let kept = "SELECT count(*) FROM channel_fallback WHERE sealed IS NOT NULL";
+    stage.ask(&body).await;
+    assert_eq!(stage.app.number(kept).await, 1);
+    stage.app.send().await;
+    stage.app.pass(60);
+    stage.fall_back().await;
+    assert_eq!(stage.mail_out().await, 1);
+    assert_eq!(
+        stage.app.number(kept).await,
+        0,
+        "they are with the other message now"
+    );
+    // And while sending is on hold for hours.
+    stage.ask(&body).await;
+    let hold = json!({ "reason": "maintenance" });
+    assert_eq!(stage.app.admin("POST", "/api/v1/hold", &hold).await.0, 200);
+    stage.app.pass(3600 + 61);
+    stage.fall_back().await;
+    let mut cleaner = RetentionCleaner::default();
+    while cleaner
+        .turn(&stage.app.engine, stage.app.now())
+        .await
+        .unwrap()
+        > 0
+    {}
+    assert_eq!(stage.app.number(kept).await, 0);
 }

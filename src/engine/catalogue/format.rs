@@ -218,6 +218,11 @@ pub struct CatalogueRouteEntry {
     pub language: Option<String>,
     #[serde(default = "default_channel")]
     pub channel: String,
+    /// Instead of `channel`: the channels in the order in which they are tried.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// How long each may take.
+    pub fallback_after: Option<String>,
     #[serde(default)]
     pub params: BTreeMap<String, String>,
     #[serde(default)]

@@ -400,7 +400,7 @@ fn route_row(entry: &CatalogueRouteEntry) -> CatalogueRouteRow {
         about: entry.about.clone(),
         template: entry.template.clone(),
         language: entry.language.clone(),
-        channel: entry.channel.clone(),
+        channel: entry.channels.first().unwrap_or(&entry.channel).clone(),
         params: entry.params.clone(),
         labels: entry.labels.clone(),
         reference: entry.reference.clone(),
@@ -414,6 +414,11 @@ fn route_row(entry: &CatalogueRouteEntry) -> CatalogueRouteRow {
         message_kind: entry.kind.clone(),
         mode: entry.mode.clone(),
         fallback_template: entry.fallback_template.clone(),
+        next_channels: entry.channels.iter().skip(1).cloned().collect(),
+        fallback_after_seconds: entry
+            .fallback_after
+            .as_deref()
+            .and_then(parse_duration_seconds),
     }
 }
 

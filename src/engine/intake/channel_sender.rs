@@ -25,6 +25,27 @@ impl ChannelSender {
     }
 }
 
+/// No sender serves the channel of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no sender serves the channel {0}")]
+pub struct NoChannelSender(MessageChannel);
+
+/// The sender of a message: `chosen`, `None` being the default sender, where that serves the channel;
+/// else one that does.
+pub fn serving(
+    engine: &Engine,
+    bound: &[Uuid],
+    channel: MessageChannel,
+    chosen: Option<Uuid>,
+) -> Result<Option<Uuid>, NoChannelSender> {
+    if engine.channel_of(chosen) == channel {
+        return Ok(chosen);
+    }
+    for_channel(engine, bound, channel, chosen)
+        .map(ChannelSender::id)
+        .ok_or(NoChannelSender(channel))
+}
+
 /// The sender that messages by this channel go from: `wanted` if it serves the channel; else the
 /// default sender; else the oldest that serves it and is not held by hand. Of `bound` only, unless
 /// that is empty. `None`: the channel is not set up.

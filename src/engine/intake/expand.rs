@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::{
     DraftComposeError, DuplicateNotification, EventRouteResult, IntakeRowCache, MessageContentMode,
-    MessageDraft, compose,
+    MessageDraft,
+    channel_sender::{self, NoChannelSender},
+    compose,
+    fallback::{self, FallbackPlan},
     route::{RouteEvaluation, RouteRecipientEntry, plan},
     targets::{self, RecipientCursor, RecipientResolveError, ResolvedRecipient, UnknownRecipient},
     unique,
@@ -16,6 +19,7 @@ use super::{
 use crate::{
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         horizon,
         own_event::SOURCE,
         priority::MessagePriority,
@@ -381,6 +385,8 @@ enum RouteRecipientError {
     #[error("there is no sender named {0}")]
     NoSender(String),
     #[error(transparent)]
+    NoChannelSender(#[from] NoChannelSender),
+    #[error(transparent)]
     Compose(DraftComposeError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -500,6 +506,8 @@ impl EventRoutingContext<'_> {
                 None => return Err(RouteRecipientError::NoSender(named.clone())),
             },
         };
+        let channel = MessageChannel::parse(&self.route.route.channel).unwrap_or_default();
+        let from = channel_sender::serving(self.engine, self.bounds.senders(), channel, from)?;
         let product = self.product().await?;
         let draft = MessageDraft {
             event_id: Some(self.row.id),
@@ -549,6 +557,16 @@ impl EventRoutingContext<'_> {
         let (inserted, made) =
             lifecycle::introduce(self.engine, self.tx, &rules, &new, self.now).await?;
         report.add(made);
+        let turn = TransactionContext {
+            engine: self.engine,
+            tx: self.tx,
+            now: self.now,
+        };
+        let new_ones: Vec<&NewNotification> = new
+            .iter()
+            .filter(|new| inserted.contains(&new.id))
+            .collect();
+        fallback::plan(turn, &new_ones, &FallbackPlan::of_route(&self.route.route)).await?;
         result.notifications += inserted.len();
         result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
         Ok((new.len(), next))

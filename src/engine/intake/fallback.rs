@@ -5,6 +5,7 @@ use crate::{
     engine::{Engine, runtime::turn::TransactionContext},
     store::{
         StoreError,
+        catalogue::rows::CatalogueRouteRow,
         channel_fallback::{self, ChannelFallback},
         notification::NewNotification,
     },
@@ -18,6 +19,19 @@ pub struct FallbackPlan {
     pub channels: Vec<MessageChannel>,
     /// Seconds; of the settings, if absent.
     pub after_seconds: Option<i64>,
+}
+
+impl FallbackPlan {
+    /// As a route says. Its words have been checked.
+    pub fn of_route(route: &CatalogueRouteRow) -> Self {
+        let words = route.next_channels.iter();
+        Self {
+            channels: words
+                .filter_map(|word| MessageChannel::parse(word))
+                .collect(),
+            after_seconds: route.fallback_after_seconds,
+        }
+    }
 }
 
 /// Plans it for new messages: at once for those whose recipients have no address of their channel.

@@ -172,7 +172,7 @@ pub async fn routes(
 /// Columns of a route but its name.
 const ROUTE: &str = "x.event_type, x.condition, x.recipients, x.about, x.template, x.language, x.channel, \
      x.params, x.labels, x.reference, x.dedupe_key, x.priority, x.expires_after_seconds, x.sender, \
-     x.message_kind, x.mode, x.fallback_template";
+     x.message_kind, x.mode, x.fallback_template, x.next_channels, x.fallback_after_seconds";
 
 fn stored_route(row: &QueryResult) -> Result<CatalogueRouteRow, StoreError> {
     Ok(CatalogueRouteRow {
@@ -193,6 +193,8 @@ fn stored_route(row: &QueryResult) -> Result<CatalogueRouteRow, StoreError> {
         message_kind: nullable(row, "message_kind")?,
         mode: column(row, "mode")?,
         fallback_template: nullable(row, "fallback_template")?,
+        next_channels: read_json(nullable(row, "next_channels")?),
+        fallback_after_seconds: nullable(row, "fallback_after_seconds")?,
     })
 }
 

@@ -90,6 +90,11 @@ pub struct CatalogueRouteRow {
     pub message_kind: Option<String>,
     pub mode: String,
     pub fallback_template: Option<String>,
+    /// The channels after the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_channels: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_after_seconds: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -164,7 +164,9 @@ async fn route(
     row: CatalogueRouteRow,
 ) -> Result<(), StoreError> {
     execute(tx, "DELETE FROM route WHERE name = $1", [name.into()]).await?;
-    let values: [Bound; 21] = [
+    let next_channels =
+        (!row.next_channels.is_empty()).then(|| json!(row.next_channels).to_string());
+    let values: [Bound; 23] = [
         new_id(by.now).into(),
         by.now.micros().into(),
         name.into(),
@@ -186,13 +188,15 @@ async fn route(
         row.message_kind.into(),
         row.mode.into(),
         row.fallback_template.into(),
+        next_channels.into(),
+        row.fallback_after_seconds.into(),
     ];
     execute(
         tx,
         "INSERT INTO route (id, created_at, name, event_type, condition, recipients, about, template, language, channel, \
          params, labels, reference, dedupe_key, priority, expires_after_seconds, catalogue, sender, message_kind, mode, \
-         fallback_template) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+         fallback_template, next_channels, fallback_after_seconds) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
         values,
     )
     .await?;

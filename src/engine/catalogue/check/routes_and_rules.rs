@@ -60,6 +60,7 @@ fn route(entry: &CatalogueRouteEntry, at: CatalogueEntryRef<'_>, wrong: &mut Mis
     condition(at, entry.when.as_deref(), wrong);
     recipients(at, "to", &entry.to, false, wrong);
     channel(at, "channel", &entry.channel, wrong);
+    channels(entry, at, wrong);
     texts(at, "params", &entry.params, wrong);
     texts(at, "labels", &entry.labels, wrong);
     // It may be empty: then the message has no subject.
@@ -196,6 +197,29 @@ fn recipient(
         }
         Ok(_) => {}
         Err(error) => wrong.field(at, field, error),
+    }
+}
+
+/// The channels of a route, in their order.
+fn channels(
+    entry: &CatalogueRouteEntry,
+    at: CatalogueEntryRef<'_>,
+    wrong: &mut MistakeCollector<'_>,
+) {
+    for (index, word) in entry.channels.iter().enumerate() {
+        channel(at, "channels", word, wrong);
+        if entry.channels.iter().take(index).any(|it| it == word) {
+            wrong.field(at, "channels", "each channel once");
+        }
+    }
+    let has_both = !entry.channels.is_empty() && entry.channel != MessageChannel::default().name();
+    if has_both {
+        wrong.field(at, "channel", "either channel or channels");
+    }
+    let wait = entry.fallback_after.as_deref();
+    duration(at, "fallback_after", wait, wrong);
+    if wait.is_some() && entry.channels.len() < 2 {
+        wrong.field(at, "fallback_after", "needs two channels or more");
     }
 }
 

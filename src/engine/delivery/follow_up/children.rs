@@ -16,6 +16,7 @@ use crate::{
     engine::{
         intake::{
             self, DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft,
+            channel_sender::{self, NoChannelSender},
             targets::{self, RecipientCursor, RecipientResolveError, ResolvedRecipient},
         },
         runtime::turn::TransactionContext,
@@ -51,6 +52,8 @@ pub(super) enum FollowUpError {
     Unknown(Vec<String>),
     #[error("there is no sender named {0}")]
     NoSender(String),
+    #[error(transparent)]
+    NoChannelSender(#[from] NoChannelSender),
     #[error(transparent)]
     Compose(DraftComposeError),
     #[error(transparent)]
@@ -111,6 +114,8 @@ pub(super) async fn next(
             None => return Err(FollowUpError::NoSender(named.clone())),
         },
     };
+    let bounds = AccessBounds::of_product(parent.product.as_deref());
+    let from = channel_sender::serving(turn.engine, bounds.senders(), send.channel, from)?;
     let draft = MessageDraft {
         event_id: parent.event_id,
         route: None,
