@@ -53,6 +53,7 @@ mod large_catalogues;
 mod limits;
 mod lineage;
 mod log;
+mod mail_codes;
 mod mail_returns;
 mod message_kinds;
 mod meta_callbacks;
@@ -166,6 +167,7 @@ fn main() -> ExitCode {
         conformance::tests(),
         email::tests(),
         channel_refusals::tests(),
+        mail_codes::tests(),
         mail_returns::tests(),
         webhook::tests(),
         preferences::tests(),

@@ -1,0 +1,145 @@
+//! One-time passwords that fall back from WhatsApp to a mailbox.
+
+use herald::engine::verification;
+use serde_json::{Value, json};
+
+use crate::{
+    email::{Stage, stage},
+    harness::{Database, MailFate},
+};
+
+crate::tests![
+    a_code_that_is_not_delivered_goes_to_the_mailbox_the_same,
+    a_code_that_arrives_goes_to_no_mailbox,
+    a_mailbox_must_be_allowed,
+    a_code_is_stored_with_no_mail,
+];
+
+const CATALOGUE: &str = r#"
+name = "codes"
+
+[[template]]
+name = "sign_in"
+language = "en"
+category = "authentication"
+subject = "Your code"
+body = "{{ code }} is your code."
+html = "<p><b>{{ code }}</b> is your code.</p>"
+"#;
+
+async fn codes(database: &Database) -> Stage {
+    let stage = stage(database).await;
+    stage.app.apply_catalogue(CATALOGUE).await;
+    stage
+}
+
+fn request() -> Value {
+    json!({ "to": "contact:asha", "template": "sign_in", "channels": ["whatsapp", "email"],
+        "allow_email": true, "fallback_after": 60 })
+}
+
+async fn start(stage: &Stage) -> String {
+    let (code, answer) = stage.app.post("/api/v1/verifications", &request()).await;
+    assert_eq!(code, 201, "{answer}");
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+async fn fall_back(stage: &Stage) {
+    while verification::turn(&stage.app.engine, stage.app.now())
+        .await
+        .unwrap()
+        > 0
+    {}
+}
+
+/// The six digits in a text.
+fn code_in(text: &str) -> String {
+    let words = text.split(|it: char| !it.is_ascii_digit());
+    words
+        .filter(|word| word.len() == 6)
+        .next_back()
+        .unwrap_or_else(|| panic!("{text}"))
+        .to_owned()
+}
+
+async fn check(stage: &Stage, id: &str, code: &str) -> Value {
+    let path = format!("/api/v1/verifications/{id}/check");
+    stage.app.post(&path, &json!({ "code": code })).await.1["status"].clone()
+}
+
+async fn a_code_that_is_not_delivered_goes_to_the_mailbox_the_same(database: Database) {
+    let stage = codes(&database).await;
+    let id = start(&stage).await;
+    stage.app.send().await;
+    let by_whatsapp = code_in(&stage.app.meta.request(0)["template"].to_string());
+    stage.app.pass(59);
+    fall_back(&stage).await;
+    assert_eq!(stage.mail_out().await, 0, "too early");
+    stage.app.pass(1);
+    fall_back(&stage).await;
+    assert_eq!(stage.mail_out().await, 1);
+    let mails = stage.mail.taken();
+    let body = mails[0].text.split("text/plain").nth(1).unwrap();
+    let body = body.split("\n--").next().unwrap();
+    assert_eq!(code_in(body), by_whatsapp);
+    assert!(mails[0].text.contains("Subject: Your code\n"));
+    assert!(
+        !mails[0].text.contains("List-Unsubscribe"),
+        "a code cannot be refused"
+    );
+    assert_eq!(check(&stage, &id, &by_whatsapp).await, "approved");
+    assert_eq!(check(&stage, &id, &by_whatsapp).await, "used");
+}
+
+async fn a_code_that_arrives_goes_to_no_mailbox(database: Database) {
+    let stage = codes(&database).await;
+    let id = start(&stage).await;
+    stage.app.send().await;
+    let (_, shown) = stage.app.get(&format!("/api/v1/verifications/{id}")).await;
+    let message = shown["sends"][0]["notification_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    stage.app.told(&message, "delivered", None).await;
+    stage.app.pass(120);
+    fall_back(&stage).await;
+    assert_eq!(stage.mail_out().await, 0);
+}
+
+async fn a_mailbox_must_be_allowed(database: Database) {
+    let stage = codes(&database).await;
+    let mut body = request();
+    body["allow_email"] = json!(false);
+    let (code, problem) = stage.app.post("/api/v1/verifications", &body).await;
+    assert_eq!(
+        (code, &problem["errors"][0]["pointer"]),
+        (422, &json!("/channels/1")),
+        "{problem}"
+    );
+}
+
+async fn a_code_is_stored_with_no_mail(database: Database) {
+    let stage = codes(&database).await;
+    stage
+        .mail
+        .plays(&[MailFate::Refused("451 4.3.0 Try again later")]);
+    start(&stage).await;
+    stage.app.send().await;
+    let code = code_in(&stage.app.meta.request(0)["template"].to_string());
+    stage.app.pass(60);
+    fall_back(&stage).await;
+    stage.mail_out().await;
+    stage.app.pass(120);
+    stage.mail_out().await;
+    assert_eq!(stage.mail.taken().len(), 1);
+    for sql in [
+        "SELECT coalesce(request, '') FROM attempt",
+        "SELECT coalesce(answer, '') FROM attempt",
+        "SELECT params FROM notification",
+        "SELECT coalesce(detail, '') FROM timeline",
+    ] {
+        for text in stage.app.texts(sql).await {
+            assert!(!text.contains(&code), "{sql}: {text}");
+        }
+    }
+}
