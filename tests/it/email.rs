@@ -1,6 +1,9 @@
 //! E-mail: addresses, mails as they arrive, refusals, lost answers, and messages that fall back to it.
 
-use herald::engine::{delivery::channel_fallback, runtime::retention::RetentionCleaner};
+use herald::engine::{
+    delivery::{self, channel_fallback},
+    runtime::retention::RetentionCleaner,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -68,6 +71,10 @@ pub struct Stage {
 }
 
 pub async fn stage(database: &Database) -> Stage {
+    stage_with(database, &[]).await
+}
+
+pub async fn stage_with(database: &Database, more: &[(&str, &str)]) -> Stage {
     let mail = MailServer::start().await;
     let url = format!("smtp://127.0.0.1:{}?tls=none", mail.port);
     let settings = [
@@ -77,6 +84,7 @@ pub async fn stage(database: &Database) -> Stage {
         ("SMTP_BOUNCES", "bounces@example.com"),
         ("HERALD_PUBLIC_URL", "https://herald.example.com"),
     ];
+    let settings = [settings.as_slice(), more].concat();
     let app = TestApp::spawn_with(database, &settings, "").await;
     app.apply_catalogue(CATALOGUE).await;
     let ring = app.engine.keyring();
@@ -102,6 +110,13 @@ impl Stage {
 
     pub async fn mail_out(&self) -> usize {
         self.app.send_of(self.sender).await
+    }
+
+    /// One claim.
+    pub async fn mail_batch(&self) -> usize {
+        delivery::turn_of(&self.app.engine, self.sender, 500, self.app.now())
+            .await
+            .unwrap()
     }
 
     pub async fn fall_back(&self) {

@@ -54,10 +54,9 @@ async fn fall_back(stage: &Stage) {
 
 /// The six digits in a text.
 fn code_in(text: &str) -> String {
-    let words = text.split(|it: char| !it.is_ascii_digit());
+    let mut words = text.split(|it: char| !it.is_ascii_digit());
     words
-        .filter(|word| word.len() == 6)
-        .next_back()
+        .rfind(|word| word.len() == 6)
         .unwrap_or_else(|| panic!("{text}"))
         .to_owned()
 }

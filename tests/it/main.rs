@@ -24,6 +24,7 @@ mod callbacks;
 mod catalogue_ownership;
 mod catalogues;
 mod changes;
+mod channel_races;
 mod channel_refusals;
 mod check;
 mod cli;
@@ -167,6 +168,7 @@ fn main() -> ExitCode {
         conformance::tests(),
         email::tests(),
         channel_refusals::tests(),
+        channel_races::tests(),
         mail_codes::tests(),
         mail_returns::tests(),
         webhook::tests(),
