@@ -73,7 +73,7 @@ fn unavailable(error: &StoreError) -> HttpResponse {
 
 fn shown(state: UnsubscribeScreenState) -> HttpResponse {
     let (status, title) = match &state {
-        UnsubscribeScreenState::Ask(_) => (StatusCode::OK, "Unsubscribe from e-mail?"),
+        UnsubscribeScreenState::Ask(_) => (StatusCode::OK, "Unsubscribe from e\u{2011}mail?"),
         UnsubscribeScreenState::Done(_) => (StatusCode::OK, "You are unsubscribed"),
         UnsubscribeScreenState::Unknown => (StatusCode::NOT_FOUND, "This link does not work"),
         UnsubscribeScreenState::Unavailable => (

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use crate::{
     cli,
     email::{Stage, order, stage},
-    harness::Database,
+    harness::{Database, SECRET_KEY, TestApp},
 };
 
 crate::tests![
     a_link_to_unsubscribe_shows_a_page_and_its_button_stops_mails,
     a_mail_program_unsubscribes_with_one_request,
     a_link_that_is_not_ours_changes_nothing,
+    a_link_outlives_the_change_of_the_secret_key,
     what_cannot_be_refused_has_no_link_and_goes_out,
     a_bounce_fails_the_message_and_suppresses_its_address,
     a_bounce_that_says_nothing_of_the_mailbox_suppresses_nothing,
@@ -218,6 +219,28 @@ async fn a_link_that_is_not_ours_changes_nothing(database: Database) {
         .page("POST", &format!("/unsubscribe/{}", token.unwrap()), "")
         .await;
     assert_eq!(page.code, 404);
+}
+
+async fn a_link_outlives_the_change_of_the_secret_key(database: Database) {
+    let stage = stage(&database).await;
+    let (_, mail) = stage.mailed("contact:asha").await;
+    let post = async |app: &TestApp| {
+        let request = app.http.post(format!("{}{}", app.base, link(&mail)));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let new_key = "1f1e1d1c1b1a191817161514131211100f0e0d0c0b0a09080706050403020100";
+    let both = [
+        ("HERALD_SECRET_KEY", new_key),
+        ("HERALD_SECRET_KEY_PREVIOUS", SECRET_KEY),
+    ];
+    let (url, _folder) = stage.app.shut_down().await;
+    let app = TestApp::start(&url, &both).await;
+    assert_eq!(post(&app).await, 200);
+    let (_, listed) = app.get("/api/v1/suppressed-addresses").await;
+    assert_eq!(listed[0]["reason"], "unsubscribed");
+    let (url, _) = app.shut_down().await;
+    let app = TestApp::start(&url, &[("HERALD_SECRET_KEY", new_key)]).await;
+    assert_eq!(post(&app).await, 404, "a key that is gone opens nothing");
 }
 
 async fn what_cannot_be_refused_has_no_link_and_goes_out(database: Database) {

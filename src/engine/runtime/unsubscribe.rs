@@ -2,16 +2,12 @@
 //! the message and carry a keyed digest, so that no other link can be made of one.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::engine::Engine;
 
 /// The path of the links.
 pub const PATH: &str = "/unsubscribe";
-
-/// Bytes of the digest.
-const DIGEST: usize = 16;
 
 impl Engine {
     /// The link of a message; `None` without `HERALD_PUBLIC_URL`, or a key.
@@ -23,24 +19,22 @@ impl Engine {
 
     /// What names a message in its link; `None` without a key.
     pub fn unsubscribe_token(&self, notification: Uuid) -> Option<String> {
-        let digest = self.unsubscribe_digest(notification)?;
+        let digest = self.vault()?.fingerprint(&digested(notification));
         let token = [notification.as_bytes().as_slice(), digest.as_slice()].concat();
         Some(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// The message of a link, if this installation made it.
+    /// The message of a link, if this installation made it, with its present or previous key.
     pub fn unsubscribed(&self, token: &str) -> Option<Uuid> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (id, digest) = bytes.split_at_checked(16)?;
         let id = Uuid::from_slice(id).ok()?;
-        let expected = self.unsubscribe_digest(id)?;
-        bool::from(digest.ct_eq(&expected)).then_some(id)
+        let is_ours = self.vault()?.is_fingerprint(digest, &digested(id));
+        is_ours.then_some(id)
     }
+}
 
-    fn unsubscribe_digest(&self, notification: Uuid) -> Option<Vec<u8>> {
-        let text = [b"unsubscribe ".as_slice(), notification.as_bytes()].concat();
-        let mut digest = self.vault()?.fingerprint(&text);
-        digest.truncate(DIGEST);
-        Some(digest)
-    }
+/// What the digest of a link is made of.
+fn digested(notification: Uuid) -> Vec<u8> {
+    [b"unsubscribe ".as_slice(), notification.as_bytes()].concat()
 }
