@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -46,14 +47,17 @@ use crate::{
 };
 
 /// Meta's documented sample id.
-const PHONE_NUMBER_ID: &str = "106540352242922";
+pub(super) const PHONE_NUMBER_ID: &str = "106540352242922";
 
 /// Meta's documented sample id of an account, and the sandbox's.
-const WABA_ID: &str = "102290129340398";
+pub(super) const WABA_ID: &str = "102290129340398";
 
 /// The sandbox's company at MyOperator, and its number.
 const MYOPERATOR_COMPANY: &str = "sandbox-company";
 const MYOPERATOR_NUMBER: &str = "+12025550199";
+
+/// The address that mails come from.
+const MAIL_FROM: &str = "herald@example.com";
 
 /// Runs everything on this machine: database, sandbox of Meta, demo catalogue, server.
 ///
@@ -142,6 +146,9 @@ impl DevCommand {
             format!("the sandbox cannot listen on {sandbox_address}: try --sandbox-listen")
         })?;
         let sandbox_url = format!("http://{}", sandbox_listener.local_addr()?);
+        let mail_listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .context("the sandbox's mail server cannot listen")?;
+        let mail_url = format!("smtp://{}?tls=none", mail_listener.local_addr()?);
         let token = format!("sandbox-{}", random_hex()?);
         let app_secret = random_hex()?;
         let verify_token = random_hex()?;
@@ -151,6 +158,8 @@ impl DevCommand {
             ("WHATSAPP_APP_SECRET", app_secret.as_str()),
             ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", verify_token.as_str()),
             ("WHATSAPP_API_BASE", sandbox_url.as_str()),
+            ("SMTP_URL", mail_url.as_str()),
+            ("SMTP_FROM", MAIL_FROM),
         ];
         let of_meta = [
             ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
@@ -232,6 +241,7 @@ impl DevCommand {
                 callback_url: Some(format!("{base}/webhooks/myoperator")),
                 callback_secret,
             }),
+            mail: Some(Arc::new(mail_listener)),
             workers: 1,
         };
         tracker.spawn(report(sandbox::run(
@@ -311,7 +321,7 @@ fn greet(running: &DevServerConnection, config: &Config, verify_token: &str, exa
          API              {base}/api/v1        (document: {base}/api/v1/openapi.json)\n  \
          webhook          {base}/webhooks/meta (verify token: {verify_token})\n  \
          health, metrics  {base}/readyz  {base}/metrics\n  \
-         sandbox          {sandbox}\n  \
+         sandbox          {sandbox}/sandbox/phones (what the phones and mailboxes have got)\n  \
          data             {}\n\n\
          Send an event, and look what became of it:\n\n  \
          curl -s {base}/api/v1/events -H 'Authorization: Bearer {key}' -d \\\n    \

@@ -1,6 +1,12 @@
 //! `herald sandbox`: a simulator of Meta.
 
-use std::{fmt::Write, net::TcpListener, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -58,9 +64,18 @@ pub(super) struct SandboxCommand {
     /// The secret in the URL of MyOperator's callbacks.
     #[arg(long, default_value = "sandbox-myoperator-secret")]
     myoperator_secret: String,
+    /// Play a mail server at this address, such as 127.0.0.1:2525; its mails are at /sandbox/phones.
+    #[arg(long)]
+    mail_listen: Option<SocketAddr>,
     /// List the special numbers and exit.
     #[arg(long)]
     people: bool,
+}
+
+fn bind_mail(address: SocketAddr) -> anyhow::Result<Arc<TcpListener>> {
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("--mail-listen: {address} cannot be listened on"))?;
+    Ok(Arc::new(listener))
 }
 
 /// The special numbers, for people.
@@ -104,6 +119,7 @@ impl SandboxCommand {
                 callback_url: self.myoperator_callback_url,
                 callback_secret: self.myoperator_secret,
             }),
+            mail: self.mail_listen.map(bind_mail).transpose()?,
         };
         say(format!("The sandbox listens on http://{}", self.listen));
         let stop = ShutdownTokens::default();

@@ -7,6 +7,7 @@ mod account;
 mod callbacks;
 mod chaos;
 pub mod check;
+mod mail;
 mod myoperator;
 mod names;
 mod number;
@@ -22,7 +23,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -58,6 +59,8 @@ pub struct SandboxConfig {
     /// The company that it plays at MyOperator; without it, MyOperator answers as to one that is not
     /// set up.
     pub myoperator: Option<SandboxMyOperatorConfig>,
+    /// Where it takes mails; without it, it plays no mail server.
+    pub mail: Option<Arc<TcpListener>>,
 }
 
 /// The state of the sandbox.
@@ -173,6 +176,10 @@ pub async fn run(
         phones: phones::SandboxPhones::default(),
         templates: Mutex::default(),
     });
+    let mails = match &world.config.mail {
+        Some(listener) => Some(tasks.spawn(mail::run(listener.try_clone()?, world.clone()))),
+        None => None,
+    };
     let server = HttpServer::new(move || {
         App::new()
             .app_data(world.clone())
@@ -238,6 +245,9 @@ pub async fn run(
     tokio::select! {
         ended = server => ended?,
         () = stop.cancelled() => handle.stop(true).await,
+    }
+    if let Some(mails) = mails {
+        mails.abort();
     }
     tasks.close();
     Ok(())

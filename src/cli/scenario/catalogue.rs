@@ -34,6 +34,7 @@ impl DevScenarioRun<'_> {
         self.tell("The same for a number that is not on WhatsApp: it fails, with its meaning, and an alert is sent.");
         self.unreachable(&kinds).await?;
         self.one_time_password().await?;
+        self.next_channels().await?;
         self.tell("In the end, nothing is waiting.");
         let stats = self.get("/api/v1/stats?hours=1").await?;
         ensure!(stats["pending_now"] == 0, "something waits: {stats}");

@@ -14,13 +14,21 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 mod catalogue;
+mod channels;
 mod verification;
 
-use super::{built_in::DEMO, dev::DevServerConnection, say};
+use super::{
+    built_in::DEMO,
+    dev::{DevServerConnection, PHONE_NUMBER_ID, WABA_ID},
+    say,
+};
 use crate::domain::timeline::TimelineEntryKind;
 
 /// Longest duration of a step.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// WhatsApp, and e-mail if that does not arrive.
+const WITH_EMAIL: [&str; 2] = ["whatsapp", "email"];
 
 /// The demo catalogue with its day shortened to two seconds.
 pub(super) fn shortened() -> String {
@@ -66,6 +74,13 @@ impl DevScenarioRun<'_> {
         story.reply_opens_the_window().await?;
         story.unsigned_is_refused().await?;
         story.the_sum().await
+    }
+
+    /// Whether Meta is played, not another provider.
+    async fn plays_meta(&self) -> anyhow::Result<bool> {
+        let senders = self.get("/api/v1/senders").await?;
+        let mut all = senders.as_array().into_iter().flatten();
+        Ok(all.any(|sender| sender["default"] == true && sender["kind"] == "meta"))
     }
 
     fn tell(&mut self, title: &str) {
@@ -468,6 +483,16 @@ fn show(found: &Value) {
         text(found, "text"),
         facts.join(", ")
     ));
+}
+
+/// A body as Meta posts it.
+fn meta_callback(mut value: Value) -> String {
+    value["messaging_product"] = json!("whatsapp");
+    value["metadata"] =
+        json!({ "display_phone_number": "15550783881", "phone_number_id": PHONE_NUMBER_ID });
+    let change = json!({ "field": "messages", "value": value });
+    let entry = json!({ "id": WABA_ID, "changes": [change] });
+    json!({ "object": "whatsapp_business_account", "entry": [entry] }).to_string()
 }
 
 fn sign(secret: &str, body: &str) -> Option<String> {

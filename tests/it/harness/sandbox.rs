@@ -46,6 +46,7 @@ pub async fn play(database: &Database, token: &str, more: &[(&str, &str)]) -> Pl
         workers: 1,
         chaos: None,
         myoperator: None,
+        mail: None,
     };
     let stop = CancellationToken::new();
     tokio::spawn(sandbox::run(config, listener, stop.clone()));

@@ -538,6 +538,7 @@ async fn with_sandbox(
         ledger: None,
         chaos: None,
         myoperator: None,
+        mail: None,
         workers: 1,
     };
     let stopping = stop.soft.clone();
