@@ -2,14 +2,17 @@
 
 use std::io::Read;
 
+use anyhow::bail;
 use clap::Args;
 
 use super::{ExitCodeError, chain, complain, say, settings};
 use crate::{
     app,
+    domain::time::Timestamp,
     engine::ingest::bounces,
     providers::smtp::bounce::{self, ReceivedBounce},
     state::Clock,
+    store::made_at,
 };
 
 /// Try again later (sysexits.h: EX_TEMPFAIL). Mail servers keep the mail, and bounce it after any
@@ -29,6 +32,15 @@ pub(super) struct BounceCommand {
     /// The address that the mail server delivered it to.
     #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
+}
+
+/// How long the answer to a mail may take to be stored, in seconds.
+const NEW_SECONDS: i64 = 15 * 60;
+
+/// Whether an attempt was made so lately that its answer may not be stored yet.
+fn is_new(made_at: Timestamp, now: Timestamp) -> bool {
+    let age = now.micros_since(made_at) / 1_000_000;
+    (-NEW_SECONDS..NEW_SECONDS).contains(&age)
 }
 
 impl BounceCommand {
@@ -73,8 +85,12 @@ impl BounceCommand {
         }
         let config = settings()?;
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
-        match bounces::apply(&engine, &attempts, &failure, Clock::System.now()).await? {
+        let now = Clock::System.now();
+        match bounces::apply(&engine, &attempts, &failure, now).await? {
             Some(id) => say(format!("{id}: {} ({})", failure.meaning, failure.title)),
+            None if attempts.iter().any(|id| is_new(made_at(*id), now)) => {
+                bail!("the mail that came back was sent just now, and its answer is not stored yet")
+            }
             None => say("Nothing to do: its message is not known, or has been deleted."),
         }
         Ok(())

@@ -382,6 +382,20 @@ async fn a_bounce_that_cannot_be_stored_is_tried_again(database: Database) {
     stage.mailed("contact:asha").await;
     let to = stage.mail.taken()[0].from.clone();
     let mail = bounced(&to, "failed", "5.1.1", "550 5.1.1 no such user");
+    // So is one whose mail was sent a moment ago: its answer may be on its way.
+    let new = herald::store::new_id(Clock::System.now()).simple();
+    let early = bounced(
+        &format!("bounces+{new}@example.com"),
+        "failed",
+        "5.1.1",
+        "550 5.1.1 no such user",
+    );
+    let output = Stage::bounce(&stage.app.database_url, &early, &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(75) && said.contains("just now"),
+        "{said}"
+    );
     let output = Stage::bounce("sqlite:///nowhere/at/all.sqlite", &mail, &[]);
     assert_eq!(
         output.status.code(),
