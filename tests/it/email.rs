@@ -17,6 +17,7 @@ crate::tests![
     a_full_mailbox_and_a_grey_list_are_tried_again,
     a_mail_whose_answer_was_lost_is_decided_at_once,
     a_server_that_is_away_gets_the_mail_later_and_once,
+    a_server_that_stalls_is_given_up_in_time,
     what_is_not_delivered_goes_by_e_mail_once,
     what_arrives_before_the_mail_leaves_stops_it,
     what_fails_goes_by_e_mail_at_once,
@@ -379,6 +380,37 @@ async fn a_server_that_is_away_gets_the_mail_later_and_once(database: Database) 
     }
     assert_eq!(stage.status(&id).await, "accepted");
     assert_eq!(stage.mail.taken().len(), 1);
+}
+
+/// The client's own time-outs act, so that this takes as long as the longest of them.
+async fn a_server_that_stalls_is_given_up_in_time(database: Database) {
+    let stage = stage(&database).await;
+    stage
+        .mail
+        .plays(&[MailFate::StallsBefore, MailFate::StallsAfter]);
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(stage.ask(&order("contact:asha", &["email"])).await);
+    }
+    assert_eq!(stage.mail_batch().await, 2);
+    let mut reasons = Vec::new();
+    for id in &ids {
+        reasons.push(stage.app.notification(id).await["attempts"][0]["reason"].to_string());
+    }
+    for _ in 0..5 {
+        stage.app.pass(120);
+        stage.app.watch().await;
+        stage.mail_out().await;
+    }
+    let mut states = Vec::new();
+    for id in &ids {
+        states.push(stage.status(id).await);
+    }
+    states.sort_unstable();
+    // What had not been taken goes out; what may have been is not sent again.
+    assert_eq!(states, ["accepted", "gave_up"], "{reasons:?}");
+    assert_eq!(stage.mail.taken().len(), 2, "{reasons:?}");
+    assert_eq!(stage.mail.connections(), 3, "{reasons:?}");
 }
 
 async fn what_is_not_delivered_goes_by_e_mail_once(database: Database) {

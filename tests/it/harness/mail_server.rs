@@ -1,4 +1,4 @@
-//! A mail server (RFC 5321) that takes mails as it was told, or does not.
+//! A mail server (RFC 5321) that takes mails or refuses them, as a test says.
 
 use std::{
     collections::VecDeque,
@@ -23,6 +23,10 @@ pub enum MailFate {
     TakenAndCut,
     /// It is not taken: the connection ends after `DATA`.
     CutBefore,
+    /// Nothing more is said after `RCPT TO`, and the connection stays open.
+    StallsBefore,
+    /// It is taken, but nothing is said, and the connection stays open.
+    StallsAfter,
     /// This reply to `MAIL FROM`.
     SenderRefused(&'static str),
 }
@@ -125,6 +129,7 @@ async fn converse(stream: TcpStream, state: Arc<Mutex<MailServerState>>) -> Opti
                 mail.to = bracketed(&line);
                 match &fate {
                     MailFate::RecipientRefused(reply) => say(&mut stream, reply).await?,
+                    MailFate::StallsBefore => std::future::pending().await,
                     _ => say(&mut stream, "250 2.1.5 Ok").await?,
                 }
             }
@@ -146,8 +151,10 @@ async fn converse(stream: TcpStream, state: Arc<Mutex<MailServerState>>) -> Opti
                     continue;
                 }
                 state.lock().unwrap().taken.push(mail.clone());
-                if fate == MailFate::TakenAndCut {
-                    return None;
+                match fate {
+                    MailFate::TakenAndCut => return None,
+                    MailFate::StallsAfter => std::future::pending().await,
+                    _ => {}
                 }
                 say(&mut stream, "250 2.0.0 Ok: queued as 4711").await?;
             }
