@@ -151,15 +151,27 @@ async fn mailboxes(
     now: Timestamp,
 ) -> Result<Vec<Uuid>, StoreError> {
     let mut without = Vec::new();
-    let moving = |message: &&mut ClaimedNotification| !message.is_at_home && is_to_mailbox(message);
-    for message in claimed.iter_mut().filter(moving) {
+    let is_moving = |message: &ClaimedNotification| !message.is_at_home && is_to_mailbox(message);
+    // One look for each product.
+    let mut contacts: HashMap<Option<String>, Vec<Uuid>> = HashMap::new();
+    for message in claimed.iter().filter(|message| is_moving(message)) {
+        let of_product = contacts.entry(message.product.clone()).or_default();
+        of_product.extend(message.contact_id);
+    }
+    let mut emails = HashMap::with_capacity(contacts.len());
+    for (product, contacts) in contacts {
+        let found = people::emails_of(tx, product.as_deref(), &contacts).await?;
+        emails.insert(product, found);
+    }
+    for message in claimed.iter_mut().filter(|message| is_moving(message)) {
         let Some(contact) = message.contact_id else {
             continue;
         };
         let product = message.product.as_deref();
-        let known = people::emails_of(tx, product, &[contact])
-            .await?
-            .remove(&contact);
+        let known = emails
+            .get(&message.product)
+            .and_then(|known| known.get(&contact))
+            .cloned();
         let named = message.recipient.as_deref().unwrap_or_default();
         let is_staff = named.starts_with("user:");
         let at = known.and_then(|emails| emails.of_message(product, is_staff));
