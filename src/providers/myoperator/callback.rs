@@ -172,7 +172,7 @@ fn read(fields: &JsonFields, whole: &Value, received_at: Timestamp) -> Option<Ca
         at,
         failure,
         pricing: None,
-        // Without a signature it is no evidence of who somebody is.
+        // Without a signature it is no evidence of who a person is.
         recipient: PersonIds::default(),
         participant: None,
     })))

@@ -1,5 +1,5 @@
 //! The secret by which callbacks prove where they come from: MyOperator signs nothing, and sends an
-//! API key in a header or in the URL, or a password, as its panel was told to.
+//! API key in a header or in the URL, or a password, as set in its panel.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};

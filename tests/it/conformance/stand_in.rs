@@ -1,4 +1,4 @@
-//! An HTTP server that plays a provider: it answers messages as it was told, and remembers them.
+//! An HTTP server that plays a provider: it answers messages as a test says, and remembers them.
 
 use std::{
     collections::VecDeque,
