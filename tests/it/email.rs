@@ -18,6 +18,7 @@ crate::tests![
     a_mail_whose_answer_was_lost_is_decided_at_once,
     a_server_that_is_away_gets_the_mail_later_and_once,
     a_server_that_stalls_is_given_up_in_time,
+    a_server_without_tls_gets_neither_password_nor_mail,
     what_is_not_delivered_goes_by_e_mail_once,
     what_arrives_before_the_mail_leaves_stops_it,
     what_fails_goes_by_e_mail_at_once,
@@ -77,7 +78,9 @@ pub async fn stage(database: &Database) -> Stage {
 
 pub async fn stage_with(database: &Database, more: &[(&str, &str)]) -> Stage {
     let mail = MailServer::start().await;
-    let url = format!("smtp://127.0.0.1:{}?tls=none", mail.port);
+    let url = more.iter().find(|(name, _)| *name == "SMTP_URL");
+    let url = url.map_or("smtp://127.0.0.1:PORT?tls=none", |(_, url)| url);
+    let url = url.replace("PORT", &mail.port.to_string());
     let settings = [
         ("SMTP_URL", url.as_str()),
         ("SMTP_FROM", "shop@example.com"),
@@ -85,7 +88,8 @@ pub async fn stage_with(database: &Database, more: &[(&str, &str)]) -> Stage {
         ("SMTP_BOUNCES", "bounces@example.com"),
         ("HERALD_PUBLIC_URL", "https://herald.example.com"),
     ];
-    let settings = [settings.as_slice(), more].concat();
+    let more = more.iter().filter(|(name, _)| *name != "SMTP_URL").copied();
+    let settings: Vec<(&str, &str)> = settings.into_iter().chain(more).collect();
     let app = TestApp::spawn_with(database, &settings, "").await;
     app.apply_catalogue(CATALOGUE).await;
     let ring = app.engine.keyring();
@@ -380,6 +384,20 @@ async fn a_server_that_is_away_gets_the_mail_later_and_once(database: Database) 
     }
     assert_eq!(stage.status(&id).await, "accepted");
     assert_eq!(stage.mail.taken().len(), 1);
+}
+
+async fn a_server_without_tls_gets_neither_password_nor_mail(database: Database) {
+    let url = ("SMTP_URL", "smtp://herald:password@127.0.0.1:PORT");
+    let stage = stage_with(&database, &[url]).await;
+    let id = stage.ask(&order("contact:asha", &["email"])).await;
+    stage.mail_batch().await;
+    assert_eq!(stage.mail.commands(), ["EHLO"]);
+    let shown = stage.app.notification(&id).await;
+    assert!(
+        shown.to_string().contains("offers no TLS"),
+        "the reason is shown: {shown}"
+    );
+    assert_ne!(shown["status"], "failed", "it waits: {shown}");
 }
 
 /// The client's own time-outs act, so that this takes as long as the longest of them.

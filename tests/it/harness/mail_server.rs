@@ -45,6 +45,8 @@ struct MailServerState {
     fates: VecDeque<MailFate>,
     taken: Vec<TakenMail>,
     connections: usize,
+    /// The first words of all lines that are no mails.
+    commands: Vec<String>,
 }
 
 /// The server.
@@ -82,6 +84,11 @@ impl MailServer {
         self.state.lock().unwrap().taken.clone()
     }
 
+    /// What clients have asked for, in capitals.
+    pub fn commands(&self) -> Vec<String> {
+        self.state.lock().unwrap().commands.clone()
+    }
+
     pub fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
     }
@@ -116,6 +123,7 @@ async fn converse(stream: TcpStream, state: Arc<Mutex<MailServerState>>) -> Opti
             .next()
             .unwrap_or("")
             .to_ascii_uppercase();
+        state.lock().unwrap().commands.push(word.clone());
         match word.as_str() {
             "EHLO" => say(&mut stream, "250-mail.example.com\r\n250 8BITMIME").await?,
             "MAIL" => {
