@@ -54,7 +54,6 @@ pub async fn insert(
     due_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let channels: Vec<&str> = new.channels.iter().map(|channel| channel.name()).collect();
     execute(
         tx,
         "INSERT INTO channel_fallback (notification_id, created_at, channels, after_seconds, due_at, sealed) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -62,7 +61,7 @@ pub async fn insert(
         [
             new.notification_id.into(),
             now.micros().into(),
-            serde_json::json!(channels).to_string().into(),
+            words(&new.channels).into(),
             new.after_seconds.into(),
             due_at.micros().into(),
             new.sealed.clone().into(),
@@ -173,6 +172,27 @@ pub async fn put_off(
     )
     .await?;
     Ok(())
+}
+
+/// Only these channels are left.
+pub async fn set_channels(
+    tx: &DatabaseTransaction,
+    notification: Uuid,
+    channels: &[MessageChannel],
+) -> Result<(), StoreError> {
+    execute(
+        tx,
+        "UPDATE channel_fallback SET channels = $2 WHERE notification_id = $1",
+        [notification.into(), words(channels).into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Channels as they are stored.
+fn words(channels: &[MessageChannel]) -> String {
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name()).collect();
+    serde_json::json!(names).to_string()
 }
 
 /// It is not needed.

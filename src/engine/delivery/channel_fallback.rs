@@ -185,13 +185,21 @@ async fn decide(
         return Ok(report);
     }
     let child = stand_in(turn, &row, *channel, planned.sealed.as_deref()).await?;
-    // What has not left must not arrive as well, after the other one.
     let is_waiting = matches!(
         state.engine,
         NotificationEngineState::Queued
             | NotificationEngineState::Held
             | NotificationEngineState::Retrying
     );
+    // A message that may still leave is not given up for one that cannot.
+    if is_waiting && let Some(reason) = &child.skipped {
+        let detail = json!({ "rule": RULE, "channel": channel.name(), "reason": reason });
+        let kind = TimelineEntryKind::RuleSkipped;
+        timeline::note(tx, id, kind, Some(detail.to_string()), now).await?;
+        channel_fallback::set_channels(tx, id, left).await?;
+        return Ok(report);
+    }
+    // What has not left must not arrive as well, after the other one.
     if is_waiting {
         let reason = format!("it was not sent in time: {channel} takes its place");
         let change = NotificationChange::Cancelled { reason };
@@ -219,6 +227,7 @@ async fn decide(
         let next = FallbackPlan {
             channels: left.to_vec(),
             after_seconds: Some(planned.after_seconds),
+            is_due_at_once: false,
         };
         fallback::plan(turn, &[&child], &next).await?;
     }

@@ -566,7 +566,11 @@ impl EventRoutingContext<'_> {
             .iter()
             .filter(|new| inserted.contains(&new.id))
             .collect();
-        fallback::plan(turn, &new_ones, &FallbackPlan::of_route(&self.route.route)).await?;
+        let mut next_channels = FallbackPlan::of_route(&self.route.route);
+        if self.row.source == SOURCE {
+            next_channels = next_channels.of_alert(turn, channel, from).await?;
+        }
+        fallback::plan(turn, &new_ones, &next_channels).await?;
         result.notifications += inserted.len();
         result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
         Ok((new.len(), next))

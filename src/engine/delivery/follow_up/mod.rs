@@ -13,7 +13,10 @@ use crate::{
     domain::{time::Timestamp, timeline::TimelineEntryKind, transition::NotificationTransitionSet},
     engine::{
         Engine,
-        intake::targets::{self, RecipientCursor},
+        intake::{
+            fallback::{self, FallbackPlan},
+            targets::{self, RecipientCursor},
+        },
         lifecycle::{self, NotificationLifecycleReport},
         runtime::{
             backlog,
@@ -24,7 +27,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError, catalogue,
         follow_up::{self, DueFollowUp},
-        notification::{self, LoadedNotification},
+        notification::{self, LoadedNotification, NewNotification},
         timeline,
     },
 };
@@ -253,6 +256,15 @@ async fn decide(
     };
     let rules = engine.catalogue_snapshot(tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;
+    let alerts: Vec<&NewNotification> = new
+        .iter()
+        .filter(|new| inserted.contains(&new.id) && children::is_for_staff(new))
+        .collect();
+    if let Some(alert) = alerts.first() {
+        let none = FallbackPlan::default();
+        let plan = none.of_alert(turn, stored.rule.send.channel, alert.sender_id);
+        fallback::plan(turn, &alerts, &plan.await?).await?;
+    }
     let made = cursor.made.iter().chain(&inserted).copied();
     let count = cursor.count + inserted.len();
     if let Some(place) = place {

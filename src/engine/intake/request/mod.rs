@@ -315,6 +315,7 @@ pub(super) async fn check(
     let plan = FallbackPlan {
         channels: request.channels.iter().skip(1).copied().collect(),
         after_seconds: request.fallback_seconds,
+        is_due_at_once: false,
     };
     Ok((NotificationRequestCheckOutcome::New(id, new, plan), false))
 }
