@@ -69,6 +69,7 @@ pub(super) fn credentials(config: &Config, first: &str) -> Vec<EnvironmentCreden
                     server.as_ref().and_then(|server| server.username.as_ref()),
                 ),
                 ("from_name", mail.from_name.as_ref()),
+                ("ca_file", mail.ca_file.as_ref()),
                 ("bounces", mail.bounces.as_ref()),
             ]),
         },

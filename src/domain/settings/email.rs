@@ -19,6 +19,10 @@ section! {
         /// The name beside that address.
         #[setting("SMTP_FROM_NAME", optional_text)]
         pub from_name: Option<String>,
+        /// A file, in PEM, of the authority that has signed the mail server's certificate, if no
+        /// public one has.
+        #[setting("SMTP_CA_FILE", absolute_path)]
+        pub ca_file: Option<String>,
         /// Where bounces go, such as bounces@example.com: each mail has an address of its own
         /// there, bounces+ID@example.com, which `herald bounce` reads.
         #[setting("SMTP_BOUNCES", mailbox)]
@@ -34,6 +38,18 @@ impl SettingsReader<'_> {
             self.refuse(setting.name, rule);
         }
         Some(url)
+    }
+
+    /// A file, wherever Herald was started.
+    fn absolute_path(&mut self, setting: SettingDeclaration) -> Option<String> {
+        let text = self.optional_text(setting)?;
+        if !text.starts_with('/') {
+            self.refuse(
+                setting.name,
+                "an absolute path, such as /etc/herald/mail-ca.pem",
+            );
+        }
+        Some(text)
     }
 
     /// An e-mail address.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lettre::transport::smtp::{
     Error,
     authentication::{Credentials, Mechanism},
-    client::{AsyncSmtpConnection, TlsParameters},
+    client::AsyncSmtpConnection,
     commands::{Data, Mail, Quit, Rcpt},
     extension::ClientId,
     response::Response,
@@ -16,8 +16,10 @@ use secrecy::ExposeSecret;
 
 use super::{
     letter::{SmtpLetter, letter},
+    limits::SmtpLimits,
     replies::{self, SmtpStage},
-    sender_fields::{HELLO_NAME, HOST, PORT, TLS, USERNAME},
+    sender_fields::{HELLO_NAME, HOST, PORT, USERNAME},
+    tls::{self, SmtpTls},
 };
 use crate::{
     domain::{
@@ -28,28 +30,6 @@ use crate::{
     providers::{MessageSender, OutgoingMessage, ProviderExchange, SenderConnectionSettings},
 };
 
-/// Limits of each step. lettre's own bounds the TCP connect only. Together they are shorter than a
-/// lease.
-const CONNECT: Duration = Duration::from_secs(8);
-const REPLY: Duration = Duration::from_secs(8);
-
-/// Everything before the mail itself.
-const PREPARE: Duration = Duration::from_secs(25);
-
-/// RFC 5321 (4.5.3.2.6) asks for ten minutes; a message whose call takes so long is not needed any
-/// more, and its outcome is decided by the policy.
-const LAST_REPLY: Duration = Duration::from_secs(20);
-
-/// How the connection is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SmtpTls {
-    /// On a plain connection at first; never without it.
-    Required,
-    /// From the first byte.
-    Implicit,
-    None,
-}
-
 /// One address that mails come from.
 #[derive(Debug)]
 pub(super) struct SmtpClient {
@@ -57,6 +37,7 @@ pub(super) struct SmtpClient {
     host: String,
     port: u16,
     tls: SmtpTls,
+    limits: SmtpLimits,
 }
 
 /// Why a transaction ended before the mail was sent.
@@ -68,54 +49,54 @@ pub(super) enum SmtpEnd {
 }
 
 impl SmtpClient {
-    pub(super) fn new(connection: SenderConnectionSettings) -> Self {
-        let tls = match connection.setting(TLS) {
-            "implicit" => SmtpTls::Implicit,
-            "none" => SmtpTls::None,
-            _ => SmtpTls::Required,
-        };
-        let usual = match tls {
-            SmtpTls::Required => 587,
-            SmtpTls::Implicit => 465,
-            SmtpTls::None => 25,
-        };
+    pub(super) fn new(connection: SenderConnectionSettings, limits: SmtpLimits) -> Self {
+        let tls = SmtpTls::of(&connection);
         Self {
             host: connection.setting(HOST).to_owned(),
-            port: connection.setting(PORT).parse().unwrap_or(usual),
+            port: connection
+                .setting(PORT)
+                .parse()
+                .unwrap_or_else(|_| tls.usual_port()),
             tls,
             connection,
+            limits,
         }
     }
 
     /// Connects, and logs in where there is a user name.
     pub(super) async fn open(&self) -> Result<AsyncSmtpConnection, SmtpEnd> {
         let hello = ClientId::Domain(self.hello_name());
-        let parameters = || {
-            TlsParameters::new(self.host.clone())
-                .map_err(|error| SmtpEnd::Unavailable(format!("TLS cannot be used: {error}")))
+        let SmtpLimits { connect, reply, .. } = self.limits;
+        let secured = match self.tls {
+            SmtpTls::None => None,
+            SmtpTls::Required | SmtpTls::Implicit => Some(
+                tls::parameters(&self.host, &self.connection)
+                    .await
+                    .map_err(|error| SmtpEnd::Unavailable(error.to_string()))?,
+            ),
         };
-        let implicit = match self.tls {
-            SmtpTls::Implicit => Some(parameters()?),
-            SmtpTls::Required | SmtpTls::None => None,
+        let (at_once, later) = match self.tls {
+            SmtpTls::Implicit => (secured, None),
+            SmtpTls::Required | SmtpTls::None => (None, secured),
         };
         let server = (self.host.as_str(), self.port);
         let connecting =
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &hello, implicit, None);
-        let mut connection = step(SmtpStage::Hello, CONNECT + REPLY, connecting).await?;
-        if self.tls == SmtpTls::Required {
+            AsyncSmtpConnection::connect_tokio1(server, Some(connect), &hello, at_once, None);
+        let mut connection = step(SmtpStage::Hello, connect + reply, connecting).await?;
+        if let Some(parameters) = later {
             if !connection.can_starttls() {
                 let reason = "the mail server offers no TLS: set `tls` to `implicit`, or to `none` for one on this machine";
                 return Err(SmtpEnd::Unavailable(reason.to_owned()));
             }
-            let secured = connection.starttls(parameters()?, &hello);
-            step(SmtpStage::Hello, REPLY, secured).await?;
+            let secured = connection.starttls(parameters, &hello);
+            step(SmtpStage::Hello, reply, secured).await?;
         }
         let user = self.connection.setting(USERNAME);
         if !user.is_empty() {
             let password = self.connection.token.expose_secret().to_owned();
             let credentials = Credentials::new(user.to_owned(), password);
             let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials);
-            step(SmtpStage::Login, REPLY, login).await?;
+            step(SmtpStage::Login, reply, login).await?;
         }
         Ok(connection)
     }
@@ -136,11 +117,12 @@ impl SmtpClient {
     /// Everything before the mail itself.
     async fn prepare(&self, letter: &SmtpLetter) -> Result<AsyncSmtpConnection, SmtpEnd> {
         let mut connection = self.open().await?;
+        let reply = self.limits.reply;
         let mail = Mail::new(Some(letter.from.clone()), Vec::new());
-        step(SmtpStage::Sender, REPLY, connection.command(mail)).await?;
+        step(SmtpStage::Sender, reply, connection.command(mail)).await?;
         let recipient = Rcpt::new(letter.to.clone(), Vec::new());
-        step(SmtpStage::Recipient, REPLY, connection.command(recipient)).await?;
-        let data = step(SmtpStage::Data, REPLY, connection.command(Data)).await?;
+        step(SmtpStage::Recipient, reply, connection.command(recipient)).await?;
+        let data = step(SmtpStage::Data, reply, connection.command(Data)).await?;
         if !data.has_code(354) {
             let reason = "the mail server does not ask for the mail".to_owned();
             return Err(SmtpEnd::Unavailable(reason));
@@ -224,7 +206,7 @@ impl MessageSender for SmtpClient {
                 );
             }
         };
-        let prepared = tokio::time::timeout(PREPARE, self.prepare(&letter)).await;
+        let prepared = tokio::time::timeout(self.limits.prepare, self.prepare(&letter)).await;
         let mut connection = match prepared.unwrap_or_else(|_| Err(late())) {
             Ok(connection) => connection,
             Err(SmtpEnd::Unavailable(reason)) => {
@@ -246,7 +228,8 @@ impl MessageSender for SmtpClient {
             }
         };
         // From here on the server may take it: whatever is lost now is unknown.
-        let sent = tokio::time::timeout(LAST_REPLY, connection.message(&letter.bytes)).await;
+        let sent =
+            tokio::time::timeout(self.limits.last_reply, connection.message(&letter.bytes)).await;
         let unknown = |reason: &str| ProviderCallOutcome::Unknown {
             reason: reason.to_owned(),
         };

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use super::{
     SmtpProvider,
     client::{SmtpClient, SmtpEnd},
+    limits::SmtpLimits,
 };
 use crate::providers::{
     DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
@@ -19,7 +20,7 @@ impl ProviderDiagnosis for SmtpProvider {
         _http: &HttpClient,
         request: DiagnosisRequest<'_>,
     ) -> Vec<DiagnosisFinding> {
-        let client = SmtpClient::new(request.connection.clone());
+        let client = SmtpClient::new(request.connection.clone(), SmtpLimits::default());
         let (verdict, found, remedy) = match client.open().await {
             Ok(mut connection) => {
                 connection.abort().await;

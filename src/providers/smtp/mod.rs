@@ -8,8 +8,10 @@ pub mod bounce;
 mod client;
 mod diagnose;
 mod letter;
+mod limits;
 mod provider;
 mod replies;
 mod sender_fields;
+mod tls;
 
 pub use provider::SmtpProvider;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{client::SmtpClient, sender_fields};
+use super::{client::SmtpClient, limits::SmtpLimits, sender_fields};
 use crate::{
     domain::{
         channel::{MessageChannel, ProviderCapabilities},
@@ -57,7 +57,7 @@ impl MessagingProvider for SmtpProvider {
         _http: &HttpClient,
         connection: SenderConnectionSettings,
     ) -> Arc<dyn MessageSender> {
-        Arc::new(SmtpClient::new(connection))
+        Arc::new(SmtpClient::new(connection, SmtpLimits::default()))
     }
 
     fn diagnose(&self) -> Option<&dyn ProviderDiagnosis> {

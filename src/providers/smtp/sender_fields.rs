@@ -13,6 +13,9 @@ pub(super) const PORT: &str = "port";
 pub(super) const TLS: &str = "tls";
 pub(super) const USERNAME: &str = "username";
 
+/// A file, in PEM, of the certification authority of a mail server that no public one has signed.
+pub(super) const CA_FILE: &str = "ca_file";
+
 /// The name beside the address.
 pub(super) const FROM_NAME: &str = "from_name";
 pub(super) const REPLY_TO: &str = "reply_to";
@@ -66,6 +69,8 @@ pub(super) fn check(fields: SenderFields<'_>) -> Vec<FieldError> {
             TLS => "starttls, implicit or none".to_owned(),
             USERNAME | FROM_NAME if is_line(value) => continue,
             USERNAME | FROM_NAME => "one line of at most 255 characters".to_owned(),
+            CA_FILE if is_line(value) && value.starts_with('/') => continue,
+            CA_FILE => "the absolute path of a file in PEM on Herald's machine".to_owned(),
             REPLY_TO => match EmailAddress::parse(value) {
                 Ok(_) => continue,
                 Err(error) => error.to_string(),
