@@ -88,28 +88,28 @@ impl Stage {
         );
         status == "accepted"
     }
+}
 
-    /// `herald bounce` with this mail on its standard input.
-    fn bounce(url: &str, mail: &str, words: &[&str]) -> Output {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child = cli::command(url, folder.path(), &[&["bounce"], words].concat())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(mail.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap()
-    }
+/// `herald bounce` with this mail on its standard input.
+pub fn bounce(url: &str, mail: &str, words: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = cli::command(url, folder.path(), &[&["bounce"], words].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(mail.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// A bounce to the address that a mail came from.
-fn bounced(to: &str, action: &str, status: &str, said: &str) -> String {
+pub fn bounced(to: &str, action: &str, status: &str, said: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.example.net\nTo: {to}\nSubject: Undelivered Mail\nMIME-Version: 1.0\n\
          Content-Type: multipart/report; report-type=delivery-status; boundary=\"B\"\n\n\
@@ -270,7 +270,7 @@ async fn a_bounce_fails_the_message_and_suppresses_its_address(database: Databas
     let said = "550 5.1.1 <asha@example.com>: no such user";
     let mail = bounced(&to, "failed", "5.1.1", said);
     for _ in 0..2 {
-        let output = Stage::bounce(&stage.app.database_url, &mail, &[]);
+        let output = bounce(&stage.app.database_url, &mail, &[]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
@@ -302,7 +302,7 @@ async fn a_bounce_fails_the_message_and_suppresses_its_address(database: Databas
     assert_eq!(stage.mail_out().await, 1);
     let to = stage.mail.taken().last().unwrap().from.clone();
     let mail = bounced("bounces@example.com", "failed", "5.1.1", said);
-    let output = Stage::bounce(&stage.app.database_url, &mail, &["--recipient", &to]);
+    let output = bounce(&stage.app.database_url, &mail, &["--recipient", &to]);
     assert!(output.status.success());
     assert_eq!(stage.status(&id).await, "failed");
     // The command goes by the clock of this machine, the server by that of the test.
@@ -326,11 +326,7 @@ async fn a_bounce_that_says_nothing_of_the_mailbox_suppresses_nothing(database: 
         "5.7.26",
         "550 5.7.26 This mail is unauthenticated",
     );
-    assert!(
-        Stage::bounce(&stage.app.database_url, &mail, &[])
-            .status
-            .success()
-    );
+    assert!(bounce(&stage.app.database_url, &mail, &[]).status.success());
     assert_eq!(stage.suppressed().await, json!([]));
     let sender_state = "SELECT state FROM sender WHERE kind = 'smtp'";
     let shown = stage.app.notification(&id).await;
@@ -369,7 +365,7 @@ async fn a_mail_that_is_no_bounce_changes_nothing(database: Database) {
         (&mail, "no delivery report"),
         ("", "this is not a mail"),
     ] {
-        let output = Stage::bounce(&stage.app.database_url, text, &[]);
+        let output = bounce(&stage.app.database_url, text, &[]);
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && shown.contains(said), "{shown}");
     }
@@ -390,13 +386,13 @@ async fn a_bounce_that_cannot_be_stored_is_tried_again(database: Database) {
         "5.1.1",
         "550 5.1.1 no such user",
     );
-    let output = Stage::bounce(&stage.app.database_url, &early, &[]);
+    let output = bounce(&stage.app.database_url, &early, &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.code() == Some(75) && said.contains("just now"),
         "{said}"
     );
-    let output = Stage::bounce("sqlite:///nowhere/at/all.sqlite", &mail, &[]);
+    let output = bounce("sqlite:///nowhere/at/all.sqlite", &mail, &[]);
     assert_eq!(
         output.status.code(),
         Some(75),

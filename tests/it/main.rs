@@ -35,6 +35,7 @@ mod dashboard;
 mod database;
 mod database_connections;
 mod deletion;
+mod delivery_service;
 mod deploy;
 mod email;
 mod error_codes;
@@ -54,6 +55,7 @@ mod large_catalogues;
 mod limits;
 mod lineage;
 mod log;
+mod mail_alerts;
 mod mail_codes;
 mod mail_returns;
 mod message_kinds;
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         dashboard::tests(),
         database::tests(),
         deletion::tests(),
+        delivery_service::tests(),
         deletion::erasure::tests(),
         deletion::meanwhile::tests(),
         untrusted_input::tests(),
@@ -169,6 +172,7 @@ fn main() -> ExitCode {
         email::tests(),
         channel_refusals::tests(),
         channel_races::tests(),
+        mail_alerts::tests(),
         mail_codes::tests(),
         mail_returns::tests(),
         webhook::tests(),

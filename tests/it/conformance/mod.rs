@@ -1,51 +1,57 @@
 //! What every provider must hold, whichever it is: the documentation of the port by examples.
 //!
-//! A stand-in plays a provider over HTTP, and is as odd as asked for: it refuses, is out of reach,
-//! takes the message and loses the answer, and reports twice and in any order. A provider is a
-//! [`ProviderUnderTest`]; each test runs with each of them, on both databases.
+//! A stand-in plays a provider, and is as odd as asked for: it refuses, is out of reach, is slow,
+//! takes the message and loses the answer, and reports before its answer, twice and in any order. A
+//! provider is a [`ProviderUnderTest`]; each test runs with each of them, on both databases.
 
 mod meta;
 mod myoperator;
+mod smtp;
 mod stand_in;
 
+use herald::providers::{ProviderRegistry, UnknownOutcomeResolution};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::stand_in::{StandIn, StandInAnswer};
+pub use self::{
+    myoperator::MyOperator,
+    stand_in::{HttpStandIn, ProviderStandIn, StandInFate},
+};
 use crate::harness::{DEMO, Database, TestApp};
 
 /// A provider, as the tests need it.
 pub trait ProviderUnderTest {
+    type StandIn: ProviderStandIn;
+
     /// The word for it.
     fn kind(&self) -> &'static str;
 
-    /// `POST /api/v1/senders` without its name.
-    fn sender(&self, base: &str) -> Value;
+    async fn stand_in(&self) -> Self::StandIn;
 
-    /// How it answers a message that it takes.
-    fn accepts(&self, message_id: &str) -> (u16, Value);
+    /// `POST /api/v1/senders` without its name, for a stand-in at this port.
+    fn sender(&self, port: u16) -> Value;
 
-    /// How it answers a message that it refuses for the message's sake.
-    fn refuses(&self) -> (u16, Value);
+    /// Whom messages go to.
+    fn recipient(&self) -> &'static str {
+        "+12025550101"
+    }
 
-    /// How it answers when its key is wrong.
-    fn denies(&self) -> (u16, Value);
+    /// Where our id of the attempt stands in a message.
+    fn our_id(&self, message: &str) -> Option<String>;
 
-    /// How it answers a read that a client makes before or beside a message, such as a look-up.
-    fn reads(&self, path: &str) -> Option<(u16, Value)>;
+    /// What it reports of a message that it has taken, the last thing last.
+    fn facts(&self) -> &'static [&'static str];
 
-    /// A callback that says of a message that it has reached this state; `our_id` is what our request
-    /// carried.
-    fn reports(&self, message_id: &str, our_id: Option<&str>, state: &str) -> Value;
+    /// Whether a report may come before the answer to the message.
+    fn reports_before_its_answer(&self) -> bool {
+        true
+    }
 
-    /// Posts a callback as the provider does: with what proves it, or with something else.
-    fn post(&self, app: &TestApp, body: &Value, is_proven: bool) -> reqwest::RequestBuilder;
+    /// Reports this of a message, as the provider does.
+    async fn report(&self, app: &TestApp, id: &str, our_id: Option<&str>, fact: &str);
 
-    /// Where our id stands in a request.
-    fn our_id(&self, request: &Value) -> Option<String>;
-
-    /// Whether its callbacks bring our id back, so that an unknown outcome resolves by itself.
-    fn returns_our_id(&self) -> bool;
+    /// The same without what proves that it comes from the provider. It is refused.
+    async fn report_without_proof(&self, app: &TestApp, id: &str, our_id: &str, fact: &str);
 }
 
 macro_rules! conformance {
@@ -61,6 +67,10 @@ macro_rules! conformance {
                     name: concat!(module_path!(), "::myoperator::", stringify!($test)),
                     run: |database| Box::pin(async move { $test(&myoperator::MyOperator, database).await }),
                 },
+                crate::harness::Test {
+                    name: concat!(module_path!(), "::smtp::", stringify!($test)),
+                    run: |database| Box::pin(async move { $test(&smtp::Smtp, database).await }),
+                },
             )*]
         }
     };
@@ -70,6 +80,7 @@ conformance![
     a_message_is_accepted_once_and_its_reports_come_in_any_order,
     what_is_refused_fails_with_its_reason_and_is_not_repeated,
     what_did_not_reach_the_provider_is_sent_later_and_once,
+    a_slow_answer_is_waited_for_and_nothing_leaves_meanwhile,
     a_lost_answer_is_never_repeated_by_itself,
     a_wrong_key_holds_the_sender_and_loses_nothing,
     what_proves_nothing_changes_nothing,
@@ -77,32 +88,34 @@ conformance![
 ];
 
 /// A server with one sender of a provider, and the provider's stand-in.
-struct Stage {
+struct Stage<'a, P: ProviderUnderTest> {
+    under_test: &'a P,
     app: TestApp,
     sender: Uuid,
-    provider: StandIn,
+    provider: P::StandIn,
 }
 
-async fn stage(under_test: &impl ProviderUnderTest, database: Database) -> Stage {
-    let provider = StandIn::start().await;
+async fn stage<P: ProviderUnderTest>(under_test: &P, database: Database) -> Stage<'_, P> {
+    let provider = under_test.stand_in().await;
     let app = TestApp::spawn(&database).await;
     app.apply_catalogue(DEMO).await;
-    let mut sender = under_test.sender(&provider.base);
+    let mut sender = under_test.sender(provider.port());
     sender["name"] = json!("tested");
     let (code, made) = app.admin("POST", "/api/v1/senders", &sender).await;
     assert_eq!(code, 201, "{made}");
     let sender = made["id"].as_str().unwrap().parse().unwrap();
     Stage {
+        under_test,
         app,
         sender,
         provider,
     }
 }
 
-impl Stage {
-    async fn ask(&self, body: Value) -> String {
-        let mut body = body;
-        body["sender"] = json!("tested");
+impl<P: ProviderUnderTest> Stage<'_, P> {
+    async fn ask(&self, template: &str, params: Value) -> String {
+        let body = json!({ "to": self.under_test.recipient(), "template": template, "params": params,
+            "sender": "tested" });
         let (code, answer) = self.app.post("/api/v1/notifications", &body).await;
         assert_eq!(code, 202, "{answer}");
         let id = &answer["notifications"][0]["id"];
@@ -110,16 +123,8 @@ impl Stage {
     }
 
     async fn order(&self) -> String {
-        self.ask(
-            json!({ "to": "+12025550101", "template": "order_confirmation",
-            "params": { "customer_name": "Asha", "order_number": "A-17" } }),
-        )
-        .await
-    }
-
-    /// Answers reads as the provider does, and messages as said, one after another.
-    fn plays(&self, under_test: &(impl ProviderUnderTest + Sync), answers: &[StandInAnswer]) {
-        self.provider.plays(answers, |path| under_test.reads(path));
+        let params = json!({ "customer_name": "Asha", "order_number": "A-17" });
+        self.ask("order_confirmation", params).await
     }
 
     async fn send(&self) -> usize {
@@ -129,48 +134,63 @@ impl Stage {
     async fn status(&self, id: &str) -> String {
         self.app.status_of(id).await
     }
+
+    /// What our request called the attempt; only the provider's reports know.
+    fn our_id(&self) -> String {
+        let messages = self.provider.messages();
+        self.under_test.our_id(&messages[0]).unwrap()
+    }
+
+    /// A report on the first message, applied.
+    async fn report(&self, fact: &str) {
+        let our_id = self.our_id();
+        self.under_test
+            .report(&self.app, "m-1", Some(&our_id), fact)
+            .await;
+        self.app.process().await;
+    }
+
+    fn last_fact(&self) -> &'static str {
+        self.under_test.facts().last().unwrap()
+    }
 }
 
 async fn a_message_is_accepted_once_and_its_reports_come_in_any_order(
-    provider: &(impl ProviderUnderTest + Sync),
+    under_test: &impl ProviderUnderTest,
     database: Database,
 ) {
-    let stage = stage(provider, database).await;
+    let stage = stage(under_test, database).await;
     let id = stage.order().await;
-    stage.plays(provider, &[provider.accepts("m-1").into()]);
+    stage.provider.plays(&[StandInFate::Taken("m-1")]);
     assert_eq!(stage.send().await, 1);
     assert_eq!(stage.status(&id).await, "accepted");
     assert_eq!(stage.send().await, 0, "once");
-    let our_id = provider.our_id(&stage.provider.messages()[0]);
-    let returned = our_id.as_deref().filter(|_| provider.returns_our_id());
     // The newest first, each twice: facts only accumulate.
-    for state in ["read", "delivered", "sent", "sent", "delivered", "read"] {
-        let body = provider.reports("m-1", returned, state);
-        let answer = provider.post(&stage.app, &body, true).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{body}");
-        stage.app.process().await;
+    let facts = under_test.facts();
+    for fact in facts.iter().rev().chain(facts) {
+        stage.report(fact).await;
     }
     let shown = stage.app.notification(&id).await;
-    assert_eq!(shown["status"], "read", "{shown}");
-    let facts = &shown["attempts"][0]["facts"];
-    for fact in ["accepted", "sent", "delivered", "read"] {
-        assert!(facts[fact].is_object(), "{fact} of {facts}");
+    assert_eq!(shown["status"], stage.last_fact(), "{shown}");
+    let known = &shown["attempts"][0]["facts"];
+    for fact in facts.iter().chain(&["accepted"]) {
+        assert!(known[fact].is_object(), "{fact} of {known}");
     }
     let stats = stage.app.stats().await;
-    assert_eq!(
-        (&stats["accepted"], &stats["delivered"], &stats["read"]),
-        (&json!(1), &json!(1), &json!(1))
-    );
+    for fact in facts.iter().chain(&["accepted"]) {
+        assert_eq!(stats[fact], json!(1), "{fact} of {stats}");
+    }
+    stage.app.settle().await;
     assert_eq!(stage.provider.messages().len(), 1);
 }
 
 async fn what_is_refused_fails_with_its_reason_and_is_not_repeated(
-    provider: &(impl ProviderUnderTest + Sync),
+    under_test: &impl ProviderUnderTest,
     database: Database,
 ) {
-    let stage = stage(provider, database).await;
+    let stage = stage(under_test, database).await;
     let id = stage.order().await;
-    stage.plays(provider, &[provider.refuses().into()]);
+    stage.provider.plays(&[StandInFate::Refused]);
     stage.send().await;
     for _ in 0..5 {
         stage.app.pass(3600);
@@ -186,11 +206,11 @@ async fn what_is_refused_fails_with_its_reason_and_is_not_repeated(
 }
 
 async fn what_did_not_reach_the_provider_is_sent_later_and_once(
-    provider: &(impl ProviderUnderTest + Sync),
+    under_test: &impl ProviderUnderTest,
     database: Database,
 ) {
-    let stage = stage(provider, database).await;
-    stage.plays(provider, &[provider.accepts("m-1").into()]);
+    let stage = stage(under_test, database).await;
+    stage.provider.plays(&[StandInFate::Taken("m-1")]);
     stage.provider.stop().await;
     let id = stage.order().await;
     assert_eq!(stage.send().await, 1);
@@ -205,54 +225,88 @@ async fn what_did_not_reach_the_provider_is_sent_later_and_once(
     assert_eq!(stage.provider.messages().len(), 1);
 }
 
-async fn a_lost_answer_is_never_repeated_by_itself(
-    provider: &(impl ProviderUnderTest + Sync),
+async fn a_slow_answer_is_waited_for_and_nothing_leaves_meanwhile(
+    under_test: &impl ProviderUnderTest,
     database: Database,
 ) {
-    let stage = stage(provider, database).await;
+    let stage = stage(under_test, database).await;
     let id = stage.order().await;
-    stage.plays(provider, &[StandInAnswer::Lost]);
+    stage.provider.plays(&[StandInFate::TakenSlowly("m-1")]);
+    let meanwhile = async {
+        stage.provider.until_slow().await;
+        assert_eq!(stage.status(&id).await, "sending");
+        stage.app.watch().await;
+        assert_eq!(
+            stage.send().await,
+            0,
+            "another process finds nothing to send"
+        );
+        if under_test.reports_before_its_answer() {
+            stage.report(stage.last_fact()).await;
+        }
+        stage.provider.release();
+    };
+    let (sent, ()) = tokio::join!(stage.send(), meanwhile);
+    assert_eq!(sent, 1);
+    stage.app.process().await;
+    let expected = if under_test.reports_before_its_answer() {
+        stage.last_fact()
+    } else {
+        "accepted"
+    };
+    assert_eq!(stage.status(&id).await, expected);
+    assert_eq!(stage.provider.messages().len(), 1);
+}
+
+async fn a_lost_answer_is_never_repeated_by_itself(
+    under_test: &impl ProviderUnderTest,
+    database: Database,
+) {
+    let stage = stage(under_test, database).await;
+    let id = stage.order().await;
+    stage.provider.plays(&[StandInFate::Lost]);
     stage.send().await;
     assert_eq!(stage.status(&id).await, "unknown");
-    for _ in 0..5 {
-        stage.app.pass(60);
-        stage.app.watch().await;
-        assert_eq!(stage.send().await, 0);
+    assert_eq!(stage.send().await, 0);
+    let registry = ProviderRegistry::standard();
+    let provider = registry.find(under_test.kind()).unwrap();
+    match provider.unknown_outcome() {
+        UnknownOutcomeResolution::ByOurId => {
+            stage.report(stage.last_fact()).await;
+            assert_eq!(stage.status(&id).await, stage.last_fact());
+        }
+        // A report by the provider's id alone cannot be joined: it is waited for, and then decided.
+        UnknownOutcomeResolution::ByOurIdPerhaps => {
+            stage.report(stage.last_fact()).await;
+            assert_eq!(stage.status(&id).await, "unknown");
+            stage.app.pass(24 * 60 * 60);
+            stage.app.settle().await;
+            assert_eq!(stage.status(&id).await, "gave_up");
+        }
+        UnknownOutcomeResolution::Never => {
+            stage.app.watch().await;
+            assert_eq!(stage.status(&id).await, "gave_up");
+        }
     }
-    let our_id = provider.our_id(&stage.provider.messages()[0]);
-    if provider.returns_our_id() {
-        // A report with our id tells what became of it.
-        let body = provider.reports("m-1", our_id.as_deref(), "delivered");
-        let answer = provider.post(&stage.app, &body, true).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        stage.app.process().await;
-        assert_eq!(stage.status(&id).await, "delivered");
-    } else {
-        // A report by the provider's id alone cannot be joined: the outcome is decided in time.
-        let body = provider.reports("m-1", None, "delivered");
-        let answer = provider.post(&stage.app, &body, true).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        stage.app.process().await;
-        assert_eq!(stage.status(&id).await, "unknown");
-        stage.app.pass(24 * 60 * 60);
+    for _ in 0..5 {
+        stage.app.pass(3600);
         stage.app.settle().await;
-        stage.send().await;
-        assert_eq!(stage.status(&id).await, "gave_up");
+        assert_eq!(stage.send().await, 0);
     }
     assert_eq!(stage.provider.messages().len(), 1, "nothing was sent again");
 }
 
 async fn a_wrong_key_holds_the_sender_and_loses_nothing(
-    provider: &(impl ProviderUnderTest + Sync),
+    under_test: &impl ProviderUnderTest,
     database: Database,
 ) {
-    let stage = stage(provider, database).await;
+    let stage = stage(under_test, database).await;
     let first = stage.order().await;
-    let (accepted, again) = (provider.accepts("m-1"), provider.accepts("m-2"));
-    stage.plays(
-        provider,
-        &[provider.denies().into(), accepted.into(), again.into()],
-    );
+    stage.provider.plays(&[
+        StandInFate::Denied,
+        StandInFate::Taken("m-1"),
+        StandInFate::Taken("m-2"),
+    ]);
     assert_eq!(stage.send().await, 1);
     let (_, sender) = stage
         .app
@@ -273,46 +327,36 @@ async fn a_wrong_key_holds_the_sender_and_loses_nothing(
 }
 
 async fn what_proves_nothing_changes_nothing(
-    provider: &(impl ProviderUnderTest + Sync),
+    under_test: &impl ProviderUnderTest,
     database: Database,
 ) {
-    let stage = stage(provider, database).await;
+    let stage = stage(under_test, database).await;
     let id = stage.order().await;
-    stage.plays(provider, &[provider.accepts("m-1").into()]);
+    stage.provider.plays(&[StandInFate::Taken("m-1")]);
     stage.send().await;
-    let our_id = provider.our_id(&stage.provider.messages()[0]);
-    let body = provider.reports("m-1", our_id.as_deref(), "delivered");
-    let answer = provider
-        .post(&stage.app, &body, false)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 401);
-    let bare = stage
-        .app
-        .http
-        .post(format!("{}/webhooks/{}", stage.app.base, provider.kind()))
-        .json(&body);
-    assert_eq!(bare.send().await.unwrap().status(), 401);
+    let our_id = stage.our_id();
+    for fact in under_test.facts() {
+        under_test
+            .report_without_proof(&stage.app, "m-1", &our_id, fact)
+            .await;
+    }
     stage.app.process().await;
     assert_eq!(stage.status(&id).await, "accepted");
     assert_eq!(stage.app.callbacks_stored().await, 0);
 }
 
-async fn a_code_is_stored_nowhere(provider: &(impl ProviderUnderTest + Sync), database: Database) {
-    let stage = stage(provider, database).await;
+async fn a_code_is_stored_nowhere(under_test: &impl ProviderUnderTest, database: Database) {
+    let stage = stage(under_test, database).await;
     stage
         .app
         .apply_catalogue(include_str!("../../../deploy/catalogues/mobile-money.toml"))
         .await;
     let code = "739158";
-    let id = stage
-        .ask(json!({ "to": "+12025550101", "template": "otp_verification", "params": { "code": code } }))
-        .await;
-    stage.plays(provider, &[provider.accepts("m-1").into()]);
+    let id = stage.ask("otp_verification", json!({ "code": code })).await;
+    stage.provider.plays(&[StandInFate::Taken("m-1")]);
     stage.send().await;
     assert_eq!(stage.status(&id).await, "accepted");
-    assert!(stage.provider.messages()[0].to_string().contains(code));
+    assert!(stage.provider.messages()[0].contains(code));
     let kept = "SELECT coalesce(request, '') || coalesce(answer, '') FROM attempt \
                 UNION ALL SELECT params || coalesce(body, '') FROM notification";
     for text in stage.app.texts(kept).await {

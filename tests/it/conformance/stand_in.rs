@@ -1,4 +1,4 @@
-//! An HTTP server that plays a provider: it answers messages as a test says, and remembers them.
+//! What plays a provider: it deals with messages as a test says, and remembers them.
 
 use std::{
     collections::VecDeque,
@@ -10,113 +10,164 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
 };
 
-/// How a message is answered.
-#[derive(Clone, Debug)]
-pub enum StandInAnswer {
-    Said(u16, Value),
-    /// The message is taken, and the connection ends before the answer.
+use crate::harness::listen_at;
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandInFate {
+    /// It is taken, with this id where the provider gives it one.
+    Taken(&'static str),
+    /// The same, but the answer comes only when the test says so.
+    TakenSlowly(&'static str),
+    /// It is refused for the message's sake.
+    Refused,
+    /// It is refused because the key is wrong.
+    Denied,
+    /// It is taken, and the connection ends before the answer.
     Lost,
 }
 
-impl From<(u16, Value)> for StandInAnswer {
-    fn from((status, body): (u16, Value)) -> Self {
-        Self::Said(status, body)
-    }
+/// A stand-in, as the tests need it.
+pub trait ProviderStandIn {
+    fn port(&self) -> u16;
+
+    /// What becomes of the next messages.
+    fn plays(&self, fates: &[StandInFate]);
+
+    /// What was sent to it, as text.
+    fn messages(&self) -> Vec<String>;
+
+    /// Until an answer is being held back.
+    async fn until_slow(&self);
+
+    /// Gives the answer that was held back.
+    fn release(&self);
+
+    /// Nothing listens any more.
+    async fn stop(&self);
+
+    /// It listens again at the same address.
+    async fn restart(&self);
 }
 
-type Reads = Box<dyn Fn(&str) -> Option<(u16, Value)> + Send>;
+/// How a provider of the HTTP sort answers: a message with this fate, or a read of this path.
+pub trait HttpAnswers: Clone + Send + Sync + 'static {
+    fn answer(&self, fate: StandInFate) -> (u16, Value);
+
+    fn read(&self, path: &str) -> Option<(u16, Value)>;
+}
 
 #[derive(Default)]
-struct StandInState {
-    answers: VecDeque<StandInAnswer>,
-    reads: Option<Reads>,
+struct HttpStandInState {
+    fates: VecDeque<StandInFate>,
     messages: Vec<Value>,
 }
 
-/// The server.
-pub struct StandIn {
-    pub base: String,
+struct HttpStandInShared<A> {
+    answers: A,
+    state: Mutex<HttpStandInState>,
+    is_slow: Notify,
+    goes_on: Notify,
+}
+
+/// An HTTP server.
+pub struct HttpStandIn<A> {
     address: SocketAddr,
-    state: Arc<Mutex<StandInState>>,
+    shared: Arc<HttpStandInShared<A>>,
     serving: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
-impl StandIn {
-    pub async fn start() -> Self {
+impl<A: HttpAnswers> HttpStandIn<A> {
+    pub async fn start(answers: A) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::<Mutex<StandInState>>::default();
-        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
+        let shared = Arc::new(HttpStandInShared {
+            answers,
+            state: Mutex::default(),
+            is_slow: Notify::new(),
+            goes_on: Notify::new(),
+        });
+        let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self {
-            base: format!("http://{address}"),
             address,
-            state,
+            shared,
             serving: tokio::sync::Mutex::new(Some(serving)),
         }
     }
 
-    /// Nothing listens any more.
-    pub async fn stop(&self) {
+    /// The bodies of the messages, as they came.
+    pub fn bodies(&self) -> Vec<Value> {
+        self.shared.state.lock().unwrap().messages.clone()
+    }
+}
+
+impl<A: HttpAnswers> ProviderStandIn for HttpStandIn<A> {
+    fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    fn plays(&self, fates: &[StandInFate]) {
+        self.shared.state.lock().unwrap().fates = fates.iter().copied().collect();
+    }
+
+    fn messages(&self) -> Vec<String> {
+        self.bodies().iter().map(Value::to_string).collect()
+    }
+
+    async fn until_slow(&self) {
+        self.shared.is_slow.notified().await;
+    }
+
+    fn release(&self) {
+        self.shared.goes_on.notify_one();
+    }
+
+    async fn stop(&self) {
         let serving = self.serving.lock().await.take().unwrap();
         serving.abort();
         drop(serving.await);
     }
 
-    /// It listens again at the same address.
-    pub async fn restart(&self) {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        let listener = socket.listen(64).unwrap();
-        let serving = tokio::spawn(serve(listener, Arc::clone(&self.state)));
+    async fn restart(&self) {
+        let serving = tokio::spawn(serve(listen_at(self.address), Arc::clone(&self.shared)));
         *self.serving.lock().await = Some(serving);
-    }
-
-    /// The answers to messages, one after another; the last one is repeated for reads of its path
-    /// only as `reads` says.
-    pub fn plays(&self, answers: &[StandInAnswer], reads: impl Fn(&str) -> Option<(u16, Value)>) {
-        let known = ["/chat/phonenumbers", "/chat/templates"].map(|path| (path, reads(path)));
-        let mut state = self.state.lock().unwrap();
-        state.answers = answers.iter().cloned().collect();
-        state.reads = Some(Box::new(move |path| {
-            let found = known.iter().find(|(known, _)| path.starts_with(known));
-            found.and_then(|(_, answer)| answer.clone())
-        }));
-    }
-
-    /// The bodies of the messages, as they came.
-    pub fn messages(&self) -> Vec<Value> {
-        self.state.lock().unwrap().messages.clone()
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<Mutex<StandInState>>) {
+async fn serve<A: HttpAnswers>(listener: TcpListener, shared: Arc<HttpStandInShared<A>>) {
     // They end with this task.
     let mut open = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        open.spawn(converse(stream, Arc::clone(&state)));
+        open.spawn(converse(stream, Arc::clone(&shared)));
     }
 }
 
 /// Answers requests until the connection ends.
-async fn converse(mut stream: TcpStream, state: Arc<Mutex<StandInState>>) {
+async fn converse<A: HttpAnswers>(mut stream: TcpStream, shared: Arc<HttpStandInShared<A>>) {
     while let Some((method, path, body)) = request(&mut stream).await {
-        let answer = if method == "POST" {
-            let mut state = state.lock().unwrap();
-            state.messages.push(serde_json::from_slice(&body).unwrap());
-            state.answers.pop_front().unwrap()
+        let (status, body) = if method == "POST" {
+            let fate = {
+                let mut state = shared.state.lock().unwrap();
+                state.messages.push(serde_json::from_slice(&body).unwrap());
+                state.fates.pop_front().unwrap()
+            };
+            match fate {
+                StandInFate::Lost => return,
+                StandInFate::TakenSlowly(_) => {
+                    shared.is_slow.notify_one();
+                    shared.goes_on.notified().await;
+                }
+                StandInFate::Taken(_) | StandInFate::Refused | StandInFate::Denied => {}
+            }
+            shared.answers.answer(fate)
         } else {
-            let state = state.lock().unwrap();
-            let said = state.reads.as_ref().and_then(|reads| reads(&path));
-            let (status, body) = said.unwrap_or((200, serde_json::json!({})));
-            StandInAnswer::Said(status, body)
-        };
-        let StandInAnswer::Said(status, body) = answer else {
-            return;
+            let read = shared.answers.read(&path);
+            read.unwrap_or_else(|| (200, serde_json::json!({})))
         };
         let body = body.to_string();
         let answer = format!(

@@ -34,6 +34,14 @@ pub use sandbox::{Played, play};
 pub use small_disk::SmallDisk;
 pub use wire::Wire;
 
+/// Listens where it was listened before.
+pub fn listen_at(address: std::net::SocketAddr) -> tokio::net::TcpListener {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket.listen(64).unwrap()
+}
+
 /// The catalogue that most tests use.
 pub const DEMO: &str = include_str!("../../../deploy/catalogues/demo.toml");
 
