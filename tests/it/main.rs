@@ -84,6 +84,8 @@ mod template_parameters;
 mod templates;
 mod toy_channel;
 mod untrusted_input;
+mod verification_limits;
+mod verification_secrecy;
 mod verifications;
 mod waiting_messages;
 mod webhook;
@@ -167,6 +169,8 @@ fn main() -> ExitCode {
         event_data::tests(),
         batching::tests(),
         toy_channel::tests(),
+        verification_limits::tests(),
+        verification_secrecy::tests(),
         verifications::tests(),
         conformance::tests(),
         email::tests(),

@@ -24,7 +24,7 @@ pub struct Served {
     pub child: Child,
     pub log: std::io::Lines<BufReader<ChildStderr>>,
     pub base: String,
-    key: String,
+    pub key: String,
 }
 
 fn command(url: &str, folder: &Path, meta: &str) -> Command {
@@ -50,11 +50,16 @@ fn command(url: &str, folder: &Path, meta: &str) -> Command {
 
 impl Served {
     pub fn start(url: &str, folder: &Path, meta: &str) -> Self {
-        std::fs::write(folder.join("demo.toml"), DEMO).unwrap();
+        Self::start_with(url, folder, meta, DEMO, "info")
+    }
+
+    /// With this catalogue, and a log of this filter.
+    pub fn start_with(url: &str, folder: &Path, meta: &str, catalogue: &str, log: &str) -> Self {
+        std::fs::write(folder.join("catalogue.toml"), catalogue).unwrap();
         let mut key = String::new();
         for words in [
             ["migrate", "up"],
-            ["apply", "demo.toml"],
+            ["apply", "catalogue.toml"],
             ["keys", "create"],
         ] {
             let mut command = command(url, folder, meta);
@@ -74,7 +79,7 @@ impl Served {
         }
         let mut child = command(url, folder, meta)
             .arg("serve")
-            .env("HERALD_LOG", "info")
+            .env("HERALD_LOG", log)
             .env("HERALD_LOG_FORMAT", "json")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -144,6 +149,11 @@ pub fn event(log: &mut std::io::Lines<BufReader<ChildStderr>>, name: &str) -> Va
 
 /// Waits for the call and reads its request.
 pub fn call(provider: &TcpListener) -> TcpStream {
+    call_with_request(provider).0
+}
+
+/// The same, with the request.
+pub fn call_with_request(provider: &TcpListener) -> (TcpStream, Vec<u8>) {
     loop {
         let (mut stream, _) = provider.accept().unwrap();
         let mut request = Vec::new();
@@ -157,7 +167,7 @@ pub fn call(provider: &TcpListener) -> TcpStream {
         }
         // What is asked about the number may come first.
         if request.starts_with(b"POST") {
-            return stream;
+            return (stream, request);
         }
     }
 }

@@ -143,6 +143,11 @@ fn start() -> Option<Postgres> {
 }
 
 impl Postgres {
+    /// The folder of the throwaway cluster's data; none, where a server is given.
+    pub fn data(&self) -> Option<&Path> {
+        self.cluster.as_ref().map(|cluster| cluster.data.as_path())
+    }
+
     /// What the throwaway cluster has logged; none, where a server is given.
     pub fn log(&self) -> Option<String> {
         let folder = self.cluster.as_ref()?.folder.lock().unwrap();
