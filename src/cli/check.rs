@@ -53,6 +53,16 @@ const NEEDED: [(&str, &str); 8] = [
     ("HERALD_PUBLIC_URL", "this check, links"),
 ];
 
+/// The purpose of settings that are shown if they are set.
+const OPTIONAL: [(&str, &str); 6] = [
+    ("MYOPERATOR_PHONE_NUMBER", "sending by MyOperator"),
+    ("MYOPERATOR_API_KEY", "sending by MyOperator"),
+    ("MYOPERATOR_API_SECRET", "callbacks of MyOperator"),
+    ("SMTP_URL", "e-mail"),
+    ("SMTP_FROM", "e-mail"),
+    ("SMTP_CA_FILE", "e-mail"),
+];
+
 impl InstallationCheckCommand {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (values, strictness) = values_beside_dev()?;
@@ -63,6 +73,10 @@ impl InstallationCheckCommand {
         let settings: Vec<(&str, String, &str)> = NEEDED
             .iter()
             .map(|(name, needed)| (*name, shown(&values, name), *needed))
+            .chain(OPTIONAL.iter().filter_map(|(name, needed)| {
+                let value = shown(&values, name);
+                (value != NOT_SET).then_some((*name, value, *needed))
+            }))
             .collect();
         if self.json {
             let settings: serde_json::Map<_, _> = settings
@@ -81,13 +95,15 @@ impl InstallationCheckCommand {
     }
 }
 
+const NOT_SET: &str = "not set";
+
 /// A setting's value; secrets masked.
 fn shown(values: &std::collections::HashMap<String, String>, name: &str) -> String {
     let Some(setting) = setting(name) else {
-        return "not set".to_owned();
+        return NOT_SET.to_owned();
     };
     match setting.value_in(values) {
-        None => "not set".to_owned(),
+        None => NOT_SET.to_owned(),
         Some(value) if setting.secret => credential::masked(value),
         Some(value) => value.to_owned(),
     }

@@ -27,6 +27,7 @@ mod changes;
 mod channel_races;
 mod channel_refusals;
 mod check;
+mod check_before_start;
 mod cli;
 mod clocks;
 mod config;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         catalogues::tests(),
         changes::tests(),
         check::tests(),
+        check_before_start::tests(),
         cli::tests(),
         clocks::tests(),
         clocks::any_steps::tests(),

@@ -22,7 +22,7 @@ pub use app::{
 };
 pub use aside::{while_inbox_is_open, while_open};
 pub use blocker::fresh_blocker;
-pub use databases::fresh_database;
+pub use databases::{fresh_database, migrated_database};
 pub use graph::Graph;
 use libtest_mimic::Trial;
 pub use mail_server::{MailFate, MailServer};

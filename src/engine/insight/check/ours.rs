@@ -150,6 +150,23 @@ pub(super) fn secrets(engine: &Engine) -> Vec<InstallationCheckResult> {
         )
         .helps("Create one with openssl rand -hex 32, keep it, and set it for all processes.")
     });
+    let mut senders = ring.accounts.iter().chain(&ring.unstored).peekable();
+    let providers = engine.providers();
+    // Mail servers call nothing, so that there is nothing to be signed.
+    if senders.peek().is_some()
+        && !senders.any(|it| {
+            providers
+                .find(&it.kind)
+                .is_none_or(|it| it.receiver().is_some())
+        })
+    {
+        rows.push(ours(
+            "app_secret",
+            FindingSeverity::Skipped,
+            "No sender has callbacks.",
+        ));
+        return rows;
+    }
     if ring.unreadable_secrets > 0 {
         rows.push(
             ours(
@@ -321,8 +338,17 @@ pub(super) async fn attention(
             .helps("Set WHATSAPP_ENABLED=true to send messages."),
         );
     }
+    rows.extend(ring.unstored.iter().map(|account| {
+        ours(
+            "sender",
+            FindingSeverity::Ok,
+            "The environment's sender is stored when herald serve starts.",
+        )
+        .of(&account.name)
+    }));
     let found: Vec<InstallationCheckResult> = found
         .into_iter()
+        .filter(|finding| finding.kind != AlarmKind::NoSender || ring.unstored.is_empty())
         // These have rows of their own here.
         .filter(|finding| {
             ![

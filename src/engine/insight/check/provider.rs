@@ -37,11 +37,9 @@ pub(super) async fn all(
     templates.sort_unstable();
     templates.dedup();
     let mut rows = Vec::new();
-    for account in ring
-        .accounts
-        .iter()
-        .filter(|account| asked.sender.is_none_or(|sender| sender == account.id))
-    {
+    let asked_for = |account: &&SenderAccount| asked.sender.is_none_or(|it| it == account.id);
+    let accounts = ring.accounts.iter().chain(&ring.unstored);
+    for account in accounts.filter(asked_for) {
         let Some(provider) = engine.providers().find(&account.kind) else {
             continue;
         };

@@ -1,5 +1,7 @@
 //! Builds a keyring from rows and the environment.
 
+use uuid::Uuid;
+
 use super::{
     CallbackSigningSecret, ENVIRONMENT, EnvironmentCredentials, ProviderCredentialCache,
     ProviderCredentialSet, SenderAccount, SenderTokenAvailability, scope_of, token_scope,
@@ -63,7 +65,6 @@ pub(super) fn build(
         let newest = active(CredentialKind::AccessToken)
             .filter(|credential| credential.scope == token_scope(row.id))
             .max_by_key(|credential| credential.id);
-        let provider = keys.providers.find(&row.kind);
         let token = match newest {
             Some(credential) => open(credential).map_or(
                 SenderTokenAvailability::Unreadable,
@@ -72,12 +73,8 @@ pub(super) fn build(
             None => of_kind(&row.kind)
                 .filter(|it| it.credentials.is_of(row))
                 .and_then(|it| it.credentials.access_token.clone())
-                .map_or(
-                    if provider.is_some_and(|provider| !provider.needs_token()) {
-                        SenderTokenAvailability::NotNeeded
-                    } else {
-                        SenderTokenAvailability::Missing
-                    },
+                .map_or_else(
+                    || without_token(keys, &row.kind),
                     SenderTokenAvailability::Ready,
                 ),
         };
@@ -111,6 +108,11 @@ pub(super) fn build(
                 .unwrap_or_else(|| ENVIRONMENT.to_owned()),
         });
     }
+    ring.unstored = environments
+        .iter()
+        .filter(|it| !rows.iter().any(|row| it.credentials.is_of(row)))
+        .filter_map(|it| unstored(keys, it))
+        .collect();
     for environment in &environments {
         let secrets = environment.credentials.app_secrets.iter();
         ring.signers
@@ -161,4 +163,41 @@ pub(super) fn build(
     scopes.dedup();
     ring.one_app = scopes.len() <= 1;
     ring
+}
+
+/// What a sender has that has no token.
+fn without_token(keys: &ProviderCredentialCache, kind: &str) -> SenderTokenAvailability {
+    let provider = keys.providers.find(kind);
+    if provider.is_some_and(|provider| !provider.needs_token()) {
+        SenderTokenAvailability::NotNeeded
+    } else {
+        SenderTokenAvailability::Missing
+    }
+}
+
+/// The sender that the next start of a server stores for the environment.
+fn unstored(
+    keys: &ProviderCredentialCache,
+    EnvironmentApp {
+        credentials, scope, ..
+    }: &EnvironmentApp<'_>,
+) -> Option<SenderAccount> {
+    let endpoint_id = credentials.endpoint_id.clone()?;
+    let token = credentials.access_token.clone();
+    Some(SenderAccount {
+        id: Uuid::nil(),
+        name: endpoint_id.clone(),
+        kind: credentials.kind.clone(),
+        endpoint_id: Some(endpoint_id),
+        account_id: credentials.account_id.clone(),
+        settings: credentials.settings.clone(),
+        is_default: false,
+        off: None,
+        token: token.map_or_else(
+            || without_token(keys, &credentials.kind),
+            SenderTokenAvailability::Ready,
+        ),
+        revision: 0,
+        scope: scope.clone(),
+    })
 }

@@ -167,6 +167,8 @@ pub struct CallbackSignerNames {
 pub struct ProviderCredentialSet {
     revision: Option<i64>,
     pub accounts: Vec<SenderAccount>,
+    /// Senders of the environment that no server has stored yet: nothing is sent from them before.
+    pub unstored: Vec<SenderAccount>,
     pub signers: Vec<CallbackSigningSecret>,
     pub verify_tokens: Vec<SecretString>,
     /// Number of app secrets that none of our keys opens: a callback that fails verification may
