@@ -9,6 +9,7 @@ import asyncio
 import collections
 import glob
 import json
+import logging
 import os
 import pathlib
 import random
@@ -20,11 +21,15 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
+import warnings
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
+
+# What the mail server says of connections that end as they are meant to.
+logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
 
 HERALD, SCRATCH = str(pathlib.Path(sys.argv[1]).absolute()), pathlib.Path(sys.argv[2]).absolute()
 USER, PASSWORD = "herald", "a-password-for-tests"
@@ -80,7 +85,8 @@ class Mailboxes:
 
 def is_known(server, session, envelope, mechanism, login):
     known = login.login == USER.encode() and login.password == PASSWORD.encode()
-    return AuthResult(success=known)
+    # Without `handled=False` a wrong password gets no reply at all.
+    return AuthResult(success=known, handled=False)
 
 
 class MailServer(Controller):
@@ -243,7 +249,8 @@ def kills(name, boxes, server, ca, database=None):
     """Kills in the middle of mails: none twice, and none lost without a word."""
     url = f"smtp://{USER}:{PASSWORD}@localhost:{server.port}"
     # A short lease, so that what a dead process held is soon taken over.
-    settings = {"SMTP_URL": url, "SMTP_CA_FILE": str(ca), "HERALD_LEASE_SECONDS": "3"}
+    settings = {"SMTP_URL": url, "SMTP_CA_FILE": str(ca), "HERALD_LEASE_SECONDS": "3",
+                "HERALD_SEND_TIMEOUT_SECONDS": "2"}
     herald = Herald(f"kills-{name}", settings, database)
     herald.start()
     ids = {}

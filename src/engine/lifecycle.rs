@@ -159,7 +159,7 @@ async fn change(
             }
             // A timer that finds nothing due is not an event in a message's life.
             NotificationChangeEffect::Ignored(_)
-                if matches!(step.change, NotificationChange::TimerFired) =>
+                if matches!(step.change, NotificationChange::TimerFired { .. }) =>
             {
                 report.ignored += 1;
                 report.effects.push(Some(effect));

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Database, fresh_database, postgres},
+    harness::{Database, Postgres, fresh_database, postgres},
     shutdown::{Served, call_with_request},
 };
 
@@ -140,13 +140,13 @@ async fn a_code_is_in_no_file_no_log_line_and_no_metric(database: Database) {
     let codes = [CODE, OTHER];
     let mut found = files_with(folder.path(), &codes, &mut size);
     if database == Database::Postgres
-        && let Some(data) = postgres().and_then(|postgres| postgres.data())
+        && let Some(data) = postgres().and_then(Postgres::data)
     {
         let oid = oid(&url).await;
         for part in [&format!("base/{oid}"), "pg_wal"] {
             found.extend(files_with(&data.join(part), &codes, &mut size));
         }
-        let server_log = postgres().and_then(|postgres| postgres.log()).unwrap();
+        let server_log = postgres().and_then(Postgres::log).unwrap();
         assert!(codes.iter().all(|code| !server_log.contains(code)));
     }
     assert_eq!(found, Vec::<String>::new());

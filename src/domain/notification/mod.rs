@@ -153,7 +153,10 @@ pub enum NotificationChange {
     /// The recipient replied.
     Replied,
     /// A lease, a decision or an expiry may be due.
-    TimerFired,
+    TimerFired {
+        /// As that of `SendCompleted`, for a call whose process has ended.
+        may_resolve: bool,
+    },
     /// An operator asks for another try. `even_if_delivered` accepts that the message may arrive
     /// twice.
     RetryRequested {
@@ -265,10 +268,7 @@ impl NotificationState {
                     now,
                     policy,
                 );
-                // Nothing can tell what became of the call: the policy decides at once.
-                if !may_resolve && self.engine == NotificationEngineState::Unknown {
-                    self.leased_until = Some(now);
-                }
+                self.decide_at_once_unless(*may_resolve, now);
                 effect
             }
             NotificationChange::Replied => {
@@ -280,7 +280,11 @@ impl NotificationState {
                     NotificationChangeEffect::Ignored("replied before")
                 }
             }
-            NotificationChange::TimerFired => self.woken(now, policy),
+            NotificationChange::TimerFired { may_resolve } => {
+                let effect = self.woken(now, policy);
+                self.decide_at_once_unless(*may_resolve, now);
+                effect
+            }
             NotificationChange::RetryRequested { even_if_delivered } => {
                 self.retry_asked(*even_if_delivered, now)
             }
@@ -454,6 +458,13 @@ impl NotificationState {
                 self.reason = None;
                 NotificationChangeEffect::Applied(TimelineEntryKind::Failed)
             }
+        }
+    }
+
+    /// Where nothing can tell what became of a call, the policy decides at once.
+    fn decide_at_once_unless(&mut self, may_resolve: bool, now: Timestamp) {
+        if !may_resolve && self.engine == NotificationEngineState::Unknown {
+            self.leased_until = Some(now);
         }
     }
 

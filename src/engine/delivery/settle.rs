@@ -21,7 +21,7 @@ use crate::{
         runtime::send_waiters::SendResult,
     },
     error::ErrorChain,
-    providers::{MessageStatusUpdate, ProviderExchange, UnknownOutcomeResolution},
+    providers::{MessageStatusUpdate, ProviderExchange},
     store::{
         StoreError, attempt::ProviderCallRecord, dialect::HexUuid,
         identity::IdentityEvidenceSource, made_at, notification, parked, sender,
@@ -55,13 +55,7 @@ pub async fn settle(
     };
     let mut seen = ProviderAnswerSummary::new(answers, before, now);
     let mut steps = Vec::with_capacity(answers.len());
-    let kind = engine
-        .keyring()
-        .account(sender)
-        .map(|account| account.kind.clone());
-    let provider = kind.and_then(|kind| engine.providers().find(&kind).cloned());
-    let may_resolve = provider
-        .is_none_or(|provider| provider.unknown_outcome() != UnknownOutcomeResolution::Never);
+    let may_resolve = engine.may_resolve(Some(sender));
     for answer in answers {
         seen.note(answer);
         steps.push(NotificationLifecycleChange {

@@ -33,15 +33,20 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     let turn = engine
         .store
         .write(async |tx| {
-            let woken = notification::woken(tx, now, BATCH).await?;
+            let timers = notification::woken(tx, now, BATCH).await?;
+            let woken: Vec<Uuid> = timers.iter().map(|timer| timer.id).collect();
             // While the call is open in this process nothing is decided, whatever the clock says.
             let open = engine.open_calls.of(&woken);
             let lease = now.plus_seconds(engine.settings.policy.lease_seconds);
             let waiting = notification::await_open_calls(tx, &open, lease).await?;
-            let steps: Vec<NotificationLifecycleChange> = woken
+            let steps: Vec<NotificationLifecycleChange> = timers
                 .iter()
-                .filter(|id| !waiting.contains(id))
-                .map(|id| NotificationLifecycleChange::new(*id, NotificationChange::TimerFired))
+                .filter(|timer| !waiting.contains(&timer.id))
+                .map(|timer| {
+                    let may_resolve = engine.may_resolve(timer.sender_id);
+                    let change = NotificationChange::TimerFired { may_resolve };
+                    NotificationLifecycleChange::new(timer.id, change)
+                })
                 .collect();
             let report = lifecycle::run(engine, tx, &steps, now).await?;
             Ok((woken.len(), report))
@@ -61,7 +66,8 @@ async fn set_unreadable_aside(engine: &Engine, now: Timestamp) -> Result<usize, 
     let unreadable = engine
         .store
         .write(async |tx| {
-            let mut woken = notification::woken(tx, now, BATCH).await?;
+            let timers = notification::woken(tx, now, BATCH).await?;
+            let mut woken: Vec<Uuid> = timers.iter().map(|timer| timer.id).collect();
             let readable = notification::load_readable(tx, &woken).await?;
             woken.retain(|id| readable.iter().all(|loaded| loaded.state.id != *id));
             notification::stop_timers(tx, &woken).await?;

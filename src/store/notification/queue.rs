@@ -213,20 +213,27 @@ pub async fn claim(
     Ok(all)
 }
 
+/// A notification whose timer has fired.
+#[derive(Clone, Copy, Debug, FromQueryResult)]
+pub struct WokenNotification {
+    pub id: Uuid,
+    pub sender_id: Option<Uuid>,
+}
+
 /// Notifications whose timer is due: a lease, a decision, an expiry.
 pub async fn woken(
     tx: &DatabaseTransaction,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<Vec<WokenNotification>, StoreError> {
     let skip = locking(tx.get_database_backend(), "FOR UPDATE SKIP LOCKED");
     let found = query(
         tx,
-        format!("SELECT id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2 {skip}"),
+        format!("SELECT id, sender_id FROM notification WHERE wake_at IS NOT NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2 {skip}"),
         [now.micros().into(), limit.into()],
     )
     .await?;
-    found.iter().map(|row| column(row, "id")).collect()
+    found.iter().map(read_row).collect()
 }
 
 /// Takes the timers of these notifications.

@@ -82,6 +82,7 @@ conformance![
     what_did_not_reach_the_provider_is_sent_later_and_once,
     a_slow_answer_is_waited_for_and_nothing_leaves_meanwhile,
     a_lost_answer_is_never_repeated_by_itself,
+    a_call_whose_process_has_ended_is_never_repeated_by_itself,
     a_wrong_key_holds_the_sender_and_loses_nothing,
     what_proves_nothing_changes_nothing,
     a_code_is_stored_nowhere,
@@ -266,34 +267,62 @@ async fn a_lost_answer_is_never_repeated_by_itself(
     let id = stage.order().await;
     stage.provider.plays(&[StandInFate::Lost]);
     stage.send().await;
-    assert_eq!(stage.status(&id).await, "unknown");
-    assert_eq!(stage.send().await, 0);
-    let registry = ProviderRegistry::standard();
-    let provider = registry.find(under_test.kind()).unwrap();
-    match provider.unknown_outcome() {
-        UnknownOutcomeResolution::ByOurId => {
-            stage.report(stage.last_fact()).await;
-            assert_eq!(stage.status(&id).await, stage.last_fact());
-        }
-        // A report by the provider's id alone cannot be joined: it is waited for, and then decided.
-        UnknownOutcomeResolution::ByOurIdPerhaps => {
-            stage.report(stage.last_fact()).await;
-            assert_eq!(stage.status(&id).await, "unknown");
-            stage.app.pass(24 * 60 * 60);
-            stage.app.settle().await;
-            assert_eq!(stage.status(&id).await, "gave_up");
-        }
-        UnknownOutcomeResolution::Never => {
-            stage.app.watch().await;
-            assert_eq!(stage.status(&id).await, "gave_up");
-        }
+    stage.is_unknown_and_never_sent_again(&id).await;
+}
+
+async fn a_call_whose_process_has_ended_is_never_repeated_by_itself(
+    under_test: &impl ProviderUnderTest,
+    database: Database,
+) {
+    let stage = stage(under_test, database).await;
+    let id = stage.order().await;
+    stage.provider.plays(&[StandInFate::TakenSlowly("m-1")]);
+    tokio::select! {
+        sent = stage.send() => panic!("{sent} were sent"),
+        // Here the process ends: the message was taken, and nothing waits for the answer.
+        () = stage.provider.until_slow() => {}
     }
-    for _ in 0..5 {
-        stage.app.pass(3600);
-        stage.app.settle().await;
-        assert_eq!(stage.send().await, 0);
+    stage.provider.release();
+    assert_eq!(stage.status(&id).await, "sending");
+    // Its lease.
+    stage.app.pass(61);
+    stage.app.watch_once().await;
+    stage.is_unknown_and_never_sent_again(&id).await;
+}
+
+impl<P: ProviderUnderTest> Stage<'_, P> {
+    async fn is_unknown_and_never_sent_again(&self, id: &str) {
+        assert_eq!(self.status(id).await, "unknown");
+        assert_eq!(self.send().await, 0);
+        let registry = ProviderRegistry::standard();
+        let provider = registry.find(self.under_test.kind()).unwrap();
+        match provider.unknown_outcome() {
+            UnknownOutcomeResolution::ByOurId => {
+                self.report(self.last_fact()).await;
+                assert_eq!(self.status(id).await, self.last_fact());
+            }
+            // A report by the provider's id alone cannot be joined: it is waited for, and then
+            // decided.
+            UnknownOutcomeResolution::ByOurIdPerhaps => {
+                self.report(self.last_fact()).await;
+                assert_eq!(self.status(id).await, "unknown");
+                self.app.pass(24 * 60 * 60);
+                self.app.settle().await;
+                assert_eq!(self.status(id).await, "gave_up");
+            }
+            UnknownOutcomeResolution::Never => {
+                self.app.watch().await;
+                assert_eq!(self.status(id).await, "gave_up");
+            }
+        }
+        for _ in 0..5 {
+            self.app.pass(3600);
+            self.app.settle().await;
+            assert_eq!(self.send().await, 0);
+        }
+        let count = self.provider.messages().len();
+        assert_eq!(count, 1, "nothing was sent again");
     }
-    assert_eq!(stage.provider.messages().len(), 1, "nothing was sent again");
 }
 
 async fn a_wrong_key_holds_the_sender_and_loses_nothing(

@@ -479,6 +479,11 @@ impl TestApp {
         while intake::expand_turn(&self.engine, self.now()).await.unwrap() {}
     }
 
+    /// One turn of what becomes due with time.
+    pub async fn watch_once(&self) {
+        sweeper::turn(&self.engine, self.now()).await.unwrap();
+    }
+
     pub async fn watch(&self) {
         while sweeper::turn(&self.engine, self.now()).await.unwrap() > 0 {}
     }

@@ -28,7 +28,9 @@ use libtest_mimic::Trial;
 pub use mail_server::{MailFate, MailServer};
 pub use noise::{noise, noise_bytes};
 pub use pgbouncer::{PGBOUNCER_MISSING, pgbouncer, stop_pgbouncer, through_pgbouncer};
-pub use postgres::{POSTGRES_MISSING, binaries as program_folder, postgres, stop_postgres};
+pub use postgres::{
+    POSTGRES_MISSING, Postgres, binaries as program_folder, postgres, stop_postgres,
+};
 pub use provider::FakeMeta;
 pub use sandbox::{Played, play};
 pub use small_disk::SmallDisk;

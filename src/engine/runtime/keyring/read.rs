@@ -12,7 +12,9 @@ use super::{EnvironmentCredentials, ProviderCredentialSet, REVISION, build::buil
 use crate::{
     domain::channel::{MessageChannel, ProviderCapabilities},
     engine::{Engine, runtime::vault::Vault},
-    providers::{HttpClient, MessageSender, ProviderRegistry, UnavailableSender},
+    providers::{
+        HttpClient, MessageSender, ProviderRegistry, UnavailableSender, UnknownOutcomeResolution,
+    },
     store::{StoreError, credential, sender, setting},
 };
 
@@ -76,6 +78,16 @@ impl Engine {
             .and_then(|account| self.keys.providers.find(&account.kind))
             .map(|provider| provider.channel())
             .unwrap_or_default()
+    }
+
+    /// Whether something may tell later what became of a sender's call whose response was lost. Of a
+    /// provider that this version does not know, it is waited for.
+    pub fn may_resolve(&self, sender: Option<Uuid>) -> bool {
+        let ring = self.keyring();
+        sender
+            .and_then(|sender| ring.account(sender))
+            .and_then(|account| self.keys.providers.find(&account.kind))
+            .is_none_or(|it| it.unknown_outcome() != UnknownOutcomeResolution::Never)
     }
 
     /// What a kind of provider can do; of one that this version does not know, what the default
