@@ -1,5 +1,7 @@
 //! What the environment says of senders: their credentials, and the senders themselves.
 
+use std::collections::BTreeMap;
+
 use secrecy::ExposeSecret;
 
 use crate::{
@@ -40,6 +42,7 @@ pub(super) fn credentials(config: &Config, first: &str) -> Vec<EnvironmentCreden
                 ("api_version", Some(&own.api_version)),
                 ("api_base", Some(&own.api_base)),
             ]),
+            own_settings: BTreeMap::new(),
         },
         EnvironmentCredentials {
             kind: "myoperator".to_owned(),
@@ -52,6 +55,7 @@ pub(super) fn credentials(config: &Config, first: &str) -> Vec<EnvironmentCreden
                 ("company_id", other.company_id.as_ref()),
                 ("api_base", Some(&other.api_base)),
             ]),
+            own_settings: BTreeMap::new(),
         },
         EnvironmentCredentials {
             kind: "smtp".to_owned(),
@@ -60,7 +64,9 @@ pub(super) fn credentials(config: &Config, first: &str) -> Vec<EnvironmentCreden
             access_token: server.as_ref().and_then(|server| server.password.clone()),
             app_secrets: Vec::new(),
             verify_token: None,
-            settings: settings(&[
+            settings: BTreeMap::new(),
+            // Another mail server has another password, and another product another name.
+            own_settings: settings(&[
                 ("host", server.as_ref().map(|server| &server.host)),
                 ("port", port.as_ref()),
                 ("tls", tls.as_ref()),

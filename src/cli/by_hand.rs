@@ -51,7 +51,7 @@ pub(super) struct SendNowCommand {
 #[derive(Debug, Args)]
 struct NotificationSelectArgs {
     /// The notification's id.
-    #[arg(conflicts_with_all = ["status", "type", "template", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
+    #[arg(conflicts_with_all = ["status", "type", "template", "channel", "label", "reference", "recipient", "since", "until", "all", "dry_run"])]
     id: Option<Uuid>,
     /// Statuses, separated by commas. pending, sent, failed and not_sent are groups, as the
     /// statistics count them (sent includes delivered and read); status:sent and status:failed are
@@ -63,6 +63,9 @@ struct NotificationSelectArgs {
     r#type: Option<String>,
     #[arg(long)]
     template: Option<String>,
+    /// A channel, such as email.
+    #[arg(long)]
+    channel: Option<String>,
     /// `name=value`; if given several times, all must match.
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -136,6 +139,7 @@ impl NotificationSelectArgs {
             status: self.status,
             r#type: self.r#type,
             template: self.template,
+            channel: self.channel,
             label: LabelFilter(self.label),
             reference: self.reference,
             recipient: self.recipient,

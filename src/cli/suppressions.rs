@@ -50,7 +50,7 @@ impl SuppressionsCommand {
         let engine = app::command_engine(&config, app::command_store(&config).await?).await?;
         match self.action {
             SuppressionsSubcommand::List { limit, show, json } => {
-                let rows = address_suppression::newest(&engine.store, limit).await?;
+                let rows = address_suppression::newest(&engine.store, "", limit).await?;
                 for row in &rows {
                     let masked = EmailAddress::parse(&row.address)
                         .map_or_else(|_| "…".to_owned(), |it| it.to_string());

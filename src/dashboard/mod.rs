@@ -101,6 +101,8 @@ pub fn configure(
                 .route("/notifications/{id}", web::post().to(notification::act))
                 .route("/contacts", web::get().to(contacts::page))
                 .route("/contacts", web::post().to(contacts::add))
+                .route("/contacts/suppressed", web::get().to(contacts::suppressed))
+                .route("/contacts/suppressed", web::post().to(contacts::lift))
                 .route("/contacts/{id}", web::get().to(contacts::one))
                 .route("/contacts/{id}", web::post().to(contacts::act))
                 .route("/staff", web::get().to(staff::page))

@@ -1,5 +1,7 @@
 //! Channels: by which way a message reaches a person, and what each way is able to do.
 
+use std::ops::RangeInclusive;
+
 use super::word_enum::words;
 
 words! {
@@ -21,6 +23,13 @@ impl MessageChannel {
     pub const fn reaches_mailboxes(self) -> bool {
         matches!(self, Self::Email)
     }
+
+    /// The word, in the place of a rule's name, on messages that take the place of one that had not
+    /// arrived by its channel, and on the lines about it. No rule of a catalogue is called so.
+    pub const FALLBACK_RULE: &str = "channel_fallback";
+
+    /// Seconds after which a message may go by its next channel.
+    pub const FALLBACK_SECONDS: RangeInclusive<i64> = 10..=7 * 24 * 60 * 60;
 
     /// What is wrong with a word that is none of them.
     pub const RULE: &str = "whatsapp, email, sms, push, in_app or webhook";

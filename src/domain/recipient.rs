@@ -144,6 +144,11 @@ impl MessageAddress {
     }
 }
 
+/// Whether a recipient, as notifications name it, is a member of staff.
+pub fn is_staff(recipient: &str) -> bool {
+    recipient.starts_with("user:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{MessageAddress, RecipientParseError, RecipientSpec, WhatsAppUserId};

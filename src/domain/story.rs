@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    channel::MessageChannel,
     outcome::AttemptOutcome,
     status::{ManualRetryRule, NotificationStatus},
     timeline::TimelineEntryKind as Kind,
@@ -88,6 +89,9 @@ pub fn line(kind: Kind, detail: &Value) -> String {
     let on = word("on").unwrap_or("its trigger");
     match kind {
         Kind::Queued => match (word("route"), word("rule")) {
+            (_, Some(MessageChannel::FALLBACK_RULE)) => {
+                "It takes the place of a message that had not arrived by its channel.".to_owned()
+            }
             (Some(route), _) => format!("The route {route} made it."),
             (None, Some(rule)) => format!("The rule {rule} made it."),
             (None, None) => "It was requested directly.".to_owned(),
@@ -176,6 +180,15 @@ pub fn line(kind: Kind, detail: &Value) -> String {
         Kind::RecipientUnknown => {
             format!("A recipient is unknown{}.", because("reason"))
         }
+        Kind::RuleFired if rule == MessageChannel::FALLBACK_RULE => format!(
+            "It had not arrived: the next channel is {}.",
+            word("channel").unwrap_or("another one")
+        ),
+        Kind::RuleSkipped if rule == MessageChannel::FALLBACK_RULE => format!(
+            "It does not go by {}{}.",
+            word("channel").unwrap_or("another channel"),
+            because("reason")
+        ),
         Kind::RuleFired => format!("The rule {rule} fired."),
         Kind::RuleSkipped => format!(
             "The message of the rule {rule} was skipped{}.",
@@ -192,8 +205,13 @@ pub fn line(kind: Kind, detail: &Value) -> String {
     }
 }
 
-/// How a call ended, in a sentence. There is no outcome while it is being made; `http_status` is absent where no call was made.
-pub fn attempt(outcome: Option<AttemptOutcome>, http_status: Option<i64>) -> String {
+/// How a call ended, in a sentence. There is no outcome while it is being made. `http_status` is absent
+/// where no call was made, and of providers that are not called by HTTP.
+pub fn attempt(
+    outcome: Option<AttemptOutcome>,
+    http_status: Option<i64>,
+    is_answered: bool,
+) -> String {
     let Some(outcome) = outcome else {
         return "The call is open, or its process has ended.".to_owned();
     };
@@ -202,6 +220,7 @@ pub fn attempt(outcome: Option<AttemptOutcome>, http_status: Option<i64>) -> Str
         (AttemptOutcome::Refused, Some(status)) => {
             format!("The provider refused it (HTTP {status}).")
         }
+        (AttemptOutcome::Refused, None) if is_answered => "The provider refused it.".to_owned(),
         (AttemptOutcome::Refused, None) => "No call was made: it could not be sent.".to_owned(),
         (AttemptOutcome::Unavailable, _) => {
             "The provider could not be reached: it was not sent.".to_owned()

@@ -110,6 +110,30 @@ pub async fn keys(connection: &impl ConnectionTrait) -> Result<Vec<api_key::Mode
         .await?)
 }
 
+/// The senders that a product's keys may send with, all together; empty if one of them may send with
+/// any. Keys that are revoked count only if the product has no others.
+pub async fn senders_of_product(
+    connection: &impl ConnectionTrait,
+    product: &str,
+) -> Result<Vec<Uuid>, StoreError> {
+    let mut all = api_key::Entity::find()
+        .filter(api_key::Column::Name.eq(product))
+        .all(connection)
+        .await?;
+    if all.iter().any(|key| key.revoked_at.is_none()) {
+        all.retain(|key| key.revoked_at.is_none());
+    }
+    let mut senders = Vec::new();
+    for key in &all {
+        let bounds = bounds(key);
+        if bounds.senders().is_empty() {
+            return Ok(Vec::new());
+        }
+        senders.extend_from_slice(bounds.senders());
+    }
+    Ok(senders)
+}
+
 /// Waits for other processes that create keys, so that bounds of two products cannot come to overlap.
 pub async fn lock_keys(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     if !super::dialect::is_sqlite(tx) {

@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::{
     Store, StoreError,
-    dialect::{SqlListFieldType, column, execute, list, matching, query, read_row, rows},
+    dialect::{
+        SqlListFieldType, begins_with, column, execute, list, matching, query, query_one, read_row,
+        rows,
+    },
 };
 use crate::{
     domain::{channel::MessageChannel, time::Timestamp, word_enum::words},
@@ -124,13 +127,35 @@ pub async fn among(
         .collect()
 }
 
-/// The newest suppressed addresses.
-pub async fn newest(store: &Store, limit: u64) -> Result<Vec<SuppressedAddress>, StoreError> {
+/// Why an address gets nothing by a channel, if so.
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    channel: MessageChannel,
+    address: &str,
+) -> Result<Option<SuppressedAddress>, StoreError> {
+    let row = query_one(
+        connection,
+        "SELECT * FROM address_suppression WHERE channel = $1 AND address = $2",
+        [channel.name().into(), address.to_ascii_lowercase().into()],
+    )
+    .await?;
+    row.as_ref().map(read_row).transpose()
+}
+
+/// The newest suppressed addresses; of those that begin so, if `beginning` is not empty.
+pub async fn newest(
+    store: &Store,
+    beginning: &str,
+    limit: u64,
+) -> Result<Vec<SuppressedAddress>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let found = query(
         store.reader(),
-        "SELECT * FROM address_suppression ORDER BY created_at DESC LIMIT $1",
-        [limit.into()],
+        "SELECT * FROM address_suppression WHERE address LIKE $2 ESCAPE '\\' ORDER BY created_at DESC, address LIMIT $1",
+        [
+            limit.into(),
+            begins_with(&beginning.to_ascii_lowercase()).into(),
+        ],
     )
     .await?;
     found.iter().map(read_row).collect()

@@ -261,3 +261,12 @@ pub fn nullable<T: TryGetable>(row: &QueryResult, name: &str) -> Result<Option<T
 pub fn read_row<T: FromQueryResult>(row: &QueryResult) -> Result<T, StoreError> {
     Ok(T::from_query_result(row, "")?)
 }
+
+/// A pattern of LIKE, with `\` as its escape: whatever begins with a text.
+pub fn begins_with(text: &str) -> String {
+    let text = text
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("{text}%")
+}

@@ -460,7 +460,8 @@ async fn what_is_not_delivered_goes_by_e_mail_once(database: Database) {
         .app
         .get(&format!("/api/v1/notifications/{id}/story"))
         .await;
-    assert!(story.to_string().contains("channel_fallback"), "{story}");
+    let lines = story["lines"].to_string();
+    assert!(lines.contains("the next channel is email"), "{lines}");
     assert_eq!(stage.mail.taken().len(), 1);
     assert_eq!(stage.status(&id).await, "delivered");
 }
@@ -696,6 +697,14 @@ async fn a_route_with_wrong_channels_is_refused(database: Database) {
         (
             "channels = [\"whatsapp\", \"email\"]\nfallback_after = \"soon\"",
             "such as",
+        ),
+        (
+            "channels = [\"whatsapp\", \"email\"]\nfallback_after = \"9s\"",
+            "10s to 7d",
+        ),
+        (
+            "channels = [\"whatsapp\", \"email\"]\nfallback_after = \"8d\"",
+            "10s to 7d",
         ),
     ] {
         let text = ROUTES.replace(good, wrong);

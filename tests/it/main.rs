@@ -59,6 +59,7 @@ mod log;
 mod mail_alerts;
 mod mail_codes;
 mod mail_returns;
+mod mail_senders;
 mod message_kinds;
 mod meta_callbacks;
 mod migrations;
@@ -181,6 +182,7 @@ fn main() -> ExitCode {
         mail_alerts::tests(),
         mail_codes::tests(),
         mail_returns::tests(),
+        mail_senders::tests(),
         webhook::tests(),
         preferences::tests(),
     ] {

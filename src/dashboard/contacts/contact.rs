@@ -4,7 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use uuid::Uuid;
 
-use super::{HERE, identity, named};
+use super::{
+    HERE, identity, mailbox, named,
+    suppressed::{SuppressedAddressScreenRow, lifted},
+};
 use crate::{
     dashboard::{
         act::{DashboardForm, SignedInUser},
@@ -19,9 +22,13 @@ use crate::{
     engine::people::{self, ContactChanges, ContactDeletion, PeopleActor},
     state::AppState,
     store::{
-        alias, conversation, identity::parts, people as rows, preferences, sender, suppression,
+        address_suppression, alias, conversation, identity::parts, people as rows, preferences,
+        sender, suppression,
     },
 };
+
+/// The channel of the address that is shown beside the aliases.
+const EMAIL: MessageChannel = MessageChannel::Email;
 
 /// An alias of the contact.
 struct ContactAliasScreenRow {
@@ -61,6 +68,10 @@ struct ContactDetailScreen {
     /// The search text that finds this contact's notifications.
     finds: Option<String>,
     details: rows::ContactDetails,
+    /// As this user sees it.
+    email: Option<String>,
+    /// If the e-mail address gets nothing.
+    suppressed: Option<SuppressedAddressScreenRow>,
     quiet: Option<(String, String)>,
     users: Vec<String>,
     aliases: Vec<ContactAliasScreenRow>,
@@ -129,7 +140,13 @@ pub async fn one(
         .filter(|row| row.superseded_at.is_none())
         .map(|row| row.value.clone())
         .collect();
+    let row = match &details.email {
+        Some(email) => address_suppression::find(store.reader(), EMAIL, email).await?,
+        None => None,
+    };
     let page = ContactDetailScreen {
+        email: details.email.as_deref().map(|it| mailbox(&person, it)),
+        suppressed: row.map(|row| SuppressedAddressScreenRow::of(row, &person, &shell)),
         open,
         merged,
         parts: if today.len() > 1 { today } else { Vec::new() },
@@ -221,7 +238,8 @@ pub async fn act(
             };
             // Another number or handle would send messages to another person.
             let is_renamed = changes.phone.is_some() || changes.user_id.is_some();
-            if is_renamed || changes.handle != ValueEdit::Keep {
+            let is_moved = is_renamed || changes.email != ValueEdit::Keep;
+            if is_moved || changes.handle != ValueEdit::Keep {
                 form.person.needs(DashboardRole::Admin)?;
             }
             people::save_contact(store, by, Some(id), &changes)
@@ -243,6 +261,13 @@ pub async fn act(
             let text = |name: &str| form.text(name).unwrap_or_default();
             people::forget_preference(store, by, id, text("kind"), text("channel")).await?;
             Ok("Preference deleted.")
+        }
+        "lift" => {
+            let details = rows::details(store.reader(), &AccessBounds::All, id).await?;
+            let Some(email) = details.and_then(|it| it.email) else {
+                return Err(DashboardScreenError::Form);
+            };
+            return lifted(&form, &request, &state, (EMAIL, &email), &address).await;
         }
         "merge" | "part" | "split" => {
             form.person.needs(DashboardRole::Admin)?;
@@ -296,6 +321,7 @@ fn changes(form: &DashboardForm) -> Result<ContactChanges, String> {
     Ok(ContactChanges {
         name: edit("name"),
         handle: edit("handle"),
+        email: edit("email"),
         language: edit("language"),
         time_zone: edit("time_zone"),
         quiet_hours,

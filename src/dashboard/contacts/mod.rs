@@ -2,8 +2,10 @@
 
 mod contact;
 mod identity;
+mod suppressed;
 
 pub use contact::{act, one};
+pub use suppressed::{lift, page as suppressed};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -16,7 +18,7 @@ use super::{
     shell::{DashboardLayout, answered, answered_change, on_to, shown},
 };
 use crate::{
-    domain::{access::AccessBounds, edit::ValueEdit, login::DashboardRole},
+    domain::{access::AccessBounds, edit::ValueEdit, email::EmailAddress, login::DashboardRole},
     engine::people::{self, ContactChanges, PeopleActor},
     state::AppState,
     store::{alias, people as rows},
@@ -41,8 +43,17 @@ pub struct ContactsSearch {
 struct ContactScreenRow {
     id: Uuid,
     name: String,
+    /// Its number, or another address.
     number: String,
     language: String,
+}
+
+/// An e-mail address, masked unless the user may see it.
+fn mailbox(person: &SignedInUser, email: &str) -> String {
+    if person.sees_people() {
+        return email.to_owned();
+    }
+    EmailAddress::parse(email).map_or_else(|_| HIDDEN.to_owned(), |it| it.to_string())
 }
 
 /// A contact's name and its number or id, masked unless the user may see them.
@@ -93,6 +104,13 @@ pub async fn page(
     .await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
+    // Who has no number is known by the mailbox.
+    let mailboxes: Vec<Uuid> = found
+        .iter()
+        .filter(|it| it.phone.is_none() && it.user_id.is_none())
+        .map(|it| it.contact_id)
+        .collect();
+    let mailboxes = rows::emails_of(state.engine.store.reader(), None, &mailboxes).await?;
     let open = if text.is_empty() && search.after.is_none() {
         identity::open(&state.engine.store, &person, &shell, None).await?
     } else {
@@ -104,7 +122,11 @@ pub async fn page(
         rows: found
             .iter()
             .map(|it| {
-                let (name, number) = named(&person, it);
+                let (name, mut number) = named(&person, it);
+                let email = mailboxes.get(&it.contact_id);
+                if let Some(email) = email.and_then(|it| it.common.as_deref()) {
+                    number = mailbox(&person, email);
+                }
                 ContactScreenRow {
                     id: it.contact_id,
                     name,
@@ -127,15 +149,17 @@ pub async fn add(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, DashboardScreenError> {
     form.person.needs(DashboardRole::Operator)?;
-    let Some(address) = form.text("phone") else {
-        let why = vec!["A number is needed, such as +12025550123.".to_owned()];
-        return answered(&request, HERE, Err(why));
-    };
+    let (phone, email) = (form.text("phone"), form.text("email"));
+    if phone.is_none() && email.is_none() {
+        let why = "A number is needed, such as +12025550123, or an e-mail address.";
+        return answered(&request, HERE, Err(vec![why.to_owned()]));
+    }
+    let given =
+        |text: Option<&str>| text.map_or(ValueEdit::Keep, |it| ValueEdit::To(Some(it.to_owned())));
     let changes = ContactChanges {
-        name: form
-            .text("name")
-            .map_or(ValueEdit::Keep, |name| ValueEdit::To(Some(name.to_owned()))),
-        ..ContactChanges::of(address)
+        name: given(form.text("name")),
+        email: given(email),
+        ..phone.map(ContactChanges::of).unwrap_or_default()
     };
     let reader = state.engine.store.reader();
     for alias in changes.aliases() {

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         field_error::FieldError,
         login::DashboardRole,
         status::{NotificationStatus, StatusGroup},
@@ -36,6 +37,7 @@ pub struct NotificationScreenRow {
     pub status: &'static str,
     pub class: &'static str,
     pub recipient: String,
+    pub channel: String,
     pub what: String,
     pub reason: String,
     pub reference: String,
@@ -84,6 +86,7 @@ fn listed(
         status: status.name(),
         class: class(status),
         recipient: person.sees(whom),
+        channel: row.channel.clone(),
         what: if row.template.is_empty() {
             row.kind.clone()
         } else {

@@ -23,6 +23,7 @@ pub struct NotificationsSearch {
     pub(super) status: Option<String>,
     pub(super) r#type: Option<String>,
     pub(super) template: Option<String>,
+    pub(super) channel: Option<String>,
     pub(super) label: Option<String>,
     pub(super) reference: Option<String>,
     pub(super) recipient: Option<String>,
@@ -49,11 +50,12 @@ fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 impl NotificationsSearch {
-    fn fields(&self) -> [(&'static str, &Option<String>); 8] {
+    fn fields(&self) -> [(&'static str, &Option<String>); 9] {
         [
             ("status", &self.status),
             ("type", &self.r#type),
             ("template", &self.template),
+            ("channel", &self.channel),
             ("label", &self.label),
             ("reference", &self.reference),
             ("recipient", &self.recipient),
@@ -67,6 +69,7 @@ impl NotificationsSearch {
             status: form.take("status"),
             r#type: form.take("type"),
             template: form.take("template"),
+            channel: form.take("channel"),
             label: form.take("label"),
             reference: form.take("reference"),
             recipient: form.take("recipient"),
@@ -110,7 +113,10 @@ impl NotificationsSearch {
                         .is_none_or(|status| !matches!(status.group(), StatusGroup::Sent))
             })
         });
-        let broad = said(&self.template) || said(&self.r#type) || (said(&self.status) && !few);
+        let broad = said(&self.template)
+            || said(&self.channel)
+            || said(&self.r#type)
+            || (said(&self.status) && !few);
         if broad && !few && !narrow.into_iter().any(said) {
             self.since = Some(LOOKED_BACK.to_owned());
         }
@@ -142,6 +148,7 @@ impl NotificationsSearch {
             status: said(&self.status),
             r#type: said(&self.r#type),
             template: said(&self.template),
+            channel: said(&self.channel),
             label: said(&self.label)
                 .map_or_else(LabelFilter::default, |text| LabelFilter::of_text(&text)),
             reference: said(&self.reference),

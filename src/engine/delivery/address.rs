@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        channel::MessageChannel, identity::ContactAlias, recipient::MessageAddress,
-        time::Timestamp, timeline::TimelineEntryKind,
+        channel::MessageChannel,
+        identity::ContactAlias,
+        recipient::{MessageAddress, is_staff},
+        time::Timestamp,
+        timeline::TimelineEntryKind,
     },
     store::{
         DatabaseTransaction, StoreError,
@@ -173,7 +176,7 @@ async fn mailboxes(
             .and_then(|known| known.get(&contact))
             .cloned();
         let named = message.recipient.as_deref().unwrap_or_default();
-        let is_staff = named.starts_with("user:");
+        let is_staff = is_staff(named);
         let at = known.and_then(|emails| emails.of_message(product, is_staff));
         if at.is_none() && people::is_deleted(tx, contact).await? {
             continue;

@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::AccessBounds,
         channel::MessageChannel,
         failure::FailureClass,
         notification::{NotificationChange, NotificationState},
         priority::MessagePriority,
+        recipient::is_staff,
         status::NotificationEngineState,
         time::Timestamp,
         timeline::TimelineEntryKind,
@@ -32,7 +32,7 @@ use crate::{
     },
     error::ErrorChain,
     store::{
-        StoreError, TransactionWorkError,
+        DatabaseTransaction, StoreError, TransactionWorkError, access,
         address_suppression::{self, AddressSuppressionReason},
         channel_fallback, notification, people, timeline,
     },
@@ -40,9 +40,6 @@ use crate::{
 
 /// Messages that one turn takes.
 const MOST: i64 = 50;
-
-/// The word for it on messages that stand in for another.
-pub const RULE: &str = "channel_fallback";
 
 /// Why nothing is sent by the next channel.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +90,8 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             Err(ChannelFallbackError::Store(error)) => return Err(error),
             Err(refused) => {
                 tracing::warn!(event = "channel_fallback.refused", notification.id = %id, error = %ErrorChain(&refused), "a message was not delivered, and cannot be sent by its next channel");
-                let detail = json!({ "rule": RULE, "reason": refused.to_string() });
+                let detail =
+                    json!({ "rule": MessageChannel::FALLBACK_RULE, "reason": refused.to_string() });
                 engine
                     .store
                     .write(async |tx| {
@@ -193,7 +191,7 @@ async fn decide(
     );
     // A message that may still leave is not given up for one that cannot.
     if is_waiting && let Some(reason) = &child.skipped {
-        let detail = json!({ "rule": RULE, "channel": channel.name(), "reason": reason });
+        let detail = json!({ "rule": MessageChannel::FALLBACK_RULE, "channel": channel.name(), "reason": reason });
         let kind = TimelineEntryKind::RuleSkipped;
         timeline::note(tx, id, kind, Some(detail.to_string()), now).await?;
         channel_fallback::set_channels(tx, id, left).await?;
@@ -214,7 +212,7 @@ async fn decide(
         return Err(StoreError::Conflict.into());
     };
     channel_fallback::sent(tx, id, child_id).await?;
-    let detail = json!({ "rule": RULE, "channel": channel.name(), "notifications": [child_id] });
+    let detail = json!({ "rule": MessageChannel::FALLBACK_RULE, "channel": channel.name(), "notifications": [child_id] });
     timeline::note(
         tx,
         id,
@@ -236,6 +234,19 @@ async fn decide(
     Ok(report)
 }
 
+/// The senders that may take over a message; empty: any. A product's messages leave from the senders
+/// that its keys may use; what alerts staff is Herald's own.
+async fn senders_of(
+    tx: &DatabaseTransaction,
+    row: &entity::notification::Model,
+) -> Result<Vec<Uuid>, StoreError> {
+    let is_for_staff = row.recipient.as_deref().is_some_and(is_staff);
+    match row.product.as_deref().filter(|_| !is_for_staff) {
+        Some(product) => access::senders_of_product(tx, product).await,
+        None => Ok(Vec::new()),
+    }
+}
+
 /// The same message for another channel.
 async fn stand_in(
     turn: TransactionContext<'_>,
@@ -244,8 +255,8 @@ async fn stand_in(
     sealed: Option<&str>,
 ) -> Result<notification::NewNotification, ChannelFallbackError> {
     let TransactionContext { engine, tx, now } = turn;
-    let bounds = AccessBounds::of_product(row.product.as_deref());
-    let from = channel_sender::for_channel(engine, bounds.senders(), channel, None)
+    let senders = senders_of(tx, row).await?;
+    let from = channel_sender::for_channel(engine, &senders, channel, None)
         .ok_or(ChannelFallbackError::NoSender(channel))?;
     let mut params: Value = serde_json::from_str(&row.params).unwrap_or(Value::Null);
     match (&row.sealed, sealed) {
@@ -288,7 +299,7 @@ async fn stand_in(
         event_type: row.event_type.clone(),
         follow_up_id: None,
         parent_id: Some(row.id),
-        rule: Some(RULE.to_owned()),
+        rule: Some(MessageChannel::FALLBACK_RULE.to_owned()),
         depth: row.depth,
         channel: channel.name().to_owned(),
         sender_id: from.id(),

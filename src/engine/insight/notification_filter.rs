@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        channel::MessageChannel,
         field_error::FieldError,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
@@ -85,6 +86,8 @@ pub struct NotificationCriteria {
     /// An event type.
     pub r#type: Option<String>,
     pub template: Option<String>,
+    /// `whatsapp`, `email`, …
+    pub channel: Option<String>,
     /// `name=value`, or several in a list: all must match.
     #[serde(default, skip_serializing_if = "LabelFilter::is_empty")]
     #[schema(value_type = Vec<String>)]
@@ -104,6 +107,7 @@ impl NotificationCriteria {
         self.status.is_none()
             && self.r#type.is_none()
             && self.template.is_none()
+            && self.channel.is_none()
             && self.label.is_empty()
             && self.reference.is_none()
             && self.recipient.is_none()
@@ -165,6 +169,10 @@ impl NotificationCriteria {
                 None => refuse("label", "name=value".to_owned()),
             }
         }
+        let channel = self.channel.as_deref().map(MessageChannel::parse);
+        if channel == Some(None) {
+            refuse("channel", MessageChannel::RULE.to_owned());
+        }
         if labels.len() > MAX_LABELS {
             refuse("label", format!("at most {MAX_LABELS}"));
         }
@@ -188,6 +196,7 @@ impl NotificationCriteria {
             contact: None,
             statuses,
             template: self.template,
+            channel: channel.flatten(),
             event_type: self.r#type,
             labels,
             retried,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         horizon, pace, phone,
         status::{NotificationStatus, StatusGroup},
         story::{self, FutureTimestampCause, ManualAction},
@@ -39,6 +40,8 @@ pub struct NotificationHistory {
     /// Its state, as a sentence.
     pub standing: String,
     pub recipient: Option<String>,
+    /// `whatsapp`, `email`, …
+    pub channel: String,
     /// The template it was made with.
     pub template: Option<String>,
     /// The template that replaced it, if any.
@@ -246,6 +249,7 @@ pub async fn of(
         group: status.group(),
         standing,
         recipient: row.recipient.clone().or_else(|| row.address.clone()),
+        channel: row.channel.clone(),
         template: row
             .made_with
             .clone()
@@ -354,7 +358,14 @@ async fn origin(
         left_out: Vec::new(),
     };
     if let (Some(rule), Some(parent)) = (&row.rule, row.parent_id) {
-        origin.text = format!("The rule {rule} created it because of the notification {parent}.");
+        origin.text = if rule == MessageChannel::FALLBACK_RULE {
+            format!(
+                "The notification {parent} had not arrived by its channel: this one goes by {}.",
+                row.channel
+            )
+        } else {
+            format!("The rule {rule} created it because of the notification {parent}.")
+        };
         return Ok(origin);
     }
     // A direct request has its own id in the place of an event's.
@@ -399,11 +410,12 @@ fn attempt_of(attempt: attempt::AttemptDetails) -> NotificationHistoryAttempt {
     let attempt::AttemptDetails { state, call } = attempt;
     let http_status = call.as_ref().and_then(|call| call.http_status);
     let request = call.as_ref().and_then(|call| call.request.as_deref());
+    let is_answered = call.as_ref().is_some_and(|call| call.answer.is_some());
     NotificationHistoryAttempt {
         id: state.id,
         number: state.number,
         at: state.created_at.to_string(),
-        text: story::attempt(state.outcome, http_status),
+        text: story::attempt(state.outcome, http_status, is_answered),
         request: request.map(|json| read(Some(json))),
         answer: call.as_ref().and_then(|call| call.answer.clone()),
         provider_message_id: call.and_then(|call| call.provider_message_id),

@@ -4,7 +4,10 @@ use uuid::Uuid;
 
 use super::targets::ResolvedRecipient;
 use crate::{
-    domain::{channel::MessageChannel, recipient::MessageAddress},
+    domain::{
+        channel::MessageChannel,
+        recipient::{MessageAddress, is_staff},
+    },
     store::{DatabaseTransaction, StoreError, people},
 };
 
@@ -52,7 +55,7 @@ pub(super) async fn readdress(
         let Some(contact) = target.contact_id else {
             continue;
         };
-        let is_staff = target.recipient.starts_with("user:");
+        let is_staff = is_staff(&target.recipient);
         let emails = known.remove(&contact).unwrap_or_default();
         target.address = emails.clone().of_message(product, is_staff);
         target.skipped = target.address.is_none().then(|| NO_EMAIL.to_owned());

@@ -52,7 +52,7 @@ use crate::{
         category::MessageCategory,
         channel::MessageChannel,
         priority::MessagePriority,
-        recipient::WhatsAppUserId,
+        recipient::{WhatsAppUserId, is_staff},
         template::{TemplateError, UnreadableFilterValue, layout::TemplateLayout},
         time::Timestamp,
     },
@@ -350,7 +350,7 @@ fn as_known(own: &HashMap<Uuid, ProductContactProfile>, target: &mut ResolvedRec
     let Some(contact) = target.contact_id else {
         return;
     };
-    let is_staff = target.recipient.starts_with("user:");
+    let is_staff = is_staff(&target.recipient);
     target.name = own_name(own, contact, target.name.take(), is_staff);
     let known = own.get(&contact);
     let is_shared = is_staff || known.is_some_and(|known| known.is_of_catalogue);

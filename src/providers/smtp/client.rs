@@ -173,12 +173,19 @@ fn ended(stage: SmtpStage, error: &Error) -> SmtpEnd {
     }
 }
 
-/// What the server said, with what lettre says of it.
+/// What the server said, as it said it; else what lettre says of it.
 fn text(error: &Error) -> String {
+    let source = std::error::Error::source(error);
+    if let (Some(code), Some(said)) = (error.status(), source) {
+        return format!("{code} {said}");
+    }
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = source;
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
         source = cause.source();
     }
     text

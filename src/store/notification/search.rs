@@ -10,6 +10,7 @@ use super::{NotificationRecord, open_status};
 use crate::{
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         failure::DeliveryFailure,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
@@ -72,6 +73,7 @@ pub async fn callbacks_of(store: &Store, wanted: &[Uuid]) -> Result<Vec<Uuid>, S
 pub struct NotificationListFilter {
     pub statuses: Vec<NotificationStatus>,
     pub template: Option<String>,
+    pub channel: Option<MessageChannel>,
     pub event_type: Option<String>,
     /// All must hold.
     pub labels: Vec<(String, String)>,
@@ -149,6 +151,9 @@ pub async fn search(
             of_sender = of_sender.add(notification::Column::SenderId.is_null());
         }
         select = select.filter(of_sender);
+    }
+    if let Some(channel) = filter.channel {
+        select = select.filter(notification::Column::Channel.eq(channel.name()));
     }
     if let Some(contact) = filter.contact {
         select = select.filter(notification::Column::ContactId.eq(contact));

@@ -9,7 +9,7 @@ use crate::{
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, contacts_after, of_aliases, of_contacts, wrote_to},
-        dialect::{execute, nullable, query, query_one, read_row},
+        dialect::{begins_with, execute, nullable, query, query_one, read_row},
     },
 };
 
@@ -141,7 +141,7 @@ pub async fn page(
     let after = after.unwrap_or(Uuid::nil());
     // A username is shown with a sign before it.
     let text = text.map(|text| text.strip_prefix('@').unwrap_or(text));
-    let found = match text.map(beginning) {
+    let found = match text.map(begins_with) {
         None => {
             let person = person_known(bounds, 2);
             let own = contacts_after(bounds, 1, 2, 2 + person.values.len());
@@ -196,15 +196,14 @@ fn begins(bounds: &AccessBounds, used: usize) -> (String, Vec<Value>) {
     match bounds.product() {
         None => {
             ways.push(common);
-            ways.extend([like("c.profile_name"), like("c.username")]);
+            ways.extend(["c.profile_name", "c.username", "c.email"].map(like));
         }
         Some(product) => {
             values.push(product.name.as_str().into());
             ways.push(format!(
-                "EXISTS (SELECT 1 FROM product_contact p WHERE p.product = ${} AND p.contact_id = c.id AND ({} OR {}))",
+                "EXISTS (SELECT 1 FROM product_contact p WHERE p.product = ${} AND p.contact_id = c.id AND ({}))",
                 used + values.len(),
-                like("p.name"),
-                like("p.handle")
+                ["p.name", "p.handle", "p.email"].map(like).join(" OR ")
             ));
             if let Some(catalogue) = &product.catalogue {
                 values.push(catalogue.as_str().into());
@@ -216,13 +215,4 @@ fn begins(bounds: &AccessBounds, used: usize) -> (String, Vec<Value>) {
         }
     }
     (ways.join(" OR "), values)
-}
-
-/// A pattern of LIKE, with `\\` as its escape: whatever begins with a text.
-pub(super) fn beginning(text: &str) -> String {
-    let text = text
-        .replace('\\', "\\\\")
-        .replace('%', "\\%")
-        .replace('_', "\\_");
-    format!("{text}%")
 }

@@ -6,14 +6,15 @@ use sea_orm::FromQueryResult;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{RecipientContact, manage::beginning, person_known};
+use super::{RecipientContact, person_known};
 use crate::{
     domain::{access::AccessBounds, time::Timestamp},
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, of_catalogue, of_contacts},
         dialect::{
-            SqlListFieldType, column, execute, list, matching, query, query_one, read_row, rows,
+            SqlListFieldType, begins_with, column, execute, list, matching, query, query_one,
+            read_row, rows,
         },
         new_id,
     },
@@ -77,7 +78,7 @@ pub async fn staff_page(
         [
             clean(wanted.after).into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
-            beginning(&clean(wanted.beginning)).into(),
+            begins_with(&clean(wanted.beginning)).into(),
             clean(wanted.group).into(),
         ]
         .into_iter()

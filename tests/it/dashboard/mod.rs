@@ -1,6 +1,7 @@
 //! The pages, as a browser without scripts sees them.
 
 mod entry;
+mod mailboxes;
 mod pages;
 mod people;
 
@@ -11,10 +12,15 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::harness::{DEMO, Database, Test, TestApp};
 
 pub fn tests() -> Vec<Test> {
-    [entry::tests(), pages::tests(), people::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        entry::tests(),
+        mailboxes::tests(),
+        pages::tests(),
+        people::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const PASSWORD: &str = "correct horse battery";

@@ -105,6 +105,10 @@ fn rule(entry: &CatalogueRuleEntry, at: CatalogueEntryRef<'_>, wrong: &mut Mista
     {
         wrong.field(at, "unless", format!("{name} is not one of {triggers}"));
     }
+    if entry.name == MessageChannel::FALLBACK_RULE {
+        let rule = "another name: Herald calls messages so that take the place of another by the next channel";
+        wrong.field(at, "name", rule);
+    }
     condition(at, entry.when.as_deref(), wrong);
     duration(at, "after", entry.after.as_deref(), wrong);
     recipients(at, "send.to", &entry.send.to, true, wrong);
@@ -218,6 +222,10 @@ fn channels(
     }
     let wait = entry.fallback_after.as_deref();
     duration(at, "fallback_after", wait, wrong);
+    let seconds = wait.and_then(parse_duration_seconds);
+    if seconds.is_some_and(|seconds| !MessageChannel::FALLBACK_SECONDS.contains(&seconds)) {
+        wrong.field(at, "fallback_after", "10s to 7d");
+    }
     if wait.is_some() && entry.channels.len() < 2 {
         wrong.field(at, "fallback_after", "needs two channels or more");
     }

@@ -157,11 +157,6 @@ pub(super) async fn next(
     })
 }
 
-/// Whether a message goes to a member of staff.
-pub(super) fn is_for_staff(new: &NewNotification) -> bool {
-    new.recipient.starts_with("user:")
-}
-
 /// Some of the recipients of a rule.
 struct RuleRecipientChunk {
     targets: Vec<ResolvedRecipient>,

@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use self::children::{FollowUpError, FollowUpMessageChunk};
 use crate::{
-    domain::{time::Timestamp, timeline::TimelineEntryKind, transition::NotificationTransitionSet},
+    domain::{
+        recipient::is_staff, time::Timestamp, timeline::TimelineEntryKind,
+        transition::NotificationTransitionSet,
+    },
     engine::{
         Engine,
         intake::{
@@ -258,7 +261,7 @@ async fn decide(
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;
     let alerts: Vec<&NewNotification> = new
         .iter()
-        .filter(|new| inserted.contains(&new.id) && children::is_for_staff(new))
+        .filter(|new| inserted.contains(&new.id) && is_staff(&new.recipient))
         .collect();
     if let Some(alert) = alerts.first() {
         let none = FallbackPlan::default();

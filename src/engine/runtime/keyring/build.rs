@@ -80,7 +80,13 @@ pub(super) fn build(
         };
         let mut settings = sender::settings_of(row);
         if let Some(environment) = of_kind(&row.kind) {
-            for (name, value) in &environment.credentials.settings {
+            let own = environment.credentials.is_of(row);
+            let own = own.then_some(&environment.credentials.own_settings);
+            for (name, value) in own
+                .into_iter()
+                .flatten()
+                .chain(&environment.credentials.settings)
+            {
                 settings
                     .entry(name.clone())
                     .or_insert_with(|| value.clone());
@@ -190,7 +196,12 @@ fn unstored(
         kind: credentials.kind.clone(),
         endpoint_id: Some(endpoint_id),
         account_id: credentials.account_id.clone(),
-        settings: credentials.settings.clone(),
+        settings: credentials
+            .settings
+            .iter()
+            .chain(&credentials.own_settings)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         is_default: false,
         off: None,
         token: token.map_or_else(

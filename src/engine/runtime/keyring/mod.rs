@@ -33,6 +33,8 @@ pub struct EnvironmentCredentials {
     pub verify_token: Option<SecretString>,
     /// Settings of senders of its kind that have none of their own.
     pub settings: BTreeMap<String, String>,
+    /// Settings of the sender of its number or address alone.
+    pub own_settings: BTreeMap<String, String>,
 }
 
 impl EnvironmentCredentials {

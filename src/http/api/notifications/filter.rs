@@ -29,6 +29,8 @@ pub struct NotificationsQuery {
     /// An event type.
     r#type: Option<String>,
     template: Option<String>,
+    /// `whatsapp`, `email`, …
+    channel: Option<String>,
     /// `name=value`; if given several times, all must match.
     #[serde(default)]
     label: Vec<String>,
@@ -80,6 +82,7 @@ pub async fn list(
         status: query.status,
         r#type: query.r#type,
         template: query.template,
+        channel: query.channel,
         label: LabelFilter(query.label),
         reference: query.reference,
         recipient: query.recipient,

@@ -324,7 +324,7 @@ fn check(
     }
     if body
         .fallback_after_seconds
-        .is_some_and(|seconds| !(10..=7 * 24 * 60 * 60).contains(&seconds))
+        .is_some_and(|seconds| !MessageChannel::FALLBACK_SECONDS.contains(&seconds))
     {
         refuse("/fallback_after_seconds", "10 to 604800");
     }

@@ -77,6 +77,8 @@ pub struct NotificationSummary {
     /// When it is looked at again, if that is known and in the future.
     waits_until: Option<String>,
     recipient: Option<String>,
+    /// `whatsapp`, `email`, …
+    channel: String,
     /// `template`, `text`, …
     kind: String,
     /// The template it was made with.
@@ -120,6 +122,7 @@ pub(super) fn summary(row: &notification::Model) -> NotificationSummary {
             .filter(|due_at| *due_at > row.updated_at)
             .map(time),
         recipient: row.recipient.clone(),
+        channel: row.channel.clone(),
         kind: row.kind.clone(),
         message_kind: row.message_kind.clone(),
         template: row
@@ -160,7 +163,6 @@ pub struct NotificationDetail {
     generation: i64,
     #[schema(value_type = MessageCategory)]
     category: String,
-    channel: String,
     language: Option<String>,
     /// The text as the recipient reads it; absent for one-time passwords.
     text: Option<String>,
@@ -302,7 +304,6 @@ pub(super) async fn detail(
         summary,
         generation: row.generation,
         category: row.category,
-        channel: row.channel,
         language: row.language,
         text: row.body,
         event: row.event_id.filter(|_| row.route.is_some()),

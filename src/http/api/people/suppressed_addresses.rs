@@ -67,7 +67,7 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
     let found: Vec<SuppressedAddressView> = match caller.bounds {
-        AccessBounds::All => address_suppression::newest(&state.engine.store, limit)
+        AccessBounds::All => address_suppression::newest(&state.engine.store, "", limit)
             .await?
             .into_iter()
             .map(Into::into)
