@@ -115,7 +115,11 @@ pub async fn one(
     ) else {
         return Err(DashboardScreenError::NotFound);
     };
-    let (name, number) = named(&person, &found);
+    let email = details.email.as_deref().map(|it| mailbox(&person, it));
+    let (name, mut number) = named(&person, &found);
+    if let (true, Some(email)) = (found.phone.is_none() && found.user_id.is_none(), &email) {
+        number.clone_from(email);
+    }
     let shell = DashboardLayout::new(&request, &state, &person, name.clone(), HERE)?;
     let (handle, users) = rows::names(store.reader(), id).await?;
     // Names in catalogues are often people's own.
@@ -145,7 +149,7 @@ pub async fn one(
         None => None,
     };
     let page = ContactDetailScreen {
-        email: details.email.as_deref().map(|it| mailbox(&person, it)),
+        email,
         suppressed: row.map(|row| SuppressedAddressScreenRow::of(row, &person, &shell)),
         open,
         merged,
