@@ -74,9 +74,16 @@ impl TransactionWorkError for ChannelFallbackError {
 
 /// Decides what is due. Returns how many were found.
 pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
+    let store = &engine.store;
+    if channel_fallback::due(store.by_index(), now, 1)
+        .await?
+        .is_empty()
+    {
+        return Ok(0);
+    }
     // A receipt may be among the callbacks that are not applied yet.
     let horizon = backlog::timers_until(engine, now).await?;
-    let due = channel_fallback::due(engine.store.by_index(), horizon, MOST).await?;
+    let due = channel_fallback::due(store.by_index(), horizon, MOST).await?;
     if due.is_empty() || engine.refresh_hold().await?.is_some() {
         return Ok(0);
     }
