@@ -14,6 +14,7 @@ crate::tests![
     an_alert_of_a_rule_goes_by_mail_while_its_sender_is_held,
     an_alarm_about_the_mail_server_goes_by_whatsapp,
     who_has_no_mailbox_gets_the_alarm_once_the_sender_sends_again,
+    a_message_to_a_customer_is_no_alert,
 ];
 
 const STAFF: &str = r#"
@@ -211,5 +212,24 @@ async fn who_has_no_mailbox_gets_the_alarm_once_the_sender_sends_again(database:
     }
     for alert in alerts(&stage).await {
         assert_eq!(alert["status"], "accepted", "{alert:#}");
+    }
+}
+
+async fn a_message_to_a_customer_is_no_alert(database: Database) {
+    let stage = stage(&database).await;
+    // An event of Herald's own, and a mailbox that is known: the message still waits for WhatsApp.
+    let customer = STAFF.replace(
+        "to = \"group:Operators\"\ntemplate = \"ops_alert\"\n[route",
+        "to = \"contact:asha\"\ntemplate = \"ops_alert\"\n[route",
+    );
+    assert_ne!(customer, STAFF);
+    stage.app.apply_catalogue(&customer).await;
+    whatsapp_is_held(&stage).await;
+    alarm(&stage).await;
+    assert_eq!(stage.mail_out().await, 0);
+    let waiting = alerts(&stage).await;
+    assert!(!waiting.is_empty());
+    for alert in &waiting {
+        assert_eq!(alert["group"], "pending", "{alert:#}");
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         horizon,
         own_event::SOURCE,
         priority::MessagePriority,
-        recipient::{RecipientParseError, RecipientSpec, is_expression},
+        recipient::{RecipientParseError, RecipientSpec, is_expression, is_staff},
         route::RouteOutcome,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
@@ -566,11 +566,16 @@ impl EventRoutingContext<'_> {
             .iter()
             .filter(|new| inserted.contains(&new.id))
             .collect();
-        let mut next_channels = FallbackPlan::of_route(&self.route.route);
-        if self.row.source == SOURCE {
-            next_channels = next_channels.of_alert(turn, channel, from).await?;
+        // A reply to a customer is no alert, although an event of Herald's own has made it.
+        let (alerts, others): (Vec<_>, Vec<_>) = new_ones
+            .into_iter()
+            .partition(|new| self.row.source == SOURCE && is_staff(&new.recipient));
+        let next_channels = FallbackPlan::of_route(&self.route.route);
+        fallback::plan(turn, &others, &next_channels).await?;
+        if !alerts.is_empty() {
+            let next_channels = next_channels.of_alert(turn, channel, from).await?;
+            fallback::plan(turn, &alerts, &next_channels).await?;
         }
-        fallback::plan(turn, &new_ones, &next_channels).await?;
         result.notifications += inserted.len();
         result.skipped += new.iter().filter(|new| new.skipped.is_some()).count();
         Ok((new.len(), next))
