@@ -1,13 +1,16 @@
 //! Assembles the server from its parts: the only file that knows all the others.
 
+mod command;
 mod environment;
+mod opening;
+mod threads;
+
+pub use command::{command_engine, command_store};
+pub use opening::open_database;
 
 use std::{
     net::TcpListener,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,21 +20,16 @@ use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
+use self::threads::WorkerThreads;
 use crate::{
     config::Config,
     dashboard,
-    domain::{channel::MessageChannel, hold::HoldReason, phone, time::Timestamp},
+    domain::{channel::MessageChannel, hold::HoldReason, phone},
     engine::{
         Engine,
         ingest::inbox::{CallbackInbox, CallbackInboxReceiver, CallbackMemoryQueue},
         intake,
-        runtime::{
-            clock::OF_PROCESS,
-            heartbeat, hold,
-            keyring::ProviderCredentialCache,
-            lineage::{self, StaleDatabaseDetector},
-            vault::{self, Vault, VaultKeyCheck},
-        },
+        runtime::{heartbeat, hold, lineage},
     },
     error::ErrorChain,
     http::{
@@ -40,11 +38,10 @@ use crate::{
     },
     providers::{HttpClient, ProviderRegistry, http_client},
     shutdown::ShutdownTokens,
-    state::{AppState, CallbackIngestMode, Clock, random_bytes},
+    state::{AppState, CallbackIngestMode, Clock},
     store::{
-        self, Store, callback, connect, migrate,
-        sqlite_file::{self, SqliteDatabasePresence, SqliteFileCondition, SqliteFileUsage},
-        state_mark::StateMarkLocation,
+        self, callback,
+        sqlite_file::{self, SqliteFileCondition, SqliteFileUsage},
     },
     telemetry, workers,
 };
@@ -91,19 +88,6 @@ pub struct App {
     http: HttpClient,
 }
 
-/// Opens the database with these settings, whatever its schema.
-pub async fn open_database(
-    config: &Config,
-    purpose: connect::ConnectPurpose,
-) -> Result<Store, connect::DatabaseOpenError> {
-    let access = connect::DatabaseConnectSettings {
-        connections: config.database.connections,
-        pooled: config.database.pooled,
-        timeout: config.database.timeout,
-    };
-    connect::open(&config.database_url(), access, purpose).await
-}
-
 /// Commits are not found in the database although its connection was reopened: nothing that this
 /// process acknowledges can be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -114,64 +98,6 @@ pub struct CommittedDataLostError;
 
 /// Interval of attempts to open a database that is not usable yet.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-
-/// Whether a start failed because of a database that may become usable: it is unreachable,
-/// starting, full or read-only.
-fn may_pass(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<connect::DatabaseOpenError>()
-            .is_some_and(connect::DatabaseOpenError::may_pass)
-            || cause
-                .downcast_ref::<store::StoreError>()
-                .is_some_and(|error| error.is_transient() && !error.is_damage())
-    })
-}
-
-/// Opens the store and checks that it can be used: a SQLite file that was not closed in order is
-/// read completely first.
-async fn open_store(
-    config: &Config,
-    migrate_now: bool,
-    now: Timestamp,
-) -> anyhow::Result<(Store, SqliteFileCondition)> {
-    let database_url = config.database_url();
-    let is_in_data_dir = connect::sqlite_file(&database_url)
-        .is_some_and(|file| file.starts_with(&config.server.data_dir));
-    if is_in_data_dir && let Err(error) = store::files::own_folder(&config.server.data_dir) {
-        tracing::warn!(event = "data_dir.permissions", %error, "HERALD_DATA_DIR could not be created, or could not be closed to other users of this machine, who may then read it");
-    }
-    let before = sqlite_file::path_of(&database_url).map(SqliteDatabasePresence::look);
-    let store = open_database(config, connect::ConnectPurpose::Serve).await?;
-    let condition = match &before {
-        Some(before) => sqlite_file::check(&store, before).await?,
-        None => SqliteFileCondition::Sound,
-    };
-    if migrate_now {
-        migrate::up(&store)
-            .await
-            .context("the database could not be migrated")?;
-    } else if !migrate::is_current(&store)
-        .await
-        .context("the database's schema cannot be read")?
-    {
-        bail!(
-            "the database's schema is older than this program: run `herald migrate up`, or start with --migrate"
-        );
-    }
-    let is_other = condition == SqliteFileCondition::Copy;
-    if let Some(segments) = callback::restore_pending(&store, is_other).await?
-        && segments > 0
-    {
-        tracing::warn!(
-            event = "database.inbox_ahead",
-            segments,
-            "the database is older than its stored callbacks: those that it does not know are applied again"
-        );
-    }
-    sqlite_file::put_use(&store, SqliteFileUsage::Running, now).await?;
-    Ok((store, condition))
-}
 
 /// Raises the limit of open files, divides it between connections, outgoing calls and the database,
 /// and creates the limiter of requests.
@@ -207,7 +133,7 @@ impl App {
         let built = loop {
             let own = listener.try_clone()?;
             match Self::build(config, secret_key, own, options.clone()).await {
-                Err(error) if may_pass(&error) => {
+                Err(error) if opening::may_pass(&error) => {
                     if waiting.is_none() {
                         let address = listener.local_addr()?;
                         tracing::error!(event = "start.waiting", %address, error = %ErrorChain(error.as_ref()), "database unavailable: requests get 503, retrying every second");
@@ -243,12 +169,12 @@ impl App {
     ) -> anyhow::Result<Self> {
         let (shares, limiter) = limiter(config);
         let began = options.clock.now();
-        let (store, condition) = open_store(config, options.migrate, began).await?;
+        let (store, condition) = opening::open_store(config, options.migrate, began).await?;
         if let Some(reference) = options.clock.reference() {
             reference.follow(&store).await?;
         }
         let now = options.clock.now();
-        let vault = self::vault(config, secret_key, &store, true, now).await?;
+        let vault = opening::vault(config, secret_key, &store, true, now).await?;
         let pages = dashboard::DashboardSettings {
             cookie_key: Key::from(&vault.derive("cookies")),
             secure: config
@@ -273,9 +199,13 @@ impl App {
             environment::ensure_sender(&of_kind, may_take_over, &store, now).await?;
         }
         let durability = store::setting::durability(&store).await?;
-        let lineage = self::lineage(config, &store, now).await?;
+        let lineage = opening::lineage(config, &store, now).await?;
         let engine = Engine::new(store, config.engine.clone(), process)
-            .with_keys(keys(config, Some(vault), options.providers.clone())?)
+            .with_keys(opening::keys(
+                config,
+                Some(vault),
+                options.providers.clone(),
+            )?)
             .with_public_url(config.server.public_url.clone())
             .with_lineage(lineage);
         let engine = Arc::new(engine);
@@ -477,172 +407,7 @@ impl App {
     }
 }
 
-/// Threads for the workers. Each drives one future on the main runtime's I/O and timers, so that
-/// CPU-bound work (JSON) delays no other worker.
-struct WorkerThreads {
-    tracker: TaskTracker,
-    runtime: tokio::runtime::Handle,
-    stop: CancellationToken,
-    panicked: Arc<AtomicBool>,
-}
-
-/// A worker that panics ends the process in order: a server that accepts messages and sends nothing
-/// looks healthy, and is not.
-struct WorkerPanicGuard {
-    stop: CancellationToken,
-    panicked: Arc<AtomicBool>,
-}
-
-impl Drop for WorkerPanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.panicked.store(true, Ordering::Release);
-            self.stop.cancel();
-        }
-    }
-}
-
-impl WorkerThreads {
-    fn start<F: Future<Output = ()>>(
-        &self,
-        name: &str,
-        work: impl FnOnce() -> F + Send + 'static,
-    ) -> anyhow::Result<()> {
-        let runtime = self.runtime.clone();
-        let token = self.tracker.token();
-        let watched = WorkerPanicGuard {
-            stop: self.stop.clone(),
-            panicked: Arc::clone(&self.panicked),
-        };
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                // In this order at the end, however it ends: the process waits for the token.
-                let _token = token;
-                let _watched = watched;
-                runtime.block_on(work());
-            })
-            .with_context(|| format!("the thread {name} cannot be started"))?;
-        Ok(())
-    }
-}
-
 async fn stop_server(handle: ServerHandle, stop: &ShutdownTokens) {
     stop.soft.cancelled().await;
     handle.stop(true).await;
-}
-
-/// The installation's id, and the location of its external state mark.
-async fn lineage(
-    config: &Config,
-    store: &Store,
-    now: Timestamp,
-) -> anyhow::Result<StaleDatabaseDetector> {
-    let outside = config
-        .secrets
-        .state_mark
-        .as_ref()
-        .map(StateMarkLocation::open)
-        .transpose()?;
-    let installation = store
-        .write(async |tx| store::lineage::installation(tx, Uuid::new_v4(), now).await)
-        .await?;
-    Ok(StaleDatabaseDetector::new(installation, outside))
-}
-
-/// The keys of this installation, which must match the encrypted rows of the database.
-async fn vault(
-    config: &Config,
-    secret_key: &SecretString,
-    store: &Store,
-    rotate: bool,
-    now: Timestamp,
-) -> anyhow::Result<Vault> {
-    let Ok(vault) = Vault::new(secret_key, config.secrets.previous_key.as_ref()) else {
-        bail!("HERALD_SECRET_KEY: 64 hex digits, such as `openssl rand -hex 32` prints")
-    };
-    let checked = vault::check(store, &vault, rotate, || random_bytes().ok(), now)
-        .await
-        .context("HERALD_SECRET_KEY could not be compared with the database")?;
-    match checked {
-        VaultKeyCheck::Fits => {}
-        VaultKeyCheck::Rotated(count) => {
-            tracing::warn!(
-                event = "secret_key.rotated",
-                count,
-                "credentials are now encrypted with the new HERALD_SECRET_KEY: once every process has it, remove HERALD_SECRET_KEY_PREVIOUS"
-            );
-        }
-        VaultKeyCheck::Wrong => bail!(
-            "HERALD_SECRET_KEY: not the key this database was made with. Set the old key; to change it, set the new key and the old one as HERALD_SECRET_KEY_PREVIOUS. Without the old one, encrypted data cannot be read"
-        ),
-    }
-    Ok(vault)
-}
-
-/// The keys, and the credentials from the environment.
-fn keys(
-    config: &Config,
-    vault: Option<Vault>,
-    providers: ProviderRegistry,
-) -> anyhow::Result<ProviderCredentialCache> {
-    let http = http_client(config.calls.timeout, config.calls.connect_timeout)?;
-    Ok(ProviderCredentialCache::new(
-        vault,
-        environment::credentials(config, providers.default_kind()),
-        providers,
-        Some(http),
-    ))
-}
-
-/// The store for a command beside a server.
-pub async fn command_store(config: &Config) -> anyhow::Result<Store> {
-    let store = open_database(config, connect::ConnectPurpose::Command).await?;
-    if !migrate::is_current(&store)
-        .await
-        .context("the database's schema cannot be read")?
-    {
-        bail!("the database's schema is older than this program: run `herald migrate up`");
-    }
-    OF_PROCESS.follow(&store).await?;
-    Ok(store)
-}
-
-/// An engine for a command beside a server. It can open secrets if it gets the key.
-pub async fn command_engine(config: &Config, store: Store) -> anyhow::Result<Engine> {
-    let now = Clock::System.now();
-    let vault = match &config.secrets.key {
-        Some(secret_key) => Some(self::vault(config, secret_key, &store, false, now).await?),
-        None => None,
-    };
-    let engine = Engine::new(store, config.engine.clone(), store::new_id(now)).with_keys(keys(
-        config,
-        vault,
-        ProviderRegistry::standard(),
-    )?);
-    engine.refresh_keyring().await?;
-    Ok(engine)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Arc, AtomicBool, CancellationToken, Ordering, TaskTracker, WorkerThreads};
-
-    #[tokio::test]
-    async fn a_worker_that_panics_takes_the_process_with_it() {
-        let threads = WorkerThreads {
-            tracker: TaskTracker::new(),
-            runtime: tokio::runtime::Handle::current(),
-            stop: CancellationToken::new(),
-            panicked: Arc::new(AtomicBool::new(false)),
-        };
-        threads.start("fine", || async {}).unwrap();
-        threads
-            .start("panics", || async { panic!("played by a test") })
-            .unwrap();
-        threads.stop.cancelled().await;
-        threads.tracker.close();
-        threads.tracker.wait().await;
-        assert!(threads.panicked.load(Ordering::Acquire));
-    }
 }

@@ -4,9 +4,10 @@
 use herald::store::channel_fallback;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::harness::{
+    Database,
     email::{Stage, order, stage_with},
-    harness::{Database, status, value},
+    status, value,
 };
 
 crate::tests![a_receipt_before_the_claim_stops_the_mail];

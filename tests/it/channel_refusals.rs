@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::harness::{
+    Database,
     email::{Stage, stage},
-    harness::Database,
 };
 
 crate::tests![

@@ -4,9 +4,9 @@
 use herald::engine::insight::alarms;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::harness::{
+    DEMO, Database, MailFate,
     email::{Stage, order, stage},
-    harness::{DEMO, Database, MailFate},
 };
 
 crate::tests![

@@ -3,9 +3,9 @@
 use herald::engine::verification;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::harness::{
+    Database, MailFate,
     email::{Stage, stage},
-    harness::{Database, MailFate},
 };
 
 crate::tests![

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use crate::{
     cli,
-    email::{Stage, order, stage},
-    harness::{Database, SECRET_KEY, TestApp},
+    harness::{
+        Database, SECRET_KEY, TestApp,
+        email::{Stage, order, stage},
+    },
 };
 
 crate::tests![

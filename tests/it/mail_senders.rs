@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::harness::{
+    Database,
     email::{Stage, order, stage},
-    harness::Database,
 };
 
 crate::tests![the_next_channel_leaves_from_a_sender_of_the_product];

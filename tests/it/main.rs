@@ -39,6 +39,7 @@ mod deletion;
 mod delivery_service;
 mod deploy;
 mod email;
+mod email_fallback;
 mod error_codes;
 mod event_data;
 mod event_recipients;
@@ -177,6 +178,7 @@ fn main() -> ExitCode {
         verifications::tests(),
         conformance::tests(),
         email::tests(),
+        email_fallback::tests(),
         channel_refusals::tests(),
         channel_races::tests(),
         mail_alerts::tests(),

@@ -4,9 +4,9 @@ use herald::{domain::login::DashboardRole, store::address_suppression};
 use serde_json::{Value, json};
 
 use super::somebody;
-use crate::{
+use crate::harness::{
+    Database, MailFate,
     email::{Stage, order, stage},
-    harness::{Database, MailFate},
 };
 
 crate::tests![

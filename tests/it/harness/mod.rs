@@ -4,6 +4,7 @@ mod app;
 mod aside;
 mod blocker;
 mod databases;
+pub mod email;
 mod graph;
 mod mail_server;
 mod noise;
