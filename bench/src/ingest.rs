@@ -29,7 +29,7 @@ pub struct Ingest {
     /// Default: 64; with --rate 512, because a provider does not wait for answers.
     #[arg(long)]
     connections: Option<u32>,
-    /// Measure with applying off, too.
+    /// Measure with applying off, too; with --alone, only so.
     #[arg(long)]
     no_apply: bool,
     /// Measure the real server alone, without what it is compared with.
@@ -115,7 +115,8 @@ impl Ingest {
         progress("signing callbacks …");
         let shots = Offer::Most(Arc::new(load::shots(most, 7)));
         if self.alone {
-            let mut durable = self.measure("durable", &[], &shots).await?;
+            let words: &[&str] = if self.no_apply { &["--no-apply"] } else { &[] };
+            let mut durable = self.measure("durable", words, &shots).await?;
             print(&durable.keys(), self.common.json);
             return Ok(());
         }
