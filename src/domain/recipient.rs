@@ -66,6 +66,11 @@ impl RecipientSpec {
         self == other || (id(self).is_some() && id(self) == id(other))
     }
 
+    /// Whether it names members of staff.
+    pub const fn is_staff(&self) -> bool {
+        matches!(self, Self::User(_) | Self::Group(_))
+    }
+
     pub fn parse(text: &str) -> Result<Self, RecipientParseError> {
         let text = text.trim();
         if text.is_empty() {

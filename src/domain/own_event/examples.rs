@@ -174,6 +174,7 @@ fn message() -> MessageReceivedData {
         group: None,
         notification: Some(NOTIFICATION),
         message: "wamid.HBgLMTIwMjU1NTAxMDEVAgASGBQzQTdCNUJBQTY0".to_owned(),
+        sender: Some("shop".to_owned()),
     }
 }
 

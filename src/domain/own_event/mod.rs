@@ -130,6 +130,15 @@ impl HeraldEventType {
         }
     }
 
+    /// Whether it is about what one person and one sender (`sender` in its data) have said to each
+    /// other, which is no other product's business.
+    pub const fn is_of_conversation(self) -> bool {
+        matches!(
+            self,
+            Self::MessageReceived | Self::WindowClosed | Self::WindowClosing
+        )
+    }
+
     /// Whether routes can answer it. The others are in the stream only.
     pub const fn is_routable(self) -> bool {
         !matches!(

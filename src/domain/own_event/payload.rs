@@ -28,6 +28,8 @@ pub struct MessageReceivedData {
     pub notification: Option<Uuid>,
     /// The provider's id of the message.
     pub message: String,
+    /// The sender that it was written to; null if no sender has that number.
+    pub sender: Option<String>,
 }
 
 /// A notification that has reached a state for the first time in its generation.

@@ -28,11 +28,11 @@ use crate::{
             targets::ResolvedRecipient,
         },
         lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
-        runtime::{backlog, turn::TransactionContext, vault::of_notification},
+        runtime::{backlog, bounds, turn::TransactionContext, vault::of_notification},
     },
     error::ErrorChain,
     store::{
-        DatabaseTransaction, StoreError, TransactionWorkError, access,
+        StoreError, TransactionWorkError,
         address_suppression::{self, AddressSuppressionReason},
         channel_fallback, notification, people, timeline,
     },
@@ -241,19 +241,6 @@ async fn decide(
     Ok(report)
 }
 
-/// The senders that may take over a message; empty: any. A product's messages leave from the senders
-/// that its keys may use; what alerts staff is Herald's own.
-async fn senders_of(
-    tx: &DatabaseTransaction,
-    row: &entity::notification::Model,
-) -> Result<Vec<Uuid>, StoreError> {
-    let is_for_staff = row.recipient.as_deref().is_some_and(is_staff);
-    match row.product.as_deref().filter(|_| !is_for_staff) {
-        Some(product) => access::senders_of_product(tx, product).await,
-        None => Ok(Vec::new()),
-    }
-}
-
 /// The same message for another channel.
 async fn stand_in(
     turn: TransactionContext<'_>,
@@ -262,8 +249,9 @@ async fn stand_in(
     sealed: Option<&str>,
 ) -> Result<notification::NewNotification, ChannelFallbackError> {
     let TransactionContext { engine, tx, now } = turn;
-    let senders = senders_of(tx, row).await?;
-    let from = channel_sender::for_channel(engine, &senders, channel, None)
+    let is_for_staff = row.recipient.as_deref().is_some_and(is_staff);
+    let bounds = bounds::of_recipient(tx, row.product.as_deref(), is_for_staff).await?;
+    let from = channel_sender::for_channel(engine, bounds.senders(), channel, None)
         .ok_or(ChannelFallbackError::NoSender(channel))?;
     let mut params: Value = serde_json::from_str(&row.params).unwrap_or(Value::Null);
     match (&row.sealed, sealed) {

@@ -1,7 +1,10 @@
 //! Processes inbound messages: stores them, matches replies, opens service windows and applies STOP
 //! and START.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -41,6 +44,13 @@ use crate::{
 /// A reply without a quote answers messages sent at most this long before it.
 const ANSWERS_SECONDS: i64 = 7 * 24 * 60 * 60;
 
+/// The sender that messages were written to; what is of none is `None`.
+struct WrittenToSender {
+    id: Option<Uuid>,
+    name: Option<String>,
+    capabilities: ProviderCapabilities,
+}
+
 /// Stores inbound messages, opens service windows, and finds the notifications they answer.
 pub(super) async fn steps(
     turn: TransactionContext<'_>,
@@ -64,22 +74,24 @@ pub(super) async fn steps(
     let received = HeraldEventType::MessageReceived.name();
     let routes = catalogue::routes(tx, &AccessBounds::All, received).await?;
     let listened = !routes.is_empty();
-    let mut senders: HashMap<&str, (Option<Uuid>, ProviderCapabilities)> = HashMap::new();
+    let mut senders: HashMap<&str, WrittenToSender> = HashMap::new();
     let mut steps = Vec::new();
     for (position, (work, message)) in messages.iter().enumerate() {
         let endpoint_id = work.item.endpoint_id.as_deref().unwrap_or("");
-        let (sender_id, capabilities) = if let Some(known) = senders.get(endpoint_id) {
-            *known
-        } else {
-            let found = sender::by_endpoint_id(tx, endpoint_id).await?;
-            let kind = found.as_ref().map_or("", |sender| &sender.kind);
-            let known = (
-                found.as_ref().map(|sender| sender.id),
-                engine.capabilities_of(kind),
-            );
-            senders.insert(endpoint_id, known);
-            known
+        let written_to = match senders.entry(endpoint_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let found = sender::by_endpoint_id(tx, endpoint_id).await?;
+                let kind = found.as_ref().map_or("", |sender| &sender.kind);
+                let capabilities = engine.capabilities_of(kind);
+                new.insert(WrittenToSender {
+                    id: found.as_ref().map(|sender| sender.id),
+                    name: found.map(|sender| sender.name),
+                    capabilities,
+                })
+            }
         };
+        let sender_id = written_to.id;
         let met = people.remove(&position);
         let contact_id = met.map(|met| met.contact);
         let at = message.at.min(now);
@@ -118,7 +130,7 @@ pub(super) async fn steps(
             group_id: message.group_id.as_deref(),
             media_id: message.media_id.as_deref(),
             read_due_at: (engine.settings.people.mark_read
-                && capabilities.read_receipts
+                && written_to.capabilities.read_receipts
                 && message.call.is_none()
                 && !message.standby)
                 .then_some(now),
@@ -145,6 +157,7 @@ pub(super) async fn steps(
                 group: message.group_id.clone(),
                 notification: answered,
                 message: message.provider_message_id.clone(),
+                sender: written_to.name.clone(),
             });
             if listened {
                 account_updates::raise(turn, work, &event, report).await?;
@@ -180,7 +193,7 @@ pub(super) async fn steps(
             }
         }
         if let Some(met) = met
-            && capabilities.opt_out_words
+            && written_to.capabilities.opt_out_words
             && let Some(statement) = consent_statement(engine, message)
         {
             let about = (met, &message.person);

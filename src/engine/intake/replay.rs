@@ -11,7 +11,7 @@ use crate::{
     domain::{
         access::AccessBounds, audit_action::AuditAction, route::RouteOutcome, time::Timestamp,
     },
-    engine::{Engine, runtime::access},
+    engine::{Engine, runtime::bounds},
     store::{StoreError, audit, catalogue, event},
 };
 
@@ -56,7 +56,7 @@ pub async fn replay(
                 .filter(|result| result.outcome == RouteOutcome::Fired)
                 .collect();
             let mut done: Vec<String> = fired.iter().map(|it| it.route.clone()).collect();
-            let own = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+            let own = bounds::of_key(tx, row.key_id, row.product.as_deref()).await?;
             let routes = catalogue::routes(tx, &own, &row.event_type).await?;
             // A route that fired and is gone may have been renamed: its recipients must not get the
             // message again under the new name.

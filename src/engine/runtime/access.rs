@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use crate::domain::access::ApiKeyRole;
 use crate::{
     domain::{
-        access::{AccessBounds, ApiKeyScope, ApiKeyScopes, ProductAccess, overlap},
+        access::{ApiKeyScope, ApiKeyScopes, ProductAccess, overlap},
         audit_action::AuditAction,
         field_error::FieldError,
         own_event::SOURCE,
@@ -300,22 +300,6 @@ pub async fn revoke_key(
             Ok(revoked)
         })
         .await
-}
-
-/// The bounds of the key that posted something.
-pub async fn bounds_of_key(
-    tx: &DatabaseTransaction,
-    key: Option<Uuid>,
-    product: Option<&str>,
-) -> Result<AccessBounds, StoreError> {
-    let row = match key.filter(|_| product.is_some()) {
-        Some(id) => access::key(tx, id).await?,
-        None => None,
-    };
-    Ok(row.map_or_else(
-        || AccessBounds::of_product(product),
-        |row| access::bounds(&row),
-    ))
 }
 
 /// Minimum time between two stored uses of a key, in microseconds.

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod backlog;
+pub mod bounds;
 pub mod catalogue_cache;
 pub mod clock;
 pub mod heartbeat;

@@ -1,6 +1,7 @@
 //! API keys: what each may do, and whose things it sees.
 
 mod making;
+mod senders;
 mod sharing;
 mod walk;
 
@@ -11,10 +12,15 @@ use uuid::Uuid;
 use crate::harness::{Database, START, Test, TestApp, sign};
 
 pub fn tests() -> Vec<Test> {
-    [making::tests(), sharing::tests(), walk::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        making::tests(),
+        senders::tests(),
+        sharing::tests(),
+        walk::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Meta's id of the clinic's number.

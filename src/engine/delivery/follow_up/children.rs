@@ -1,6 +1,7 @@
 //! Creates the messages that a rule sends.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{FollowUpCursor, note};
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
             channel_sender::{self, NoChannelSender},
             targets::{self, RecipientCursor, RecipientResolveError, ResolvedRecipient},
         },
-        runtime::turn::TransactionContext,
+        runtime::{bounds, turn::TransactionContext},
     },
     store::{
         DatabaseTransaction, StoreError, context,
@@ -105,17 +106,7 @@ pub(super) async fn next(
             FollowUpError::Unknown(found.unknown)
         });
     }
-    let from = match &send.sender {
-        // A person who got the message from one number is not reminded from another.
-        None if send.to.iter().all(|to| to == "same") => parent.sender_id,
-        None => None,
-        Some(named) => match sender::named(tx, named).await? {
-            Some(row) => Some(row.id),
-            None => return Err(FollowUpError::NoSender(named.clone())),
-        },
-    };
-    let bounds = AccessBounds::of_product(parent.product.as_deref());
-    let from = channel_sender::serving(turn.engine, bounds.senders(), send.channel, from)?;
+    let from = sender_of(turn, send, &parent).await?;
     let draft = MessageDraft {
         event_id: parent.event_id,
         route: None,
@@ -155,6 +146,36 @@ pub(super) async fn next(
         new: new.into_iter().map(|made| made.new).collect(),
         place: found.place,
     })
+}
+
+/// The sender of a rule's messages; `None`: the default at the time of sending.
+async fn sender_of(
+    TransactionContext { engine, tx, .. }: TransactionContext<'_>,
+    send: &FollowUpRuleMessage,
+    parent: &entity::notification::Model,
+) -> Result<Option<Uuid>, FollowUpError> {
+    let is_staff = |to: &String| RecipientSpec::parse(to).is_ok_and(|spec| spec.is_staff());
+    let is_for_staff = send.to.iter().all(is_staff);
+    let bounds = bounds::of_recipient(tx, parent.product.as_deref(), is_for_staff).await?;
+    let chosen = match &send.sender {
+        // A person who got the message from one number is not reminded from another.
+        None if send.to.iter().all(|to| to == "same") => parent.sender_id,
+        None => None,
+        Some(named) => match sender::named(tx, named).await? {
+            Some(row) => Some(row.id),
+            None => return Err(FollowUpError::NoSender(named.clone())),
+        },
+    };
+    let chosen = match chosen {
+        None => IntakeRowCache::default().own_sender(tx, &bounds).await?,
+        named => named,
+    };
+    Ok(channel_sender::serving(
+        engine,
+        bounds.senders(),
+        send.channel,
+        chosen,
+    )?)
 }
 
 /// Some of the recipients of a rule.

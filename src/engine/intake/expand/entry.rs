@@ -24,7 +24,7 @@ use crate::{
             unique,
         },
         lifecycle::{self, NotificationLifecycleReport},
-        runtime::turn::TransactionContext,
+        runtime::{bounds, turn::TransactionContext},
     },
     store::{
         DatabaseTransaction, StoreError, access as rows, catalogue::StoredRoute,
@@ -78,6 +78,8 @@ pub(super) struct EventRoutingContext<'a> {
     pub(super) bounds: &'a AccessBounds,
     pub(super) route: &'a StoredRoute,
     pub(super) plan: &'a RouteEvaluation,
+    /// The sender of the conversation that the event is about.
+    pub(super) about_sender: Option<Uuid>,
     pub(super) now: Timestamp,
 }
 
@@ -103,7 +105,7 @@ impl EventRoutingContext<'_> {
         };
         let reading = &mut IntakeRowCache::default();
         let channel = MessageChannel::parse(&self.route.route.channel).unwrap_or_default();
-        let from = self.sender(reading, channel).await?;
+        let from = self.sender(reading, planned, channel).await?;
         let draft = self.draft(from, about).await?;
         let made = compose(self.turn(), reading, &draft, targets).await?;
         // The producer has been answered already: the event records what is wrong with its data.
@@ -166,18 +168,39 @@ impl EventRoutingContext<'_> {
     async fn sender(
         &self,
         reading: &mut IntakeRowCache,
+        planned: &RouteRecipientEntry,
         channel: MessageChannel,
     ) -> Result<Option<Uuid>, RouteRecipientError> {
+        let bounds = self.senders(planned).await?;
         let from = match &self.route.route.sender {
-            None => reading.own_sender(self.tx, self.bounds).await?,
+            None => match self.answering(planned, &bounds) {
+                Some(id) => Some(id),
+                None => reading.own_sender(self.tx, &bounds).await?,
+            },
             Some(named) => match sender::named(self.tx, named).await? {
                 Some(row) if self.bounds.has_sender(row.id) => Some(row.id),
                 Some(_) => return Err(RouteRecipientError::ForeignSender(named.clone())),
                 None => return Err(RouteRecipientError::NoSender(named.clone())),
             },
         };
-        let serving = channel_sender::serving(self.engine, self.bounds.senders(), channel, from)?;
+        let serving = channel_sender::serving(self.engine, bounds.senders(), channel, from)?;
         Ok(serving)
+    }
+
+    /// The sender that a person has written to, which is the one that answers.
+    fn answering(&self, planned: &RouteRecipientEntry, bounds: &AccessBounds) -> Option<Uuid> {
+        self.about_sender
+            .filter(|id| !is_for_staff(planned) && bounds.has_sender(*id))
+    }
+
+    /// The bounds of the senders that the messages of an entry may leave from: those of the key that
+    /// posted the event; of one of Herald's own, those of the route's product.
+    async fn senders(&self, planned: &RouteRecipientEntry) -> Result<AccessBounds, StoreError> {
+        if self.row.source != SOURCE {
+            return Ok(self.bounds.clone());
+        }
+        let product = self.product().await?;
+        bounds::of_recipient(self.tx, product.as_deref(), is_for_staff(planned)).await
     }
 
     /// The route's message, without its recipient.
@@ -263,4 +286,9 @@ impl EventRoutingContext<'_> {
         let page = targets::resolve(self.tx, bounds, &spec, None, None, self.now).await?;
         Ok(page.targets.into_iter().next())
     }
+}
+
+/// Whether an entry names members of staff.
+fn is_for_staff(planned: &RouteRecipientEntry) -> bool {
+    RecipientSpec::parse(&planned.entry).is_ok_and(|spec| spec.is_staff())
 }

@@ -1,6 +1,7 @@
 //! Expands an event: evaluates its routes and makes notifications, one chunk of recipients at a
 //! time.
 
+mod conversation;
 mod entry;
 mod repeated;
 mod unknown;
@@ -17,7 +18,7 @@ use crate::{
     engine::{
         Engine,
         lifecycle::NotificationLifecycleReport,
-        runtime::{access, vault::of_event},
+        runtime::{bounds, vault::of_event},
     },
     store::{
         DatabaseTransaction, StoreError,
@@ -134,7 +135,7 @@ async fn refuse(tx: &DatabaseTransaction, id: Uuid, reason: &str) -> Result<(), 
         return Ok(());
     };
     let (mut results, cursor) = progress(&row);
-    let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+    let bounds = bounds::of_key(tx, row.key_id, row.product.as_deref()).await?;
     let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     if let Some(route) = routes.iter().find(|route| cursor.wants(route)) {
         let result = of_route(&mut results, &route.name);
@@ -179,7 +180,7 @@ pub(super) async fn expand(
     row: entity::event::Model,
     now: Timestamp,
 ) -> Result<NotificationLifecycleReport, StoreError> {
-    let bounds = access::bounds_of_key(tx, row.key_id, row.product.as_deref()).await?;
+    let bounds = bounds::of_key(tx, row.key_id, row.product.as_deref()).await?;
     let routes = catalogue::routes(tx, &bounds, &row.event_type).await?;
     let (mut results, mut cursor) = progress(&row);
     let mut refused = Vec::new();
@@ -189,7 +190,17 @@ pub(super) async fn expand(
         "event": { "id": row.external_id, "source": row.source, "type": row.event_type, "subject": row.subject },
     });
     let mut report = NotificationLifecycleReport::default();
+    let about_sender = conversation::sender_of(tx, &row, data.as_ref()).await?;
     if cursor.is_fresh() {
+        if let Some(sender) = about_sender {
+            let others = conversation::routes_of_others(tx, &routes, &cursor, sender).await?;
+            for name in others {
+                let result = of_route(&mut results, &name);
+                result.outcome = RouteOutcome::DidNotFire;
+                result.reason = Some(conversation::OF_ANOTHER_PRODUCT.to_owned());
+                cursor.done.push(name);
+            }
+        }
         let unknown = unknown::find(tx, &bounds, &routes, &cursor, &context).await?;
         // An unknown name in the event itself stops all of it; an unknown name in a route stops
         // only that route.
@@ -247,6 +258,7 @@ pub(super) async fn expand(
                         bounds: &bounds,
                         route,
                         plan: &plan,
+                        about_sender,
                         now,
                     };
                     match step
