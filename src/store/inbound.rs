@@ -235,6 +235,21 @@ pub async fn find(
         .await?)
 }
 
+/// The sender that a message was written to which the provider calls this, if a caller may read it.
+pub async fn sender_of(
+    connection: &impl ConnectionTrait,
+    bounds: &AccessBounds,
+    message: &str,
+) -> Result<Option<Uuid>, StoreError> {
+    let stored = InboundProviderId::Message(message).stored();
+    let found = inbound_message::Entity::find()
+        .filter(inbound_message::Column::ProviderMessageId.eq(stored.as_ref()))
+        .filter(of_messages(bounds))
+        .one(connection)
+        .await?;
+    Ok(found.and_then(|row| row.sender_id))
+}
+
 /// Messages of a sender that are to be marked as read, longest due first.
 pub async fn to_be_read(
     store: &Store,

@@ -10,6 +10,7 @@ crate::tests![
     a_route_of_heralds_own_events_answers_from_a_sender_of_the_product,
     a_person_is_answered_from_the_number_that_was_written_to,
     a_route_of_a_product_answers_nothing_written_to_another_product,
+    a_reply_leaves_from_the_number_that_was_written_to,
 ];
 
 const PHONE: &str = "+12025550102";
@@ -140,4 +141,33 @@ async fn a_route_of_a_product_answers_nothing_written_to_another_product(databas
         assert_eq!(route["reason"], "it is about a sender of another product");
     }
     assert_eq!(routes.as_array().unwrap().len(), 2, "{routes}");
+}
+
+async fn a_reply_leaves_from_the_number_that_was_written_to(database: Database) {
+    let two = two(&database).await;
+    let none = json!({});
+    write(
+        &two.app,
+        CLINIC_NUMBER,
+        SECRET,
+        "12025550107",
+        "wamid.a",
+        none,
+    )
+    .await;
+    let (_, listed) = two.app.get("/api/v1/messages").await;
+    let id = &listed["messages"][0]["id"];
+    for message in [id, &json!("wamid.a")] {
+        let reply = json!({ "to": "+12025550107", "text": "At nine.", "reply_to": message });
+        let (code, answer) = two.app.post("/api/v1/notifications", &reply).await;
+        assert_eq!(code, 202, "{answer}");
+        assert_eq!(two.app.send_of(two.clinic_sender).await, 1);
+        assert_eq!(two.app.send().await, 0);
+    }
+    // Unless the caller names a sender.
+    let mut named = json!({ "to": "+12025550107", "text": "At nine.", "reply_to": id });
+    named["sender"] = json!(two.app.sender);
+    let (code, answer) = two.app.post("/api/v1/notifications", &named).await;
+    assert_eq!(code, 202, "{answer}");
+    assert_eq!(two.app.send_of(two.clinic_sender).await, 0);
 }

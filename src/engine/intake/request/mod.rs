@@ -1,5 +1,6 @@
 //! Direct requests for messages, checked completely before anything is stored.
 
+mod answered;
 mod recipients;
 mod template;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use answered::answered;
 use recipients::{about, recipients};
 pub(in crate::engine) use template::check_template;
 
@@ -27,9 +29,7 @@ use crate::{
     },
     engine::{Engine, InputError, runtime::turn::TransactionContext},
     store::{
-        DatabaseTransaction, StoreError,
-        inbound::{self, InboundProviderId},
-        new_id,
+        DatabaseTransaction, StoreError, new_id,
         notification::{self, FallbackTemplate, NewNotification},
     },
 };
@@ -39,7 +39,7 @@ use crate::{
 pub struct NotificationRequest {
     pub to: Vec<String>,
     pub about: Option<String>,
-    /// Name or id of a sender; `None`: the default.
+    /// Name or id of a sender; `None`: of a reply, the one that was written to; else the default.
     pub sender: Option<String>,
     pub content: NotificationRequestContent,
     pub reference: Option<String>,
@@ -132,8 +132,13 @@ pub(super) async fn check(
     let mut wrong = Vec::new();
     let mut recipients = recipients(tx, &asked.bounds, request, &mut wrong, now).await?;
     let about = about(tx, &asked.bounds, request, &mut wrong, now).await?;
+    let answered = answered(tx, asked, &mut wrong).await?;
     let from = match &request.sender {
-        None => reading.own_sender(tx, &asked.bounds).await?,
+        None => match answered.sender_id {
+            // The person has this number's conversation open, and no other's.
+            Some(id) => Some(id),
+            None => reading.own_sender(tx, &asked.bounds).await?,
+        },
         Some(named) => {
             let found = reading.sender(tx, named).await?;
             let found = found.filter(|row| asked.bounds.has_sender(row.id));
@@ -157,7 +162,6 @@ pub(super) async fn check(
         channel = Some(*first);
     }
     let channel = channel.unwrap_or_else(|| engine.channel_of(from));
-    let reply_to = reply_to(tx, asked, &mut wrong).await?;
     let catalogue_snapshot = reading.catalogue_snapshot(engine, tx).await?;
     if request
         .message_kind
@@ -257,7 +261,7 @@ pub(super) async fn check(
         priority: request.priority,
         expires_after_seconds: request.expires_after_seconds,
         send_at: request.send_at,
-        reply_to,
+        reply_to: answered.provider_id,
         message_kind: request.message_kind.clone(),
         mode: request.mode,
         fallback_template: None,
@@ -318,32 +322,6 @@ pub(super) async fn check(
         is_due_at_once: false,
     };
     Ok((NotificationRequestCheckOutcome::New(id, new, plan), false))
-}
-
-/// The provider's id of the message being answered.
-async fn reply_to(
-    tx: &DatabaseTransaction,
-    asked: &ClientNotificationRequest,
-    wrong: &mut Vec<FieldError>,
-) -> Result<Option<String>, StoreError> {
-    let Some(named) = &asked.request.reply_to else {
-        return Ok(None);
-    };
-    let Ok(id) = Uuid::parse_str(named) else {
-        return Ok(Some(named.clone()));
-    };
-    let found = inbound::find(tx, &asked.bounds, id).await?;
-    let found = found
-        .as_ref()
-        .map(|row| InboundProviderId::of(&row.provider_message_id));
-    if let Some(InboundProviderId::Message(message)) = found {
-        return Ok(Some(message.to_owned()));
-    }
-    wrong.push(FieldError {
-        pointer: "/reply_to".to_owned(),
-        rule: "no message has this id".to_owned(),
-    });
-    Ok(None)
 }
 
 /// What a request whose key was used before gets; `None` if it is new.

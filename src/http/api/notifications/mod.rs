@@ -90,6 +90,7 @@ pub struct SendNotificationRequestBody {
     /// written in the last 24 hours.
     fallback: Option<FallbackTemplateInput>,
     /// The message that this one answers: its `id` in `GET /api/v1/messages`, or the provider's (`wamid…`).
+    /// Without `sender`, it leaves from the one that this message was written to.
     reply_to: Option<String>,
     /// RFC 3339: earliest time of sending, at most 90 days from now.
     send_at: Option<String>,
