@@ -13,13 +13,14 @@ use super::{
 use crate::{
     app, config,
     domain::{
-        access::AccessBounds, edit::ValueEdit, preference::MessagePreference, quiet::QuietHours,
-        recipient::RecipientSpec, time::Timestamp, window,
+        access::AccessBounds, channel::MessageChannel, edit::ValueEdit, email::EmailAddress,
+        preference::MessagePreference, quiet::QuietHours, recipient::RecipientSpec,
+        time::Timestamp, window,
     },
     engine::people::{self, ContactChanges, PeopleActor, identity as engine_identity},
     state::Clock,
     store::{
-        Store,
+        Store, address_suppression,
         alias::{self, ContactAlias},
         conversation, people as rows, preferences, sender, suppression,
     },
@@ -134,6 +135,9 @@ struct ContactSetArgs {
     /// The name in `contact:NAME`.
     #[arg(long)]
     handle: Option<String>,
+    /// The mailbox, or `none`.
+    #[arg(long)]
+    email: Option<String>,
     #[arg(long)]
     language: Option<String>,
     /// Such as Africa/Harare.
@@ -228,6 +232,10 @@ impl ContactsCommand {
                     quiet_hours: hours(set.quiet_hours.as_deref())?,
                     name: edit(set.name),
                     handle: edit(set.handle),
+                    email: match set.email.as_deref() {
+                        Some("none") => ValueEdit::To(None),
+                        _ => edit(set.email),
+                    },
                     language: edit(set.language),
                     time_zone: edit(set.time_zone),
                     ..ContactChanges::of(&set.address)
@@ -340,6 +348,20 @@ async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A mailbox, and why it gets nothing, if so.
+async fn mailbox(store: &Store, address: &str, show: bool) -> anyhow::Result<String> {
+    let suppressed =
+        address_suppression::find(store.reader(), MessageChannel::Email, address).await?;
+    let shown = match EmailAddress::parse(address) {
+        Ok(address) if !show => address.to_string(),
+        _ => address.to_owned(),
+    };
+    Ok(match suppressed {
+        Some(row) => format!("{shown} ({}, {})", row.reason, row.created_at),
+        None => shown,
+    })
+}
+
 async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::Result<()> {
     let contact = known(store, who).await?;
     let Some(details) = rows::details(store.reader(), &AccessBounds::All, contact).await? else {
@@ -348,10 +370,15 @@ async fn show(store: &Store, who: &str, show: bool, now: Timestamp) -> anyhow::R
     let line = |name: &str, value: &str| say(format!("{name:<16} {value}"));
     line("id", &contact.to_string());
     let (handle, users) = rows::names(store.reader(), contact).await?;
+    let email = match &details.email {
+        Some(address) => Some(mailbox(store, address, show).await?),
+        None => None,
+    };
     for (name, value) in [
         ("name", details.name.or(details.profile_name)),
         ("username", details.username),
         ("handle", handle.map(|handle| format!("contact:{handle}"))),
+        ("e-mail", email),
         ("language", details.language),
         ("time zone", details.time_zone),
         ("quiet hours", details.quiet_hours.map(|it| it.to_string())),

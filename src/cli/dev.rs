@@ -88,6 +88,8 @@ pub(super) struct DevServerConnection {
     pub(super) app_secret: String,
     /// One-time link for the first admin of the dashboard.
     pub(super) entry: SecretString,
+    /// The secret of MyOperator's callbacks, if messages leave by it.
+    pub(super) myoperator: Option<SecretString>,
 }
 
 impl DevCommand {
@@ -239,7 +241,7 @@ impl DevCommand {
                 company_id: MYOPERATOR_COMPANY.to_owned(),
                 number: MYOPERATOR_NUMBER.to_owned(),
                 callback_url: Some(format!("{base}/webhooks/myoperator")),
-                callback_secret,
+                callback_secret: callback_secret.clone(),
             }),
             mail: Some(Arc::new(mail_listener)),
             workers: 1,
@@ -255,6 +257,9 @@ impl DevCommand {
             api_key,
             app_secret,
             entry,
+            myoperator: self
+                .uses_myoperator()
+                .then_some(SecretString::from(callback_secret)),
         };
         let served = app.run(stop.clone());
         tokio::pin!(served);
@@ -307,19 +312,31 @@ fn greet(running: &DevServerConnection, config: &Config, verify_token: &str, exa
         base,
         sandbox,
         app_secret,
+        myoperator,
         ..
     } = running;
+    let other = myoperator.as_ref().map_or_else(String::new, |secret| {
+        format!(
+            "webhook          {base}/webhooks/myoperator?key={} (messages leave by MyOperator)\n  ",
+            secret.expose_secret()
+        )
+    });
+    let plays = if myoperator.is_some() {
+        "No account at Meta or MyOperator is involved: the sandbox plays both, and the phones."
+    } else {
+        "No Meta account is involved: the sandbox plays Meta and the phones."
+    };
     let written = serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": WABA_ID, "changes": [{
         "field": "messages", "value": { "messaging_product": "whatsapp",
             "metadata": { "display_phone_number": "15550783881", "phone_number_id": PHONE_NUMBER_ID },
             "messages": [{ "from": "12025550101", "id": "wamid.try", "type": "text", "text": { "body": "hello" },
                 "timestamp": (Clock::System.now().unix_seconds()).to_string() }] } }] }] });
     say(format!(
-        "\nHerald runs. No Meta account is involved: the sandbox plays Meta and the phones.\n\n  \
+        "\nHerald runs. {plays}\n\n  \
          pages            {base}/dashboard/enter/{entry}\n                   \
          (lets you in once as admin, within an hour; then {base}/dashboard)\n  \
          API              {base}/api/v1        (document: {base}/api/v1/openapi.json)\n  \
-         webhook          {base}/webhooks/meta (verify token: {verify_token})\n  \
+         {other}webhook          {base}/webhooks/meta (verify token: {verify_token})\n  \
          health, metrics  {base}/readyz  {base}/metrics\n  \
          sandbox          {sandbox}/sandbox/phones (what the phones and mailboxes have got)\n  \
          data             {}\n\n\

@@ -15,6 +15,7 @@ use crate::{
         access::AccessBounds,
         channel::MessageChannel,
         content::{FreeFormMessageContent, TextContent},
+        email::EmailAddress,
         phone,
         priority::MessagePriority,
         recipient::RecipientSpec,
@@ -201,6 +202,21 @@ impl SendCommand {
                 address.to_string()
             });
         }
+        if self.channel.is_some_and(MessageChannel::reaches_mailboxes) {
+            let mailbox = match person {
+                Some(person) => mailbox_of(store, &recipient, person.contact_id).await?,
+                None => None,
+            };
+            let mailbox = mailbox.map(|mailbox| {
+                let shown = EmailAddress::parse(&mailbox);
+                match shown {
+                    Ok(address) if !self.show => address.to_string(),
+                    _ => mailbox,
+                }
+            });
+            let at = mailbox.unwrap_or_else(|| "no e-mail address is known".to_owned());
+            return Ok(format!("{} ({at})", name.as_ref().unwrap_or(&self.to)));
+        }
         let number = match &recipient {
             RecipientSpec::Phone(phone) => Some(phone.e164().to_owned()),
             _ => person.and_then(|person| person.phone),
@@ -328,4 +344,15 @@ fn asked(question: &str) -> anyhow::Result<bool> {
         .read_line(&mut answer)
         .context("standard input cannot be read: use --yes")?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The mailbox of a contact.
+async fn mailbox_of(
+    store: &Store,
+    recipient: &RecipientSpec,
+    contact: Uuid,
+) -> anyhow::Result<Option<String>> {
+    let mut known = people::emails_of(store.reader(), None, &[contact]).await?;
+    let emails = known.remove(&contact);
+    Ok(emails.and_then(|emails| emails.of_message(None, recipient.is_staff())))
 }

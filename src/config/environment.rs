@@ -56,8 +56,8 @@ impl SettingValues {
     }
 }
 
-/// The environment, with `.env` filling in what is not set, and `NAME_FILE` read
-/// for secrets. The environment wins over `.env`.
+/// The environment, with `.env` filling in what is not set, and the file that `NAME_FILE` names read
+/// for the setting `NAME`. The environment wins over `.env`.
 pub fn from_environment() -> Result<SettingValues, ConfigError> {
     let mut mistakes = Vec::new();
     let text = match std::fs::read_to_string(FILE) {
@@ -90,7 +90,7 @@ pub fn from_environment() -> Result<SettingValues, ConfigError> {
             values.insert(name, value);
         }
     }
-    for setting in settings().iter().filter(|setting| setting.secret) {
+    for setting in settings() {
         let file = format!("{}_FILE", setting.name);
         if let Some(path) = values.get(&file) {
             match std::fs::read_to_string(path) {

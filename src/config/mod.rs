@@ -149,8 +149,15 @@ impl Config {
                 "needed with MYOPERATOR_PHONE_NUMBER: MyOperator's id of the company",
             );
         }
-        if self.email.smtp_url.is_some() != self.email.from.is_some() {
-            reader.refuse("SMTP_FROM", "SMTP_URL and SMTP_FROM go together");
+        match (&self.email.smtp_url, &self.email.from) {
+            (Some(_), None) => reader.refuse(
+                "SMTP_FROM",
+                "needed with SMTP_URL: the address that mails come from",
+            ),
+            (None, Some(_)) => {
+                reader.refuse("SMTP_URL", "needed with SMTP_FROM: the mail server");
+            }
+            _ => {}
         }
         let lease = self.engine.policy.lease_seconds.unsigned_abs();
         if self.calls.timeout.as_secs() >= lease {

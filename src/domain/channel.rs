@@ -24,6 +24,21 @@ impl MessageChannel {
         matches!(self, Self::Email)
     }
 
+    /// [`Self::has_receipts`], as the state of a message has it.
+    pub const fn reporting(self) -> DeliveryReporting {
+        if self.has_receipts() {
+            DeliveryReporting::Expected
+        } else {
+            DeliveryReporting::Absent
+        }
+    }
+
+    /// Whether it is reported what becomes of a message that was accepted. A mail server says no more
+    /// than that it has taken a mail (RFC 5321, 4.2.5); that it could not be delivered may come back.
+    pub const fn has_receipts(self) -> bool {
+        !matches!(self, Self::Email)
+    }
+
     /// The word, in the place of a rule's name, on messages that take the place of one that had not
     /// arrived by its channel, and on the lines about it. No rule of a catalogue is called so.
     pub const FALLBACK_RULE: &str = "channel_fallback";
@@ -33,6 +48,16 @@ impl MessageChannel {
 
     /// What is wrong with a word that is none of them.
     pub const RULE: &str = "whatsapp, email, sms, push, in_app or webhook";
+}
+
+/// Whether something reports what becomes of a message after it was accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeliveryReporting {
+    /// If nothing comes for long, the message is stale.
+    #[default]
+    Expected,
+    /// Nothing does: at most, it comes back.
+    Absent,
 }
 
 /// What a provider's channel can do and demands. The engine asks these, never which channel or
@@ -54,6 +79,8 @@ pub struct ProviderCapabilities {
     pub read_receipts: bool,
     /// A message has a subject, and may have an HTML part beside its text.
     pub subject_and_html: bool,
+    /// Free messages may be files, buttons and lists, besides texts.
+    pub files_and_buttons: bool,
     /// What people write may be a word that opts them out (`STOP`).
     pub opt_out_words: bool,
 }

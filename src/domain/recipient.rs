@@ -147,6 +147,15 @@ impl MessageAddress {
             None => Phone::parse(text).ok().map(Self::Phone),
         }
     }
+
+    /// As messages are stored with it.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Phone(phone) => phone.e164(),
+            Self::UserId(user_id) => user_id.as_str(),
+            Self::Email(address) => address.as_str(),
+        }
+    }
 }
 
 /// Whether a recipient, as notifications name it, is a member of staff.

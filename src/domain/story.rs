@@ -245,6 +245,11 @@ words! {
 }
 
 impl ManualAction {
+    /// Whether the message is sent once more, with all that it has said.
+    pub const fn repeats(self) -> bool {
+        matches!(self, Self::Retry | Self::RetryInsisting)
+    }
+
     /// Its label.
     pub const fn words(self) -> &'static str {
         match self {

@@ -241,6 +241,12 @@ pub trait ProviderCallbackReceiver: Send + Sync {
     /// Whether a request could prove its sender at all: if not, its body is not read.
     fn is_well_formed(&self, proof: &CallbackProof<'_>) -> bool;
 
+    /// Whether its callbacks say which sender they are about. If not, one is about a sender whose
+    /// secret has proved it.
+    fn names_senders(&self) -> bool {
+        true
+    }
+
     /// Which of `secrets` prove, with this request and its body, who sent it, by position: none, if
     /// it does not come from the provider. All are tried, in constant time each.
     fn fitting(

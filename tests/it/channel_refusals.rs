@@ -2,6 +2,7 @@
 //! becomes of the next channel: what a person refuses goes by no other one, what cannot reach the
 //! person does.
 
+use herald::{domain::failure::DeliveryFailure, engine::ingest::bounces};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -143,6 +144,21 @@ impl Shop {
         self.0.mail_out().await;
     }
 
+    /// Every mail comes back: nothing else says that it has not arrived.
+    async fn mails_come_back(&self) {
+        let app = &self.0.app;
+        let path = "/api/v1/notifications?channel=email&status=accepted&limit=100";
+        let (_, listed) = app.get(path).await;
+        for mail in listed["notifications"].as_array().unwrap() {
+            let shown = app.notification(mail["id"].as_str().unwrap()).await;
+            let attempt = shown["attempts"][0]["id"].as_str().unwrap();
+            let failure = DeliveryFailure::ours("smtp_5.4.1", "No answer from host.", "");
+            let attempts = [attempt.parse().unwrap()];
+            let found = bounces::apply(&app.engine, &attempts, &failure, app.now()).await;
+            assert!(found.unwrap().is_some());
+        }
+    }
+
     /// Sends a message that never arrives by its first channel.
     async fn outcome(
         &self,
@@ -153,6 +169,9 @@ impl Shop {
         let before = self.sent();
         let id = self.ask(to, sort, channels).await;
         self.send().await;
+        if channels[0] == "email" {
+            self.mails_come_back().await;
+        }
         self.0.app.pass(61);
         self.0.fall_back().await;
         self.send().await;
@@ -336,6 +355,7 @@ async fn quiet_hours_are_no_reason_for_another_channel(database: Database) {
     shop.0.app.pass(2 * 3600);
     shop.send().await;
     assert_eq!(shop.sent(), (before.0 + 2, before.1 + 2));
+    shop.mails_come_back().await;
     shop.0.app.pass(61);
     shop.0.fall_back().await;
     shop.send().await;

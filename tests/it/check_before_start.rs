@@ -32,7 +32,7 @@ async fn a_mail_server_of_the_environment_is_looked_at(database: Database) {
     for line in [
         "SMTP_FROM                      shop@example.com",
         "shop@example.com: The environment's sender is stored when herald serve starts.",
-        "mail_server          shop@example.com: The mail server answers, without TLS",
+        "mail_server          shop@example.com: The mail server answers, on this machine, without TLS",
         "app_secret           No sender has callbacks.",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
@@ -41,6 +41,34 @@ async fn a_mail_server_of_the_environment_is_looked_at(database: Database) {
     mail.stop().await;
     let said = check(&[]).await;
     assert!(said.contains("The mail server cannot be used"), "{said}");
+    // Both may stand in files; one without the other is named.
+    let from = folder.path().join("from");
+    std::fs::write(&from, "shop@example.com\n").unwrap();
+    for (name, missing, why) in [
+        ("SMTP_URL", "SMTP_FROM", "SMTP_FROM: needed with SMTP_URL"),
+        ("SMTP_FROM", "SMTP_URL", "SMTP_URL: needed with SMTP_FROM"),
+    ] {
+        let value = if name == "SMTP_URL" {
+            server.as_str()
+        } else {
+            "shop@example.com"
+        };
+        let output = command(&url, folder.path(), &["check"])
+            .env(name, value)
+            .env_remove(missing)
+            .output();
+        let said = text(&output.unwrap());
+        assert!(said.contains(why), "{why} is not in\n{said}");
+    }
+    let output = command(&url, folder.path(), &["check"])
+        .env("SMTP_URL", &server)
+        .env("SMTP_FROM_FILE", &from)
+        .output();
+    let said = text(&output.unwrap());
+    assert!(
+        said.contains("SMTP_FROM                      shop@example.com"),
+        "{said}"
+    );
     let url = format!("smtp://127.0.0.1:{}", mail.port);
     for (path, why) in [
         ("/no/such/file.pem", "cannot be read"),

@@ -130,7 +130,10 @@ async fn what_cannot_be_written_to_is_refused_or_skipped_with_the_reason(databas
     // And the other way round.
     let id = stage.ask(&order("chipo@example.com", &["whatsapp"])).await;
     let shown = stage.app.notification(&id).await;
-    assert_eq!(shown["reason"], "the contact has no phone number");
+    assert_eq!(
+        shown["reason"],
+        "an e-mail address gets only e-mail: channel email"
+    );
     let (code, problem) = stage
         .app
         .post(

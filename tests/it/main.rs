@@ -59,11 +59,13 @@ mod lineage;
 mod log;
 mod mail_alerts;
 mod mail_codes;
+mod mail_receipts;
 mod mail_returns;
 mod mail_senders;
 mod message_kinds;
 mod meta_callbacks;
 mod migrations;
+mod myoperator_senders;
 mod notification_filters;
 mod notification_record;
 mod openapi;
@@ -133,6 +135,7 @@ fn main() -> ExitCode {
         error_codes::tests(),
         event_recipients::tests(),
         event_replay::tests(),
+        myoperator_senders::tests(),
         notification_filters::tests(),
         notification_record::tests(),
         follow_ups::tests(),
@@ -183,6 +186,7 @@ fn main() -> ExitCode {
         channel_races::tests(),
         mail_alerts::tests(),
         mail_codes::tests(),
+        mail_receipts::tests(),
         mail_returns::tests(),
         mail_senders::tests(),
         webhook::tests(),

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::{
     category::MessageCategory,
+    channel::DeliveryReporting,
     facts::{DeliveryFact, DeliveryFacts},
     failure::{DeliveryFailure, FailureClass},
     horizon,
@@ -105,6 +106,8 @@ pub struct NotificationState {
     pub expires_at: Option<Timestamp>,
     /// The stored time of its timer.
     pub stored_wake_at: Option<Timestamp>,
+    /// Of its channel.
+    pub reporting: DeliveryReporting,
     /// A template may replace it, once, if the window is closed.
     pub has_fallback: bool,
     pub secrets: MessageSecretsState,
@@ -550,8 +553,13 @@ impl NotificationState {
         })
     }
 
+    /// Whether it is reported what becomes of it.
+    pub fn has_receipts(&self) -> bool {
+        self.reporting == DeliveryReporting::Expected
+    }
+
     fn stale_at(&self, policy: &DeliveryPolicySettings) -> Option<Timestamp> {
-        let accepted_at = self.accepted_at()?;
+        let accepted_at = self.accepted_at().filter(|_| self.has_receipts())?;
         Some(accepted_at.plus_seconds(policy.stale_after_seconds))
     }
 

@@ -91,6 +91,7 @@ mod tests {
 
     use crate::domain::{
         category::MessageCategory,
+        channel::DeliveryReporting,
         facts::{DeliveryFact, DeliveryFacts},
         notification::{
             AttemptMessageId, AttemptState, MessageSecretsState, NotificationChangeEffect,
@@ -139,6 +140,7 @@ mod tests {
             leased_until: None,
             expires_at: None,
             stored_wake_at: None,
+            reporting: DeliveryReporting::Expected,
             has_fallback: false,
             secrets: MessageSecretsState::Kept,
             attempts: vec![AttemptState {

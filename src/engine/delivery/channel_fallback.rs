@@ -15,7 +15,7 @@ use crate::{
         notification::{NotificationChange, NotificationState},
         priority::MessagePriority,
         recipient::is_staff,
-        status::NotificationEngineState,
+        status::{NotificationEngineState, NotificationStatus},
         time::Timestamp,
         timeline::TimelineEntryKind,
     },
@@ -113,6 +113,10 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
     Ok(due.len())
 }
 
+/// How long a mail that was accepted may still come back, in seconds: servers try for four to five
+/// days (RFC 5321, 4.5.4.1), and some for a week.
+const COMES_BACK_SECONDS: i64 = 7 * 24 * 60 * 60;
+
 /// How far ahead a queued message is put off on purpose, in seconds. Pacing is by seconds.
 const PUT_OFF_SECONDS: i64 = 60;
 
@@ -182,6 +186,16 @@ async fn decide(
     let is_reachable = is_reachable(turn, &row).await?;
     if has_arrived || !may_fall_back(state, is_reachable) {
         channel_fallback::remove(tx, id).await?;
+        return Ok(report);
+    }
+    // Nothing says that it has arrived: only that it comes back is a reason.
+    if !state.has_receipts() && state.status() == NotificationStatus::Accepted {
+        let until = Timestamp::from_micros(row.created_at).plus_seconds(COMES_BACK_SECONDS);
+        if now < until {
+            channel_fallback::put_off(tx, id, until).await?;
+        } else {
+            channel_fallback::remove(tx, id).await?;
+        }
         return Ok(report);
     }
     if let Some(until) = put_off(state, row.due_at, now) {

@@ -355,9 +355,9 @@ async fn find_quoted(
         .into_iter()
         // A message to one number cannot answer what another number sent.
         .filter(|found| {
-            messages.get(found.position).is_some_and(|(work, _)| {
-                ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id)
-            })
+            messages
+                .get(found.position)
+                .is_some_and(|(work, _)| work.speaks_for(&ring, found.sender_id))
         })
         .map(|found| (found.position, found.notification_id))
         .collect())

@@ -28,7 +28,10 @@ use self::{
 };
 use super::{
     Engine,
-    runtime::isolate::{IsolatedPiece, isolate},
+    runtime::{
+        isolate::{IsolatedPiece, isolate},
+        keyring::ProviderCredentialSet,
+    },
 };
 use crate::{
     domain::{callback_id::CallbackId, time::Timestamp},
@@ -58,6 +61,19 @@ const ALONE_AFTER_TRIES: i64 = 3;
 struct CallbackWorkItem {
     callback_id: Uuid,
     item: CallbackItem,
+    /// The senders that an item which names none may be about, by the secret that proved it.
+    senders: Vec<Uuid>,
+}
+
+impl CallbackWorkItem {
+    /// Whether it can be about a call of this sender.
+    fn speaks_for(&self, ring: &ProviderCredentialSet, sender: Uuid) -> bool {
+        if self.senders.is_empty() {
+            ring.speaks_for(self.item.endpoint_id.as_deref(), sender)
+        } else {
+            self.senders.contains(&sender)
+        }
+    }
 }
 
 /// Result of a batch.

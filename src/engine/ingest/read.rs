@@ -34,20 +34,28 @@ pub(super) fn read(
     let ring = engine.keyring();
     let signed_by = body.signed_by.as_deref();
     let mut items = parsed.items;
-    // An item that names no sender is about the only one whose secret proved the callback.
-    let only = signed_by.and_then(|labels| ring.only_number_of(labels));
-    for item in &mut items {
-        if item.endpoint_id.is_none() && item.account_id.is_none() {
-            item.endpoint_id = only.map(str::to_owned);
+    // An item that names no sender is about one of those whose secret proved the callback.
+    let signers = signed_by
+        .map(|labels| ring.senders_of_signer(labels, receiver.kind()))
+        .unwrap_or_default();
+    if let [only] = signers.as_slice() {
+        for item in items.iter_mut().filter(|item| is_unnamed(item)) {
+            item.endpoint_id.clone_from(&only.endpoint_id);
         }
     }
+    let signers: Vec<Uuid> = if receiver.names_senders() {
+        Vec::new()
+    } else {
+        signers.into_iter().map(|sender| sender.id).collect()
+    };
     let (own, foreign): (Vec<CallbackItem>, Vec<CallbackItem>) =
         items.into_iter().partition(|item| {
-            ring.is_own_word(
-                signed_by,
-                item.endpoint_id.as_deref(),
-                item.account_id.as_deref(),
-            )
+            (is_unnamed(item) && !signers.is_empty())
+                || ring.is_own_word(
+                    signed_by,
+                    item.endpoint_id.as_deref(),
+                    item.account_id.as_deref(),
+                )
         });
     let mut dead = parsed.dead;
     dead.extend(foreign.into_iter().map(|item| DeadLetterItem {
@@ -56,7 +64,17 @@ pub(super) fn read(
     }));
     let work = own.into_iter().map(|item| CallbackWorkItem {
         callback_id: id,
+        senders: if is_unnamed(&item) {
+            signers.clone()
+        } else {
+            Vec::new()
+        },
         item,
     });
     (work.collect(), dead)
+}
+
+/// Whether an item says of no sender that it is about it.
+const fn is_unnamed(item: &CallbackItem) -> bool {
+    item.endpoint_id.is_none() && item.account_id.is_none()
 }

@@ -80,7 +80,7 @@ pub(super) async fn steps<'a>(
     let ring = engine.keyring();
     for (position, (work, update)) in updates.into_iter().enumerate() {
         match found.get(&position) {
-            Some(found) if !ring.speaks_for(work.item.endpoint_id.as_deref(), found.sender_id) => {
+            Some(found) if !work.speaks_for(&ring, found.sender_id) => {
                 let dead = DeadLetterItem {
                     pointer: work.item.pointer.clone(),
                     reason: FOREIGN.to_owned(),

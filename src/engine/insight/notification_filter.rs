@@ -12,6 +12,7 @@ use crate::{
     domain::{
         channel::MessageChannel,
         field_error::FieldError,
+        recipient::MessageAddress,
         status::{NotificationStatus, StatusGroup},
         time::Timestamp,
     },
@@ -93,7 +94,7 @@ pub struct NotificationCriteria {
     #[schema(value_type = Vec<String>)]
     pub label: LabelFilter,
     pub reference: Option<String>,
-    /// A number in E.164, `user:NAME` or `contact:NAME`.
+    /// A number in E.164, an e-mail address, a user id of WhatsApp, `user:NAME` or `contact:NAME`.
     pub recipient: Option<String>,
     /// RFC 3339: created at or after.
     pub since: Option<String>,
@@ -188,10 +189,7 @@ impl NotificationCriteria {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let by_number = self
-            .recipient
-            .as_deref()
-            .is_some_and(|recipient| recipient.starts_with('+'));
+        let address = self.recipient.as_deref().and_then(MessageAddress::parse);
         Ok(NotificationListFilter {
             contact: None,
             statuses,
@@ -201,8 +199,8 @@ impl NotificationCriteria {
             labels,
             retried,
             reference: self.reference,
-            address: self.recipient.clone().filter(|_| by_number),
-            recipient: self.recipient.filter(|_| !by_number),
+            recipient: self.recipient.filter(|_| address.is_none()),
+            address: address.map(|address| address.text().to_owned()),
             sender: None,
             due_by: None,
             since,

@@ -215,6 +215,8 @@ pub async fn of(
     if hold.is_some() {
         standing += story::ON_HOLD;
     }
+    // The secrets are sealed beside the message until it has ended.
+    let is_wiped = row.sealed.as_deref() == Some("");
     let due_later = row.due_at.is_some_and(|at| at > now.micros());
     let attempts = attempt::of_notification(store, &row).await?;
     let lines = timeline::of_notification(store, &row)
@@ -275,6 +277,8 @@ pub async fn of(
         }),
         can_do: story::manual_actions(status, due_later)
             .iter()
+            // It is refused once the secrets are wiped.
+            .filter(|action| !is_wiped || !action.repeats())
             .map(|action| AvailableManualAction {
                 action: *action,
                 text: action.words(),

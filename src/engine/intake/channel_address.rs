@@ -14,8 +14,12 @@ use crate::{
 /// Why someone gets no e-mail.
 const NO_EMAIL: &str = "the contact has no e-mail address";
 
-/// Why someone who was named by a mailbox gets nothing elsewhere.
+/// Why someone gets nothing by phone.
 const NO_PHONE: &str = "the contact has no phone number";
+
+/// Why a mailbox gets nothing elsewhere: several people may share it, and who has it may not have the
+/// number that is known beside it.
+pub(in crate::engine) const ONLY_EMAIL: &str = "an e-mail address gets only e-mail: channel email";
 
 /// Gives each recipient the address of a channel, or the reason why there is none. A recipient who
 /// was named by an address of the channel keeps that address.
@@ -35,6 +39,11 @@ pub(super) async fn readdress(
             is_mailbox(target) || (target.address.is_none() && target.skipped.is_none())
         };
         for target in targets.iter_mut().filter(|target| lacks_one(target)) {
+            if is_named_by_mailbox(target) {
+                target.address = None;
+                target.skipped = Some(ONLY_EMAIL.to_owned());
+                continue;
+            }
             let person = match target.contact_id {
                 Some(contact) => people::contact(tx, contact).await?,
                 None => None,
@@ -62,4 +71,10 @@ pub(super) async fn readdress(
         known.insert(contact, emails);
     }
     Ok(())
+}
+
+/// Whether a recipient was named by a mailbox, and not as a person.
+fn is_named_by_mailbox(target: &ResolvedRecipient) -> bool {
+    let named = MessageAddress::parse(&target.recipient);
+    matches!(named, Some(MessageAddress::Email(_)))
 }

@@ -14,6 +14,7 @@ mod request;
 mod route;
 pub mod targets;
 
+pub(in crate::engine) use channel_address::ONLY_EMAIL;
 pub use event::{
     AcceptedEvent, DuplicateNotification, EventError, EventPoster, EventRouteResult, PostedEvent,
     event, raise,

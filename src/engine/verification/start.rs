@@ -16,13 +16,15 @@ use crate::{
         channel::MessageChannel,
         field_error::FieldError,
         notification::NotificationChange,
+        recipient::RecipientSpec,
         time::Timestamp,
         verification::{CODE_LIFETIMES, VerificationStatus, code},
     },
     engine::{
         Engine,
         intake::{
-            IntakeRowCache, RequestedTemplate, channel_sender, check_template,
+            IntakeRowCache, NEEDS_PHONE, ONLY_EMAIL, RequestedTemplate, channel_sender,
+            check_template,
             idempotency::{self, IdempotencyVerdict},
         },
         lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
@@ -163,6 +165,7 @@ async fn check(
             });
         }
     }
+    wrong.extend(check_recipient(&request.to, channels));
     let found = reading
         .template(engine, tx, template, language.as_deref().as_slice())
         .await?
@@ -222,6 +225,26 @@ async fn check(
     }
     let lifetime = request.lifetime_seconds.unwrap_or(lifetime);
     Ok(lifetime.clamp(*CODE_LIFETIMES.start(), *CODE_LIFETIMES.end()))
+}
+
+/// What is wrong with a recipient that cannot get a code by these channels. A mailbox is no other name
+/// of a phone: limits and locks of its number would not hold.
+fn check_recipient(to: &str, channels: &[MessageChannel]) -> Vec<FieldError> {
+    let refused = |is: fn(MessageChannel) -> bool, rule: &str| {
+        let places = channels.iter().enumerate();
+        places
+            .filter(|(_, channel)| is(**channel))
+            .map(|(index, _)| FieldError {
+                pointer: format!("/channels/{index}"),
+                rule: rule.to_owned(),
+            })
+            .collect()
+    };
+    match RecipientSpec::parse(to) {
+        Ok(RecipientSpec::Email(_)) => refused(|it| !it.reaches_mailboxes(), ONLY_EMAIL),
+        Ok(RecipientSpec::UserId(_)) => refused(|it| !it.reaches_mailboxes(), NEEDS_PHONE),
+        _ => Vec::new(),
+    }
 }
 
 fn repeated(

@@ -79,12 +79,15 @@ async fn next_channel(
     let last: Vec<Uuid> = row.notification_id.into_iter().collect();
     notification::lock(tx, &last).await?;
     let state = notification::load(tx, &last).await?;
-    let state = state.first().map(|loaded| &loaded.state);
-    let status = state.map(crate::domain::notification::NotificationState::status);
-    if matches!(
-        status,
-        Some(NotificationStatus::Delivered | NotificationStatus::Read)
-    ) {
+    let is_done = state
+        .first()
+        .is_some_and(|loaded| match loaded.state.status() {
+            NotificationStatus::Delivered | NotificationStatus::Read => true,
+            // Nothing says that it has arrived: only a failure is a reason.
+            NotificationStatus::Accepted => !loaded.state.has_receipts(),
+            _ => false,
+        });
+    if is_done {
         verification::stay(tx, id).await?;
         return Ok(nothing);
     }

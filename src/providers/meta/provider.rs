@@ -45,6 +45,7 @@ impl MessagingProvider for MetaProvider {
             pair_limit: true,
             read_receipts: true,
             subject_and_html: false,
+            files_and_buttons: true,
             opt_out_words: true,
         }
     }

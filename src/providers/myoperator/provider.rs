@@ -46,6 +46,7 @@ impl MessagingProvider for MyOperatorProvider {
             pair_limit: true,
             read_receipts: false,
             subject_and_html: false,
+            files_and_buttons: false,
             opt_out_words: true,
         }
     }
@@ -100,6 +101,10 @@ impl ProviderCallbackReceiver for MyOperatorProvider {
 
     fn endpoint(&self) -> &'static str {
         KIND
+    }
+
+    fn names_senders(&self) -> bool {
+        false
     }
 
     fn is_well_formed(&self, proof: &CallbackProof<'_>) -> bool {

@@ -85,7 +85,7 @@ impl SmtpClient {
         let mut connection = step(SmtpStage::Hello, connect + reply, connecting).await?;
         if let Some(parameters) = later {
             if !connection.can_starttls() {
-                let reason = "the mail server offers no TLS: set `tls` to `implicit`, or to `none` for one on this machine";
+                let reason = "the mail server offers no TLS after STARTTLS: smtps:// (`tls` of a sender: `implicit`) if it wants TLS at once, ?tls=none (`none`) for one on this machine";
                 return Err(SmtpEnd::Unavailable(reason.to_owned()));
             }
             let secured = connection.starttls(parameters, &hello);
@@ -104,6 +104,15 @@ impl SmtpClient {
     /// Whether the connection is protected; what `herald check` says of it.
     pub(super) const fn is_protected(&self) -> bool {
         !matches!(self.tls, SmtpTls::None)
+    }
+
+    /// Whether nothing between here and the server can read what is sent.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        let ip = self
+            .host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>();
+        self.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
     }
 
     fn hello_name(&self) -> String {

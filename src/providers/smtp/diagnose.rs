@@ -24,17 +24,21 @@ impl ProviderDiagnosis for SmtpProvider {
         let (verdict, found, remedy) = match client.open().await {
             Ok(mut connection) => {
                 connection.abort().await;
-                if client.is_protected() {
+                if client.is_protected() || client.is_on_this_machine() {
                     (
                         FindingSeverity::Ok,
-                        "The mail server answers, over TLS.".to_owned(),
+                        if client.is_protected() {
+                            "The mail server answers, over TLS.".to_owned()
+                        } else {
+                            "The mail server answers, on this machine, without TLS.".to_owned()
+                        },
                         String::new(),
                     )
                 } else {
                     (
                         FindingSeverity::Warning,
                         "The mail server answers, without TLS: mails and passwords can be read on the way.".to_owned(),
-                        "Set `tls` to `starttls` or `implicit`, unless the server is on this machine.".to_owned(),
+                        "Take `?tls=none` out of SMTP_URL, or set the sender's setting `tls` to `starttls` or `implicit`.".to_owned(),
                     )
                 }
             }
@@ -44,7 +48,7 @@ impl ProviderDiagnosis for SmtpProvider {
             Err(SmtpEnd::Unavailable(reason)) => (
                 FindingSeverity::Failed,
                 format!("The mail server cannot be used: {reason}."),
-                "Are `host`, `port` and `tls` right, and may this machine connect to it?"
+                "Are host, port and the way of TLS right (smtp:// for STARTTLS, smtps:// for TLS at once), and may this machine connect to it?"
                     .to_owned(),
             ),
         };

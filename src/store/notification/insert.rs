@@ -170,6 +170,7 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
+        reporting: super::reporting(&new.channel),
         attempts: Vec::new(),
     }
 }

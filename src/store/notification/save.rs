@@ -116,6 +116,7 @@ fn is_status_only(before: &NotificationState, after: &NotificationState) -> bool
         category: _,
         triggered: _,
         stored_wake_at: _,
+        reporting: _,
         has_fallback: _,
         secrets: _,
         attempts: _,

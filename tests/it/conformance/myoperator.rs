@@ -31,8 +31,14 @@ impl HttpAnswers for MyOperator {
 
     fn read(&self, path: &str) -> Option<(u16, Value)> {
         (path == "/chat/phonenumbers").then(|| {
-            let number = json!({ "phone_number_id": "5550783882", "display_phone_number": "+1 202-555-0199" });
-            (200, json!({ "status": "success", "data": { "results": [number] } }))
+            let numbers = json!([
+                { "phone_number_id": "5550783881", "display_phone_number": "+1 202-555-0198" },
+                { "phone_number_id": "5550783882", "display_phone_number": "+1 202-555-0199" },
+            ]);
+            (
+                200,
+                json!({ "status": "success", "data": { "results": numbers } }),
+            )
         })
     }
 }

@@ -46,7 +46,7 @@ email = "chipo@example.com"
 pub struct Stage {
     pub app: TestApp,
     pub mail: MailServer,
-    sender: Uuid,
+    pub sender: Uuid,
 }
 
 pub async fn stage(database: &Database) -> Stage {

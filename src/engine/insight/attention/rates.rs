@@ -5,6 +5,7 @@ use crate::{
     domain::{
         access::AccessBounds,
         alarm::{AlarmKind, AlarmMeasure, percent},
+        channel::MessageChannel,
         cohort::{CounterPeriod, CounterPeriodLength},
         notification::STALE,
         time::Timestamp,
@@ -70,6 +71,10 @@ pub(super) async fn look(
     let until = CounterPeriodLength::Quarter
         .start(now.plus_seconds(-engine.settings.policy.stale_after_seconds));
     let older = total(4, until).await?;
+    let older: Vec<counter::CounterSum> = older
+        .into_iter()
+        .filter(|sum| MessageChannel::parse(&sum.group).is_none_or(MessageChannel::has_receipts))
+        .collect();
     let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
     let measure = rate(stale, accepted, alarms.stale_percent);
     let summary = format!(

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         cohort::{ChartInterval, ChartPointSpan, CounterPeriodLength, pieces},
         failure::DeliveryFailure,
         latency,
@@ -107,7 +108,7 @@ pub struct VerificationFigures {
 /// Shares of a cohort, 0 to 1; absent for an empty cohort.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CohortRates {
-    /// Delivered of accepted.
+    /// Delivered of accepted, by the channels that report what is delivered: e-mail does not.
     pub delivery: Option<f64>,
     /// Read of delivered.
     pub read: Option<f64>,
@@ -186,15 +187,18 @@ pub async fn answer(
         CounterPeriodLength::Quarter.start_from(*until),
     );
     let pieces = pieces(since, until);
-    let (sums, series) =
-        futures_util::try_join!(counter::sums(store, &pieces, filter, *by), async {
+    let (sums, by_channel, series) = futures_util::try_join!(
+        counter::sums(store, &pieces, filter, *by),
+        counter::sums(store, &pieces, filter, CounterDimension::Channel),
+        async {
             match step {
                 Some(step) => series(store, since, until, filter, *step, *zone)
                     .await
                     .map(Some),
                 None => Ok(None),
             }
-        })?;
+        }
+    )?;
     let bounds = &filter.bounds;
     let open_now: CountsByName = notification::open_counts(store, bounds)
         .await?
@@ -212,6 +216,12 @@ pub async fn answer(
         AccessBounds::All => callbacks(store, now).await?,
         AccessBounds::Product(_) => CallbackBacklogCounts::default(),
     };
+    let accepted_with_receipts: i64 = by_channel
+        .iter()
+        .filter(|sum| sum.fact == "accepted")
+        .filter(|sum| MessageChannel::parse(&sum.group).is_none_or(MessageChannel::has_receipts))
+        .map(|sum| sum.count)
+        .sum();
     let total = |fact: &str| total(&sums, fact);
     let failed = total("failed");
     let not_sent = total("skipped") + total("cancelled");
@@ -249,7 +259,7 @@ pub async fn answer(
         cancelled: total("cancelled"),
         stale: total(STALE),
         rates: CohortRates {
-            delivery: part(total("delivered"), total("accepted")),
+            delivery: part(total("delivered"), accepted_with_receipts),
             read: part(total("read"), total("delivered")),
             failure: part(failed, created),
         },

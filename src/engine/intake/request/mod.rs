@@ -2,6 +2,7 @@
 
 mod answered;
 mod recipients;
+mod sender;
 mod template;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ pub(in crate::engine) use template::check_template;
 
 use super::{
     DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, NEEDS_PHONE,
-    channel_address, channel_sender, compose,
-    fallback::{self, FallbackPlan},
+    channel_address, compose,
+    fallback::FallbackPlan,
     idempotency::{self, IdempotencyKey, IdempotencyVerdict},
     targets::ResolvedRecipient,
     unique,
@@ -133,35 +134,8 @@ pub(super) async fn check(
     let mut recipients = recipients(tx, &asked.bounds, request, &mut wrong, now).await?;
     let about = about(tx, &asked.bounds, request, &mut wrong, now).await?;
     let answered = answered(tx, asked, &mut wrong).await?;
-    let from = match &request.sender {
-        None => match answered.sender_id {
-            // The person has this number's conversation open, and no other's.
-            Some(id) => Some(id),
-            None => reading.own_sender(tx, &asked.bounds).await?,
-        },
-        Some(named) => {
-            let found = reading.sender(tx, named).await?;
-            let found = found.filter(|row| asked.bounds.has_sender(row.id));
-            if found.is_none() {
-                wrong.push(FieldError {
-                    pointer: "/sender".to_owned(),
-                    rule: "no sender has this name".to_owned(),
-                });
-            }
-            found.map(|row| row.id)
-        }
-    };
-    let mut from = from;
-    let mut channel = None;
-    if let Some((first, _)) = request.channels.split_first() {
-        let bound = asked.bounds.senders();
-        wrong.extend(fallback::check(engine, bound, from, &request.channels));
-        if let Some(sender) = channel_sender::for_channel(engine, bound, *first, from) {
-            from = sender.id();
-        }
-        channel = Some(*first);
-    }
-    let channel = channel.unwrap_or_else(|| engine.channel_of(from));
+    let sender = sender::sender(turn, reading, asked, answered.sender_id, &mut wrong).await?;
+    let (from, channel) = (sender.id, sender.first);
     let catalogue_snapshot = reading.catalogue_snapshot(engine, tx).await?;
     if request
         .message_kind
@@ -177,6 +151,7 @@ pub(super) async fn check(
         NotificationRequestContent::Template(template) => vec![(template, "")],
         NotificationRequestContent::Free { content, fallback } => {
             wrong.extend(content.check().into_iter().map(FieldError::from));
+            wrong.extend(sender::check_content(turn, &sender, content));
             fallback.iter().map(|it| (it, "/fallback")).collect()
         }
     };
@@ -317,7 +292,7 @@ pub(super) async fn check(
         })
         .collect();
     let plan = FallbackPlan {
-        channels: request.channels.iter().skip(1).copied().collect(),
+        channels: sender.next,
         after_seconds: request.fallback_seconds,
         is_due_at_once: false,
     };

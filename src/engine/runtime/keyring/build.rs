@@ -6,7 +6,10 @@ use super::{
     CallbackSigningSecret, ENVIRONMENT, EnvironmentCredentials, ProviderCredentialCache,
     ProviderCredentialSet, SenderAccount, SenderTokenAvailability, scope_of, token_scope,
 };
-use crate::{domain::credential::CredentialKind, engine::runtime::vault::place, store::sender};
+use crate::{
+    domain::credential::CredentialKind, engine::runtime::vault::place,
+    providers::ProviderCallbackReceiver, store::sender,
+};
 
 /// Credentials of the environment, with the scope of their secrets.
 struct EnvironmentApp<'a> {
@@ -112,6 +115,7 @@ pub(super) fn build(
                     environment.map(|it| it.scope.clone())
                 })
                 .unwrap_or_else(|| ENVIRONMENT.to_owned()),
+            is_named_in_callbacks: is_named_in_callbacks(keys, &row.kind),
         });
     }
     ring.unstored = environments
@@ -210,5 +214,13 @@ fn unstored(
         ),
         revision: 0,
         scope: scope.clone(),
+        is_named_in_callbacks: is_named_in_callbacks(keys, &credentials.kind),
     })
+}
+
+/// Whether callbacks of a kind of provider say which sender they are about.
+fn is_named_in_callbacks(keys: &ProviderCredentialCache, kind: &str) -> bool {
+    let provider = keys.providers.find(kind);
+    let receiver = provider.and_then(|provider| provider.receiver());
+    receiver.is_none_or(ProviderCallbackReceiver::names_senders)
 }

@@ -85,6 +85,8 @@ pub struct SenderAccount {
     pub revision: i64,
     /// Scope of the signatures of its callbacks.
     pub scope: String,
+    /// Its provider's callbacks say which sender they are about.
+    pub is_named_in_callbacks: bool,
 }
 
 impl SenderAccount {
@@ -218,22 +220,16 @@ impl ProviderCredentialSet {
             .find(|account| account.endpoint_id.as_deref() == Some(endpoint_id))
     }
 
-    /// What the callbacks of the only sender call it that belongs to what signed one; `None` if there
-    /// is no such sender, or several.
-    pub fn only_number_of(&self, signed_by: &str) -> Option<&str> {
+    /// The senders of a kind that belong to what signed a callback.
+    pub fn senders_of_signer(&self, signed_by: &str, kind: &str) -> Vec<&SenderAccount> {
         let scopes: Vec<&str> = signed_by
             .split(' ')
             .filter_map(|label| self.scopes.get(label).map(String::as_str))
             .collect();
-        let mut own = self
-            .accounts
+        self.accounts
             .iter()
-            .filter(|account| scopes.contains(&account.scope.as_str()));
-        let only = own.next()?;
-        if own.next().is_some() {
-            return None;
-        }
-        only.endpoint_id.as_deref()
+            .filter(|account| account.kind == kind && scopes.contains(&account.scope.as_str()))
+            .collect()
     }
 
     /// Whether an update about a number can be about a call of this sender: an update about one
@@ -241,7 +237,12 @@ impl ProviderCredentialSet {
     pub fn speaks_for(&self, endpoint_id: Option<&str>, sender: Uuid) -> bool {
         match endpoint_id.map(|number| self.account_of_number(number)) {
             Some(Some(account)) => account.id == sender,
-            Some(None) | None => self.one_app,
+            Some(None) => self.one_app,
+            // What was proved once by a secret of a provider that names no senders.
+            None => {
+                let account = self.account(sender);
+                self.one_app || account.is_some_and(|it| !it.is_named_in_callbacks)
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use crate::{
     domain::channel::{MessageChannel, ProviderCapabilities},
     engine::{Engine, runtime::vault::Vault},
     providers::{
-        HttpClient, MessageSender, ProviderRegistry, UnavailableSender, UnknownOutcomeResolution,
+        HttpClient, MessageSender, MessagingProvider, ProviderRegistry, UnavailableSender,
+        UnknownOutcomeResolution,
     },
     store::{StoreError, credential, sender, setting},
 };
@@ -78,6 +79,23 @@ impl Engine {
             .and_then(|account| self.keys.providers.find(&account.kind))
             .map(|provider| provider.channel())
             .unwrap_or_default()
+    }
+
+    /// The channel that a kind of provider serves; the default one's, of a kind that this version does
+    /// not know.
+    pub fn channel_of_kind(&self, kind: &str) -> MessageChannel {
+        let provider = self.keys.providers.find(kind);
+        provider.map(|it| it.channel()).unwrap_or_default()
+    }
+
+    /// The provider of a sender, or of the default one; `None`, if its keys are not read yet.
+    pub fn provider_of(&self, sender: Option<Uuid>) -> Option<&Arc<dyn MessagingProvider>> {
+        let ring = self.keyring();
+        let account = match sender {
+            Some(id) => ring.account(id),
+            None => ring.default_account(),
+        };
+        self.keys.providers.find(&account?.kind)
     }
 
     /// Whether something may tell later what became of a sender's call whose response was lost. Of a

@@ -35,7 +35,7 @@ pub struct NotificationsQuery {
     #[serde(default)]
     label: Vec<String>,
     reference: Option<String>,
-    /// A number in E.164, `user:NAME` or `contact:NAME`.
+    /// A number in E.164, an e-mail address, a user id of WhatsApp, `user:NAME` or `contact:NAME`.
     recipient: Option<String>,
     /// RFC 3339: created at or after.
     since: Option<String>,

@@ -58,7 +58,8 @@ use crate::{
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendNotificationRequestBody {
-    /// A number in E.164, `user:NAME`, `group:NAME` or `contact:NAME`; one or several.
+    /// A number in E.164, an e-mail address (which gets only e-mail), `user:NAME`, `group:NAME` or
+    /// `contact:NAME`; one or several.
     #[schema(value_type = Vec<String>)]
     to: RecipientsInput,
     /// The subject of the message, if it is not its recipient.

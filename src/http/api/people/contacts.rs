@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::preferences::{self, ContactPreferenceView};
 use crate::{
-    domain::{access::AccessBounds, phone::Phone, quiet::QuietHours, time::Timestamp, window},
+    domain::{
+        access::AccessBounds, channel::MessageChannel, phone::Phone, quiet::QuietHours,
+        time::Timestamp, window,
+    },
     http::{
         api::{ProblemDocument, cut, page_size, wrong},
         auth::{AuthorizedApiClient, scope},
@@ -15,6 +18,7 @@ use crate::{
     },
     state::AppState,
     store::{
+        address_suppression,
         alias::{self, ContactAlias, ContactAliasKind},
         conversation, people, suppression,
     },
@@ -67,6 +71,9 @@ pub struct ContactView {
     handle: Option<String>,
     /// Where e-mail goes.
     email: Option<String>,
+    /// Why that address gets nothing: `bounced` (there is no such mailbox) or `unsubscribed` (but for
+    /// what cannot be refused); null if it does.
+    email_suppressed: Option<String>,
     /// Staff members linked to this contact.
     users: Vec<String>,
     language: Option<String>,
@@ -139,12 +146,19 @@ pub(super) async fn view(
     let details = people::details(store.reader(), bounds, id)
         .await?
         .ok_or(ApiProblem::NotFound)?;
+    let suppressed = match &details.email {
+        Some(address) => {
+            address_suppression::find(store.reader(), MessageChannel::Email, address).await?
+        }
+        None => None,
+    };
     Ok(ContactView {
         id,
         name: details.name.or(details.profile_name),
         username: details.username,
         handle: details.handle,
         email: details.email,
+        email_suppressed: suppressed.map(|row| row.reason),
         users: people::users_of(store.reader(), bounds, id).await?,
         language: details.language,
         time_zone: details.time_zone,
