@@ -7,13 +7,13 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::{
-    people::{masked, refused, undone},
+    people::{masked, masked_mailbox, refused, undone},
     say, settings,
 };
 use crate::{
     app, config,
     domain::{
-        access::AccessBounds, channel::MessageChannel, edit::ValueEdit, email::EmailAddress,
+        access::AccessBounds, channel::MessageChannel, edit::ValueEdit,
         preference::MessagePreference, quiet::QuietHours, recipient::RecipientSpec,
         time::Timestamp, window,
     },
@@ -352,10 +352,7 @@ async fn preferences(store: &Store, contact: Uuid) -> anyhow::Result<()> {
 async fn mailbox(store: &Store, address: &str, show: bool) -> anyhow::Result<String> {
     let suppressed =
         address_suppression::find(store.reader(), MessageChannel::Email, address).await?;
-    let shown = match EmailAddress::parse(address) {
-        Ok(address) if !show => address.to_string(),
-        _ => address.to_owned(),
-    };
+    let shown = masked_mailbox(address, show);
     Ok(match suppressed {
         Some(row) => format!("{shown} ({}, {})", row.reason, row.created_at),
         None => shown,

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use super::say;
 use crate::{
-    domain::{access::AccessBounds, field_error::FieldError, phone},
+    domain::{access::AccessBounds, email::EmailAddress, field_error::FieldError, phone},
     engine::{
         InputError,
         people::{self, PeopleActor, StaffContactSpec},
@@ -116,6 +116,14 @@ pub(super) fn masked(number: Option<&str>, show: bool) -> Option<String> {
             phone::mask(number)
         }
     })
+}
+
+/// A mailbox, masked unless it is to be shown.
+pub(super) fn masked_mailbox(address: &str, show: bool) -> String {
+    match EmailAddress::parse(address) {
+        Ok(address) if !show => address.to_string(),
+        _ => address.to_owned(),
+    }
 }
 
 /// Links a staff member to a contact.

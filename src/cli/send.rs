@@ -8,14 +8,13 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{ExitCodeError, check, say, settings};
+use super::{ExitCodeError, check, people::masked_mailbox, say, settings};
 use crate::{
     app,
     domain::{
         access::AccessBounds,
         channel::MessageChannel,
         content::{FreeFormMessageContent, TextContent},
-        email::EmailAddress,
         phone,
         priority::MessagePriority,
         recipient::RecipientSpec,
@@ -196,25 +195,17 @@ impl SendCommand {
         };
         let name = person.as_ref().and_then(|person| person.name.clone());
         if let RecipientSpec::Email(address) = &recipient {
-            return Ok(if self.show {
-                address.as_str().to_owned()
-            } else {
-                address.to_string()
-            });
+            return Ok(masked_mailbox(address.as_str(), self.show));
         }
         if self.channel.is_some_and(MessageChannel::reaches_mailboxes) {
             let mailbox = match person {
                 Some(person) => mailbox_of(store, &recipient, person.contact_id).await?,
                 None => None,
             };
-            let mailbox = mailbox.map(|mailbox| {
-                let shown = EmailAddress::parse(&mailbox);
-                match shown {
-                    Ok(address) if !self.show => address.to_string(),
-                    _ => mailbox,
-                }
-            });
-            let at = mailbox.unwrap_or_else(|| "no e-mail address is known".to_owned());
+            let at = mailbox.map_or_else(
+                || "no e-mail address is known".to_owned(),
+                |mailbox| masked_mailbox(&mailbox, self.show),
+            );
             return Ok(format!("{} ({at})", name.as_ref().unwrap_or(&self.to)));
         }
         let number = match &recipient {

@@ -24,19 +24,15 @@ impl MessageChannel {
         matches!(self, Self::Email)
     }
 
-    /// [`Self::has_receipts`], as the state of a message has it.
-    pub const fn reporting(self) -> DeliveryReporting {
-        if self.has_receipts() {
-            DeliveryReporting::Expected
-        } else {
-            DeliveryReporting::Absent
-        }
-    }
-
     /// Whether it is reported what becomes of a message that was accepted. A mail server says no more
     /// than that it has taken a mail (RFC 5321, 4.2.5); that it could not be delivered may come back.
-    pub const fn has_receipts(self) -> bool {
-        !matches!(self, Self::Email)
+    pub const fn reporting(self) -> DeliveryReporting {
+        match self {
+            Self::Email => DeliveryReporting::Absent,
+            Self::WhatsApp | Self::Sms | Self::Push | Self::InApp | Self::Webhook => {
+                DeliveryReporting::Expected
+            }
+        }
     }
 
     /// The word, in the place of a rule's name, on messages that take the place of one that had not
@@ -58,6 +54,19 @@ pub enum DeliveryReporting {
     Expected,
     /// Nothing does: at most, it comes back.
     Absent,
+}
+
+impl DeliveryReporting {
+    /// That of a channel, by its word; of one that this version does not know, reports are waited for.
+    pub fn of(channel: &str) -> Self {
+        MessageChannel::parse(channel)
+            .map(MessageChannel::reporting)
+            .unwrap_or_default()
+    }
+
+    pub const fn is_expected(self) -> bool {
+        matches!(self, Self::Expected)
+    }
 }
 
 /// What a provider's channel can do and demands. The engine asks these, never which channel or

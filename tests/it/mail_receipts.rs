@@ -14,6 +14,7 @@ use crate::{
 crate::tests![
     a_mail_that_was_accepted_is_followed_by_nothing,
     a_mail_that_fails_is_followed_by_the_next_channel,
+    secrets_are_not_kept_for_a_mail_that_may_come_back,
     a_code_that_was_mailed_goes_by_no_other_channel,
     a_mail_is_never_stale_and_its_server_never_silent,
     what_is_addressed_to_a_mailbox_gets_only_e_mail,
@@ -58,6 +59,21 @@ async fn a_mail_that_fails_is_followed_by_the_next_channel(database: Database) {
     stage.fall_back().await;
     assert!(stage.stand_in(&id).await.is_some());
     assert_eq!(stage.app.send().await, 1);
+}
+
+async fn secrets_are_not_kept_for_a_mail_that_may_come_back(database: Database) {
+    let stage = stage(&database).await;
+    stage.app.apply_catalogue(CODES).await;
+    let body = json!({ "to": "contact:asha", "template": "sign_in", "params": { "code": "482916" },
+        "channels": ["email", "whatsapp"], "fallback_after_seconds": 60 });
+    stage.ask(&body).await;
+    assert_eq!(stage.mail_out().await, 1);
+    let kept = "SELECT count(*) FROM channel_fallback WHERE sealed IS NOT NULL";
+    assert_eq!(stage.app.number(kept).await, 1);
+    stage.app.pass(61);
+    stage.fall_back().await;
+    assert_eq!(stage.app.number(kept).await, 0);
+    assert_eq!(stage.app.send().await, 0);
 }
 
 const CODES: &str = r#"

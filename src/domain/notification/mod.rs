@@ -106,7 +106,7 @@ pub struct NotificationState {
     pub expires_at: Option<Timestamp>,
     /// The stored time of its timer.
     pub stored_wake_at: Option<Timestamp>,
-    /// Of its channel.
+    /// Whether anything reports what becomes of it, by its channel: if nothing does, it is never stale.
     pub reporting: DeliveryReporting,
     /// A template may replace it, once, if the window is closed.
     pub has_fallback: bool,
@@ -553,13 +553,10 @@ impl NotificationState {
         })
     }
 
-    /// Whether it is reported what becomes of it.
-    pub fn has_receipts(&self) -> bool {
-        self.reporting == DeliveryReporting::Expected
-    }
-
     fn stale_at(&self, policy: &DeliveryPolicySettings) -> Option<Timestamp> {
-        let accepted_at = self.accepted_at().filter(|_| self.has_receipts())?;
+        let accepted_at = self
+            .accepted_at()
+            .filter(|_| self.reporting.is_expected())?;
         Some(accepted_at.plus_seconds(policy.stale_after_seconds))
     }
 

@@ -189,9 +189,10 @@ async fn decide(
         return Ok(report);
     }
     // Nothing says that it has arrived: only that it comes back is a reason.
-    if !state.has_receipts() && state.status() == NotificationStatus::Accepted {
+    if !state.reporting.is_expected() && state.status() == NotificationStatus::Accepted {
         let until = Timestamp::from_micros(row.created_at).plus_seconds(COMES_BACK_SECONDS);
-        if now < until {
+        // A secret is not kept for so long.
+        if now < until && planned.sealed.is_none() {
             channel_fallback::put_off(tx, id, until).await?;
         } else {
             channel_fallback::remove(tx, id).await?;

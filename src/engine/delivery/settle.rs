@@ -197,8 +197,8 @@ async fn note_health(
         return Ok(());
     };
     // Written once only: all processes share the sender's row.
-    let has_receipts = engine.channel_of(Some(sender)).has_receipts();
-    if seen.good_answer && has_receipts && row.unheard_since.is_none() {
+    let reporting = engine.channel_of(Some(sender)).reporting();
+    if seen.good_answer && reporting.is_expected() && row.unheard_since.is_none() {
         engine
             .store
             .write(async |tx| sender::expects(tx, sender, now).await)

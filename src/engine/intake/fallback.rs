@@ -117,15 +117,17 @@ pub(in crate::engine) async fn plan(
     Ok(())
 }
 
-/// What is wrong with channels, of which each needs a sender that `bound` allows.
-pub(in crate::engine) fn check(
+/// What is wrong with channels, of which each needs a sender that `bound` allows. `served` has one.
+pub(super) fn check(
     engine: &Engine,
-    bound: &[uuid::Uuid],
-    wanted: Option<uuid::Uuid>,
+    bound: &[Uuid],
+    wanted: Option<Uuid>,
     channels: &[MessageChannel],
+    served: Option<MessageChannel>,
 ) -> Vec<FieldError> {
     let without = |channel: &MessageChannel| {
-        channel_sender::for_channel(engine, bound, *channel, wanted).is_none()
+        served != Some(*channel)
+            && channel_sender::for_channel(engine, bound, *channel, wanted).is_none()
     };
     channels
         .iter()

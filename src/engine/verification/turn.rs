@@ -84,7 +84,7 @@ async fn next_channel(
         .is_some_and(|loaded| match loaded.state.status() {
             NotificationStatus::Delivered | NotificationStatus::Read => true,
             // Nothing says that it has arrived: only a failure is a reason.
-            NotificationStatus::Accepted => !loaded.state.has_receipts(),
+            NotificationStatus::Accepted => !loaded.state.reporting.is_expected(),
             _ => false,
         });
     if is_done {

@@ -108,11 +108,7 @@ impl SmtpClient {
 
     /// Whether nothing between here and the server can read what is sent.
     pub(super) fn is_on_this_machine(&self) -> bool {
-        let ip = self
-            .host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>();
-        self.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        is_loopback(&self.host)
     }
 
     fn hello_name(&self) -> String {
@@ -314,5 +310,32 @@ fn exchange(
         http_status,
         answer,
         outcome,
+    }
+}
+
+/// Whether a host, as `host` or SMTP_URL name it, is this machine.
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_this_machine_is_this_machine() {
+        for host in ["localhost", "127.0.0.1", "127.8.9.1", "::1", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "mail.example.com",
+            "localhost.example.com",
+            "192.0.2.1",
+            "[2001:db8::1]",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::{LoadedNotification, open_status};
 use crate::{
     domain::{
         category::MessageCategory,
+        channel::DeliveryReporting,
         notification::{MessageSecretsState, NotificationState},
         priority::MessagePriority,
         status::{NotificationEngineState, NotificationStatus},
@@ -170,7 +171,7 @@ pub fn fresh_state(new: &NewNotification, now: Timestamp) -> NotificationState {
         leased_until: None,
         expires_at: new.expires_at,
         stored_wake_at: None,
-        reporting: super::reporting(&new.channel),
+        reporting: DeliveryReporting::of(&new.channel),
         attempts: Vec::new(),
     }
 }

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     domain::{
         category::MessageCategory,
-        channel::{DeliveryReporting, MessageChannel},
+        channel::DeliveryReporting,
         facts::DeliveryFacts,
         notification::{AttemptMessageId, AttemptState, MessageSecretsState, NotificationState},
         status::{NotificationStatus, StatusGroup},
@@ -115,7 +115,7 @@ fn loaded(row: &QueryResult) -> Result<LoadedNotification, StoreError> {
         leased_until: stored.leased_until,
         expires_at: stored.expires_at,
         stored_wake_at: stored.wake_at,
-        reporting: reporting(&stored.facets.channel),
+        reporting: DeliveryReporting::of(&stored.facets.channel),
         has_fallback: stored.has_fallback,
         secrets: stored.secrets,
         attempts: record.attempts,
@@ -127,13 +127,6 @@ fn loaded(row: &QueryResult) -> Result<LoadedNotification, StoreError> {
         record.timeline,
         stored.version,
     ))
-}
-
-/// That of a channel, by its word; of one that this version does not know, reports are waited for.
-fn reporting(channel: &str) -> DeliveryReporting {
-    MessageChannel::parse(channel)
-        .map(MessageChannel::reporting)
-        .unwrap_or_default()
 }
 
 /// The version of a row: on PostgreSQL the transaction that wrote it. SQLite has

@@ -65,7 +65,7 @@ template = "clinic_order"
 params = { number = "9" }
 
 [[route]]
-name = "clinic-staff-hears"
+name = "clinic-staff-alert"
 event = "herald.message.received"
 to = "group:clinic-staff"
 template = "clinic_order"
@@ -96,7 +96,7 @@ async fn a_person_is_answered_from_the_number_that_was_written_to(database: Data
     let two = two(&database).await;
     let catalogue = ANSWERS
         .replace("clinic-answers", "answers")
-        .replace("clinic-staff-hears", "hears");
+        .replace("clinic-staff-alert", "alert");
     two.app
         .apply_catalogue(&format!("name = \"common\"\n{catalogue}"))
         .await;

@@ -5,7 +5,7 @@ use crate::{
     domain::{
         access::AccessBounds,
         alarm::{AlarmKind, AlarmMeasure, percent},
-        channel::MessageChannel,
+        channel::DeliveryReporting,
         cohort::{CounterPeriod, CounterPeriodLength},
         notification::STALE,
         time::Timestamp,
@@ -73,7 +73,7 @@ pub(super) async fn look(
     let older = total(4, until).await?;
     let older: Vec<counter::CounterSum> = older
         .into_iter()
-        .filter(|sum| MessageChannel::parse(&sum.group).is_none_or(MessageChannel::has_receipts))
+        .filter(|sum| DeliveryReporting::of(&sum.group).is_expected())
         .collect();
     let (stale, accepted) = (count(&older, STALE), count(&older, "accepted"));
     let measure = rate(stale, accepted, alarms.stale_percent);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         access::AccessBounds,
-        channel::MessageChannel,
+        channel::DeliveryReporting,
         cohort::{ChartInterval, ChartPointSpan, CounterPeriodLength, pieces},
         failure::DeliveryFailure,
         latency,
@@ -219,7 +219,7 @@ pub async fn answer(
     let accepted_with_receipts: i64 = by_channel
         .iter()
         .filter(|sum| sum.fact == "accepted")
-        .filter(|sum| MessageChannel::parse(&sum.group).is_none_or(MessageChannel::has_receipts))
+        .filter(|sum| DeliveryReporting::of(&sum.group).is_expected())
         .map(|sum| sum.count)
         .sum();
     let total = |fact: &str| total(&sums, fact);

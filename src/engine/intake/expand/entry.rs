@@ -105,8 +105,10 @@ impl EventRoutingContext<'_> {
         };
         let reading = &mut IntakeRowCache::default();
         let channel = MessageChannel::parse(&self.route.route.channel).unwrap_or_default();
-        let from = self.sender(reading, planned, channel).await?;
-        let draft = self.draft(from, about).await?;
+        let product = self.product().await?;
+        let bounds = self.senders(planned, product.as_deref()).await?;
+        let from = self.sender(reading, planned, &bounds, channel).await?;
+        let draft = self.draft(from, product, about);
         let made = compose(self.turn(), reading, &draft, targets).await?;
         // The producer has been answered already: the event records what is wrong with its data.
         let unfilled = made.iter().find(|made| made.unfilled.is_some());
@@ -169,13 +171,13 @@ impl EventRoutingContext<'_> {
         &self,
         reading: &mut IntakeRowCache,
         planned: &RouteRecipientEntry,
+        bounds: &AccessBounds,
         channel: MessageChannel,
     ) -> Result<Option<Uuid>, RouteRecipientError> {
-        let bounds = self.senders(planned).await?;
         let from = match &self.route.route.sender {
-            None => match self.answering(planned, &bounds) {
+            None => match self.answering(planned, bounds) {
                 Some(id) => Some(id),
-                None => reading.own_sender(self.tx, &bounds).await?,
+                None => reading.own_sender(self.tx, bounds).await?,
             },
             Some(named) => match sender::named(self.tx, named).await? {
                 Some(row) if self.bounds.has_sender(row.id) => Some(row.id),
@@ -195,23 +197,26 @@ impl EventRoutingContext<'_> {
 
     /// The bounds of the senders that the messages of an entry may leave from: those of the key that
     /// posted the event; of one of Herald's own, those of the route's product.
-    async fn senders(&self, planned: &RouteRecipientEntry) -> Result<AccessBounds, StoreError> {
+    async fn senders(
+        &self,
+        planned: &RouteRecipientEntry,
+        product: Option<&str>,
+    ) -> Result<AccessBounds, StoreError> {
         if self.row.source != SOURCE {
             return Ok(self.bounds.clone());
         }
-        let product = self.product().await?;
-        bounds::of_recipient(self.tx, product.as_deref(), is_for_staff(planned)).await
+        bounds::of_recipient(self.tx, product, is_for_staff(planned)).await
     }
 
     /// The route's message, without its recipient.
-    async fn draft(
+    fn draft(
         &self,
         from: Option<Uuid>,
+        product: Option<String>,
         about: Option<ResolvedRecipient>,
-    ) -> Result<MessageDraft, StoreError> {
+    ) -> MessageDraft {
         let route = &self.route.route;
-        let product = self.product().await?;
-        Ok(MessageDraft {
+        MessageDraft {
             event_id: Some(self.row.id),
             route: Some(self.route.name.clone()),
             event_type: Some(self.row.event_type.clone()),
@@ -240,7 +245,7 @@ impl EventRoutingContext<'_> {
             fallback_template: route.fallback_template.clone(),
             product,
             unread: self.plan.unread.clone(),
-        })
+        }
     }
 
     /// Plans the channels by which new messages go on if they are not delivered.

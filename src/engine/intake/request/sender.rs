@@ -66,25 +66,19 @@ pub(super) async fn sender(
         (Some((id, _)), ..) | (None, None, Some(id)) => Some(id),
         (None, ..) => reading.own_sender(tx, &asked.bounds).await?,
     };
-    let serves = |channel: MessageChannel| named.is_some_and(|(_, serves)| serves == channel);
+    let served = named.map(|(_, serves)| serves);
     let mut channels = request.channels.iter().copied();
-    let first = match (channels.next(), named) {
+    let first = match (channels.next(), served) {
         (Some(first), _) => {
-            let unserved = fallback::check(engine, bound, chosen, &request.channels);
-            let of_named = request.channels.iter().position(|channel| serves(*channel));
-            let of_named = of_named.map(|index| format!("/channels/{index}"));
-            wrong.extend(
-                unserved
-                    .into_iter()
-                    .filter(|error| of_named.as_ref() != Some(&error.pointer)),
-            );
+            let channels = &request.channels;
+            wrong.extend(fallback::check(engine, bound, chosen, channels, served));
             first
         }
-        (None, Some((_, serves))) => serves,
+        (None, Some(served)) => served,
         (None, None) if is_to_mailboxes(&request.to) => MessageChannel::Email,
         (None, None) => engine.channel_of(chosen),
     };
-    let from = if serves(first) || engine.channel_of(chosen) == first {
+    let from = if served == Some(first) || engine.channel_of(chosen) == first {
         Some(chosen)
     } else {
         channel_sender::for_channel(engine, bound, first, chosen).map(ChannelSender::id)
