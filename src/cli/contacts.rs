@@ -13,7 +13,7 @@ use super::{
 use crate::{
     app, config,
     domain::{
-        access::AccessBounds, channel::MessageChannel, edit::ValueEdit,
+        access::AccessBounds, channel::MessageChannel, edit::ValueEdit, email::EmailAddress,
         preference::MessagePreference, quiet::QuietHours, recipient::RecipientSpec,
         time::Timestamp, window,
     },
@@ -22,7 +22,9 @@ use crate::{
     store::{
         Store, address_suppression,
         alias::{self, ContactAlias},
-        conversation, people as rows, preferences, sender, suppression,
+        conversation,
+        people::{self as rows, ContactFilter},
+        preferences, sender, suppression,
     },
 };
 
@@ -34,13 +36,16 @@ pub(super) struct ContactsCommand {
 }
 
 /// Help for the argument that names a contact.
-const WHO: &str = "A number in E.164, a user id of WhatsApp, contact:NAME or the id of a contact.";
+const WHO: &str = "A number in E.164, a user id of WhatsApp, an e-mail address, contact:NAME or the id of a contact.";
+
+/// How many contacts that share a mailbox are listed.
+const SHARING: u64 = 10;
 
 #[derive(Debug, Subcommand)]
 enum ContactsSubcommand {
     /// Lists contacts. Example: `herald contacts list --begins Ash`
     List {
-        /// Prefix of the name, handle or number.
+        /// Prefix of the name, handle, mailbox or number.
         #[arg(long)]
         begins: Option<String>,
         /// 1 to 10000.
@@ -191,9 +196,25 @@ async fn known(store: &Store, text: &str) -> anyhow::Result<Uuid> {
             .await?
             .map(|person| person.contact_id)
             .ok_or_else(|| anyhow!("there is no contact {handle}")),
+        RecipientSpec::Email(address) => owner_of(store, &address).await,
         _ => bail!(
-            "name the contact by a number in E.164, a user id of WhatsApp, contact:NAME or its id"
+            "name the contact by a number in E.164, a user id of WhatsApp, an e-mail address, contact:NAME or its id"
         ),
+    }
+}
+
+/// The only contact that has a mailbox.
+async fn owner_of(store: &Store, address: &EmailAddress) -> anyhow::Result<Uuid> {
+    let filter = ContactFilter::Mailbox(address);
+    let found = rows::page(store, &AccessBounds::All, filter, None, SHARING).await?;
+    match found.as_slice() {
+        [] => bail!("no contact has this e-mail address"),
+        [only] => Ok(only.contact_id),
+        several => {
+            let ids = several.iter().map(|it| it.contact_id.to_string());
+            let ids = ids.collect::<Vec<String>>().join(", ");
+            bail!("several contacts have this e-mail address; name one by its id: {ids}")
+        }
     }
 }
 
@@ -213,13 +234,16 @@ impl ContactsCommand {
                 limit,
                 show,
             } => {
-                for person in
-                    rows::page(&store, &AccessBounds::All, begins.as_deref(), None, limit).await?
-                {
+                let filter = begins
+                    .as_deref()
+                    .map_or(ContactFilter::All, ContactFilter::Beginning);
+                for person in rows::page(&store, &AccessBounds::All, filter, None, limit).await? {
+                    let mailbox = person.email.as_deref().map(|it| masked_mailbox(it, show));
                     say(format!(
-                        "{}  {:<20} {:<6} {}",
+                        "{}  {:<20} {:<24} {:<6} {}",
                         person.contact_id,
                         masked(person.phone.as_deref(), show).unwrap_or_default(),
+                        mailbox.unwrap_or_default(),
                         person.language.unwrap_or_default(),
                         person.name.unwrap_or_default(),
                     ));

@@ -10,7 +10,13 @@ use uuid::Uuid;
 
 use self::consequences::ChangeConsequences;
 pub use self::report::{NotificationLifecycleReport, ProviderUpdatedNotification};
-use super::{Engine, runtime::catalogue_cache::CatalogueSnapshot};
+use super::{
+    Engine,
+    runtime::{
+        catalogue_cache::CatalogueSnapshot,
+        refusals::{RecipientRefusals, RefusalSubject},
+    },
+};
 use crate::{
     domain::{
         notification::{NotificationChange, NotificationChangeEffect, NotificationState},
@@ -22,7 +28,7 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError, attempt, notification,
         notification::{LoadedNotification, NotificationFacets},
-        people, preferences,
+        people,
     },
 };
 
@@ -242,8 +248,8 @@ async fn without_refused(
     new: &[notification::NewNotification],
 ) -> Result<Vec<notification::NewNotification>, StoreError> {
     let mut new = new.to_vec();
-    let contacts: Vec<Uuid> = new.iter().filter_map(|new| new.contact_id).collect();
-    let wishes = preferences::of(tx, &contacts).await?;
+    let subjects: Vec<RefusalSubject<'_>> = new.iter().map(subject).collect();
+    let refusals = RecipientRefusals::load(tx, &subjects).await?;
     for new in new.iter_mut().filter(|new| new.skipped.is_none()) {
         let message = preference::MessageTraits {
             category: new.category,
@@ -252,12 +258,16 @@ async fn without_refused(
             channel: &new.channel,
             product: new.product.as_deref(),
         };
-        new.skipped = new
-            .contact_id
-            .and_then(|contact| wishes.get(&contact))
-            .and_then(|wishes| wishes.refusal(message));
+        new.skipped = refusals.refusal(subject(new), message);
     }
     Ok(new)
+}
+
+fn subject(new: &notification::NewNotification) -> RefusalSubject<'_> {
+    RefusalSubject {
+        contact: new.contact_id,
+        recipient: Some(&new.recipient),
+    }
 }
 
 /// Stores new notifications with their first timeline entry, their counters, and what skipping them

@@ -62,6 +62,7 @@ mod mail_codes;
 mod mail_receipts;
 mod mail_returns;
 mod mail_senders;
+mod mail_sharing;
 mod message_kinds;
 mod meta_callbacks;
 mod migrations;
@@ -189,6 +190,7 @@ fn main() -> ExitCode {
         mail_receipts::tests(),
         mail_returns::tests(),
         mail_senders::tests(),
+        mail_sharing::tests(),
         webhook::tests(),
         preferences::tests(),
     ] {

@@ -92,25 +92,22 @@ pub async fn page(
     if !text.is_empty() {
         person.needs(DashboardRole::Operator)?;
     }
-    let wanted = Some(text.as_str()).filter(|text| !text.is_empty());
+    let filter = if text.is_empty() {
+        rows::ContactFilter::All
+    } else {
+        rows::ContactFilter::Beginning(&text)
+    };
     let limit = u64::try_from(SHOWN).unwrap_or(50) + 1;
     let mut found = rows::page(
         &state.engine.store,
         &AccessBounds::All,
-        wanted,
+        filter,
         search.after,
         limit,
     )
     .await?;
     let more = found.len() > SHOWN;
     found.truncate(SHOWN);
-    // Who has no number is known by the mailbox.
-    let mailboxes: Vec<Uuid> = found
-        .iter()
-        .filter(|it| it.phone.is_none() && it.user_id.is_none())
-        .map(|it| it.contact_id)
-        .collect();
-    let mailboxes = rows::emails_of(state.engine.store.reader(), None, &mailboxes).await?;
     let open = if text.is_empty() && search.after.is_none() {
         identity::open(&state.engine.store, &person, &shell, None).await?
     } else {
@@ -123,8 +120,9 @@ pub async fn page(
             .iter()
             .map(|it| {
                 let (name, mut number) = named(&person, it);
-                let email = mailboxes.get(&it.contact_id);
-                if let Some(email) = email.and_then(|it| it.common.as_deref()) {
+                // Who has no number is known by the mailbox.
+                let is_reached = it.phone.is_some() || it.user_id.is_some();
+                if let Some(email) = it.email.as_deref().filter(|_| !is_reached) {
                     number = mailbox(&person, email);
                 }
                 ContactScreenRow {

@@ -17,6 +17,7 @@ use crate::{
         lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
         runtime::{
             catalogue_cache::CatalogueSnapshot,
+            refusals::{RecipientRefusals, RefusalSubject},
             template_status::{TemplateSendability, sendable},
         },
     },
@@ -24,7 +25,6 @@ use crate::{
         DatabaseTransaction, StoreError,
         address_suppression::{self, AddressSuppressionReason},
         notification::{self, ClaimedMessageDelay, ClaimedNotification},
-        preferences,
         template_sync::{self, ReportedTemplateState},
     },
 };
@@ -87,11 +87,8 @@ pub(super) async fn hold_back(
         .map(Timestamp::from_micros)
         .filter(|until| *until > now);
     let mut delays: Vec<ClaimedMessageDelay> = Vec::new();
-    let contacts: Vec<Uuid> = claimed
-        .iter()
-        .filter_map(|claimed| claimed.contact_id)
-        .collect();
-    let wishes = preferences::of(tx, &contacts).await?;
+    let subjects: Vec<RefusalSubject<'_>> = claimed.iter().map(subject).collect();
+    let refusals = RecipientRefusals::load(tx, &subjects).await?;
     let mailboxes: Vec<String> = claimed
         .iter()
         .filter(|message| {
@@ -139,7 +136,6 @@ pub(super) async fn hold_back(
                 category = reported.counted_as();
             }
         }
-        let wishes = message.contact_id.and_then(|contact| wishes.get(&contact));
         let asked = preference::MessageTraits {
             category,
             kind: message.message_kind.as_deref(),
@@ -147,9 +143,9 @@ pub(super) async fn hold_back(
             channel: &message.channel,
             product: message.product.as_deref(),
         };
-        let quiet_until = wishes
+        let quiet_until = Some(subject(message))
             .filter(|_| !asked.insists() && message.priority > HIGH)
-            .and_then(|wishes| wishes.quiet_until(asked.product, now));
+            .and_then(|subject| refusals.quiet_until(subject, asked.product, now));
         let suppressed = message
             .address
             .as_deref()
@@ -165,7 +161,7 @@ pub(super) async fn hold_back(
                 message.id,
                 NotificationChange::Suppressed { reason },
             ));
-        } else if let Some(reason) = wishes.and_then(|wishes| wishes.refusal(asked)) {
+        } else if let Some(reason) = refusals.refusal(subject(message), asked) {
             steps.push(NotificationLifecycleChange::new(
                 message.id,
                 NotificationChange::Suppressed { reason },
@@ -199,4 +195,11 @@ pub(super) async fn hold_back(
         held,
         is_any_late: !delays.is_empty(),
     })
+}
+
+fn subject(message: &ClaimedNotification) -> RefusalSubject<'_> {
+    RefusalSubject {
+        contact: message.contact_id,
+        recipient: message.recipient.as_deref(),
+    }
 }

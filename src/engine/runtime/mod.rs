@@ -16,6 +16,7 @@ pub mod live_pages;
 pub mod logins;
 pub mod open_calls;
 pub mod passwords;
+pub mod refusals;
 pub mod retention;
 pub mod send_waiters;
 pub mod sender_last_seen;

@@ -11,7 +11,8 @@ use crate::{
     store::{
         DatabaseTransaction, StoreError,
         dialect::{
-            SqlListFieldType, column, execute, ids, nullable, query, query_one, read_row, rows,
+            SqlListFieldType, column, execute, ids, list, matching, nullable, query, query_one,
+            read_row, rows,
         },
     },
 };
@@ -46,6 +47,48 @@ pub async fn ensure_email(
     )
     .await?;
     found().await?.ok_or(StoreError::Conflict)
+}
+
+#[derive(serde::Serialize)]
+struct AskedMailbox<'a> {
+    address: &'a str,
+}
+
+/// The contacts that have these mailboxes, by the mailbox as [`EmailAddress::key`] has it.
+pub async fn sharing(
+    connection: &impl ConnectionTrait,
+    mailboxes: &[String],
+) -> Result<HashMap<String, Vec<Uuid>>, StoreError> {
+    let mut sharing: HashMap<String, Vec<Uuid>> = HashMap::new();
+    if mailboxes.is_empty() {
+        return Ok(sharing);
+    }
+    let backend = connection.get_database_backend();
+    let given = rows(backend, &[("address", SqlListFieldType::Text)]);
+    let having = matching(
+        backend,
+        &given,
+        "contact",
+        "c",
+        "lower(c.email) = r.address AND c.email IS NOT NULL",
+    );
+    let asked: Vec<AskedMailbox<'_>> = mailboxes
+        .iter()
+        .map(|address| AskedMailbox { address })
+        .collect();
+    let found = query(
+        connection,
+        format!(
+            "SELECT lower(c.email) AS address, c.id FROM {having} WHERE c.deleted_at IS NULL AND c.merged_into IS NULL"
+        ),
+        [list(&asked)?],
+    )
+    .await?;
+    for row in &found {
+        let address: String = column(row, "address")?;
+        sharing.entry(address).or_default().push(column(row, "id")?);
+    }
+    Ok(sharing)
 }
 
 /// The e-mail addresses of a contact.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{RecipientContact, person_known};
 use crate::{
-    domain::{access::AccessBounds, quiet::QuietHours},
+    domain::{access::AccessBounds, email::EmailAddress, quiet::QuietHours},
     store::{
         DatabaseTransaction, Store, StoreError,
         bounds::{SqlCondition, contacts_after, of_aliases, of_contacts, wrote_to},
@@ -128,20 +128,33 @@ pub async fn set_details(
     Ok(())
 }
 
-/// Contacts within the caller's bounds after an id, in order of id. With a text: those whose name,
-/// handle or number begins with it.
+/// Which contacts a list has.
+#[derive(Clone, Copy, Debug)]
+pub enum ContactFilter<'a> {
+    All,
+    /// Those whose name, handle, mailbox or number begins with this.
+    Beginning(&'a str),
+    /// Those who have this mailbox.
+    Mailbox(&'a EmailAddress),
+}
+
+/// Contacts within the caller's bounds after an id, in order of id.
 pub async fn page(
     store: &Store,
     bounds: &AccessBounds,
-    text: Option<&str>,
+    filter: ContactFilter<'_>,
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<RecipientContact>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let after = after.unwrap_or(Uuid::nil());
-    // A username is shown with a sign before it.
-    let text = text.map(|text| text.strip_prefix('@').unwrap_or(text));
-    let found = match text.map(begins_with) {
+    let wanted = match filter {
+        ContactFilter::All => None,
+        // A username is shown with a sign before it.
+        ContactFilter::Beginning(text) => Some(begins_with(text.strip_prefix('@').unwrap_or(text))),
+        ContactFilter::Mailbox(address) => Some(address.key()),
+    };
+    let found = match wanted {
         None => {
             let person = person_known(bounds, 2);
             let own = contacts_after(bounds, 1, 2, 2 + person.values.len());
@@ -158,18 +171,21 @@ pub async fn page(
             )
             .await?
         }
-        Some(beginning) => {
+        Some(wanted) => {
             let person = person_known(bounds, 3);
             let own = of_contacts(bounds, 3 + person.values.len());
             let used = 3 + person.values.len() + own.values.len();
-            let (named, values) = begins(bounds, used);
+            let SqlCondition { sql, values } = match filter {
+                ContactFilter::Mailbox(_) => has_mailbox(bounds, used),
+                _ => begins(bounds, used),
+            };
             query(
                 store.reader(),
                 format!(
-                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL AND c.merged_into IS NULL{} AND ({named}) ORDER BY c.id LIMIT $2",
+                    "SELECT {} FROM contact c WHERE c.id > $1 AND c.deleted_at IS NULL AND c.merged_into IS NULL{} AND ({sql}) ORDER BY c.id LIMIT $2",
                     person.sql, own.sql
                 ),
-                [after.into(), limit.into(), beginning.into()]
+                [after.into(), limit.into(), wanted.into()]
                     .into_iter()
                     .chain(person.values)
                     .chain(own.values)
@@ -181,38 +197,60 @@ pub async fn page(
     found.iter().map(read_row).collect()
 }
 
-/// Whether a name, handle or number of the contact `c` that the caller knows begins with the
+/// Whether the contact `c` has the mailbox in `$3`, as far as the caller knows.
+fn has_mailbox(bounds: &AccessBounds, used: usize) -> SqlCondition {
+    let is = |column: &str| format!("(lower({column}) = $3 AND {column} IS NOT NULL)");
+    known(bounds, used, &["email"], is)
+}
+
+/// Whether a name, handle, mailbox or number of the contact `c` that the caller knows begins with the
 /// pattern in `$3`.
-fn begins(bounds: &AccessBounds, used: usize) -> (String, Vec<Value>) {
-    let like = |text: &str| format!("lower({text}) LIKE lower($3) ESCAPE '\\'");
+fn begins(bounds: &AccessBounds, used: usize) -> SqlCondition {
+    let like = |column: &str| format!("lower({column}) LIKE lower($3) ESCAPE '\\'");
     let aliases = of_aliases(bounds, used);
+    let columns: &[&str] = match bounds {
+        AccessBounds::All => &["name", "handle", "email", "profile_name", "username"],
+        AccessBounds::Product(_) => &["name", "handle", "email"],
+    };
+    let named = known(bounds, used + aliases.values.len(), columns, like);
     let numbered = format!(
         "c.id IN (SELECT a.contact_id FROM contact_alias a WHERE a.value LIKE $3 ESCAPE '\\'{})",
         aliases.sql
     );
-    let mut values = aliases.values;
-    let mut ways = vec![numbered];
-    let common = format!("{} OR {}", like("c.name"), like("c.handle"));
-    match bounds.product() {
-        None => {
-            ways.push(common);
-            ways.extend(["c.profile_name", "c.username", "c.email"].map(like));
-        }
-        Some(product) => {
-            values.push(product.name.as_str().into());
-            ways.push(format!(
-                "EXISTS (SELECT 1 FROM product_contact p WHERE p.product = ${} AND p.contact_id = c.id AND ({}))",
-                used + values.len(),
-                ["p.name", "p.handle", "p.email"].map(like).join(" OR ")
-            ));
-            if let Some(catalogue) = &product.catalogue {
-                values.push(catalogue.as_str().into());
-                ways.push(format!(
-                    "(c.catalogue = ${} AND ({common}))",
-                    used + values.len()
-                ));
-            }
-        }
+    SqlCondition {
+        sql: format!("{numbered} OR {}", named.sql),
+        values: aliases.values.into_iter().chain(named.values).collect(),
     }
-    (ways.join(" OR "), values)
+}
+
+/// Whether one of these columns of the contact `c` passes a test: of those that the caller knows.
+fn known(
+    bounds: &AccessBounds,
+    used: usize,
+    columns: &[&str],
+    test: impl Fn(&str) -> String,
+) -> SqlCondition {
+    let any = |table: &str| {
+        let each = columns
+            .iter()
+            .map(|column| test(&format!("{table}.{column}")));
+        each.collect::<Vec<String>>().join(" OR ")
+    };
+    let Some(product) = bounds.product() else {
+        return SqlCondition {
+            sql: any("c"),
+            values: Vec::new(),
+        };
+    };
+    let mut values = vec![Value::from(product.name.as_str())];
+    let mut sql = format!(
+        "EXISTS (SELECT 1 FROM product_contact p WHERE p.product = ${} AND p.contact_id = c.id AND ({}))",
+        used + 1,
+        any("p")
+    );
+    if let Some(catalogue) = &product.catalogue {
+        values.push(catalogue.as_str().into());
+        sql = format!("{sql} OR (c.catalogue = ${} AND ({}))", used + 2, any("c"));
+    }
+    SqlCondition { sql, values }
 }

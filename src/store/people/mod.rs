@@ -7,11 +7,11 @@ mod product;
 mod remove;
 mod staff;
 
-pub use email::{ContactEmails, emails_of, ensure_email};
+pub use email::{ContactEmails, emails_of, ensure_email, sharing};
 pub use ensure::{
     ensure_phone, ensure_user_id, insert_contact, remove_contact, set_alias, set_profile,
 };
-pub use manage::{ContactDetails, details, page, set_details};
+pub use manage::{ContactDetails, ContactFilter, details, page, set_details};
 pub use product::{
     ProductContactProfile, contact_by_own_handle, is_only_of, move_to, note_known, note_reached,
     own_names, set_own_details,
@@ -55,6 +55,8 @@ pub struct RecipientContact {
     pub user_id: Option<String>,
     /// Where this person's days begin and end: an IANA name.
     pub time_zone: Option<String>,
+    /// Where e-mail goes.
+    pub email: Option<String>,
 }
 
 /// Of several numbers the one given by hand, and then the newest.
@@ -96,7 +98,7 @@ const PERSON: &str = concat!(
     address!("phone", phone_order!()),
     " AS phone, ",
     address!("bsuid", user_id_order!()),
-    " AS user_id, c.time_zone"
+    " AS user_id, c.time_zone, c.email"
 );
 
 /// The same as far as a caller knows it; the parameters it has are behind those that are used.
@@ -134,12 +136,13 @@ fn person_known(bounds: &AccessBounds, used: usize) -> SqlCondition {
     };
     SqlCondition {
         sql: format!(
-            "c.id AS contact_id, {} AS person_name, {} AS language, {} AS phone, {} AS user_id, {} AS time_zone",
+            "c.id AS contact_id, {} AS person_name, {} AS language, {} AS phone, {} AS user_id, {} AS time_zone, {} AS email",
             detail("name"),
             detail("language"),
             alias("phone", phone_order!()),
             alias("bsuid", user_id_order!()),
-            detail("time_zone")
+            detail("time_zone"),
+            detail("email")
         ),
         values,
     }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::preferences::{self, ContactPreferenceView};
 use crate::{
     domain::{
-        access::AccessBounds, channel::MessageChannel, phone::Phone, quiet::QuietHours,
-        time::Timestamp, window,
+        access::AccessBounds, channel::MessageChannel, email::EmailAddress, phone::Phone,
+        quiet::QuietHours, time::Timestamp, window,
     },
     http::{
         api::{ProblemDocument, cut, page_size, wrong},
@@ -20,11 +20,13 @@ use crate::{
     store::{
         address_suppression,
         alias::{self, ContactAlias, ContactAliasKind},
-        conversation, people, suppression,
+        conversation,
+        people::{self, ContactFilter},
+        suppression,
     },
 };
 
-/// Selects one contact by number or id, or a page of all.
+/// Selects one contact by number or id, or a page of contacts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +35,9 @@ pub struct ContactsQuery {
     phone: Option<String>,
     /// A business-scoped id: the answer is this one person.
     user_id: Option<String>,
-    /// Prefix of the name, handle or number.
+    /// A mailbox: the answer is a page of those who have it.
+    email: Option<String>,
+    /// Prefix of the name, handle, mailbox or number.
     query: Option<String>,
     /// `next` of the previous page.
     after: Option<Uuid>,
@@ -56,6 +60,8 @@ pub struct ContactSummary {
     name: Option<String>,
     phone: Option<String>,
     user_id: Option<String>,
+    /// Where e-mail goes.
+    email: Option<String>,
     language: Option<String>,
 }
 
@@ -234,14 +240,19 @@ async fn page(
 ) -> Result<HttpResponse, ApiProblem> {
     let limit = page_size(query.limit)?;
     let store = &state.engine.store;
-    let mut found = people::page(
-        store,
-        bounds,
-        query.query.as_deref(),
-        query.after,
-        limit + 1,
-    )
-    .await?;
+    let mailbox = match &query.email {
+        Some(text) => {
+            Some(EmailAddress::parse(text).map_err(|error| wrong("email", error.to_string()))?)
+        }
+        None => None,
+    };
+    let filter = match (&mailbox, &query.query) {
+        (None, None) => ContactFilter::All,
+        (None, Some(beginning)) => ContactFilter::Beginning(beginning),
+        (Some(mailbox), None) => ContactFilter::Mailbox(mailbox),
+        (Some(_), Some(_)) => return Err(wrong("email", "either email or query".to_owned())),
+    };
+    let mut found = people::page(store, bounds, filter, query.after, limit + 1).await?;
     let next = cut(&mut found, limit, |person| person.contact_id);
     let contacts = found
         .into_iter()
@@ -250,6 +261,7 @@ async fn page(
             name: person.name,
             phone: person.phone,
             user_id: person.user_id,
+            email: person.email,
             language: person.language,
         })
         .collect();

@@ -1,0 +1,194 @@
+//! Mailboxes that several people have: what one of them has refused, and how they are found.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli,
+    harness::{
+        Database, TestApp,
+        email::{Stage, order, stage},
+    },
+};
+
+crate::tests![
+    a_mailbox_gets_nothing_that_one_of_its_people_has_refused,
+    quiet_hours_of_one_delay_what_goes_to_the_mailbox_of_two,
+    people_are_found_by_their_mailbox,
+    a_product_finds_the_mailboxes_that_it_knows,
+];
+
+const FAMILY: &str = r#"
+name = "family"
+
+[[contact]]
+name = "dora"
+phone = "+12025550107"
+email = "home@example.com"
+
+[[contact]]
+name = "emil"
+phone = "+12025550108"
+email = "Home@Example.com"
+"#;
+
+async fn family(database: &Database) -> Stage {
+    let stage = stage(database).await;
+    stage.app.apply_catalogue(FAMILY).await;
+    stage
+}
+
+fn news(to: &str) -> Value {
+    json!({ "to": to, "template": "news", "params": { "name": "Emil" }, "channels": ["email"] })
+}
+
+/// The id of the contact of a catalogue.
+async fn contact(app: &TestApp, name: &str) -> String {
+    let (_, list) = app.get(&format!("/api/v1/contacts?query={name}")).await;
+    let id = list["contacts"][0]["id"].as_str();
+    id.unwrap_or_else(|| panic!("{name}: {list}")).to_owned()
+}
+
+async fn change(app: &TestApp, contact: &str, body: &Value) {
+    let (code, answer) = app
+        .admin("PATCH", &format!("/api/v1/contacts/{contact}"), body)
+        .await;
+    assert_eq!(code, 200, "{answer}");
+}
+
+async fn a_mailbox_gets_nothing_that_one_of_its_people_has_refused(database: Database) {
+    let stage = family(&database).await;
+    let app = &stage.app;
+    let emil = contact(app, "emil").await;
+    let before = stage.ask(&news("home@example.com")).await;
+    let refused = json!([{ "channel": "email", "wanted": false }]);
+    let path = format!("/api/v1/contacts/{emil}/preferences");
+    let (code, answer) = app
+        .admin("PUT", &path, &json!({ "preferences": refused }))
+        .await;
+    assert_eq!(code, 200, "{answer}");
+    // At the last moment, and when it is asked for.
+    let after = stage.ask(&news("HOME@example.com")).await;
+    let to_dora = stage.ask(&news("contact:dora")).await;
+    stage.mail_out().await;
+    for (id, status) in [
+        (&before, "skipped"),
+        (&after, "skipped"),
+        (&to_dora, "accepted"),
+    ] {
+        assert_eq!(stage.status(id).await, status);
+    }
+    let (_, story) = app.get(&format!("/api/v1/notifications/{after}")).await;
+    assert_eq!(
+        story["reason"], "the person does not want messages by email",
+        "{story}"
+    );
+    assert_eq!(stage.mail.taken().len(), 1);
+}
+
+async fn quiet_hours_of_one_delay_what_goes_to_the_mailbox_of_two(database: Database) {
+    let stage = family(&database).await;
+    let app = &stage.app;
+    let emil = contact(app, "emil").await;
+    change(
+        app,
+        &emil,
+        &json!({ "quiet_hours": { "from": "00:00", "until": "23:59" } }),
+    )
+    .await;
+    let shared = stage.ask(&order("home@example.com", &["email"])).await;
+    let to_dora = stage.ask(&order("contact:dora", &["email"])).await;
+    stage.mail_out().await;
+    assert_eq!(stage.status(&shared).await, "queued");
+    assert_eq!(stage.status(&to_dora).await, "accepted");
+}
+
+async fn people_are_found_by_their_mailbox(database: Database) {
+    let stage = family(&database).await;
+    let app = &stage.app;
+    let (code, found) = app.get("/api/v1/contacts?email=HOME%40example.com").await;
+    assert_eq!(code, 200, "{found}");
+    let mailboxes: Vec<&Value> = found["contacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|contact| &contact["email"])
+        .collect();
+    assert_eq!(mailboxes, ["home@example.com", "Home@Example.com"]);
+    let (_, none) = app
+        .get("/api/v1/contacts?email=nowhere%40example.com")
+        .await;
+    assert_eq!(none["contacts"], json!([]));
+    for (query, pointer) in [
+        ("email=asha", "email"),
+        ("email=a%40example.com&query=a", "email"),
+    ] {
+        let (code, problem) = app.get(&format!("/api/v1/contacts?{query}")).await;
+        assert_eq!(code, 422, "{problem}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| cli::text(&cli::herald(&app.database_url, folder.path(), words));
+    let asha = run(&["contacts", "show", "asha@example.com", "--show"]);
+    assert!(asha.contains("contact:asha"), "{asha}");
+    let preferred = run(&[
+        "contacts",
+        "prefer",
+        "asha@example.com",
+        "--channel",
+        "email",
+        "off",
+    ]);
+    assert!(
+        preferred.contains("every kind, email: not wanted"),
+        "{preferred}"
+    );
+    let id = stage.ask(&news("asha@example.com")).await;
+    assert_eq!(stage.status(&id).await, "skipped");
+    let several = run(&["contacts", "show", "home@example.com"]);
+    let emil = contact(app, "emil").await;
+    assert!(
+        several.contains("several contacts have this e-mail address") && several.contains(&emil),
+        "{several}"
+    );
+    let nobody = run(&["contacts", "show", "nowhere@example.com"]);
+    assert!(
+        nobody.contains("no contact has this e-mail address"),
+        "{nobody}"
+    );
+    let listed = run(&["contacts", "list", "--begins", "dora"]);
+    assert!(
+        listed.contains("@example.com") && !listed.contains("home@"),
+        "masked: {listed}"
+    );
+}
+
+async fn a_product_finds_the_mailboxes_that_it_knows(database: Database) {
+    let stage = family(&database).await;
+    let app = &stage.app;
+    let key = json!({ "product": "clinic", "source": "clinic", "scopes": ["contacts:read", "contacts:write"] });
+    let (code, key) = app.admin("POST", "/api/v1/keys", &key).await;
+    assert_eq!(code, 201, "{key}");
+    let ask = |method: reqwest::Method, path: &str| {
+        let request = app.http.request(method, format!("{}{path}", app.base));
+        request.bearer_auth(key["key"].as_str().unwrap())
+    };
+    let own = json!({ "phone": "+12025550109", "email": "home@example.com" });
+    let made = ask(reqwest::Method::POST, "/api/v1/contacts")
+        .json(&own)
+        .send()
+        .await
+        .unwrap();
+    assert!(made.status().is_success(), "{}", made.text().await.unwrap());
+    let path = "/api/v1/contacts?email=home%40example.com";
+    let found: Value = ask(reqwest::Method::GET, path)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let found = found["contacts"].as_array().unwrap();
+    assert_eq!(found.len(), 1, "not those of others: {found:?}");
+    assert_eq!(found[0]["phone"], "+12025550109");
+    assert_eq!(found[0]["email"], "home@example.com");
+}
