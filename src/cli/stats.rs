@@ -156,6 +156,21 @@ fn readable(answer: &Statistics, by: &str) -> String {
             );
         }
     }
+    let codes = &answer.verifications;
+    if codes.started > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} one-time passwords: {} approved ({}), {} pending, {} expired, {} ended by wrong codes, {} cancelled; {} messages",
+            codes.started,
+            codes.approved,
+            percent(codes.conversion),
+            codes.pending(),
+            codes.expired,
+            codes.too_many,
+            codes.cancelled,
+            codes.sent
+        );
+    }
     if let Some(series) = &answer.series {
         text.push('\n');
         for fact in ["created", "delivered", "read", "failed"] {

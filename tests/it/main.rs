@@ -92,6 +92,7 @@ mod toy_channel;
 mod untrusted_input;
 mod verification_limits;
 mod verification_secrecy;
+mod verification_senders;
 mod verifications;
 mod waiting_messages;
 mod webhook;
@@ -179,6 +180,7 @@ fn main() -> ExitCode {
         toy_channel::tests(),
         verification_limits::tests(),
         verification_secrecy::tests(),
+        verification_senders::tests(),
         verifications::tests(),
         conformance::tests(),
         email::tests(),

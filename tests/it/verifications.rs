@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use herald::{
+    domain::login::DashboardRole,
     engine::{runtime::retention::RetentionCleaner, verification},
     providers::ProviderRegistry,
 };
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    cli, dashboard,
     harness::{Database, TestApp, fresh_database},
     toy_channel::FileProvider,
 };
@@ -784,5 +786,24 @@ async fn statistics_show_the_conversion(database: Database) {
     assert_eq!(
         stats["verifications"],
         json!({ "started": 3, "sent": 4, "approved": 1, "expired": 0, "too_many": 1, "cancelled": 0, "conversion": 0.3333 })
+    );
+    // The same on the command line, and on the overview.
+    let folder = tempfile::tempdir().unwrap();
+    let words = [
+        "stats",
+        "--since",
+        "2025-12-20T00:00:00Z",
+        "--until",
+        "2026-01-20T00:00:00Z",
+    ];
+    let shown = cli::text(&cli::herald(&app.database_url, folder.path(), &words));
+    let line = "3 one-time passwords: 1 approved (33.3 %), 1 pending, 0 expired, 1 ended by wrong codes, 0 cancelled; 4 messages";
+    assert!(shown.contains(line), "{shown}");
+    let mut browser = dashboard::somebody(&app, "ada", DashboardRole::Viewer).await;
+    let page = browser.get("/dashboard").await;
+    assert!(
+        page.says("<div><dt>approved</dt><dd>1 (33.3 %)</dd></div>"),
+        "{}",
+        page.text
     );
 }

@@ -98,6 +98,26 @@ pub(super) fn rates(statistics: &Statistics) -> [OverviewRateFigure; 3] {
     ]
 }
 
+/// What became of one-time passwords; empty if none was asked for.
+pub(super) fn codes(statistics: &Statistics) -> Vec<(&'static str, String)> {
+    let codes = &statistics.verifications;
+    if codes.started == 0 {
+        return Vec::new();
+    }
+    let share = codes
+        .conversion
+        .map_or_else(String::new, |share| format!(" ({:.1} %)", share * 100.0));
+    vec![
+        ("started", codes.started.to_string()),
+        ("approved", format!("{}{share}", codes.approved)),
+        ("pending", codes.pending().to_string()),
+        ("expired", codes.expired.to_string()),
+        ("ended by wrong codes", codes.too_many.to_string()),
+        ("cancelled", codes.cancelled.to_string()),
+        ("messages with codes", codes.sent.to_string()),
+    ]
+}
+
 fn count(point: &StatisticsPoint, fact: &str) -> i64 {
     point.counts.get(fact).copied().unwrap_or(0)
 }

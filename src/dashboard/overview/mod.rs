@@ -64,6 +64,7 @@ struct OverviewScreen {
     senders: Vec<OverviewSenderScreenRow>,
     windows: Vec<ClosingWindowScreenRow>,
     prices: Vec<(String, i64)>,
+    codes: Vec<(&'static str, String)>,
 }
 
 struct OverviewSenderScreenRow {
@@ -134,6 +135,7 @@ pub async fn page(
             .collect(),
         groups: figures::groups(&statistics),
         rates: figures::rates(&statistics),
+        codes: figures::codes(&statistics),
         volume_top: chart::round_up(most.max().unwrap_or(0)),
         volume: chart::bars(&places),
         rate_lines: figures::rate_lines(series),

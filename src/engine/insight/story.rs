@@ -17,10 +17,13 @@ use crate::{
         story::{self, FutureTimestampCause, ManualAction},
         time::Timestamp,
         timeline::TimelineEntryKind,
+        verification::VERIFICATION_LABEL,
     },
     engine::intake::EventRouteResult,
     store::{
-        Store, StoreError, attempt, convert, event, follow_up, hold, notification, sender, timeline,
+        Store, StoreError, attempt, convert, event, follow_up, hold, notification, sender,
+        timeline,
+        verification::{self, VerificationSend},
     },
 };
 
@@ -69,9 +72,12 @@ pub struct NotificationOrigin {
     pub event: Option<Uuid>,
     pub event_type: Option<String>,
     pub route: Option<String>,
-    /// The message that this one follows, and the rule that made it.
+    /// The message that this one follows, and the rule that made it. Of a code that was sent again, the
+    /// message before.
     pub parent: Option<Uuid>,
     pub rule: Option<String>,
+    /// The verification whose code it carries.
+    pub verification: Option<Uuid>,
     /// What each route of the event did, or why it did nothing.
     pub routes: Vec<EventRouteResult>,
     /// The event's messages by status, including this one.
@@ -357,6 +363,7 @@ async fn origin(
         route: row.route.clone(),
         parent: row.parent_id,
         rule: row.rule.clone(),
+        verification: None,
         routes: Vec::new(),
         messages: BTreeMap::new(),
         left_out: Vec::new(),
@@ -369,6 +376,18 @@ async fn origin(
             )
         } else {
             format!("The rule {rule} created it because of the notification {parent}.")
+        };
+        return Ok(origin);
+    }
+    if let Some((verification, before)) = code_of(store, row).await? {
+        origin.verification = Some(verification);
+        origin.parent = before.as_ref().map(|before| before.notification_id);
+        origin.text = match before {
+            None => format!("It carries the code of the verification {verification}."),
+            Some(before) => format!(
+                "It carries the code of the verification {verification} again: the notification {} by {} was the one before.",
+                before.notification_id, before.channel
+            ),
         };
         return Ok(origin);
     }
@@ -408,6 +427,25 @@ async fn origin(
         });
     }
     Ok(origin)
+}
+
+/// The verification whose code a message carries, and the message by which it was sent before.
+async fn code_of(
+    store: &Store,
+    row: &entity::notification::Model,
+) -> Result<Option<(Uuid, Option<VerificationSend>)>, StoreError> {
+    let labels = read(Some(&row.labels));
+    let named = labels.get(VERIFICATION_LABEL).and_then(Value::as_str);
+    let Some(verification) = named.and_then(|id| id.parse().ok()) else {
+        return Ok(None);
+    };
+    // A caller may have a label of that name.
+    let mut sends = verification::sends(store.by_index(), verification).await?;
+    let place = sends.iter().position(|send| send.notification_id == row.id);
+    Ok(place.map(|place| {
+        sends.truncate(place);
+        (verification, sends.pop())
+    }))
 }
 
 fn attempt_of(attempt: attempt::AttemptDetails) -> NotificationHistoryAttempt {

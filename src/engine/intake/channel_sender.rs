@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    domain::channel::MessageChannel,
+    domain::{channel::MessageChannel, field_error::FieldError},
     engine::{Engine, runtime::keyring::SenderAccount},
 };
 
@@ -30,6 +30,14 @@ impl ChannelSender {
 #[error("no sender serves the channel {0}")]
 pub struct NoChannelSender(MessageChannel);
 
+/// What is wrong with a request whose `sender` serves a channel that it does not go by.
+pub fn serves_none(serves: MessageChannel) -> FieldError {
+    FieldError {
+        pointer: "/sender".to_owned(),
+        rule: format!("it serves {serves}, which is none of the channels"),
+    }
+}
+
 /// The sender of a message: `chosen`, `None` being the default sender, where that serves the channel;
 /// else one that does.
 pub fn serving(
@@ -47,8 +55,8 @@ pub fn serving(
 }
 
 /// The sender that messages by this channel go from: `wanted` if it serves the channel; else the
-/// default sender; else the oldest that serves it and is not held by hand. Of `bound` only, unless
-/// that is empty. `None`: the channel is not set up.
+/// default sender; else the first of `bound`, or without bounds the oldest, that is not held by hand.
+/// `None`: the channel is not set up.
 pub fn for_channel(
     engine: &Engine,
     bound: &[Uuid],
@@ -71,10 +79,11 @@ pub fn for_channel(
             ChannelSender::Named(default.id)
         });
     }
-    // Ids are in order of time.
-    let usable = serving().filter(|account| account.off.is_none());
-    let oldest = usable.map(|account| account.id).min();
-    oldest
-        .or_else(|| serving().map(|account| account.id).min())
-        .map(ChannelSender::Named)
+    // In the order of the bounds, as of messages that name no channel. Ids are in order of time.
+    let first = |account: &&SenderAccount| {
+        let place = bound.iter().position(|id| *id == account.id);
+        (account.off.is_some(), place, account.id)
+    };
+    let found = serving().min_by_key(first);
+    found.map(|account| ChannelSender::Named(account.id))
 }

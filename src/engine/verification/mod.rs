@@ -29,7 +29,13 @@ use crate::{
         access::AccessBounds, channel::MessageChannel, field_error::FieldError, time::Timestamp,
         verification::VerificationStatus,
     },
-    engine::{Engine, InputError, intake::idempotency::IdempotencyKey},
+    engine::{
+        Engine, InputError,
+        intake::{
+            channel_sender::{self, ChannelSender},
+            idempotency::IdempotencyKey,
+        },
+    },
     store::{
         StoreError, TransactionWorkError,
         verification::{self, StoredVerification, VerificationSend},
@@ -65,12 +71,28 @@ pub struct VerificationPlan {
     pub params: Map<String, Value>,
     /// The sender for the channel that it serves.
     pub sender_id: Option<Uuid>,
+    /// The channel that `sender_id` serves.
+    #[serde(default)]
+    pub sender_channel: Option<MessageChannel>,
     /// The senders that its caller is bound to; empty: any.
     pub senders: Vec<Uuid>,
     /// For whom the caller asks: its client's address, or the network of it.
     pub client: Option<IpAddr>,
     /// Seconds until the next channel is tried, unless the code was delivered.
     pub fallback_seconds: i64,
+}
+
+impl VerificationPlan {
+    /// The sender for one of its channels. A named one is taken even if this process has not read its
+    /// keys yet.
+    fn sender_for(&self, engine: &Engine, channel: MessageChannel) -> Option<ChannelSender> {
+        let named = self
+            .sender_id
+            .filter(|_| self.sender_channel == Some(channel));
+        named
+            .map(ChannelSender::Named)
+            .or_else(|| channel_sender::for_channel(engine, &self.senders, channel, self.sender_id))
+    }
 }
 
 /// Who asks.

@@ -14,13 +14,12 @@ use crate::{
         access::AccessBounds, field_error::FieldError, priority::MessagePriority,
         recipient::RecipientSpec, template::layout::TemplateLayout,
         template::parameter::TemplateParameterKind, time::Timestamp,
+        verification::VERIFICATION_LABEL,
     },
     engine::{
         InputError,
         intake::{
-            DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft,
-            channel_sender::{self, ChannelSender},
-            compose,
+            DraftComposeError, IntakeRowCache, MessageContentMode, MessageDraft, compose,
             targets::{self, RecipientResolveError, ResolvedRecipient},
         },
         lifecycle::{self, NotificationLifecycleReport},
@@ -102,9 +101,9 @@ pub(super) async fn send(
     let Some(channel) = plan.channels.get(index).copied() else {
         return Err(at_channel("there is no such channel"));
     };
-    let from: ChannelSender =
-        channel_sender::for_channel(engine, &plan.senders, channel, plan.sender_id)
-            .ok_or_else(|| at_channel("no sender serves this channel"))?;
+    let from = plan
+        .sender_for(engine, channel)
+        .ok_or_else(|| at_channel("no sender serves this channel"))?;
     let target = recipient(turn, wanted.bounds, wanted.to).await?;
     if let Some(address) = &target.address {
         limits::count_send(turn, address, plan.client).await?;
@@ -141,7 +140,7 @@ pub(super) async fn send(
         subject_contact_id: None,
         subject_address: None,
         reference: wanted.reference.map(str::to_owned),
-        labels: std::iter::once(("verification".to_owned(), wanted.id.to_string())).collect(),
+        labels: std::iter::once((VERIFICATION_LABEL.to_owned(), wanted.id.to_string())).collect(),
         priority: MessagePriority::Otp,
         expires_after_seconds: Some(seconds_until(wanted.expires_at, now)),
         send_at: None,

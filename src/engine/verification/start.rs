@@ -23,7 +23,8 @@ use crate::{
     engine::{
         Engine,
         intake::{
-            IntakeRowCache, NEEDS_PHONE, ONLY_EMAIL, RequestedTemplate, channel_sender,
+            IntakeRowCache, NEEDS_PHONE, ONLY_EMAIL, RequestedTemplate,
+            channel_sender::{self, ChannelSender},
             check_template,
             idempotency::{self, IdempotencyVerdict},
         },
@@ -152,13 +153,15 @@ async fn check(
         template,
         language,
         params,
-        sender_id,
-        senders,
+        sender_channel,
         ..
     } = &request.plan;
     let mut wrong = Vec::new();
+    if let Some(serves) = sender_channel.filter(|it| !channels.contains(it)) {
+        wrong.push(channel_sender::serves_none(serves));
+    }
     for (index, channel) in channels.iter().enumerate() {
-        if channel_sender::for_channel(engine, senders, *channel, *sender_id).is_none() {
+        if request.plan.sender_for(engine, *channel).is_none() {
             wrong.push(FieldError {
                 pointer: format!("/channels/{index}"),
                 rule: "no sender serves this channel".to_owned(),
@@ -207,8 +210,8 @@ async fn check(
     // Where the first channel's templates are reviewed, this one must be usable.
     let from = channels
         .first()
-        .and_then(|channel| channel_sender::for_channel(engine, senders, *channel, *sender_id))
-        .and_then(channel_sender::ChannelSender::id);
+        .and_then(|channel| request.plan.sender_for(engine, *channel))
+        .and_then(ChannelSender::id);
     check_template(
         engine,
         tx,

@@ -334,13 +334,11 @@ async fn check_body(
     if reference.is_some_and(|reference| reference.len() > MAX_SHORT_BYTES) {
         wrong.add("/reference", "at most 256 bytes");
     }
-    let mut sender_id = None;
+    let mut from = None;
     if let Some(named) = &body.sender {
         let found = sender::named(state.engine.store.by_index(), named).await?;
-        sender_id = found
-            .map(|row| row.id)
-            .filter(|id| client_key.bounds.has_sender(*id));
-        if sender_id.is_none() {
+        from = found.filter(|row| client_key.bounds.has_sender(row.id));
+        if from.is_none() {
             wrong.add("/sender", "no sender has this name");
         }
     }
@@ -356,7 +354,10 @@ async fn check_body(
             template: body.template,
             language: body.language,
             params: body.params,
-            sender_id,
+            sender_id: from.as_ref().map(|row| row.id),
+            sender_channel: from
+                .as_ref()
+                .map(|row| state.engine.channel_of_kind(&row.kind)),
             senders: client_key.bounds.senders().to_vec(),
             client,
             fallback_seconds: body.fallback_after.unwrap_or(usual),

@@ -42,7 +42,7 @@ pub struct Page {
 
 impl Page {
     /// The page has this, once its white space is one blank.
-    fn says(&self, words: &str) -> bool {
+    pub fn says(&self, words: &str) -> bool {
         let text: Vec<&str> = self.text.split_whitespace().collect();
         text.join(" ").contains(words)
     }

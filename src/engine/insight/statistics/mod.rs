@@ -105,6 +105,13 @@ pub struct VerificationFigures {
     pub conversion: Option<f64>,
 }
 
+impl VerificationFigures {
+    /// Those whose code can still be entered.
+    pub const fn pending(&self) -> i64 {
+        self.started - self.approved - self.expired - self.too_many - self.cancelled
+    }
+}
+
 /// Shares of a cohort, 0 to 1; absent for an empty cohort.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CohortRates {

@@ -40,26 +40,23 @@ pub(super) async fn sender(
     let TransactionContext { engine, tx, .. } = turn;
     let request = &asked.request;
     let bound = asked.bounds.senders();
-    let mut at_sender = |rule: String| {
-        wrong.push(FieldError {
-            pointer: "/sender".to_owned(),
-            rule,
-        });
-    };
     // From its row: this process may not have read the keys of a new sender yet.
     let mut named = None;
     if let Some(name) = &request.sender {
         let found = reading.sender(tx, name).await?;
         match found.filter(|row| asked.bounds.has_sender(row.id)) {
             Some(row) => named = Some((row.id, engine.channel_of_kind(&row.kind))),
-            None => at_sender("no sender has this name".to_owned()),
+            None => wrong.push(FieldError {
+                pointer: "/sender".to_owned(),
+                rule: "no sender has this name".to_owned(),
+            }),
         }
     }
     if let Some((_, serves)) = named
         && !request.channels.is_empty()
         && !request.channels.contains(&serves)
     {
-        at_sender(format!("it serves {serves}, which is none of the channels"));
+        wrong.push(channel_sender::serves_none(serves));
     }
     let chosen = match (named, &request.sender, answered) {
         // The person who is answered has that number's conversation open, and no other's.
