@@ -248,6 +248,18 @@ impl App {
                 "no app secret is configured: callbacks get 503 until WHATSAPP_APP_SECRET is set, or a sender is given one (`herald senders set`)"
             );
         }
+        if config.server.public_url.is_none() {
+            let mailboxes = ring.accounts.iter().find(|account| {
+                state.engine.channel_of_kind(&account.kind) == MessageChannel::Email
+            });
+            if let Some(account) = mailboxes {
+                tracing::warn!(
+                    event = "config.no_unsubscribe_link",
+                    sender = account.name,
+                    "HERALD_PUBLIC_URL is not set: mails that people may refuse have no link to unsubscribe"
+                );
+            }
+        }
         Ok(Self {
             state,
             handover: Arc::new(CallbackMemoryQueue::default()),

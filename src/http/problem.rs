@@ -22,7 +22,7 @@ use crate::{
 /// Why a request is refused.
 #[derive(Debug)]
 pub enum ApiProblem {
-    /// The callback's signature is missing, malformed or wrong; the response does not say which.
+    /// The callback's signature, or secret, is missing, malformed or wrong; the response does not say which.
     Signature,
     /// The webhook's verification failed.
     Verification,
@@ -119,10 +119,12 @@ impl ApiProblem {
 
     const fn title(&self) -> &'static str {
         match self {
-            Self::Signature => "Callback signature verification failed",
+            Self::Signature => {
+                "Callback verification failed: its signature or secret is missing or wrong"
+            }
             Self::Verification => "Webhook verification failed",
             Self::Busy(_) => "Callback could not be stored",
-            Self::NoAppSecret => "No usable app secret: callbacks cannot be verified",
+            Self::NoAppSecret => "No usable secret: callbacks cannot be verified",
             Self::TooLarge => "Request body too large",
             Self::Late => "Request body timed out",
             Self::TooMany => "Too many requests from this address",

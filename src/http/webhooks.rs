@@ -180,7 +180,7 @@ fn no_secret() -> ApiProblem {
     metrics::counter!("herald_callbacks_total", "result" => "no_secret").increment(1);
     tracing::error!(
         event = "webhook.no_secret",
-        "callback rejected with 503: its app secret is missing, or encrypted with another HERALD_SECRET_KEY"
+        "callback rejected with 503: the secret that proves it is missing, or encrypted with another HERALD_SECRET_KEY"
     );
     ApiProblem::NoAppSecret
 }

@@ -69,6 +69,22 @@ pub enum WebhookProbeResult {
     Unreachable,
 }
 
+impl WebhookProbeResult {
+    /// What an answer to a `POST` means. A proxy may answer 401 or 403 as well; only Herald answers
+    /// with a problem document.
+    pub fn of(answer: &reqwest::Response) -> Self {
+        let is_problem = answer
+            .headers()
+            .get("content-type")
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+        match answer.status().as_u16() {
+            200 => Self::Good,
+            401 | 403 if is_problem => Self::Refused,
+            status => Self::Status(status),
+        }
+    }
+}
+
 /// Looks at a provider's side, without sending anything.
 #[async_trait]
 pub trait ProviderDiagnosis: Send + Sync {
@@ -79,21 +95,31 @@ pub trait ProviderDiagnosis: Send + Sync {
         request: DiagnosisRequest<'_>,
     ) -> Vec<DiagnosisFinding>;
 
-    /// Registers at our webhook as the provider would, with this verify token.
+    /// What people call the secret that proves a callback, with its article.
+    fn secret_name(&self) -> &'static str {
+        "the callback secret"
+    }
+
+    /// Registers at our webhook as the provider would, with this verify token; `None` if it needs no
+    /// handshake.
     async fn probe_handshake(
         &self,
-        http: &HttpClient,
-        url: &str,
-        token: &SecretString,
-        nonce: &str,
-    ) -> WebhookProbeResult;
+        _http: &HttpClient,
+        _url: &str,
+        _token: &SecretString,
+        _nonce: &str,
+    ) -> Option<WebhookProbeResult> {
+        None
+    }
 
-    /// Posts a callback without items, signed with this secret.
+    /// Posts a callback without items that this secret proves; `None` if it has no callbacks.
     async fn probe_signature(
         &self,
-        http: &HttpClient,
-        url: &str,
-        secret: &SecretString,
-        nonce: &str,
-    ) -> WebhookProbeResult;
+        _http: &HttpClient,
+        _url: &str,
+        _secret: &SecretString,
+        _nonce: &str,
+    ) -> Option<WebhookProbeResult> {
+        None
+    }
 }

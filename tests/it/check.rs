@@ -126,11 +126,11 @@ async fn all_is_well_and_nothing_secret_is_printed(database: Database) {
     for words in [
         "sandbox-…890",
         "The access token is valid and does not expire.",
-        "The webhook can be reached, and accepts the verify token.",
-        "The webhook can be reached, and accepts the app secret.",
+        "/webhooks/meta can be reached, and accepts the verify token.",
+        "/webhooks/meta can be reached, and accepts the app secret.",
         "This app gets the account's callbacks.",
         "The app secret is this app's.",
-        "All 5 templates of the catalogues are approved.",
+        "All 6 templates of the catalogues are approved.",
         "Callbacks go to",
         "for sending",
     ] {
@@ -317,7 +317,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
             vec![("WHATSAPP_APP_SECRET", "another-app-secret-1234")],
             3,
             vec![
-                "signed_post: The webhook can be reached, but refuses the app secret",
+                "signed_post: /webhooks/meta can be reached, but refuses the app secret",
                 "app_secret: Meta does not accept the app secret",
             ],
         ),
@@ -329,7 +329,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
         (
             vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "another-verify-token-1")],
             3,
-            vec!["handshake: The webhook can be reached, but refuses the verify token"],
+            vec!["handshake: /webhooks/meta can be reached, but refuses the verify token"],
         ),
         (
             vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "short")],
@@ -355,7 +355,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
         .await;
     assert_eq!(code, 3);
     assert_eq!(wrong.len(), 3, "{wrong:?}");
-    assert!(wrong[0].starts_with("handshake: The webhook's address cannot be reached"));
+    assert!(wrong[0].starts_with("handshake: /webhooks/meta cannot be reached"));
     assert!(
         wrong[2].starts_with("callback: Callbacks go to"),
         "{wrong:?}"

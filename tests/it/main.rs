@@ -28,6 +28,7 @@ mod channel_races;
 mod channel_refusals;
 mod check;
 mod check_before_start;
+mod check_channels;
 mod cli;
 mod clocks;
 mod config;
@@ -122,6 +123,7 @@ fn main() -> ExitCode {
         changes::tests(),
         check::tests(),
         check_before_start::tests(),
+        check_channels::tests(),
         cli::tests(),
         clocks::tests(),
         clocks::any_steps::tests(),

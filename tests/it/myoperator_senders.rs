@@ -16,7 +16,7 @@ crate::tests![
 ];
 
 /// A server with a number at MyOperator from the environment, beside that at Meta.
-async fn server(database: &Database) -> (TestApp, HttpStandIn<MyOperator>, Uuid) {
+pub async fn server(database: &Database) -> (TestApp, HttpStandIn<MyOperator>, Uuid) {
     let provider = MyOperator.stand_in().await;
     let base = format!("http://127.0.0.1:{}", provider.port());
     let app = TestApp::spawn_with(

@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// No callback of one provider has more items.
-const MAX_ITEMS: usize = 1000;
+/// Of what follows so many items, only that it is there is noted.
+const MAX_ITEMS: usize = 20_000;
 
 /// Deeper objects are not looked at.
 const MAX_DEPTH: usize = 8;
@@ -76,7 +76,16 @@ fn walk(
     received_at: Timestamp,
     parsed: &mut ParsedCallback,
 ) {
-    if depth > MAX_DEPTH || parsed.items.len() >= MAX_ITEMS {
+    if depth > MAX_DEPTH {
+        return;
+    }
+    if parsed.items.len() >= MAX_ITEMS {
+        if parsed.dead.is_empty() && (value.is_object() || value.is_array()) {
+            parsed.dead.push(DeadLetterItem {
+                pointer: pointer.to_owned(),
+                reason: format!("there are more than {MAX_ITEMS} items: what follows was not read"),
+            });
+        }
         return;
     }
     match value {
@@ -320,7 +329,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::parse;
+    use super::{MAX_ITEMS, parse};
     use crate::{
         domain::time::Timestamp,
         providers::{CallbackItemContent, ParsedCallback, ReportedDeliveryFact},
@@ -330,6 +339,16 @@ mod tests {
 
     fn read(body: &serde_json::Value) -> ParsedCallback {
         parse(body.to_string().as_bytes(), NOW)
+    }
+
+    #[test]
+    fn what_is_too_much_is_noted() {
+        let status = json!({ "message_id": "m-1", "status": "sent" });
+        let parsed = read(&json!(vec![status.clone(); MAX_ITEMS]));
+        assert_eq!((parsed.items.len(), parsed.dead.len()), (MAX_ITEMS, 0));
+        let parsed = read(&json!(vec![status; MAX_ITEMS + 2]));
+        assert_eq!((parsed.items.len(), parsed.dead.len()), (MAX_ITEMS, 1));
+        assert_eq!(parsed.dead[0].pointer, format!("/{MAX_ITEMS}"));
     }
 
     #[test]

@@ -101,35 +101,36 @@ impl ProviderDiagnosis for MyOperatorProvider {
         findings
     }
 
-    /// MyOperator registers nothing.
-    async fn probe_handshake(
-        &self,
-        _http: &HttpClient,
-        _url: &str,
-        _token: &SecretString,
-        _nonce: &str,
-    ) -> WebhookProbeResult {
-        WebhookProbeResult::Good
-    }
-
     async fn probe_signature(
         &self,
         http: &HttpClient,
         url: &str,
         secret: &SecretString,
         nonce: &str,
-    ) -> WebhookProbeResult {
-        let sent = http
-            .post(url)
-            .header("X-API-Key", secret.expose_secret())
-            .json(&serde_json::json!({ "event": "herald.probe", "nonce": nonce }))
-            .send()
-            .await;
-        match sent.map(|response| response.status().as_u16()) {
-            Ok(200) => WebhookProbeResult::Good,
-            Ok(401) => WebhookProbeResult::Refused,
-            Ok(status) => WebhookProbeResult::Status(status),
-            Err(_) => WebhookProbeResult::Unreachable,
+    ) -> Option<WebhookProbeResult> {
+        let secret = secret.expose_secret();
+        let answer = post_probe(http, url, secret, nonce).await;
+        if answer != WebhookProbeResult::Good {
+            return Some(answer);
         }
+        // Only another server than Herald accepts a wrong one.
+        let wrong = "0".repeat(secret.len());
+        Some(match post_probe(http, url, &wrong, nonce).await {
+            WebhookProbeResult::Refused => answer,
+            _ => WebhookProbeResult::Foreign,
+        })
     }
+}
+
+/// Posts a callback without items.
+async fn post_probe(http: &HttpClient, url: &str, secret: &str, nonce: &str) -> WebhookProbeResult {
+    let sent = http
+        .post(url)
+        .header("X-API-Key", secret)
+        .json(&serde_json::json!({ "event": "herald.probe", "nonce": nonce }))
+        .send()
+        .await;
+    sent.map_or(WebhookProbeResult::Unreachable, |answer| {
+        WebhookProbeResult::of(&answer)
+    })
 }

@@ -1,7 +1,6 @@
 //! The mail server's half of `herald check`: whether it answers, offers TLS, and takes the password.
 
 use async_trait::async_trait;
-use secrecy::SecretString;
 
 use super::{
     SmtpProvider,
@@ -10,7 +9,6 @@ use super::{
 };
 use crate::providers::{
     DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
-    WebhookProbeResult,
 };
 
 #[async_trait]
@@ -44,27 +42,6 @@ impl ProviderDiagnosis for SmtpProvider {
             found,
             remedy,
         }]
-    }
-
-    /// A mail server calls nothing.
-    async fn probe_handshake(
-        &self,
-        _http: &HttpClient,
-        _url: &str,
-        _token: &SecretString,
-        _nonce: &str,
-    ) -> WebhookProbeResult {
-        WebhookProbeResult::Good
-    }
-
-    async fn probe_signature(
-        &self,
-        _http: &HttpClient,
-        _url: &str,
-        _secret: &SecretString,
-        _nonce: &str,
-    ) -> WebhookProbeResult {
-        WebhookProbeResult::Good
     }
 }
 

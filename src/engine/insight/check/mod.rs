@@ -3,6 +3,7 @@
 
 mod ours;
 mod provider;
+mod public_url;
 
 pub use ours::{database, files, of_database};
 
@@ -109,7 +110,7 @@ pub async fn run(
         ));
         return Ok(rows);
     };
-    rows.extend(ours::public_url(engine, asked, &http).await);
+    rows.extend(public_url::all(engine, asked, &http).await);
     rows.extend(provider::all(engine, asked, &http, now).await?);
     Ok(rows)
 }

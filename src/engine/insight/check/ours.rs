@@ -6,7 +6,6 @@ use secrecy::ExposeSecret;
 
 use super::{
     FindingSeverity, InstallationCheckInputs, InstallationCheckResult, InstallationCheckSide,
-    webhook_of,
 };
 use crate::{
     domain::{alarm::AlarmKind, horizon::TOLERANCE_MICROS, time::Timestamp},
@@ -16,20 +15,15 @@ use crate::{
         runtime::{
             clock,
             heartbeat::{self, WorkerLiveness},
-            keyring::{ProviderCredentialSet, SenderAccount},
         },
     },
-    providers::{HttpClient, ProviderDiagnosis, WebhookProbeResult as Answer, reported_proxy},
     store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
 /// Least length of a secret that people choose, in characters.
 const SHORTEST: usize = 16;
 
-/// The value in `/livez` for a proxy that is not trusted (`state::ProxyTrust::NotTrusted`).
-const NOT_TRUSTED: &str = "not_trusted";
-
-fn ours(
+pub(super) fn ours(
     name: &'static str,
     verdict: FindingSeverity,
     found: impl Into<String>,
@@ -396,113 +390,4 @@ pub(super) async fn attention(
         ));
     }
     Ok(rows)
-}
-
-/// Whether Meta could reach us, and its callbacks would be accepted.
-pub(super) async fn public_url(
-    engine: &Engine,
-    asked: &InstallationCheckInputs,
-    http: &HttpClient,
-) -> Vec<InstallationCheckResult> {
-    let Some(public_url) = &asked.public_url else {
-        return vec![
-            ours(
-                "public_url",
-                FindingSeverity::Warning,
-                "HERALD_PUBLIC_URL is not set: it was not checked whether callbacks can arrive.",
-            )
-            .helps("Set it to the address at which Meta reaches this server, such as https://herald.example.org."),
-        ];
-    };
-    let ring = engine.keyring();
-    // A simulator calls any address.
-    let simulated = ring.accounts.iter().all(SenderAccount::is_simulated);
-    let mut rows = vec![if simulated || public_url.starts_with("https://") {
-        ours(
-            "public_url",
-            FindingSeverity::Ok,
-            format!("It is {public_url}."),
-        )
-    } else {
-        ours(
-            "public_url",
-            FindingSeverity::Warning,
-            format!("{public_url} is not https: Meta does not call it."),
-        )
-        .helps("Put a reverse proxy with a certificate in front of it; see deploy/.")
-    }];
-    let kind = ring.default_account().map_or_else(
-        || engine.providers().default_kind(),
-        |account| &account.kind,
-    );
-    let probed = engine
-        .providers()
-        .find(kind)
-        .and_then(|provider| provider.diagnose().zip(provider.receiver()));
-    if let Some((diagnose, receiver)) = probed {
-        let url = webhook_of(public_url, receiver);
-        rows.extend(webhook(&ring, kind, diagnose, &url, asked, http).await);
-    }
-    if let Some(proxy) = reported_proxy(http, public_url).await {
-        rows.push(if proxy == NOT_TRUSTED {
-            ours(
-                "trusted_proxies",
-                FindingSeverity::Warning,
-                "Requests arrive through a proxy that is not in HERALD_TRUSTED_PROXIES: limits by address are shared by all its clients.",
-            )
-            .helps("Set HERALD_TRUSTED_PROXIES to the address the proxy calls Herald from, such as 127.0.0.1; see docs/proxy.md.")
-        } else {
-            ours(
-                "trusted_proxies",
-                FindingSeverity::Ok,
-                "Clients are told apart by their addresses.",
-            )
-        });
-    }
-    rows
-}
-
-/// Whether the webhook takes our verify token and a signature with our secret.
-async fn webhook(
-    ring: &ProviderCredentialSet,
-    kind: &str,
-    diagnose: &dyn ProviderDiagnosis,
-    url: &str,
-    asked: &InstallationCheckInputs,
-    http: &HttpClient,
-) -> Vec<InstallationCheckResult> {
-    let mut rows = Vec::new();
-    if let Some(token) = ring.verify_tokens.first() {
-        let answer = diagnose
-            .probe_handshake(http, url, token, &asked.nonce)
-            .await;
-        rows.push(reached("handshake", answer, "the verify token", "The server at this address has another verify token: was it started with other settings? Meta's handshake will fail the same way."));
-    }
-    if let Some(signer) = ring.signers_of(kind).first() {
-        let answer = diagnose
-            .probe_signature(http, url, &signer.secret, &asked.nonce)
-            .await;
-        rows.push(reached("signed_post", answer, "the app secret", "The server at this address has another app secret: was it started with other settings? Meta's callbacks will be refused the same way."));
-    }
-    rows
-}
-
-fn reached(
-    name: &'static str,
-    answer: Answer,
-    what: &str,
-    remedy: &'static str,
-) -> InstallationCheckResult {
-    match answer {
-        Answer::Good => ours(name, FindingSeverity::Ok, format!("The webhook can be reached, and accepts {what}.")),
-        Answer::Refused => {
-            ours(name, FindingSeverity::Failed, format!("The webhook can be reached, but refuses {what}.")).helps(remedy)
-        }
-        Answer::Status(status) => ours(name, FindingSeverity::Failed, format!("The webhook's address answers HTTP {status}."))
-            .helps("Look whether the proxy passes /webhooks on to herald serve, and whether its database is there (/readyz)."),
-        Answer::Foreign => ours(name, FindingSeverity::Failed, "Another server than Herald answers at the webhook's address.")
-            .helps("Look where the proxy sends /webhooks."),
-        Answer::Unreachable => ours(name, FindingSeverity::Failed, "The webhook's address cannot be reached from here.")
-            .helps("Check whether herald serve runs, and whether its name, port and certificate are right. If only this machine cannot reach it, run the check elsewhere."),
-    }
 }

@@ -74,14 +74,18 @@ impl ProviderDiagnosis for MetaProvider {
         sheet.findings
     }
 
+    fn secret_name(&self) -> &'static str {
+        "the app secret"
+    }
+
     async fn probe_handshake(
         &self,
         http: &HttpClient,
         url: &str,
         token: &SecretString,
         nonce: &str,
-    ) -> WebhookProbeResult {
-        probe::handshake(http, url, token, nonce).await
+    ) -> Option<WebhookProbeResult> {
+        Some(probe::handshake(http, url, token, nonce).await)
     }
 
     async fn probe_signature(
@@ -90,8 +94,8 @@ impl ProviderDiagnosis for MetaProvider {
         url: &str,
         secret: &SecretString,
         nonce: &str,
-    ) -> WebhookProbeResult {
-        probe::signed_post(http, url, secret, nonce).await
+    ) -> Option<WebhookProbeResult> {
+        Some(probe::signed_post(http, url, secret, nonce).await)
     }
 }
 

@@ -27,20 +27,7 @@ pub async fn handshake(
             Ok(text) if text == challenge => Answer::Good,
             _ => Answer::Foreign,
         },
-        status => refusal(status, &answer),
-    }
-}
-
-/// A proxy may answer 401 or 403 as well; only Herald answers with a problem document.
-fn refusal(status: u16, answer: &reqwest::Response) -> Answer {
-    let is_problem = answer
-        .headers()
-        .get("content-type")
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
-    if is_problem && (status == 401 || status == 403) {
-        Answer::Refused
-    } else {
-        Answer::Status(status)
+        _ => Answer::of(&answer),
     }
 }
 
@@ -77,11 +64,5 @@ async fn post(http: &reqwest::Client, url: &str, body: &str, signature: &str) ->
         .body(body.to_owned())
         .send()
         .await;
-    let Ok(answer) = sent else {
-        return Answer::Unreachable;
-    };
-    match answer.status().as_u16() {
-        200 => Answer::Good,
-        status => refusal(status, &answer),
-    }
+    sent.map_or(Answer::Unreachable, |answer| Answer::of(&answer))
 }
