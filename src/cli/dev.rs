@@ -187,7 +187,7 @@ impl DevCommand {
         for (name, value) in &kept_settings {
             values.insert((*name).to_owned(), (*value).to_owned());
         }
-        let config = values.config(SecretStrictness::Development)?;
+        let mut config = values.config(SecretStrictness::Development)?;
         telemetry::init_logs(&config.log.filter, config.log.json)
             .map_err(|mistake| ConfigError(vec![mistake]))?;
         let secret_key = match &config.secrets.key {
@@ -196,9 +196,6 @@ impl DevCommand {
         };
         files::make_folder(&config.server.data_dir)
             .with_context(|| format!("{} cannot be made", config.server.data_dir.display()))?;
-        let mut for_commands = kept_settings.clone();
-        for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
-        let _dev_file = DevServerConnectionFile::write(&config.server.data_dir, &for_commands)?;
         let listener = TcpListener::bind(config.server.listen).with_context(|| {
             format!(
                 "HERALD_LISTEN: {} cannot be listened on",
@@ -206,6 +203,16 @@ impl DevCommand {
             )
         })?;
         let base = format!("http://{}", listener.local_addr()?);
+        // Without it, mails would have no link to unsubscribe.
+        let public_url = config
+            .server
+            .public_url
+            .get_or_insert_with(|| base.clone())
+            .clone();
+        let mut for_commands = kept_settings.clone();
+        for_commands.push(("HERALD_SECRET_KEY", secret_key.expose_secret()));
+        for_commands.push(("HERALD_PUBLIC_URL", &public_url));
+        let _dev_file = DevServerConnectionFile::write(&config.server.data_dir, &for_commands)?;
         let app = App::build(
             &config,
             &secret_key,

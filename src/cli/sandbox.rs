@@ -121,7 +121,16 @@ impl SandboxCommand {
             }),
             mail: self.mail_listen.map(bind_mail).transpose()?,
         };
-        say(format!("The sandbox listens on http://{}", self.listen));
+        say(format!(
+            "The sandbox listens on http://{}",
+            listener.local_addr()?
+        ));
+        if let Some(mail) = &config.mail {
+            let address = mail.local_addr()?;
+            say(format!(
+                "Its mail server listens on {address}: SMTP_URL=smtp://{address}?tls=none"
+            ));
+        }
         let stop = ShutdownTokens::default();
         let signals = stop.clone().follow_signals();
         let run = sandbox::run(config, listener, stop.soft.clone());

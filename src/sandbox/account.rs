@@ -15,12 +15,13 @@ pub const ACCOUNT_ID: &str = "102290129340398";
 pub const APP_ID: &str = "111222333444555";
 
 /// The templates of the demo catalogue, which the account has.
-const DEMO: [&str; 5] = [
+const DEMO: [&str; 6] = [
     "results_update",
     "jaspers_market_plain_text_v1",
     "order_confirmation",
     "order_reminder",
     "hanna_message_send_failure",
+    "otp_verification",
 ];
 
 /// A healthy account. `callback_of_number` and `callback_of_account` are overrides; `clock_seconds`

@@ -173,13 +173,7 @@ pub(super) async fn person_writes(
     answers: Option<String>,
 ) {
     let seconds = unix_micros() / 1_000_000;
-    {
-        let mut last = world
-            .last_inbound
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        last.insert(from.clone(), seconds);
-    }
+    world.open_window(&from, seconds);
     let whom = world.whom(&from);
     let mut message = content;
     whom.name_author(&mut message);

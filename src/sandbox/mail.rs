@@ -47,7 +47,7 @@ async fn converse(mut stream: BufReader<TcpStream>, world: &SandboxState) -> io:
             "EHLO" => "250-sandbox\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES",
             "HELO" | "RSET" | "NOOP" | "MAIL" => "250 2.0.0 Ok",
             "RCPT" => {
-                to = bracketed(&line);
+                to = bracketed(&line, str::to_ascii_lowercase);
                 if to.starts_with(GONE) {
                     "550 5.1.1 There is no such mailbox"
                 } else {
@@ -92,16 +92,20 @@ fn keep(world: &SandboxState, to: &str, bytes: &[u8]) {
     let text = mail.as_ref().and_then(|mail| mail.body_text(0));
     let html = mail.as_ref().and_then(|mail| mail.body_html(0));
     let subject = mail.as_ref().and_then(|mail| mail.subject());
-    let content = json!({ "type": "email", "subject": subject, "text": text, "html": html });
+    let unsubscribe = mail
+        .as_ref()
+        .and_then(|mail| mail.header_raw("List-Unsubscribe"))
+        .map(|links| bracketed(links, str::to_owned));
+    let content = json!({ "type": "email", "subject": subject, "text": text, "html": html, "unsubscribe": unsubscribe });
     world.phones.keep("email", to, &content);
 }
 
-/// An address between its brackets, in small letters.
-fn bracketed(line: &str) -> String {
+/// What stands between the first brackets, as it is to be kept.
+fn bracketed(line: &str, kept: fn(&str) -> String) -> String {
     let inner = line
         .split_once('<')
         .and_then(|(_, rest)| rest.split_once('>'));
-    inner.map_or_else(String::new, |(address, _)| address.to_ascii_lowercase())
+    inner.map_or_else(String::new, |(address, _)| kept(address))
 }
 
 async fn say(stream: &mut BufReader<TcpStream>, reply: &str) -> io::Result<()> {

@@ -116,6 +116,15 @@ impl SandboxState {
         *count
     }
 
+    /// Notes that a person has written, in Unix seconds: that opens the service window.
+    fn open_window(&self, from: &str, seconds: i64) {
+        let mut last = self
+            .last_inbound
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.insert(from.to_owned(), seconds);
+    }
+
     fn window_is_open(&self, to: &str) -> bool {
         let last = self
             .last_inbound
@@ -196,6 +205,7 @@ pub async fn run(
             .route("/sandbox/account", web::post().to(account::change))
             .route("/sandbox/phones", web::get().to(phones::page))
             .route("/sandbox/phones/{address}", web::get().to(phones::one))
+            .route("/sandbox/mails/{number}", web::get().to(phones::html))
             .route("/sandbox/media/{id}", web::get().to(media_content))
             .route(
                 "/{version}/debug_token",
@@ -253,7 +263,8 @@ pub async fn run(
     Ok(())
 }
 
-/// `POST /sandbox/reply {"from": "+12025550101", "text": "hello"}`: a person writes.
+/// `POST /sandbox/reply {"from": "+12025550101", "text": "hello"}`: a person writes to Meta's number, or
+/// with `"provider": "myoperator"` to that of MyOperator.
 async fn reply(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpResponse {
     let from = body
         .get("from")
@@ -267,13 +278,17 @@ async fn reply(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpRe
     let Some(from) = from.filter(|from| !from.is_empty()) else {
         return HttpResponse::BadRequest().json(json!({ "error": "from: a number" }));
     };
-    callbacks::person_writes(
-        world.into_inner(),
-        from,
-        json!({ "type": "text", "text": { "body": text } }),
-        None,
-    )
-    .await;
+    match body.get("provider").and_then(Value::as_str) {
+        None | Some("meta") => {
+            let content = json!({ "type": "text", "text": { "body": text } });
+            callbacks::person_writes(world.into_inner(), from, content, None).await;
+        }
+        Some("myoperator") => myoperator::person_writes(&world, &from, &text, None).await,
+        Some(_) => {
+            return HttpResponse::BadRequest()
+                .json(json!({ "error": "provider: meta or myoperator" }));
+        }
+    }
     HttpResponse::Ok().json(json!({ "success": true }))
 }
 

@@ -194,7 +194,13 @@ pub(super) async fn messages(
     } else {
         behaviour
     };
-    message_goes(world.clone().into_inner(), company, id.clone(), behaviour);
+    message_goes(
+        world.clone().into_inner(),
+        company,
+        to,
+        id.clone(),
+        behaviour,
+    );
     if matches!(
         behaviour,
         SandboxPhoneBehaviour::LosesAnswer | SandboxPhoneBehaviour::Vanishes
@@ -214,6 +220,7 @@ pub(super) async fn messages(
 fn message_goes(
     world: Arc<SandboxState>,
     company: SandboxMyOperatorConfig,
+    to: String,
     id: String,
     behaviour: SandboxPhoneBehaviour,
 ) {
@@ -262,9 +269,42 @@ fn message_goes(
                 }
                 tokio::time::sleep(config.read_after).await;
                 post("read", None).await;
+                let answer = match behaviour {
+                    SandboxPhoneBehaviour::Replies
+                    | SandboxPhoneBehaviour::HidesNumber
+                    | SandboxPhoneBehaviour::ChangesId => Some("Thank you!"),
+                    SandboxPhoneBehaviour::Taps => Some("Confirm"),
+                    _ => None,
+                };
+                if let Some(text) = answer {
+                    person_writes(&world, &to, text, Some(&id)).await;
+                }
             }
         }
     });
+}
+
+/// A person writes to MyOperator's number, of their own accord or as an answer: a text, as it passes
+/// on no buttons and no user ids.
+pub(super) async fn person_writes(
+    world: &SandboxState,
+    from: &str,
+    text: &str,
+    answers: Option<&str>,
+) {
+    let seconds = unix_micros() / 1_000_000;
+    world.open_window(from, seconds);
+    let Some(company) = &world.config.myoperator else {
+        return;
+    };
+    let Some(url) = &company.callback_url else {
+        return;
+    };
+    let report = json!({
+        "message_id": uuid::Uuid::new_v4().to_string(), "event": "message.received", "customer_contact": from,
+        "data": { "type": "text", "context": { "body": text } }, "reply_to": answers, "timestamp": seconds.to_string(),
+    });
+    send(world, url, &company.callback_secret, &report).await;
 }
 
 /// Posts a callback until it is taken.

@@ -1,10 +1,14 @@
-//! What the people have got on their phones: `GET /sandbox/phones` as a page,
-//! `GET /sandbox/phones/{address}` as JSON, the newest first.
+//! What the people have got on their phones and in their mailboxes: `GET /sandbox/phones` as a page,
+//! `GET /sandbox/phones/{address}` as JSON, the newest first; `GET /sandbox/mails/{number}` is the HTML
+//! of a mail.
 
 use std::{
     collections::VecDeque,
     fmt::Write,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use actix_web::{HttpResponse, web};
@@ -17,6 +21,7 @@ const KEPT: usize = 500;
 
 /// A message as its recipient sees it.
 struct SandboxPhoneMessage {
+    number: u64,
     /// Digits, or a user id.
     to: String,
     channel: &'static str,
@@ -28,19 +33,23 @@ struct SandboxPhoneMessage {
 
 /// The newest messages of everyone.
 #[derive(Default)]
-pub(super) struct SandboxPhones(Mutex<VecDeque<SandboxPhoneMessage>>);
+pub(super) struct SandboxPhones {
+    all: Mutex<VecDeque<SandboxPhoneMessage>>,
+    last: AtomicU64,
+}
 
 impl SandboxPhones {
     /// Keeps a message that was accepted.
     pub(super) fn keep(&self, channel: &'static str, to: &str, content: &Value) {
         let message = SandboxPhoneMessage {
+            number: 1 + self.last.fetch_add(1, Ordering::Relaxed),
             to: to.to_owned(),
             channel,
             at: unix_micros(),
             text: readable(content),
             content: content.clone(),
         };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= KEPT {
             all.pop_back();
         }
@@ -48,15 +57,23 @@ impl SandboxPhones {
     }
 
     fn list(&self, to: Option<&str>) -> Vec<Value> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = all.iter().filter(|it| to.is_none_or(|to| it.to == to));
         wanted
             .map(|it| {
                 let at = chrono::DateTime::from_timestamp_micros(it.at);
                 let at = at.map(|at| at.to_rfc3339()).unwrap_or_default();
-                json!({ "to": it.to, "channel": it.channel, "at": at, "text": it.text, "content": it.content })
+                json!({ "number": it.number, "to": it.to, "channel": it.channel, "at": at, "text": it.text, "content": it.content })
             })
             .collect()
+    }
+
+    /// The HTML of a mail.
+    fn html(&self, number: u64) -> Option<String> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mail = all.iter().find(|it| it.number == number)?;
+        let html = mail.content.get("html").and_then(Value::as_str);
+        html.map(str::to_owned)
     }
 }
 
@@ -118,7 +135,7 @@ pub(super) async fn page(world: web::Data<SandboxState>) -> HttpResponse {
             cell("at"),
             cell("channel"),
             cell("to"),
-            cell("text")
+            shown(&message)
         );
     }
     if rows.is_empty() {
@@ -133,6 +150,45 @@ pub(super) async fn page(world: web::Data<SandboxState>) -> HttpResponse {
         .body(PAGE.replace("{rows}", &rows))
 }
 
+/// What a message says, as HTML: of a mail its subject, and links to its other half and to where one
+/// unsubscribes.
+fn shown(message: &Value) -> String {
+    let of = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
+    let mut html = String::new();
+    if let Some(subject) = of("/content/subject") {
+        let _ = write!(html, "<strong>{}</strong><br>", escaped(subject));
+    }
+    let _ = write!(
+        html,
+        "<span class=\"text\">{}</span>",
+        escaped(of("/text").unwrap_or_default().trim())
+    );
+    if of("/content/html").is_some()
+        && let Some(number) = message.get("number")
+    {
+        let _ = write!(html, "<br><a href=\"/sandbox/mails/{number}\">As HTML</a>");
+    }
+    let link = of("/content/unsubscribe").filter(|link| link.starts_with("http"));
+    if let Some(link) = link {
+        let _ = write!(html, "<br><a href=\"{}\">Unsubscribe</a>", escaped(link));
+    }
+    html
+}
+
+/// The HTML of a mail, which may run nothing.
+pub(super) async fn html(world: web::Data<SandboxState>, path: web::Path<u64>) -> HttpResponse {
+    match world.phones.html(*path) {
+        None => HttpResponse::NotFound().body("there is no such mail, or it has no HTML"),
+        Some(html) => HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .insert_header((
+                "Content-Security-Policy",
+                "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; img-src data: https:",
+            ))
+            .body(html),
+    }
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -142,17 +198,18 @@ fn escaped(text: &str) -> String {
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="3"><title>Phones of the sandbox</title>
+<meta http-equiv="refresh" content="3"><title>Phones and mailboxes of the sandbox</title>
 <style>
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 table { width: 100%; border-collapse: collapse; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid color-mix(in srgb, currentcolor 20%, transparent); overflow-wrap: anywhere; }
 time { font-variant-numeric: tabular-nums; }
+.text { white-space: pre-line; }
 @media (max-width: 40rem) { thead { display: none; } tr, td { display: block; } td { border: 0; padding: .1rem 0; } tr { border-bottom: 1px solid color-mix(in srgb, currentcolor 20%, transparent); padding: .6rem 0; } }
 </style></head><body>
-<h1>Phones of the sandbox</h1>
-<p>The newest 500 messages that the simulated people have got. The sandbox knows of a template its name and what fills it.</p>
+<h1>Phones and mailboxes of the sandbox</h1>
+<p>The newest 500 messages that the simulated people have got. Of a WhatsApp template the sandbox knows the name and what fills it.</p>
 <table><thead><tr><th>Accepted (UTC)</th><th>Channel</th><th>To</th><th>Message</th></tr></thead><tbody>{rows}</tbody></table>
 </body></html>
 "#;
@@ -161,7 +218,7 @@ time { font-variant-numeric: tabular-nums; }
 mod tests {
     use serde_json::json;
 
-    use super::{SandboxPhones, escaped, readable};
+    use super::{SandboxPhones, escaped, readable, shown};
 
     #[test]
     fn a_template_is_shown_with_what_fills_it_and_a_text_as_it_is() {
@@ -177,6 +234,26 @@ mod tests {
             "[image]"
         );
         assert_eq!(escaped("<b a=\"1\">&"), "&lt;b a=&quot;1&quot;&gt;&amp;");
+    }
+
+    #[test]
+    fn a_mail_is_shown_with_its_subject_and_its_links() {
+        let phones = SandboxPhones::default();
+        let mail = json!({ "type": "email", "subject": "Order <A-17>", "text": "It is\r\non its way.\r\n",
+            "html": "<p>It is on its way.</p>", "unsubscribe": "http://127.0.0.1:8080/unsubscribe/x\"y" });
+        phones.keep("email", "asha@example.com", &mail);
+        let listed = phones.list(Some("asha@example.com"));
+        assert_eq!(
+            shown(&listed[0]),
+            "<strong>Order &lt;A-17&gt;</strong><br><span class=\"text\">It is\r\non its way.</span>\
+             <br><a href=\"/sandbox/mails/1\">As HTML</a>\
+             <br><a href=\"http://127.0.0.1:8080/unsubscribe/x&quot;y\">Unsubscribe</a>"
+        );
+        assert_eq!(phones.html(1).unwrap(), "<p>It is on its way.</p>");
+        assert_eq!(phones.html(2), None);
+        let script = json!({ "type": "email", "text": "", "unsubscribe": "javascript:alert(1)" });
+        phones.keep("email", "asha@example.com", &script);
+        assert!(!shown(&phones.list(None)[0]).contains("javascript"));
     }
 
     #[test]
