@@ -90,7 +90,11 @@ async fn body(stream: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
 fn keep(world: &SandboxState, to: &str, bytes: &[u8]) {
     let mail = MessageParser::default().parse(bytes);
     let text = mail.as_ref().and_then(|mail| mail.body_text(0));
-    let html = mail.as_ref().and_then(|mail| mail.body_html(0));
+    // Of a mail without HTML the parser would make some of its text.
+    let html = mail.as_ref().and_then(|mail| {
+        let part = mail.html_part(0)?;
+        part.is_text_html().then(|| mail.body_html(0)).flatten()
+    });
     let subject = mail.as_ref().and_then(|mail| mail.subject());
     let unsubscribe = mail
         .as_ref()

@@ -129,10 +129,12 @@ pub(super) async fn page(world: web::Data<SandboxState>) -> HttpResponse {
     let mut rows = String::new();
     for message in world.phones.list(None) {
         let cell = |name: &str| escaped(message.get(name).and_then(Value::as_str).unwrap_or(""));
+        let at = cell("at");
+        let (date, time) = at.split_once('T').unwrap_or((&at, ""));
         let _ = write!(
             rows,
-            "<tr><td><time>{}</time></td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            cell("at"),
+            "<tr><td><time datetime=\"{at}\">{date} {}</time></td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            time.get(..8).unwrap_or(time),
             cell("channel"),
             cell("to"),
             shown(&message)
@@ -203,8 +205,11 @@ const PAGE: &str = r#"<!doctype html>
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 table { width: 100%; border-collapse: collapse; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid color-mix(in srgb, currentcolor 20%, transparent); overflow-wrap: anywhere; }
-time { font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid color-mix(in srgb, currentcolor 20%, transparent); }
+th { white-space: nowrap; }
+td:nth-child(3) { min-width: 12rem; }
+td:nth-child(n+3) { overflow-wrap: anywhere; }
+time { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .text { white-space: pre-line; }
 @media (max-width: 40rem) { thead { display: none; } tr, td { display: block; } td { border: 0; padding: .1rem 0; } tr { border-bottom: 1px solid color-mix(in srgb, currentcolor 20%, transparent); padding: .6rem 0; } }
 </style></head><body>

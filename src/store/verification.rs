@@ -313,19 +313,24 @@ pub async fn expired(
 }
 
 /// Pending verifications with another channel whose message has failed, or was not delivered in
-/// time.
+/// time: one that ended before `until`.
 pub async fn falling_back(
     connection: &impl ConnectionTrait,
     now: Timestamp,
+    until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
     let found = query(
         connection,
         "SELECT v.id FROM verification v LEFT JOIN notification n ON n.id = v.notification_id \
          WHERE v.fallback_at IS NOT NULL AND v.status = 'pending' AND v.expires_at > $1 \
-         AND (v.fallback_at <= $1 OR n.id IS NULL OR n.ended IS NOT NULL OR n.status IN ('delivered', 'read')) \
+         AND (v.fallback_at <= $3 OR n.id IS NULL OR n.ended IS NOT NULL OR n.status IN ('delivered', 'read')) \
          ORDER BY v.expires_at LIMIT $2",
-        [now.micros().into(), limit.into()],
+        [
+            now.micros().into(),
+            limit.into(),
+            until.micros().into(),
+        ],
     )
     .await?;
     found.iter().map(|row| column(row, "id")).collect()

@@ -6,7 +6,7 @@ use herald::{engine::verification, providers::ProviderRegistry};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Database, TestApp, fresh_database},
+    harness::{Database, TestApp, fresh_database, status, value},
     toy_channel::FileProvider,
 };
 
@@ -14,6 +14,8 @@ crate::tests![
     a_named_sender_must_serve_one_of_the_channels,
     codes_leave_from_the_sender_that_is_first_for_the_product,
     the_story_of_a_code_names_its_verification,
+    a_receipt_that_waits_to_be_applied_is_waited_for,
+    nothing_falls_back_while_sending_is_on_hold,
 ];
 
 const MOBILE_MONEY: &str = include_str!("../../deploy/catalogues/mobile-money.toml");
@@ -147,5 +149,81 @@ async fn the_story_of_a_code_names_its_verification(database: Database) {
     let of_other = origin(answer["notifications"][0]["id"].as_str().unwrap()).await;
     assert_eq!(of_other["verification"], Value::Null);
     assert_eq!(of_other["text"], "It was requested directly.");
+    app.shut_down().await;
+}
+
+/// A code that left by WhatsApp, and is due by the second channel: its verification.
+async fn due(app: &TestApp) -> Value {
+    let (code, made) = app
+        .post("/api/v1/verifications", &request(&["whatsapp", "sms"]))
+        .await;
+    assert_eq!(code, 201, "{made}");
+    app.send().await;
+    app.pass(20);
+    made
+}
+
+async fn turn(app: &TestApp) {
+    verification::turn(&app.engine, app.now()).await.unwrap();
+}
+
+async fn a_receipt_that_waits_to_be_applied_is_waited_for(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let app = server(&database, folder.path()).await;
+    let made = due(&app).await;
+    let first = sends(&app, &made).await.remove(0);
+    let shown = app.notification(&first).await;
+    let wamid = shown["attempts"][0]["provider_message_id"]
+        .as_str()
+        .unwrap();
+    app.pass(-5);
+    let receipt = status(wamid, None, "delivered", app.now().unix_seconds(), None);
+    let body = value(json!({ "statuses": [receipt] }))
+        .to_string()
+        .into_bytes();
+    assert_eq!(app.callback_bytes(body).await, 200);
+    app.pass(6);
+    turn(&app).await;
+    assert_eq!(sends(&app, &made).await.len(), 1, "it may be the receipt");
+    app.process().await;
+    turn(&app).await;
+    assert_eq!(sends(&app, &made).await.len(), 1, "it was delivered");
+    // Something else that nothing applies does not delay a code for ever.
+    let other = due(&app).await;
+    app.pass(-5);
+    let receipt = status(
+        "wamid.OTHER",
+        None,
+        "delivered",
+        app.now().unix_seconds(),
+        None,
+    );
+    let body = value(json!({ "statuses": [receipt] }))
+        .to_string()
+        .into_bytes();
+    assert_eq!(app.callback_bytes(body).await, 200);
+    app.pass(34);
+    turn(&app).await;
+    assert_eq!(sends(&app, &other).await.len(), 1);
+    app.pass(1);
+    turn(&app).await;
+    assert_eq!(sends(&app, &other).await.len(), 2);
+    app.shut_down().await;
+}
+
+async fn nothing_falls_back_while_sending_is_on_hold(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let app = server(&database, folder.path()).await;
+    let made = due(&app).await;
+    let (code, held) = app
+        .admin("POST", "/api/v1/hold", &json!({ "reason": "a test" }))
+        .await;
+    assert!(code < 300, "{held}");
+    turn(&app).await;
+    assert_eq!(sends(&app, &made).await.len(), 1);
+    let (code, released) = app.admin("POST", "/api/v1/hold/release", &json!({})).await;
+    assert!(code < 300, "{released}");
+    turn(&app).await;
+    assert_eq!(sends(&app, &made).await.len(), 2);
     app.shut_down().await;
 }

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     domain::{
         access::AccessBounds,
+        channel::MessageChannel,
         status::{NotificationStatus, StatusGroup},
     },
     engine::{
@@ -166,7 +167,11 @@ pub async fn page(
                     name: row.name.clone(),
                     standing,
                     reason: reason.unwrap_or_default(),
-                    pace: pace(engine.settings.sending.per_second, row),
+                    pace: pace(
+                        engine.settings.sending.per_second,
+                        row,
+                        engine.channel_of_kind(&row.kind) == MessageChannel::WhatsApp,
+                    ),
                     is_default: row.is_default,
                 }
             })
@@ -188,11 +193,13 @@ pub async fn page(
     shown(&page)
 }
 
-fn pace(all: Option<i64>, row: &entity::sender::Model) -> String {
+/// How fast a sender sends; `reports`: its provider may report how fast it may.
+fn pace(all: Option<i64>, row: &entity::sender::Model, reports: bool) -> String {
     let pace = row.pace_set.or(all).or(row.pace_reported);
     match pace {
         Some(0) => "unlimited".to_owned(),
         Some(pace) => format!("{pace}/s"),
-        None => "80/s, until Meta reports its limit".to_owned(),
+        None if reports => "80/s, until its limit is reported".to_owned(),
+        None => "80/s".to_owned(),
     }
 }

@@ -12,13 +12,21 @@ use crate::{
         access::AccessBounds, status::NotificationStatus, time::Timestamp,
         verification::VerificationStatus,
     },
-    engine::{Engine, lifecycle::NotificationLifecycleReport, runtime::turn::TransactionContext},
+    engine::{
+        Engine,
+        lifecycle::NotificationLifecycleReport,
+        runtime::{backlog, turn::TransactionContext},
+    },
     error::ErrorChain,
     store::{StoreError, notification, verification},
 };
 
 /// Verifications that one turn takes.
 const MOST: i64 = 50;
+
+/// How long callbacks that wait to be applied delay the next channel, in seconds. The person waits as
+/// well, and a code that arrives twice does no harm.
+const PATIENCE_SECONDS: i64 = 30;
 
 /// Ends what has expired, and sends by the next channel what did not arrive. Returns how many were
 /// found.
@@ -34,11 +42,30 @@ pub async fn turn(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> 
             .await?;
         report.publish(engine);
     }
-    let due = verification::falling_back(engine.store.by_index(), now, MOST).await?;
+    let due = falling_back(engine, now).await?;
     for id in &due {
         fall_back(engine, *id, now).await?;
     }
     Ok(expired.len() + due.len())
+}
+
+/// Verifications whose code is to be sent by the next channel.
+async fn falling_back(engine: &Engine, now: Timestamp) -> Result<Vec<Uuid>, StoreError> {
+    let connection = engine.store.by_index();
+    if verification::falling_back(connection, now, now, 1)
+        .await?
+        .is_empty()
+    {
+        return Ok(Vec::new());
+    }
+    // While sending is on hold, both would go out at its end.
+    if engine.refresh_hold().await?.is_some() {
+        return Ok(Vec::new());
+    }
+    // A receipt may be among the callbacks that are not applied yet.
+    let applied = backlog::timers_until(engine, now).await?;
+    let until = applied.max(now.plus_seconds(-PATIENCE_SECONDS));
+    verification::falling_back(connection, now, until, MOST).await
 }
 
 /// Sends one code by the next channel, unless it has arrived meanwhile.

@@ -41,8 +41,12 @@ pub(super) async fn all(
             ),
         ];
     };
-    // A simulator calls any address.
-    let simulated = ring.accounts.iter().all(SenderAccount::is_simulated);
+    // A simulator calls any address, and a mail server none.
+    let mut calling = ring.accounts.iter().filter(|account| {
+        let provider = engine.providers().find(&account.kind);
+        provider.is_some_and(|it| it.receiver().is_some())
+    });
+    let simulated = calling.all(SenderAccount::is_simulated);
     let mut rows = vec![if simulated || public_url.starts_with("https://") {
         ours(
             "public_url",
