@@ -423,21 +423,23 @@ async fn fill(app: &TestApp, analysed: bool) {
 /// Makes [`MANY`] rows of one, with these columns changed. Whatever other columns there are is
 /// taken over.
 async fn clone(app: &TestApp, table: &str, which: &str, changed: &[(&str, &str)]) {
-    let columns = app
+    let names = app
         .texts(&format!(
             "SELECT column_name::text FROM information_schema.columns WHERE table_name = '{table}' \
              AND table_schema = 'public' AND is_generated = 'NEVER' ORDER BY ordinal_position"
         ))
-        .await
-        .join(", ");
+        .await;
+    let made: Vec<String> = names.iter().map(|name| format!("made.{name}")).collect();
+    let (columns, made) = (names.join(", "), made.join(", "));
     let new: Vec<String> = changed
         .iter()
         .map(|(name, value)| format!("'{name}', {value}"))
         .collect();
+    // As a source of rows the function is called once for each, as it depends on the number; in a list
+    // of columns, once for each column.
     app.sql(&format!(
-        "INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT (jsonb_populate_record(one.it, \
-         jsonb_build_object({}))).* FROM (SELECT t AS it FROM {table} t WHERE {which} LIMIT 1) AS one, \
-         generate_series(1, {MANY}) AS number) AS made",
+        "INSERT INTO {table} ({columns}) SELECT {made} FROM (SELECT t AS it FROM {table} t WHERE {which} LIMIT 1) AS one, \
+         generate_series(1, {MANY}) AS number, jsonb_populate_record(one.it, jsonb_build_object('_row', number, {})) AS made",
         new.join(", ")
     ))
     .await;
