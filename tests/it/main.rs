@@ -205,6 +205,10 @@ fn main() -> ExitCode {
     trials.extend(pgbouncer::trials());
     let listed = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
+    let slowest = harness::durations::slowest();
+    if !slowest.is_empty() {
+        println!("The slowest:\n{}\n", slowest.join("\n"));
+    }
     harness::stop_pgbouncer();
     harness::stop_postgres();
     if !listed && harness::postgres().is_none() {

@@ -4,6 +4,7 @@ mod app;
 mod aside;
 mod blocker;
 mod databases;
+pub mod durations;
 pub mod email;
 mod graph;
 mod mail_server;
@@ -15,7 +16,7 @@ mod sandbox;
 mod small_disk;
 mod wire;
 
-use std::{fmt::Write, future::Future, pin::Pin};
+use std::{fmt::Write, future::Future, pin::Pin, time::Instant};
 
 pub use app::{
     APP_SECRET, PHONE_NUMBER_ID, SECRET_KEY, START, TestApp, VERIFY_TOKEN, sign, status, value,
@@ -78,7 +79,8 @@ pub fn on_both_databases(test: Test) -> Vec<Trial> {
     let Test { name, run } = test;
     let trial = |database: Database, suffix: &str| {
         let name = format!("{} [{suffix}]", name.trim_start_matches("it::"));
-        Trial::test(name, move || {
+        Trial::test(name.clone(), move || {
+            let began = Instant::now();
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
@@ -87,6 +89,7 @@ pub fn on_both_databases(test: Test) -> Vec<Trial> {
             runtime.block_on(run(database));
             runtime.block_on(app::stopped());
             runtime.shutdown_background();
+            durations::note(&name, began);
             Ok(())
         })
     };
