@@ -36,6 +36,7 @@ mod m20261201_000009_runtime;
 mod m20261201_000010_change_stream;
 mod m20261201_000011_verifications;
 mod m20261201_000012_email;
+mod m20261201_000013_codes_and_mailboxes;
 
 /// Every migration there is, oldest first.
 pub const MIGRATIONS: &[Migration] = &migrations![
@@ -51,6 +52,7 @@ pub const MIGRATIONS: &[Migration] = &migrations![
     m20261201_000010_change_stream: Main,
     m20261201_000011_verifications: Main,
     m20261201_000012_email: Main,
+    m20261201_000013_codes_and_mailboxes: Main,
 ];
 
 /// The database's dialect of SQL.

@@ -46,6 +46,9 @@ pub fn standing(status: NotificationStatus, reason: Option<&str>, until: Option<
     }
 }
 
+/// The first line of a message that carries the code of a verification.
+pub const OF_VERIFICATION: &str = "Its verification made it.";
+
 /// The sentence for a message that waits while sending is on hold.
 pub const ON_HOLD: &str = " Sending is on hold: `herald hold show` lists what waits, `herald hold release` ends the hold.";
 

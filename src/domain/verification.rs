@@ -59,9 +59,6 @@ impl VerificationStatus {
     }
 }
 
-/// The label on messages that carry a code: the id of its verification.
-pub const VERIFICATION_LABEL: &str = "verification";
-
 /// Digits of a code: six is what NIST SP 800-63B-4 (3.1.3) asks for at least.
 pub const CODE_LENGTHS: std::ops::RangeInclusive<usize> = 6..=8;
 

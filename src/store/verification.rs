@@ -1,5 +1,7 @@
 //! Verifications: one-time passwords that Herald makes and checks, and the messages that carry them.
 
+use std::collections::HashMap;
+
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
@@ -264,6 +266,8 @@ pub struct VerificationSend {
     pub status: Option<String>,
     /// Why it was skipped or waits, if it was or does.
     pub reason: Option<String>,
+    /// A [`DeliveryFailure`](crate::domain::failure::DeliveryFailure) as JSON, if it failed.
+    pub failure: Option<String>,
 }
 
 /// The messages of a verification, oldest first.
@@ -273,13 +277,41 @@ pub async fn sends(
 ) -> Result<Vec<VerificationSend>, StoreError> {
     let found = query(
         connection,
-        "SELECT s.notification_id, s.created_at, s.channel, n.status, n.reason FROM verification_send s \
+        "SELECT s.notification_id, s.created_at, s.channel, n.status, n.reason, n.failure FROM verification_send s \
          LEFT JOIN notification n ON n.id = s.notification_id WHERE s.verification_id = $1 \
          ORDER BY s.created_at, s.notification_id",
         [id.into()],
     )
     .await?;
     found.iter().map(read_row).collect()
+}
+
+/// Which of these messages carry codes, and of which verifications.
+pub async fn carried(
+    connection: &impl ConnectionTrait,
+    notifications: &[Uuid],
+) -> Result<HashMap<Uuid, Uuid>, StoreError> {
+    if notifications.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = query(
+        connection,
+        format!(
+            "SELECT notification_id, verification_id FROM verification_send WHERE {}",
+            listed(connection.get_database_backend(), "notification_id")
+        ),
+        [ids(notifications.iter().copied())?],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            Ok((
+                column(row, "notification_id")?,
+                column(row, "verification_id")?,
+            ))
+        })
+        .collect()
 }
 
 /// The messages of these verifications that have not left.

@@ -13,6 +13,9 @@ crate::tests![
     a_code_that_arrives_goes_to_no_mailbox,
     a_mailbox_must_be_allowed,
     a_code_is_stored_with_no_mail,
+    limits_hold_for_a_mailbox_in_whatever_letters,
+    codes_to_a_contact_without_a_number_are_limited,
+    a_code_is_not_retried_past_its_limits,
 ];
 
 const CATALOGUE: &str = r#"
@@ -141,4 +144,114 @@ async fn a_code_is_stored_with_no_mail(database: Database) {
             assert!(!text.contains(&code), "{sql}: {text}");
         }
     }
+}
+
+/// A code by e-mail alone: the answer to one more.
+async fn by_mail(stage: &Stage, to: &str, client: Option<&str>) -> (u16, Value) {
+    let body = json!({ "to": to, "template": "sign_in", "channels": ["email"], "allow_email": true,
+        "client_address": client });
+    stage.app.post("/api/v1/verifications", &body).await
+}
+
+async fn limits_hold_for_a_mailbox_in_whatever_letters(database: Database) {
+    let stage = codes(&database).await;
+    // Sends: five, also where the contact is named.
+    for to in [
+        "chipo@example.com",
+        "Chipo@example.com",
+        "CHIPO@EXAMPLE.COM",
+        "contact:chipo",
+        "cHiPo@example.com",
+    ] {
+        let (code, answer) = by_mail(&stage, to, None).await;
+        assert_eq!(code, 201, "{to}: {answer}");
+    }
+    for to in ["chipO@example.com", "contact:chipo"] {
+        let (code, answer) = by_mail(&stage, to, None).await;
+        assert_eq!(
+            (code, &answer["type"]),
+            (429, &json!("/problems/limited")),
+            "{to}: {answer}"
+        );
+    }
+    // Wrong codes: ten, whatever the letters.
+    stage.app.pass(600);
+    for (to, tries) in [
+        ("lock@example.com", 3),
+        ("Lock@example.com", 3),
+        ("LOCK@example.com", 3),
+        ("loCK@example.com", 1),
+    ] {
+        let (_, made) = by_mail(&stage, to, None).await;
+        let id = made["id"].as_str().unwrap();
+        for _ in 0..tries {
+            assert_eq!(check(&stage, id, "zzzzzz").await, "wrong");
+        }
+    }
+    let (_, made) = by_mail(&stage, "locK@example.com", None).await;
+    let path = format!(
+        "/api/v1/verifications/{}/check",
+        made["id"].as_str().unwrap()
+    );
+    let (code, answer) = stage.app.post(&path, &json!({ "code": "zzzzzz" })).await;
+    assert_eq!(code, 429, "{answer}");
+}
+
+async fn codes_to_a_contact_without_a_number_are_limited(database: Database) {
+    let stage = codes(&database).await;
+    let client = Some("192.0.2.77");
+    for _ in 0..5 {
+        assert_eq!(by_mail(&stage, "contact:chipo", None).await.0, 201);
+    }
+    assert_eq!(by_mail(&stage, "contact:chipo", None).await.0, 429);
+    for number in 0..5 {
+        let to = format!("person-{number}@example.com");
+        assert_eq!(by_mail(&stage, &to, client).await.0, 201);
+    }
+    assert_eq!(by_mail(&stage, "person-9@example.com", client).await.0, 429);
+    // Who has no mailbox is sent nothing, and no limit counts it.
+    for _ in 0..7 {
+        let (code, answer) = by_mail(&stage, "contact:bela", None).await;
+        assert_eq!(
+            (code, &answer["sends"][0]["status"]),
+            (201, &json!("skipped")),
+            "{answer}"
+        );
+    }
+    assert_eq!(stage.app.stats().await["verifications"]["sent"], 10);
+}
+
+async fn a_code_is_not_retried_past_its_limits(database: Database) {
+    let stage = codes(&database).await;
+    let (_, made) = by_mail(&stage, "chipo@example.com", None).await;
+    stage.mail_out().await;
+    let message = made["sends"][0]["notification_id"].as_str().unwrap();
+    let path = format!("/api/v1/notifications/{message}/retry");
+    let insisting = json!({ "even_if_delivered": true });
+    let (code, answer) = stage.app.post(&path, &insisting).await;
+    assert_eq!(code, 409, "{answer}");
+    let why = answer["detail"].as_str().unwrap();
+    assert!(why.contains("/resend"), "{answer}");
+    for dry_run in [true, false] {
+        let many = json!({ "filter": { "channel": "email" }, "even_if_delivered": true, "dry_run": dry_run });
+        let (code, answer) = stage
+            .app
+            .admin("POST", "/api/v1/notifications/retry", &many)
+            .await;
+        assert_eq!((code, &answer["changed"]), (200, &json!(0)), "{answer}");
+        assert!(
+            answer["left_alone"]
+                .to_string()
+                .contains("one-time password"),
+            "{answer}"
+        );
+    }
+    let (_, story) = stage
+        .app
+        .get(&format!("/api/v1/notifications/{message}/story"))
+        .await;
+    assert_eq!(story["can_do"], json!([]), "{story}");
+    assert_eq!(story["lines"][0]["text"], "Its verification made it.");
+    assert_eq!(stage.mail_out().await, 0);
+    assert_eq!(stage.mail.taken().len(), 1);
 }

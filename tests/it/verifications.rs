@@ -481,6 +481,8 @@ async fn what_fails_goes_by_the_next_channel_at_once(database: Database) {
     app.pass(15);
     app.settle().await;
     assert_eq!(app.status_of(first.as_str().unwrap()).await, "failed");
+    let sent = &shown(&app, &id).await["sends"][0];
+    assert!(sent["reason"].as_str().unwrap().len() > 10, "{sent}");
     turn(&app).await;
     assert!(
         lines(&app, folder.path())

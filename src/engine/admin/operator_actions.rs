@@ -1,6 +1,6 @@
 //! Operator actions on one notification, or on all that match a filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,8 +20,9 @@ use crate::{
         lifecycle::{self, NotificationLifecycleChange, NotificationLifecycleReport},
     },
     store::{
-        DatabaseTransaction, StoreError, TransactionWorkError, audit, idempotency,
+        ConnectionTrait, DatabaseTransaction, StoreError, TransactionWorkError, audit, idempotency,
         notification::{self, NotificationListFilter},
+        verification,
     },
 };
 
@@ -186,15 +187,46 @@ async fn run(
     action: OperatorAction,
     now: Timestamp,
 ) -> Result<NotificationLifecycleReport, StoreError> {
+    let refused = refused(tx, ids, action).await?;
+    let allowed: Vec<Uuid> = ids
+        .iter()
+        .copied()
+        .filter(|id| !refused.contains(id))
+        .collect();
     if matches!(action, OperatorAction::Retry { .. }) {
         let until = now.plus_seconds(engine.settings.expiry.ordinary_seconds);
-        notification::extend(tx, ids, until, now).await?;
+        notification::extend(tx, &allowed, until, now).await?;
     }
-    let steps: Vec<NotificationLifecycleChange> = ids
-        .iter()
-        .map(|id| NotificationLifecycleChange::new(*id, action.change()))
+    let steps: Vec<NotificationLifecycleChange> = allowed
+        .into_iter()
+        .map(|id| NotificationLifecycleChange::new(id, action.change()))
         .collect();
-    lifecycle::run(engine, tx, &steps, now).await
+    let mut report = lifecycle::run(engine, tx, &steps, now).await?;
+    let effects = refused.iter().map(|_| Some(CARRIES_CODE));
+    report.effects.extend(effects);
+    Ok(report)
+}
+
+/// Why a message with a one-time password is not retried: that would be a send past its limits.
+const CARRIES_CODE: NotificationChangeEffect = NotificationChangeEffect::Ignored(
+    "it carries a one-time password: POST /api/v1/verifications/{id}/resend sends that again",
+);
+
+/// Those that the action is refused for.
+async fn refused(
+    connection: &impl ConnectionTrait,
+    ids: &[Uuid],
+    action: OperatorAction,
+) -> Result<HashSet<Uuid>, StoreError> {
+    Ok(match action {
+        OperatorAction::Retry { .. } => verification::carried(connection, ids)
+            .await?
+            .into_keys()
+            .collect(),
+        OperatorAction::Cancel | OperatorAction::Discard | OperatorAction::SendNow => {
+            HashSet::new()
+        }
+    })
 }
 
 /// Notifications changed per transaction.
@@ -282,7 +314,12 @@ pub async fn chunk(
     if dry_run {
         // A dry run writes nothing, so it takes no lock.
         let mut batch = batch;
+        let refused = refused(engine.store.by_index(), &ids, action).await?;
         for loaded in notification::load(engine.store.reader(), &ids).await? {
+            if refused.contains(&loaded.state.id) {
+                batch.count(Some(&CARRIES_CODE));
+                continue;
+            }
             let mut state = loaded.state;
             let effect = state.on(&action.change(), now, &engine.settings.policy);
             batch.count(Some(&effect));

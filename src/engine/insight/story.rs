@@ -17,7 +17,6 @@ use crate::{
         story::{self, FutureTimestampCause, ManualAction},
         time::Timestamp,
         timeline::TimelineEntryKind,
-        verification::VERIFICATION_LABEL,
     },
     engine::intake::EventRouteResult,
     store::{
@@ -225,6 +224,8 @@ pub async fn of(
     let is_wiped = row.sealed.as_deref() == Some("");
     let due_later = row.due_at.is_some_and(|at| at > now.micros());
     let attempts = attempt::of_notification(store, &row).await?;
+    let origin = origin(store, bounds, &row).await?;
+    let carries_code = origin.verification.is_some();
     let lines = timeline::of_notification(store, &row)
         .await?
         .into_iter()
@@ -243,7 +244,10 @@ pub async fn of(
             NotificationHistoryEntry {
                 at: line.at.to_string(),
                 provider_at: line.provider_at.map(|at| at.to_string()),
-                text: story::line(line.kind, &detail),
+                text: match line.kind {
+                    TimelineEntryKind::Queued if carries_code => story::OF_VERIFICATION.to_owned(),
+                    kind => story::line(kind, &detail),
+                },
                 kind: line.kind,
                 attempt: line.attempt_id,
                 callback: line.callback_id,
@@ -267,7 +271,7 @@ pub async fn of(
         sender: row.sender_id,
         created_at: time(row.created_at),
         expires_at: row.expires_at.map(time),
-        origin: origin(store, bounds, &row).await?,
+        origin,
         lines,
         attempts: attempts.into_iter().map(attempt_of).collect(),
         follow_ups: follow_ups
@@ -283,8 +287,9 @@ pub async fn of(
         }),
         can_do: story::manual_actions(status, due_later)
             .iter()
-            // It is refused once the secrets are wiped.
-            .filter(|action| !is_wiped || !action.repeats())
+            // It is refused once the secrets are wiped, and for codes, which are sent again by their
+            // verification.
+            .filter(|action| !(is_wiped || carries_code) || !action.repeats())
             .map(|action| AvailableManualAction {
                 action: *action,
                 text: action.words(),
@@ -434,13 +439,12 @@ async fn code_of(
     store: &Store,
     row: &entity::notification::Model,
 ) -> Result<Option<(Uuid, Option<VerificationSend>)>, StoreError> {
-    let labels = read(Some(&row.labels));
-    let named = labels.get(VERIFICATION_LABEL).and_then(Value::as_str);
-    let Some(verification) = named.and_then(|id| id.parse().ok()) else {
+    let connection = store.by_index();
+    let carried = verification::carried(connection, &[row.id]).await?;
+    let Some(verification) = carried.get(&row.id).copied() else {
         return Ok(None);
     };
-    // A caller may have a label of that name.
-    let mut sends = verification::sends(store.by_index(), verification).await?;
+    let mut sends = verification::sends(connection, verification).await?;
     let place = sends.iter().position(|send| send.notification_id == row.id);
     Ok(place.map(|place| {
         sends.truncate(place);

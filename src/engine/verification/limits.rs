@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::VerificationError;
 use crate::{
-    domain::{phone::Phone, rate_window::RateWindow, settings::LOCK_SECONDS},
+    domain::{email::EmailAddress, phone::Phone, rate_window::RateWindow, settings::LOCK_SECONDS},
     engine::{Engine, runtime::turn::TransactionContext},
     store::{
         StoreError,
@@ -32,6 +32,12 @@ fn subject_of(engine: &Engine, kind: VerificationLimitKind, subject: &str) -> Ve
     engine.fingerprint(format!("{kind} {subject}").as_bytes())
 }
 
+/// An address as limits count it. Mailboxes are the same in small and in capital letters: of those that
+/// are not, two share their limits.
+pub(super) fn counted_address(address: &str) -> String {
+    EmailAddress::parse(address).map_or_else(|_| address.to_owned(), |mailbox| mailbox.key())
+}
+
 /// Counts one send to an address, unless that is one too many. Nothing is counted then: the
 /// transaction must not be committed.
 pub(super) async fn count_send(
@@ -49,7 +55,7 @@ pub(super) async fn count_send(
     let counted = [
         (
             VerificationLimitKind::Address,
-            Some(address.to_owned()),
+            Some(counted_address(address)),
             settings.sends_per_address,
             "too many codes were sent to this address",
         ),

@@ -14,7 +14,6 @@ use crate::{
         access::AccessBounds, field_error::FieldError, priority::MessagePriority,
         recipient::RecipientSpec, template::layout::TemplateLayout,
         template::parameter::TemplateParameterKind, time::Timestamp,
-        verification::VERIFICATION_LABEL,
     },
     engine::{
         InputError,
@@ -27,6 +26,9 @@ use crate::{
     },
     store::verification,
 };
+
+/// The label on messages that carry a code: the id of their verification.
+const LABEL: &str = "verification";
 
 /// The parameter that carries the code where none is declared as one.
 const CODE: &str = "code";
@@ -105,9 +107,6 @@ pub(super) async fn send(
         .sender_for(engine, channel)
         .ok_or_else(|| at_channel("no sender serves this channel"))?;
     let target = recipient(turn, wanted.bounds, wanted.to).await?;
-    if let Some(address) = &target.address {
-        limits::count_send(turn, address, plan.client).await?;
-    }
     let template = reading
         .template(
             engine,
@@ -140,7 +139,7 @@ pub(super) async fn send(
         subject_contact_id: None,
         subject_address: None,
         reference: wanted.reference.map(str::to_owned),
-        labels: std::iter::once((VERIFICATION_LABEL.to_owned(), wanted.id.to_string())).collect(),
+        labels: std::iter::once((LABEL.to_owned(), wanted.id.to_string())).collect(),
         priority: MessagePriority::Otp,
         expires_after_seconds: Some(seconds_until(wanted.expires_at, now)),
         send_at: None,
@@ -165,6 +164,12 @@ pub(super) async fn send(
         return Err(InputError::field(&pointer, unfilled.error.to_string()).into());
     }
     let new: Vec<_> = made.into_iter().map(|made| made.new).collect();
+    // The address that it goes to, which is another one for each channel. What cannot leave is no send.
+    let mut leaving = new.iter().filter(|new| new.skipped.is_none());
+    let address = leaving.find_map(|new| new.address.as_deref());
+    if let Some(address) = address {
+        limits::count_send(turn, address, plan.client).await?;
+    }
     let rules = reading.catalogue_snapshot(engine, tx).await?;
     let (inserted, report) = lifecycle::introduce(engine, tx, &rules, &new, now).await?;
     let Some(notification) = inserted.first().copied() else {
@@ -182,7 +187,9 @@ pub(super) async fn send(
         template: &plan.template,
         channel,
     };
-    count(turn, &[counted], "sent").await?;
+    if address.is_some() {
+        count(turn, &[counted], "sent").await?;
+    }
     if is_first {
         count(turn, &[counted], "started").await?;
     }

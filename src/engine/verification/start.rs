@@ -100,7 +100,9 @@ async fn start_in(
     let lifetime = check(turn, &mut reading, caller, request).await?;
     let product = caller.bounds.owner();
     let target = send::recipient(turn, &caller.bounds, &request.to).await?;
-    let subject = target.address.clone().unwrap_or_else(|| target.key());
+    // The number where there is one, also for codes by e-mail: no channel brings more tries.
+    let address = target.address.as_deref().map(limits::counted_address);
+    let subject = address.unwrap_or_else(|| target.key());
     let code = request
         .code
         .clone()

@@ -32,7 +32,7 @@ use crate::{
         problem::ApiProblem,
     },
     state::{AppState, random_bytes},
-    store::sender,
+    store::{notification, sender},
 };
 
 const MAX_SHORT_BYTES: usize = 256;
@@ -165,7 +165,7 @@ pub struct VerificationSendView {
     /// Absent once the message was deleted.
     #[schema(value_type = Option<String>)]
     status: Option<String>,
-    /// Why it was skipped or waits.
+    /// Why it was skipped, failed or waits.
     reason: Option<String>,
 }
 
@@ -205,7 +205,9 @@ impl VerificationView {
                     channel: send.channel,
                     sent_at: send.created_at.to_string(),
                     status: send.status,
-                    reason: send.reason,
+                    reason: notification::read_failure(send.failure.as_deref())
+                        .map(|failure| failure.meaning)
+                        .or(send.reason),
                 })
                 .collect(),
         }
