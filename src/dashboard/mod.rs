@@ -71,6 +71,7 @@ pub fn configure(
         .service(
             web::resource("/unsubscribe/{token}")
                 .route(web::get().to(unsubscribe::ask))
+                .route(web::head().to(unsubscribe::ask))
                 .route(web::post().to(unsubscribe::unsubscribe)),
         )
         .service(web::resource("/dashboard/assets/{name}").route(web::get().to(assets::get)))

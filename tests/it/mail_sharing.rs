@@ -13,6 +13,8 @@ use crate::{
 crate::tests![
     a_mailbox_gets_nothing_that_one_of_its_people_has_refused,
     quiet_hours_of_one_delay_what_goes_to_the_mailbox_of_two,
+    a_mailbox_that_a_product_has_set_is_its_person_s_too,
+    who_is_named_as_a_person_and_by_mailbox_is_meant_as_a_person,
     people_are_found_by_their_mailbox,
     a_product_finds_the_mailboxes_that_it_knows,
 ];
@@ -102,6 +104,62 @@ async fn quiet_hours_of_one_delay_what_goes_to_the_mailbox_of_two(database: Data
     assert_eq!(stage.status(&to_dora).await, "accepted");
 }
 
+/// A key of a product of its own.
+async fn product_key(app: &TestApp, scopes: &[&str]) -> String {
+    let body =
+        json!({ "product": "clinic", "source": "clinic", "catalogue": "shop", "scopes": scopes });
+    let (code, key) = app.admin("POST", "/api/v1/keys", &body).await;
+    assert_eq!(code, 201, "{key}");
+    key["key"].as_str().unwrap().to_owned()
+}
+
+async fn a_mailbox_that_a_product_has_set_is_its_person_s_too(database: Database) {
+    let stage = family(&database).await;
+    let app = &stage.app;
+    let key = product_key(app, &["contacts:write"]).await;
+    let own = json!({ "phone": "+12025550109", "email": "Clinic@example.com" });
+    let request = app
+        .http
+        .post(format!("{}/api/v1/contacts", app.base))
+        .bearer_auth(key);
+    let made = request.json(&own).send().await.unwrap();
+    assert!(made.status().is_success());
+    let stop = json!({ "id": "wamid.STOP", "from": "12025550109", "type": "text", "text": { "body": "STOP" },
+        "timestamp": app.now().unix_seconds().to_string() });
+    app.callback(json!({ "messages": [stop] })).await;
+    let id = stage.ask(&order("clinic@example.com", &["email"])).await;
+    stage.mail_out().await;
+    assert_eq!(stage.status(&id).await, "skipped");
+}
+
+async fn who_is_named_as_a_person_and_by_mailbox_is_meant_as_a_person(database: Database) {
+    let stage = family(&database).await;
+    let app = &stage.app;
+    let emil = contact(app, "emil").await;
+    let refused = json!([{ "channel": "email", "wanted": false }]);
+    let path = format!("/api/v1/contacts/{emil}/preferences");
+    let (code, answer) = app
+        .admin("PUT", &path, &json!({ "preferences": refused }))
+        .await;
+    assert_eq!(code, 200, "{answer}");
+    for to in [
+        ["contact:dora", "home@example.com"],
+        ["home@example.com", "contact:dora"],
+    ] {
+        let mut body = news("");
+        body["to"] = json!(to);
+        let (code, answer) = app.post("/api/v1/notifications", &body).await;
+        assert_eq!(code, 202, "{answer}");
+        let made: Vec<(&Value, &Value)> = answer["notifications"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (&one["recipient"], &one["status"]))
+            .collect();
+        assert_eq!(made, [(&json!("contact:dora"), &json!("queued"))], "{to:?}");
+    }
+}
+
 async fn people_are_found_by_their_mailbox(database: Database) {
     let stage = family(&database).await;
     let app = &stage.app;
@@ -120,12 +178,26 @@ async fn people_are_found_by_their_mailbox(database: Database) {
     assert_eq!(none["contacts"], json!([]));
     for (query, pointer) in [
         ("email=asha", "email"),
-        ("email=a%40example.com&query=a", "email"),
+        ("email=a%40example.com&query=a", "query"),
+        ("email=a%40example.com&phone=%2B12025550101", "query"),
     ] {
         let (code, problem) = app.get(&format!("/api/v1/contacts?{query}")).await;
         assert_eq!(code, 422, "{problem}");
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
     }
+    // A plus sign that was not written as %2B.
+    let plus = json!({ "phone": "+12025550110", "email": "home+news@example.com" });
+    let (code, made) = app.admin("POST", "/api/v1/contacts", &plus).await;
+    assert!(code < 300, "{made}");
+    for query in [
+        "email=home+news@example.com",
+        "email=home%2Bnews%40example.com",
+    ] {
+        let (_, found) = app.get(&format!("/api/v1/contacts?{query}")).await;
+        assert_eq!(found["contacts"][0]["phone"], "+12025550110", "{found}");
+    }
+    let (_, found) = app.get("/api/v1/contacts?phone=+12025550110").await;
+    assert_eq!(found["email"], "home+news@example.com");
     let folder = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| cli::text(&cli::herald(&app.database_url, folder.path(), words));
     let asha = run(&["contacts", "show", "asha@example.com", "--show"]);

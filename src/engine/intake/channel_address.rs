@@ -74,7 +74,7 @@ pub(super) async fn readdress(
 }
 
 /// Whether a recipient was named by a mailbox, and not as a person.
-fn is_named_by_mailbox(target: &ResolvedRecipient) -> bool {
+pub(super) fn is_named_by_mailbox(target: &ResolvedRecipient) -> bool {
     let named = MessageAddress::parse(&target.recipient);
     matches!(named, Some(MessageAddress::Email(_)))
 }

@@ -111,11 +111,16 @@ pub struct MessageDraft {
 pub const NEEDS_PHONE: &str =
     "A one-time password cannot be sent to a user id: a phone number is needed.";
 
-/// One target per person, however many groups contain them.
+/// One target per person, however many groups contain them. Who is named both as a person and by their
+/// mailbox is meant as a person, whichever comes first.
 pub fn unique(targets: Vec<ResolvedRecipient>) -> Vec<ResolvedRecipient> {
+    let by_mailbox = |target: &ResolvedRecipient| channel_address::is_named_by_mailbox(target);
+    let people = targets.iter().filter(|target| !by_mailbox(target));
+    let people: BTreeSet<String> = people.map(ResolvedRecipient::key).collect();
     let mut seen = BTreeSet::new();
     targets
         .into_iter()
+        .filter(|target| !by_mailbox(target) || !people.contains(&target.key()))
         .filter(|target| seen.insert(target.key()))
         .collect()
 }

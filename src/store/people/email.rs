@@ -65,13 +65,11 @@ pub async fn sharing(
     }
     let backend = connection.get_database_backend();
     let given = rows(backend, &[("address", SqlListFieldType::Text)]);
-    let having = matching(
-        backend,
-        &given,
-        "contact",
-        "c",
-        "lower(c.email) = r.address AND c.email IS NOT NULL",
-    );
+    let is =
+        |alias: &str| format!("lower({alias}.email) = r.address AND {alias}.email IS NOT NULL");
+    let having = matching(backend, &given, "contact", "c", &is("c"));
+    // Those that products have set are the mailboxes of the same people.
+    let of_products = matching(backend, &given, "product_contact", "p", &is("p"));
     let asked: Vec<AskedMailbox<'_>> = mailboxes
         .iter()
         .map(|address| AskedMailbox { address })
@@ -79,7 +77,8 @@ pub async fn sharing(
     let found = query(
         connection,
         format!(
-            "SELECT lower(c.email) AS address, c.id FROM {having} WHERE c.deleted_at IS NULL AND c.merged_into IS NULL"
+            "SELECT lower(c.email) AS address, c.id FROM {having} WHERE c.deleted_at IS NULL AND c.merged_into IS NULL \
+             UNION SELECT lower(p.email), p.contact_id FROM {of_products}"
         ),
         [list(&asked)?],
     )

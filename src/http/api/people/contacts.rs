@@ -207,13 +207,19 @@ pub async fn find(
     query: web::Query<ContactsQuery>,
 ) -> Result<HttpResponse, ApiProblem> {
     let reader = state.engine.store.reader();
+    let selecting = [&query.phone, &query.user_id, &query.email, &query.query];
+    if selecting.into_iter().flatten().count() > 1 {
+        let rule = "one of phone, user_id, email and query";
+        return Err(wrong("query", rule.to_owned()));
+    }
     let found = match (&query.phone, &query.user_id) {
         (None, None) => return page(&state, &caller.bounds, &query).await,
-        (Some(phone), None) => {
-            let phone = Phone::parse(phone).map_err(|error| wrong("phone", error.to_string()))?;
+        (Some(phone), _) => {
+            let phone = Phone::parse(&with_plus(phone))
+                .map_err(|error| wrong("phone", error.to_string()))?;
             alias::owner_known(reader, &caller.bounds, &ContactAlias::of_phone(&phone)).await?
         }
-        (None, Some(user_id)) => {
+        (_, Some(user_id)) => {
             let bounds = &caller.bounds;
             let id = |kind| ContactAlias {
                 kind,
@@ -227,10 +233,14 @@ pub async fn find(
                 }
             }
         }
-        _ => return Err(wrong("phone", "either phone or user_id".to_owned())),
     };
     let id = found.ok_or(ApiProblem::NotFound)?;
     Ok(HttpResponse::Ok().json(view(&state, &caller.bounds, id).await?))
+}
+
+/// A `+` in a query is a blank unless it was written `%2B`; neither number nor mailbox has blanks.
+fn with_plus(text: &str) -> String {
+    text.replace(' ', "+")
 }
 
 async fn page(
@@ -241,16 +251,16 @@ async fn page(
     let limit = page_size(query.limit)?;
     let store = &state.engine.store;
     let mailbox = match &query.email {
-        Some(text) => {
-            Some(EmailAddress::parse(text).map_err(|error| wrong("email", error.to_string()))?)
-        }
+        Some(text) => Some(
+            EmailAddress::parse(&with_plus(text))
+                .map_err(|error| wrong("email", error.to_string()))?,
+        ),
         None => None,
     };
     let filter = match (&mailbox, &query.query) {
         (None, None) => ContactFilter::All,
         (None, Some(beginning)) => ContactFilter::Beginning(beginning),
-        (Some(mailbox), None) => ContactFilter::Mailbox(mailbox),
-        (Some(_), Some(_)) => return Err(wrong("email", "either email or query".to_owned())),
+        (Some(mailbox), _) => ContactFilter::Mailbox(mailbox),
     };
     let mut found = people::page(store, bounds, filter, query.after, limit + 1).await?;
     let next = cut(&mut found, limit, |person| person.contact_id);
