@@ -242,7 +242,13 @@ impl App {
             durability,
             ingest: options.ingest,
         });
-        if ring.signers.is_empty() {
+        let mut callers = ring.accounts.iter().map(|account| {
+            let provider = state.engine.providers().find(&account.kind);
+            provider.is_none_or(|it| it.receiver().is_some())
+        });
+        // A mail server calls nothing.
+        let has_callers = ring.accounts.is_empty() || callers.any(|calls| calls);
+        if has_callers && ring.signers.is_empty() {
             tracing::warn!(
                 event = "config.no_app_secret",
                 "no app secret is configured: callbacks get 503 until WHATSAPP_APP_SECRET is set, or a sender is given one (`herald senders set`)"

@@ -85,6 +85,30 @@ impl WebhookProbeResult {
     }
 }
 
+/// What is said of the secret that proves a provider's callbacks.
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackSecretWords {
+    /// The name of its row in the check.
+    pub row: &'static str,
+    /// Its name, with the article.
+    pub name: &'static str,
+    /// What to do if it is not known.
+    pub setting: &'static str,
+    /// What to do if it is too short.
+    pub length: &'static str,
+}
+
+impl Default for CallbackSecretWords {
+    fn default() -> Self {
+        Self {
+            row: "callback_secret",
+            name: "the callback secret",
+            setting: "Set it for the sender: herald senders set --app-secret-file, or in its setting.",
+            length: "Use 16 characters or more, here and at the provider: openssl rand -hex 32.",
+        }
+    }
+}
+
 /// Looks at a provider's side, without sending anything.
 #[async_trait]
 pub trait ProviderDiagnosis: Send + Sync {
@@ -95,9 +119,14 @@ pub trait ProviderDiagnosis: Send + Sync {
         request: DiagnosisRequest<'_>,
     ) -> Vec<DiagnosisFinding>;
 
-    /// What people call the secret that proves a callback, with its article.
-    fn secret_name(&self) -> &'static str {
-        "the callback secret"
+    /// What is said of the secret that proves its callbacks.
+    fn callback_secret_words(&self) -> CallbackSecretWords {
+        CallbackSecretWords::default()
+    }
+
+    /// Whether it registers a webhook by a handshake with a verify token.
+    fn has_handshake(&self) -> bool {
+        false
     }
 
     /// Registers at our webhook as the provider would, with this verify token; `None` if it needs no

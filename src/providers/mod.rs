@@ -17,8 +17,8 @@ pub mod smtp;
 mod template;
 
 pub use diagnose::{
-    DiagnosisFinding, DiagnosisRequest, FindingSeverity, ProviderDiagnosis, UsedTemplate,
-    WebhookProbeResult,
+    CallbackSecretWords, DiagnosisFinding, DiagnosisRequest, FindingSeverity, ProviderDiagnosis,
+    UsedTemplate, WebhookProbeResult,
 };
 pub use http::{HttpClient, http_client, reported_proxy};
 pub use item::{

@@ -324,7 +324,7 @@ async fn what_is_wrong_here_is_told_apart(database: Database) {
         (
             vec![("WHATSAPP_APP_SECRET", "")],
             3,
-            vec!["app_secret: No app secret is known"],
+            vec!["app_secret: The app secret is not known"],
         ),
         (
             vec![("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "another-verify-token-1")],

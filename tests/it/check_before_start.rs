@@ -93,7 +93,7 @@ async fn a_number_of_the_environment_is_looked_at(database: Database) {
     let said = text(&output);
     assert!(!said.contains("no_sender"), "{said}");
     assert!(
-        said.contains("No app secret is known: every callback is answered 503."),
+        said.contains("The app secret is not known: every callback is answered 503."),
         "{said}"
     );
     assert!(

@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use crate::{
     cli,
-    harness::{Database, TestApp, email::stage},
+    harness::{Database, TestApp, email::stage, fresh_database},
     myoperator_senders,
 };
 
 crate::tests![
     without_a_public_address_mails_have_no_link_to_unsubscribe,
     the_webhook_of_each_kind_of_sender_is_tried,
+    a_number_at_myoperator_needs_nothing_of_metas,
 ];
 
 /// The rows of a check: name, verdict and finding.
@@ -21,8 +22,11 @@ fn rows(app: &TestApp, settings: &[(&str, &str)]) -> Vec<(String, String, String
     for (name, value) in settings {
         command.env(name, value);
     }
-    let answer = cli::text(&command.output().unwrap());
-    let document: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
+    read(&cli::text(&command.output().unwrap()))
+}
+
+fn read(answer: &str) -> Vec<(String, String, String)> {
+    let document: Value = serde_json::from_str(answer).unwrap_or_else(|_| panic!("{answer}"));
     let word = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
     let rows = document["rows"].as_array().unwrap().iter();
     rows.map(|row| (word(row, "name"), word(row, "verdict"), word(row, "found")))
@@ -71,6 +75,62 @@ async fn the_webhook_of_each_kind_of_sender_is_tried(database: Database) {
         signed("another-secret-of-callbacks"),
         ["failed: /webhooks/myoperator can be reached, but refuses the callback secret."]
     );
+    // What the probes left behind says nothing.
     app.process().await;
     assert_eq!(app.number("SELECT count(*) FROM dead_letter").await, 0);
+    assert_eq!(app.number("SELECT count(*) FROM notice").await, 0);
+    assert_eq!(
+        app.number("SELECT count(*) FROM inbox_segment").await,
+        1,
+        "the probes were stored, as one"
+    );
+}
+
+/// Before a server has run: the settings alone.
+async fn a_number_at_myoperator_needs_nothing_of_metas(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = fresh_database(&database, folder.path()).await;
+    let migrated = cli::herald(&url, folder.path(), &["migrate", "up"]);
+    assert!(migrated.status.success(), "{}", cli::text(&migrated));
+    let run = |secret: &str| {
+        let mut command = cli::command(&url, folder.path(), &["check", "--json"]);
+        for name in [
+            "WHATSAPP_PHONE_NUMBER_ID",
+            "WHATSAPP_ACCESS_TOKEN",
+            "WHATSAPP_APP_SECRET",
+            "WHATSAPP_WEBHOOK_VERIFY_TOKEN",
+        ] {
+            command.env_remove(name);
+        }
+        command
+            .env("MYOPERATOR_PHONE_NUMBER", "+12025550199")
+            .env("MYOPERATOR_ACCOUNT_ID", "tested-company")
+            .env("MYOPERATOR_API_KEY", "a-key-for-tests-0123456789")
+            .env("MYOPERATOR_API_SECRET", secret)
+            .env("MYOPERATOR_API_BASE", "http://127.0.0.1:9")
+            .env("SMTP_URL", "smtp://127.0.0.1:9?tls=none")
+            .env("SMTP_FROM", "shop@example.com");
+        read(&cli::text(&command.output().unwrap()))
+    };
+    let rows = run("a-secret-of-the-callbacks");
+    let found = |name: &str| rows.iter().find(|(row, ..)| row == name);
+    assert_eq!(found("verify_token"), None);
+    assert_eq!(found("app_secret"), None);
+    let (_, verdict, words) = found("callback_secret").unwrap();
+    assert_eq!(
+        (verdict.as_str(), words.as_str()),
+        ("ok", "The callback secret is long enough.")
+    );
+    let (_, _, words) = found("public_url").unwrap();
+    assert!(
+        words.ends_with("Mails that people may refuse have no link to unsubscribe."),
+        "{words}"
+    );
+    let rows = run("short");
+    let short = (
+        "callback_secret".to_owned(),
+        "warning".to_owned(),
+        "The callback secret is short enough to be guessed.".to_owned(),
+    );
+    assert!(rows.contains(&short), "{rows:?}");
 }

@@ -60,7 +60,9 @@ pub(super) fn parse(body: &[u8], received_at: Timestamp) -> ParsedCallback {
         return parsed;
     };
     walk(&document, "", 0, received_at, &mut parsed);
-    if parsed.items.is_empty() && parsed.dead.is_empty() {
+    // `herald check` posts an empty list.
+    let is_empty = document.as_array().is_some_and(Vec::is_empty);
+    if parsed.items.is_empty() && parsed.dead.is_empty() && !is_empty {
         parsed.items.push(item("", other(&document, received_at)));
     }
     for item in &mut parsed.items {

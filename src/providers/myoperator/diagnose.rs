@@ -11,8 +11,8 @@ use super::{
 use crate::{
     domain::template_status::TemplateStatus,
     providers::{
-        DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
-        RemoteTemplateDirectory, WebhookProbeResult,
+        CallbackSecretWords, DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient,
+        ProviderDiagnosis, RemoteTemplateDirectory, WebhookProbeResult,
     },
 };
 
@@ -101,21 +101,28 @@ impl ProviderDiagnosis for MyOperatorProvider {
         findings
     }
 
+    fn callback_secret_words(&self) -> CallbackSecretWords {
+        CallbackSecretWords {
+            setting: "Set MYOPERATOR_API_SECRET to what its callbacks carry (docs/myoperator.md), or set it for the sender: herald senders set --app-secret-file.",
+            ..CallbackSecretWords::default()
+        }
+    }
+
     async fn probe_signature(
         &self,
         http: &HttpClient,
         url: &str,
         secret: &SecretString,
-        nonce: &str,
+        _nonce: &str,
     ) -> Option<WebhookProbeResult> {
         let secret = secret.expose_secret();
-        let answer = post_probe(http, url, secret, nonce).await;
+        let answer = post_probe(http, url, secret).await;
         if answer != WebhookProbeResult::Good {
             return Some(answer);
         }
         // Only another server than Herald accepts a wrong one.
         let wrong = "0".repeat(secret.len());
-        Some(match post_probe(http, url, &wrong, nonce).await {
+        Some(match post_probe(http, url, &wrong).await {
             WebhookProbeResult::Refused => answer,
             _ => WebhookProbeResult::Foreign,
         })
@@ -123,11 +130,11 @@ impl ProviderDiagnosis for MyOperatorProvider {
 }
 
 /// Posts a callback without items.
-async fn post_probe(http: &HttpClient, url: &str, secret: &str, nonce: &str) -> WebhookProbeResult {
+async fn post_probe(http: &HttpClient, url: &str, secret: &str) -> WebhookProbeResult {
     let sent = http
         .post(url)
         .header("X-API-Key", secret)
-        .json(&serde_json::json!({ "event": "herald.probe", "nonce": nonce }))
+        .json(&serde_json::json!([]))
         .send()
         .await;
     sent.map_or(WebhookProbeResult::Unreachable, |answer| {

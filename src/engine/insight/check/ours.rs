@@ -1,11 +1,12 @@
 //! Checks of our own side: secrets, database, clock, workers, and whether we can be reached.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use secrecy::ExposeSecret;
 
 use super::{
     FindingSeverity, InstallationCheckInputs, InstallationCheckResult, InstallationCheckSide,
+    public_url::kinds,
 };
 use crate::{
     domain::{alarm::AlarmKind, horizon::TOLERANCE_MICROS, time::Timestamp},
@@ -15,8 +16,10 @@ use crate::{
         runtime::{
             clock,
             heartbeat::{self, WorkerLiveness},
+            keyring::ProviderCredentialSet,
         },
     },
+    providers::{CallbackSecretWords, MessagingProvider, ProviderDiagnosis},
     store::{Store, StoreError, files, horizon, migrate, setting},
 };
 
@@ -144,16 +147,13 @@ pub(super) fn secrets(engine: &Engine) -> Vec<InstallationCheckResult> {
         )
         .helps("Create one with openssl rand -hex 32, keep it, and set it for all processes.")
     });
-    let mut senders = ring.accounts.iter().chain(&ring.unstored).peekable();
-    let providers = engine.providers();
-    // Mail servers call nothing, so that there is nothing to be signed.
-    if senders.peek().is_some()
-        && !senders.any(|it| {
-            providers
-                .find(&it.kind)
-                .is_none_or(|it| it.receiver().is_some())
-        })
-    {
+    // Mail servers call nothing, so that there is nothing to be proved.
+    let calling: Vec<&Arc<dyn MessagingProvider>> = kinds(engine, &ring)
+        .into_iter()
+        .filter_map(|kind| engine.providers().find(kind))
+        .filter(|provider| provider.receiver().is_some())
+        .collect();
+    if calling.is_empty() {
         rows.push(ours(
             "app_secret",
             FindingSeverity::Skipped,
@@ -166,26 +166,23 @@ pub(super) fn secrets(engine: &Engine) -> Vec<InstallationCheckResult> {
             ours(
                 "app_secret",
                 FindingSeverity::Failed,
-                format!("{} app secrets were encrypted with another key.", ring.unreadable_secrets),
+                format!("{} secrets of callbacks were encrypted with another key.", ring.unreadable_secrets),
             )
             .helps("Set the key they were encrypted with as HERALD_SECRET_KEY_PREVIOUS, or set them again: herald senders set."),
         );
-    } else if ring.signers.is_empty() {
-        rows.push(
-            ours("app_secret", FindingSeverity::Failed, "No app secret is known: every callback is answered 503.")
-                .helps("Set WHATSAPP_APP_SECRET (App Dashboard, Settings, Basic), or set it for the sender: herald senders set --app-secret-file."),
-        );
     } else {
-        let short = ring
-            .signers
+        let of_each = calling
             .iter()
-            .any(|signer| signer.secret.expose_secret().chars().count() < SHORTEST);
-        rows.push(strength(
-            "app_secret",
-            short,
-            "The app secret",
-            "Meta's have 32 hex digits: was all of it copied?",
-        ));
+            .map(|provider| callback_secret(provider.as_ref(), &ring));
+        rows.extend(of_each);
+    }
+    let registers = |provider: &&Arc<dyn MessagingProvider>| {
+        provider
+            .diagnose()
+            .is_some_and(ProviderDiagnosis::has_handshake)
+    };
+    if !calling.iter().any(registers) {
+        return rows;
     }
     if ring.verify_tokens.is_empty() {
         rows.push(
@@ -205,6 +202,41 @@ pub(super) fn secrets(engine: &Engine) -> Vec<InstallationCheckResult> {
         ));
     }
     rows
+}
+
+/// Whether the callbacks of a provider can be proved, and by no secret that can be guessed.
+fn callback_secret(
+    provider: &dyn MessagingProvider,
+    ring: &ProviderCredentialSet,
+) -> InstallationCheckResult {
+    let words = provider.diagnose().map_or(
+        CallbackSecretWords::default(),
+        ProviderDiagnosis::callback_secret_words,
+    );
+    let signers = ring.signers_of(provider.kind());
+    if signers.is_empty() {
+        return ours(
+            words.row,
+            FindingSeverity::Failed,
+            format!(
+                "{} is not known: every callback is answered 503.",
+                sentence(words.name)
+            ),
+        )
+        .helps(words.setting);
+    }
+    let short = signers
+        .iter()
+        .any(|signer| signer.secret.expose_secret().chars().count() < SHORTEST);
+    strength(words.row, short, &sentence(words.name), words.length)
+}
+
+/// With a capital letter.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 fn strength(name: &'static str, short: bool, what: &str, remedy: &str) -> InstallationCheckResult {

@@ -42,7 +42,7 @@ pub(super) async fn all(
         ];
     };
     // A simulator calls any address, and a mail server none.
-    let mut calling = ring.accounts.iter().filter(|account| {
+    let mut calling = senders(&ring).filter(|account| {
         let provider = engine.providers().find(&account.kind);
         provider.is_some_and(|it| it.receiver().is_some())
     });
@@ -57,7 +57,7 @@ pub(super) async fn all(
         ours(
             "public_url",
             FindingSeverity::Warning,
-            format!("{public_url} is not https: Meta does not call it."),
+            format!("{public_url} is not https: providers do not call it."),
         )
         .helps("Put a reverse proxy with a certificate in front of it; see deploy/.")
     }];
@@ -94,19 +94,21 @@ pub(super) async fn all(
 
 /// Whether a sender writes to mailboxes.
 fn has_mailboxes(engine: &Engine, ring: &ProviderCredentialSet) -> bool {
-    ring.accounts
-        .iter()
-        .any(|account| engine.channel_of_kind(&account.kind) == MessageChannel::Email)
+    senders(ring).any(|account| engine.channel_of_kind(&account.kind) == MessageChannel::Email)
 }
 
-/// The kinds of provider that may call: those of the senders, or the usual one as long as there are
-/// none.
-fn kinds<'a>(engine: &'a Engine, ring: &'a ProviderCredentialSet) -> BTreeSet<&'a str> {
-    if ring.accounts.is_empty() {
-        return BTreeSet::from([engine.providers().default_kind()]);
+/// The senders, and those of the environment that no server has stored yet.
+fn senders(ring: &ProviderCredentialSet) -> impl Iterator<Item = &SenderAccount> {
+    ring.accounts.iter().chain(&ring.unstored)
+}
+
+/// The kinds of the senders, or the usual one as long as there are none.
+pub(super) fn kinds<'a>(engine: &'a Engine, ring: &'a ProviderCredentialSet) -> BTreeSet<&'a str> {
+    let mut kinds: BTreeSet<&str> = senders(ring).map(|account| account.kind.as_str()).collect();
+    if kinds.is_empty() {
+        kinds.insert(engine.providers().default_kind());
     }
-    let kinds = ring.accounts.iter().map(|account| account.kind.as_str());
-    kinds.collect()
+    kinds
 }
 
 /// A webhook of ours that is called as its provider would.
@@ -141,7 +143,7 @@ async fn webhook(
         let answer = diagnose
             .probe_signature(http, url, &signer.secret, &asked.nonce)
             .await;
-        let secret = diagnose.secret_name();
+        let secret = diagnose.callback_secret_words().name;
         rows.extend(answer.map(|answer| reached("signed_post", answer, path, secret)));
     }
     rows

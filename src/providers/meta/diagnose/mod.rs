@@ -14,8 +14,8 @@ use super::{
     inspect::{MetaQueryClient, MetaQueryError},
 };
 use crate::providers::{
-    DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient, ProviderDiagnosis,
-    WebhookProbeResult,
+    CallbackSecretWords, DiagnosisFinding, DiagnosisRequest, FindingSeverity, HttpClient,
+    ProviderDiagnosis, WebhookProbeResult,
 };
 
 /// Codes of limits and temporary failures at Meta: they say nothing about the object of the request
@@ -74,8 +74,17 @@ impl ProviderDiagnosis for MetaProvider {
         sheet.findings
     }
 
-    fn secret_name(&self) -> &'static str {
-        "the app secret"
+    fn callback_secret_words(&self) -> CallbackSecretWords {
+        CallbackSecretWords {
+            row: "app_secret",
+            name: "the app secret",
+            setting: "Set WHATSAPP_APP_SECRET (App Dashboard, Settings, Basic), or set it for the sender: herald senders set --app-secret-file.",
+            length: "Meta's have 32 hex digits: was all of it copied?",
+        }
+    }
+
+    fn has_handshake(&self) -> bool {
+        true
     }
 
     async fn probe_handshake(
