@@ -59,6 +59,9 @@ const MYOPERATOR_NUMBER: &str = "+12025550199";
 /// The address that mails come from.
 const MAIL_FROM: &str = "herald@example.com";
 
+/// The limit of one-time passwords to numbers that begin alike.
+const SENDS_PER_PREFIX: &str = "HERALD_VERIFICATION_SENDS_PER_PREFIX";
+
 /// Runs everything on this machine: database, sandbox of Meta, demo catalogue, server.
 ///
 /// Needs no settings and no Meta account. Its data stay in HERALD_DATA_DIR.
@@ -130,6 +133,10 @@ impl DevCommand {
             values
                 .entry("HERALD_LOG".to_owned())
                 .or_insert_with(|| "warn".to_owned());
+        }
+        // All numbers that the sandbox plays are of one block.
+        if values.get(SENDS_PER_PREFIX).is_none() {
+            values.insert(SENDS_PER_PREFIX.to_owned(), "1000".to_owned());
         }
         let result = self.start(values).await;
         if let Some(scratch) = scratch {
@@ -236,7 +243,7 @@ impl DevCommand {
             phone_number_id: PHONE_NUMBER_ID.to_owned(),
             access_token: token.clone(),
             app_secret: app_secret.clone(),
-            callback_url: Some(format!("{base}/webhooks/meta")),
+            callback_url: (!self.uses_myoperator()).then(|| format!("{base}/webhooks/meta")),
             sent_after: delay(500, 50),
             delivered_after: delay(1000, 50),
             read_after: delay(3000, 100),
@@ -333,11 +340,10 @@ fn greet(running: &DevServerConnection, config: &Config, verify_token: &str, exa
     } else {
         "No Meta account is involved: the sandbox plays Meta and the phones."
     };
-    let written = serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": WABA_ID, "changes": [{
-        "field": "messages", "value": { "messaging_product": "whatsapp",
-            "metadata": { "display_phone_number": "15550783881", "phone_number_id": PHONE_NUMBER_ID },
-            "messages": [{ "from": "12025550101", "id": "wamid.try", "type": "text", "text": { "body": "hello" },
-                "timestamp": (Clock::System.now().unix_seconds()).to_string() }] } }] }] });
+    let example_callback = match myoperator {
+        Some(secret) => myoperator_callback(base, secret),
+        None => meta_callback(base, app_secret),
+    };
     say(format!(
         "\nHerald runs. {plays}\n\n  \
          pages            {base}/dashboard/enter/{entry}\n                   \
@@ -351,16 +357,40 @@ fn greet(running: &DevServerConnection, config: &Config, verify_token: &str, exa
          curl -s {base}/api/v1/events -H 'Authorization: Bearer {key}' -d \\\n    \
          '{example}'\n\n  \
          curl -s '{base}/api/v1/notifications?limit=5' -H 'Authorization: Bearer {key}'\n\n\
-         Play Meta yourself: a signed callback, in which somebody writes to you.\n\n  \
-         body='{written}'\n  \
-         curl -s {base}/webhooks/meta -d \"$body\" -H \"X-Hub-Signature-256: sha256=$(printf %s \"$body\" |\n    \
-         openssl dgst -sha256 -hmac {app_secret} | sed 's/.* //')\"\n\n\
+         {example_callback}\n\n\
          `herald check`, `send`, `templates` and the other commands work beside it, from this directory.\n\n\
          Some numbers behave specially (all in the fictional 555-01xx range):\n\n{}\n\
          Ctrl-C stops it.\n",
         config.server.data_dir.display(),
         special_numbers(),
     ));
+}
+
+/// How to play MyOperator, for people.
+fn myoperator_callback(base: &str, secret: &SecretString) -> String {
+    let written = serde_json::json!({ "message_id": "try-1", "event": "message.received", "customer_contact": "12025550101",
+        "data": { "type": "text", "context": { "body": "hello" } } });
+    format!(
+        "Play MyOperator yourself: a callback in which a person writes to you.\n\n  \
+         curl -s {base}/webhooks/myoperator -H 'X-API-Key: {}' -H 'Content-Type: application/json' -d \\\n    \
+         '{written}'",
+        secret.expose_secret()
+    )
+}
+
+/// How to play Meta, for people.
+fn meta_callback(base: &str, app_secret: &str) -> String {
+    let written = serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": WABA_ID, "changes": [{
+        "field": "messages", "value": { "messaging_product": "whatsapp",
+            "metadata": { "display_phone_number": "15550783881", "phone_number_id": PHONE_NUMBER_ID },
+            "messages": [{ "from": "12025550101", "id": "wamid.try", "type": "text", "text": { "body": "hello" },
+                "timestamp": (Clock::System.now().unix_seconds()).to_string() }] } }] }] });
+    format!(
+        "Play Meta yourself: a signed callback in which a person writes to you.\n\n  \
+         body='{written}'\n  \
+         curl -s {base}/webhooks/meta -d \"$body\" -H \"X-Hub-Signature-256: sha256=$(printf %s \"$body\" |\n    \
+         openssl dgst -sha256 -hmac {app_secret} | sed 's/.* //')\""
+    )
 }
 
 fn random_hex() -> anyhow::Result<String> {

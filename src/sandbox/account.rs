@@ -21,7 +21,7 @@ const DEMO: [&str; 6] = [
     "order_confirmation",
     "order_reminder",
     "hanna_message_send_failure",
-    "otp_verification",
+    "sign_in_code",
 ];
 
 /// A healthy account. `callback_of_number` and `callback_of_account` are overrides; `clock_seconds`

@@ -264,7 +264,7 @@ pub async fn run(
 }
 
 /// `POST /sandbox/reply {"from": "+12025550101", "text": "hello"}`: a person writes to Meta's number, or
-/// with `"provider": "myoperator"` to that of MyOperator.
+/// with `"provider": "myoperator"`, and where Meta posts no callbacks, to that of MyOperator.
 async fn reply(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpResponse {
     let from = body
         .get("from")
@@ -278,13 +278,19 @@ async fn reply(world: web::Data<SandboxState>, body: web::Json<Value>) -> HttpRe
     let Some(from) = from.filter(|from| !from.is_empty()) else {
         return HttpResponse::BadRequest().json(json!({ "error": "from: a number" }));
     };
-    match body.get("provider").and_then(Value::as_str) {
-        None | Some("meta") => {
+    let usual = if world.config.callback_url.is_some() {
+        "meta"
+    } else {
+        "myoperator"
+    };
+    let provider = body.get("provider").and_then(Value::as_str);
+    match provider.unwrap_or(usual) {
+        "meta" => {
             let content = json!({ "type": "text", "text": { "body": text } });
             callbacks::person_writes(world.into_inner(), from, content, None).await;
         }
-        Some("myoperator") => myoperator::person_writes(&world, &from, &text, None).await,
-        Some(_) => {
+        "myoperator" => myoperator::person_writes(&world, &from, &text, None).await,
+        _ => {
             return HttpResponse::BadRequest()
                 .json(json!({ "error": "provider: meta or myoperator" }));
         }
