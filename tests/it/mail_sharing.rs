@@ -57,17 +57,20 @@ async fn change(app: &TestApp, contact: &str, body: &Value) {
     assert_eq!(code, 200, "{answer}");
 }
 
+/// Emil wants no e-mail any more.
+async fn emil_refuses(app: &TestApp) {
+    let emil = contact(app, "emil").await;
+    let path = format!("/api/v1/contacts/{emil}/preferences");
+    let refused = json!({ "preferences": [{ "channel": "email", "wanted": false }] });
+    let (code, answer) = app.admin("PUT", &path, &refused).await;
+    assert_eq!(code, 200, "{answer}");
+}
+
 async fn a_mailbox_gets_nothing_that_one_of_its_people_has_refused(database: Database) {
     let stage = family(&database).await;
     let app = &stage.app;
-    let emil = contact(app, "emil").await;
     let before = stage.ask(&news("home@example.com")).await;
-    let refused = json!([{ "channel": "email", "wanted": false }]);
-    let path = format!("/api/v1/contacts/{emil}/preferences");
-    let (code, answer) = app
-        .admin("PUT", &path, &json!({ "preferences": refused }))
-        .await;
-    assert_eq!(code, 200, "{answer}");
+    emil_refuses(app).await;
     // At the last moment, and when it is asked for.
     let after = stage.ask(&news("HOME@example.com")).await;
     let to_dora = stage.ask(&news("contact:dora")).await;
@@ -135,13 +138,7 @@ async fn a_mailbox_that_a_product_has_set_is_its_person_s_too(database: Database
 async fn who_is_named_as_a_person_and_by_mailbox_is_meant_as_a_person(database: Database) {
     let stage = family(&database).await;
     let app = &stage.app;
-    let emil = contact(app, "emil").await;
-    let refused = json!([{ "channel": "email", "wanted": false }]);
-    let path = format!("/api/v1/contacts/{emil}/preferences");
-    let (code, answer) = app
-        .admin("PUT", &path, &json!({ "preferences": refused }))
-        .await;
-    assert_eq!(code, 200, "{answer}");
+    emil_refuses(app).await;
     for to in [
         ["contact:dora", "home@example.com"],
         ["home@example.com", "contact:dora"],
@@ -222,10 +219,10 @@ async fn people_are_found_by_their_mailbox(database: Database) {
         several.contains("several contacts have this e-mail address") && several.contains(&emil),
         "{several}"
     );
-    let nobody = run(&["contacts", "show", "nowhere@example.com"]);
+    let unknown = run(&["contacts", "show", "nowhere@example.com"]);
     assert!(
-        nobody.contains("no contact has this e-mail address"),
-        "{nobody}"
+        unknown.contains("no contact has this e-mail address"),
+        "{unknown}"
     );
     let listed = run(&["contacts", "list", "--begins", "dora"]);
     assert!(

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::{
     cli,
     harness::{
-        APP_SECRET, DEMO, Database, SmallDisk, TestApp, Wire, fresh_database, noise, postgres, sign,
+        APP_SECRET, DEMO, Database, PHONE_NUMBER_ID, SmallDisk, TestApp, Wire, fresh_database,
+        noise, postgres, sign,
     },
 };
 
@@ -25,6 +26,7 @@ crate::tests![
     a_server_whose_commits_are_missing_ends_with_code_74,
     bytes_that_are_no_http_leave_no_line_in_the_log,
     commands_beside_a_busy_server_are_not_locked_out,
+    a_start_says_what_its_senders_lack,
 ];
 
 /// A server whose log is read.
@@ -35,17 +37,38 @@ struct Started {
 
 impl Started {
     fn new(url: &str, folder: &Path) -> Self {
+        Self::with(url, folder, &[("WHATSAPP_APP_SECRET", APP_SECRET)])
+    }
+
+    fn with(url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command: Command = cli::command(url, folder, &["serve", "--migrate"]);
         let mut child = command
             .env("HERALD_LOG", "info")
             .env("HERALD_LOG_FORMAT", "json")
-            .env("WHATSAPP_APP_SECRET", APP_SECRET)
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
         Self { child, log }
+    }
+
+    /// The events up to this one that say what lacks.
+    fn lacking_until(&mut self, name: &str) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for line in &mut self.log {
+            let value: Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+            let fields = value.get("fields").unwrap_or(&value);
+            let event = fields["event"].as_str().unwrap_or_default();
+            if event == name {
+                return lacking;
+            }
+            if event.starts_with("config.no_") {
+                lacking.push(event.to_owned());
+            }
+        }
+        panic!("the process ended without {name}");
     }
 
     /// Reads the log until this event. Gives the address that it names.
@@ -254,4 +277,34 @@ async fn commands_beside_a_busy_server_are_not_locked_out(database: Database) {
     };
     let (written, ()) = tokio::join!(busy, commands);
     assert!(written > 20, "{written} callbacks beside the commands");
+}
+
+async fn a_start_says_what_its_senders_lack(database: Database) {
+    let mail = [
+        ("SMTP_URL", "smtp://127.0.0.1:9?tls=none"),
+        ("SMTP_FROM", "shop@example.com"),
+    ];
+    let number = [
+        ("WHATSAPP_PHONE_NUMBER_ID", PHONE_NUMBER_ID),
+        ("WHATSAPP_ACCESS_TOKEN", "a-token-of-the-tests-0123456789"),
+    ];
+    let public = [("HERALD_PUBLIC_URL", "https://herald.example.com")];
+    for (settings, lacking) in [
+        (mail.to_vec(), vec!["config.no_unsubscribe_link"]),
+        (
+            [mail, number].concat(),
+            vec!["config.no_app_secret", "config.no_unsubscribe_link"],
+        ),
+        ([&mail[..], &public[..]].concat(), vec![]),
+        (number.to_vec(), vec!["config.no_app_secret"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = fresh_database(&database, folder.path()).await;
+        let mut server = Started::with(&url, folder.path(), &settings);
+        assert_eq!(
+            server.lacking_until("http.listening"),
+            lacking,
+            "{settings:?}"
+        );
+    }
 }
